@@ -1,0 +1,132 @@
+//! The seams of the bus: [`EventSink`] and [`EventSource`], the same for the embedded log and for Pulsar.
+
+use bytes::Bytes;
+use rva_types::{OffsetMap, PartitionName, Position, Timestamp};
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+/// What a retry can cure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BusErrorKind {
+    /// The same call may succeed later: no space left, broker away.
+    Transient,
+    /// Somebody else owns it: the log's writer lock is taken.
+    Conflict,
+    /// This one message is refused for good; the next may pass.
+    Rejected,
+    /// Nothing will change by itself: no permission, damage, wrong configuration.
+    Permanent,
+}
+
+/// An error at the seam: its kind, and a text that names found, wanted and where.
+#[derive(Debug)]
+pub struct BusError {
+    kind: BusErrorKind,
+    text: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl BusError {
+    /// Of a kind and a text.
+    pub fn new(kind: BusErrorKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), source: None }
+    }
+
+    /// The same with the error that caused it.
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What a retry can cure.
+    pub fn kind(&self) -> BusErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for BusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for BusError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// A message on its way into a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutgoingMessage {
+    /// Chooses the partition: the camera id. A run stays in one partition for its life.
+    pub partition_key: String,
+    /// `store_id`, `camera_id`, `stream_id`, …
+    pub properties: BTreeMap<String, String>,
+    /// Capture time, where the message has one.
+    pub event_time: Option<Timestamp>,
+    /// The frame record (embedded log) as bytes; any bytes are accepted.
+    pub body: Bytes,
+}
+
+/// A message read from a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The partition that it was read from.
+    pub partition: PartitionName,
+    /// Its position there.
+    pub position: Position,
+    /// Whether its entry ends with it; a batch of the ingest may end only after such a message.
+    pub ends_entry: bool,
+    /// When the log accepted it.
+    pub publish_ts: Timestamp,
+    /// Its properties.
+    pub properties: BTreeMap<String, String>,
+    /// Its bytes as they were sent.
+    pub body: Bytes,
+}
+
+/// A partition of a log and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionRange {
+    /// Its name.
+    pub partition: PartitionName,
+    /// Topic and number of the partition, as the dead-letter table has them: (`embedded/cam_01`, 0).
+    pub topic: (String, i32),
+    /// The oldest record that can still be read; `None` where the partition is empty.
+    pub first: Option<Position>,
+    /// The newest durable record ever written, also where retention has removed it; `None` where none was.
+    pub last: Option<Position>,
+}
+
+/// Takes messages. One writer for each log.
+#[async_trait::async_trait]
+pub trait EventSink: Send {
+    /// Accepts a message; returns before it is durable. Waits where a bound is reached (policy `block`).
+    ///
+    /// # Errors
+    /// The message was not accepted.
+    async fn send(&mut self, message: OutgoingMessage) -> Result<(), BusError>;
+
+    /// Returns when every accepted message is durable.
+    async fn flush(&mut self) -> Result<(), BusError>;
+}
+
+/// Gives messages, in order within each partition. Only what is durable is seen.
+#[async_trait::async_trait]
+pub trait EventSource: Send {
+    /// The identity of the log: a random id that was made with it. Positions of different identities can't be compared.
+    fn identity(&self) -> &str;
+
+    /// The partitions that exist now, in name order.
+    async fn partitions(&mut self) -> Result<Vec<PartitionRange>, BusError>;
+
+    /// Continues each partition behind `offsets`; one that isn't in the map starts with its oldest record.
+    async fn seek(&mut self, offsets: &OffsetMap) -> Result<(), BusError>;
+
+    /// Messages that follow, at most about `bytes_max` of bodies (at least one message, if there is any).
+    /// Waits at most `wait` for the first; then the answer is empty. New partitions are picked up.
+    async fn poll(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<Message>, BusError>;
+
+    /// Tells the log that the table holds everything up to `committed`, so that retention may remove it.
+    async fn acknowledge(&mut self, committed: &OffsetMap) -> Result<(), BusError>;
+}

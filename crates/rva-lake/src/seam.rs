@@ -1,0 +1,110 @@
+//! The seam between the ingest loop and a table: [`TableSink`].
+
+use rva_types::OffsetMap;
+use std::fmt;
+
+/// What a retry can cure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LakeErrorKind {
+    /// The same call may succeed later: catalog or store away, no space left, clock behind.
+    Transient,
+    /// Somebody else owns it.
+    Conflict,
+    /// These rows are refused for good.
+    Rejected,
+    /// Nothing will change by itself: wrong schema, moved folder, no permission.
+    Permanent,
+}
+
+/// An error at the seam: its kind, and a text that names found, wanted and where.
+#[derive(Debug)]
+pub struct LakeError {
+    kind: LakeErrorKind,
+    text: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl LakeError {
+    /// Of a kind and a text.
+    pub fn new(kind: LakeErrorKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), source: None }
+    }
+
+    /// The same with the error that caused it.
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What a retry can cure.
+    pub fn kind(&self) -> LakeErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for LakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for LakeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Where a job continues: what the table's own commits say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ResumePoint {
+    /// Identity of the log that the offsets belong to; `None` before the first commit.
+    pub source: Option<String>,
+    /// For each partition the last position in the table.
+    pub offsets: OffsetMap,
+    /// Counts the commits of this job from 1; 0 before the first.
+    pub sequence: u64,
+    /// The table was rolled back: its mirror property is ahead of its lineage.
+    pub rolled_back_from: Option<u64>,
+}
+
+/// Rows and the stretch of the log that they come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch<Row> {
+    /// Identity of the log.
+    pub source: String,
+    /// The whole map that the batch was built on.
+    pub from: OffsetMap,
+    /// The whole map after it: `from` advanced over every message read, also over those that gave no row.
+    pub to: OffsetMap,
+    /// Rows in log order. May be empty: then only the offsets move.
+    pub rows: Vec<Row>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is in the table, known by a reload. `rows_appended` may be fewer than given: the rest was there already.
+    Committed {
+        /// Rows that were new.
+        rows_appended: u64,
+        /// Rows whose key the table, or an earlier row of the batch, held already.
+        rows_known: u64,
+    },
+    /// Another worker advanced our partitions: the batch was dropped; continue from this point.
+    Fenced(ResumePoint),
+}
+
+/// A table that a job appends to, exactly once. All calls of one sink come from one owner, one after another.
+#[async_trait::async_trait]
+pub trait TableSink<Row: Send + 'static>: Send {
+    /// What the table says now. Read again from the catalog at every call.
+    async fn resume_point(&mut self) -> Result<ResumePoint, LakeError>;
+
+    /// Appends rows whose key isn't in the table and moves the offsets, in one catalog swap. Returns when the outcome
+    /// is known; retries an unknown outcome by itself.
+    ///
+    /// # Errors
+    /// The outcome is known: nothing of the batch is in the table (before anything was sent), or the error is
+    /// transient and the same batch must be committed again, which is safe: its commit id and files are kept.
+    async fn commit(&mut self, batch: &Batch<Row>) -> Result<CommitOutcome, LakeError>;
+}

@@ -1,0 +1,261 @@
+//! What travels on a topic: the envelope, its Pulsar schema, and the parser that accepts both of the known shapes.
+
+use crate::{BronzeEvent, CameraId, EventKey, Rejection, RejectionReason, RunId, StoreId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Name of the Pulsar schema (type JSON).
+pub const PULSAR_SCHEMA_NAME: &str = "RetailDetection";
+
+/// Definition of the Pulsar schema, literally.
+pub const PULSAR_SCHEMA_DEFINITION: &str = r#"{"type":"record","name":"RetailDetection","fields":[{"name":"schema_version","type":"string"},{"name":"pipeline_run_id","type":"string"},{"name":"frame_index","type":"long"},{"name":"payload","type":"string"}]}"#;
+
+/// Names of the message properties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PropertyName;
+
+impl PropertyName {
+    /// The shop.
+    pub const STORE_ID: &'static str = "store_id";
+    /// The camera.
+    pub const CAMERA_ID: &'static str = "camera_id";
+    /// The stream of the camera.
+    pub const STREAM_ID: &'static str = "stream_id";
+}
+
+/// The message body: three fields of the frame record and the record itself as JSON text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Of the record.
+    pub schema_version: String,
+    /// Of the record.
+    pub pipeline_run_id: String,
+    /// Of the record.
+    pub frame_index: i64,
+    /// The frame record as JSON text.
+    pub payload: String,
+}
+
+/// Reads a message: an envelope, or a bare frame record as the predecessor's later producers sent it.
+///
+/// Store and camera come from the properties (an empty one counts as absent), else from the record's `source`.
+/// Envelope and record must agree on run and frame index where the record has them.
+///
+/// # Errors
+/// A [`Rejection`] that names found and wanted; the message belongs into the dead letters.
+pub fn decode_message(body: &[u8], properties: &BTreeMap<String, String>) -> Result<BronzeEvent, Rejection> {
+    if body.is_empty() {
+        return Err(Rejection::new(RejectionReason::Empty, "found a message of 0 bytes, wanted a JSON object"));
+    }
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let at = error.valid_up_to();
+        Rejection::new(RejectionReason::InvalidUtf8, format!("found byte {:#04x} at {at}, wanted UTF-8", body[at]))
+    })?;
+    let message = object(text, "message")?;
+    let Some(payload) = message.get("payload") else {
+        return decode_parts(&message, text, &message, properties);
+    };
+    let payload = match payload {
+        Value::String(payload) => payload,
+        other => return Err(field_error("payload", other, "a string that holds the frame record")),
+    };
+    let record = object(payload, "payload")?;
+    check_agreement(&message, &record)?;
+    decode_parts(&message, payload, &record, properties)
+}
+
+fn decode_parts(
+    head: &Map<String, Value>,
+    payload: &str,
+    record: &Map<String, Value>,
+    properties: &BTreeMap<String, String>,
+) -> Result<BronzeEvent, Rejection> {
+    let run = RunId::parse(string_field(head, "pipeline_run_id")?).map_err(invalid)?;
+    let frame_index = integer_field(head, "frame_index")?;
+    let schema_version = string_field(head, "schema_version")?.to_owned();
+    let store = StoreId::parse(source_field(PropertyName::STORE_ID, properties, record)?).map_err(invalid)?;
+    let camera = CameraId::parse(source_field(PropertyName::CAMERA_ID, properties, record)?).map_err(invalid)?;
+    Ok(BronzeEvent {
+        schema_version,
+        key: EventKey { run, camera, frame_index },
+        payload: payload.to_owned(),
+        store,
+    })
+}
+
+fn object(text: &str, what: &str) -> Result<Map<String, Value>, Rejection> {
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        let start: String = text.chars().take(40).collect();
+        Rejection::new(RejectionReason::InvalidJson, format!("found {what} {start:?} ({error}), wanted a JSON object"))
+    })?;
+    match value {
+        Value::Object(map) => Ok(map),
+        other => Err(Rejection::new(
+            RejectionReason::WrongShape,
+            format!("found {what} that is {}, wanted a JSON object", kind(&other)),
+        )),
+    }
+}
+
+fn check_agreement(head: &Map<String, Value>, record: &Map<String, Value>) -> Result<(), Rejection> {
+    for field in ["pipeline_run_id", "frame_index"] {
+        if let (Some(outer), Some(inner)) = (head.get(field), record.get(field))
+            && outer != inner
+        {
+            return Err(Rejection::new(
+                RejectionReason::EnvelopeMismatch,
+                format!("found {field} {} in the envelope and {} in its payload, wanted the same", short(outer), short(inner)),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn string_field<'a>(map: &'a Map<String, Value>, field: &str) -> Result<&'a str, Rejection> {
+    match map.get(field) {
+        Some(Value::String(text)) => Ok(text),
+        None | Some(Value::Null) => Err(missing(field, "a string")),
+        Some(other) => Err(field_error(field, other, "a string")),
+    }
+}
+
+fn integer_field(map: &Map<String, Value>, field: &str) -> Result<i64, Rejection> {
+    match map.get(field) {
+        None | Some(Value::Null) => Err(missing(field, "an integer")),
+        Some(value) => value.as_i64().ok_or_else(|| field_error(field, value, "a 64-bit integer")),
+    }
+}
+
+fn source_field<'a>(
+    name: &str,
+    properties: &'a BTreeMap<String, String>,
+    record: &'a Map<String, Value>,
+) -> Result<&'a str, Rejection> {
+    if let Some(value) = properties.get(name).filter(|value| !value.is_empty()) {
+        return Ok(value);
+    }
+    match record.get("source").and_then(|source| source.get(name)) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text),
+        Some(other) if !other.is_null() && !other.is_string() => {
+            Err(field_error(&format!("source.{name}"), other, "a string"))
+        }
+        _ => Err(Rejection::new(
+            RejectionReason::MissingSource,
+            format!("found neither a property {name} nor source.{name} in the record, wanted one of them"),
+        )),
+    }
+}
+
+fn invalid(error: crate::IdError) -> Rejection {
+    Rejection::new(RejectionReason::InvalidField, error.to_string())
+}
+
+fn missing(field: &str, wanted: &str) -> Rejection {
+    Rejection::new(RejectionReason::MissingField, format!("found no {field}, wanted {wanted}"))
+}
+
+fn field_error(field: &str, found: &Value, wanted: &str) -> Rejection {
+    Rejection::new(RejectionReason::InvalidField, format!("found {field} {}, wanted {wanted}", short(found)))
+}
+
+fn short(value: &Value) -> String {
+    value.to_string().chars().take(64).collect()
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: &str = r#"{"schema_version":"1.0","pipeline_run_id":"r1","source":{"store_id":"s","camera_id":"c","stream_id":"t"},"frame_index":7,"later":[1]}"#;
+
+    fn none() -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    fn enveloped(payload: &str, run: &str, frame_index: i64) -> Vec<u8> {
+        serde_json::to_vec(&Envelope {
+            schema_version: "1.0".into(),
+            pipeline_run_id: run.into(),
+            frame_index,
+            payload: payload.into(),
+        })
+        .unwrap()
+    }
+
+    fn reason(body: &[u8]) -> (RejectionReason, String) {
+        let rejection = decode_message(body, &none()).unwrap_err();
+        (rejection.reason, rejection.detail)
+    }
+
+    #[test]
+    fn bare_records_and_envelopes_give_the_same_event() {
+        let bare = decode_message(RECORD.as_bytes(), &none()).unwrap();
+        let wrapped = decode_message(&enveloped(RECORD, "r1", 7), &none()).unwrap();
+        assert_eq!(bare, wrapped);
+        assert_eq!(bare.payload, RECORD, "the payload is kept byte for byte, unknown fields too");
+        assert_eq!((bare.store.as_str(), bare.key.camera.as_str(), bare.key.frame_index), ("s", "c", 7));
+    }
+
+    #[test]
+    fn properties_win_over_the_record_and_empty_ones_are_absent() {
+        let properties = BTreeMap::from([("store_id".into(), "p".into()), ("camera_id".into(), String::new())]);
+        let event = decode_message(RECORD.as_bytes(), &properties).unwrap();
+        assert_eq!((event.store.as_str(), event.key.camera.as_str()), ("p", "c"));
+    }
+
+    #[test]
+    fn a_message_without_store_or_camera_is_rejected() {
+        let body = br#"{"schema_version":"1.0","pipeline_run_id":"r1","frame_index":7,"source":{"store_id":""}}"#;
+        assert_eq!(reason(body).0, RejectionReason::MissingSource);
+    }
+
+    #[test]
+    fn disagreement_between_envelope_and_payload_is_rejected() {
+        let (found, detail) = reason(&enveloped(RECORD, "r1", 8));
+        assert_eq!(found, RejectionReason::EnvelopeMismatch);
+        assert!(detail.contains('8') && detail.contains('7'), "{detail}");
+        assert_eq!(reason(&enveloped(RECORD, "other", 7)).0, RejectionReason::EnvelopeMismatch);
+    }
+
+    #[test]
+    fn every_kind_of_bad_message_has_a_reason_and_names_what_was_found() {
+        use RejectionReason::*;
+        let long = format!(r#"{{"schema_version":"1.0","pipeline_run_id":"{}","frame_index":1}}"#, "x".repeat(65));
+        let cases: [(&[u8], RejectionReason, &str); 9] = [
+            (b"", Empty, "0 bytes"),
+            (b"{\"a\":\"\xff\"}", InvalidUtf8, "0xff at 6"),
+            (b"{\"a\":", InvalidJson, "EOF"),
+            (b"[1]", WrongShape, "an array"),
+            (b"{\"payload\":5}", InvalidField, "payload 5"),
+            (br#"{"schema_version":"1.0","frame_index":1}"#, MissingField, "pipeline_run_id"),
+            (br#"{"schema_version":"1.0","pipeline_run_id":"r","frame_index":"1"}"#, InvalidField, "frame_index"),
+            (br#"{"schema_version":"1.0","pipeline_run_id":"r","frame_index":1.5}"#, InvalidField, "1.5"),
+            (long.as_bytes(), InvalidField, "65 bytes"),
+        ];
+        for (body, wanted, text) in cases {
+            let (found, detail) = reason(body);
+            assert_eq!(found, wanted, "{}", String::from_utf8_lossy(body));
+            assert!(detail.contains(text), "{detail} should name {text}");
+        }
+    }
+
+    #[test]
+    fn the_schema_is_json_with_exactly_the_envelopes_fields() {
+        let schema: Value = serde_json::from_str(PULSAR_SCHEMA_DEFINITION).unwrap();
+        let names: Vec<_> = schema["fields"].as_array().unwrap().iter().map(|f| f["name"].clone()).collect();
+        assert_eq!(names, ["schema_version", "pipeline_run_id", "frame_index", "payload"]);
+        assert_eq!(schema["name"], PULSAR_SCHEMA_NAME);
+    }
+}

@@ -1,0 +1,22 @@
+//! The nouns of retail video analytics, and the bytes that other languages read.
+//!
+//! Pure: no clock, no files, no network. A value of one of these types is already checked; text and bytes from
+//! outside become one through a parser that says what it found and what it wanted.
+
+mod envelope;
+mod geometry;
+mod ids;
+mod position;
+mod record;
+mod rejection;
+mod rows;
+mod time;
+
+pub use envelope::{Envelope, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, PropertyName, decode_message};
+pub use geometry::{BBox, ImageSize, Point};
+pub use ids::{CameraId, IdError, RunId, SourceIdentity, StoreId, StreamId};
+pub use position::{OffsetMap, PartitionName, Position, PositionError};
+pub use record::{Detection, FrameRecord, FrameRecordInput, RuntimeDescription, SCHEMA_VERSION, TrackedDetection};
+pub use rejection::{Rejection, RejectionReason};
+pub use rows::{BRONZE_COLUMNS, BronzeEvent, DEAD_LETTER_COLUMNS, DeadLetter, EventKey};
+pub use time::{MediaTime, Timestamp, TimestampError};

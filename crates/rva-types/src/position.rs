@@ -1,0 +1,156 @@
+//! Positions in a log, and the map of them that a table commit carries.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+/// The name of a partition of a log: a camera id in the embedded log, a number in a Pulsar topic.
+pub type PartitionName = String;
+
+/// The position of one record in its partition. Ordered; never used twice in the life of a log.
+///
+/// The embedded log counts records (`0:N:-1`); Pulsar has ledger, entry and index in the batch (-1: not batched).
+/// Text form `ledger:entry:batch_index`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The ledger; 0 in the embedded log.
+    pub ledger: u64,
+    /// The entry in the ledger; the record's number, counted from 1, in the embedded log.
+    pub entry: u64,
+    /// The index in the entry's batch, -1 where entries aren't batches.
+    pub batch_index: i32,
+}
+
+/// A text that is no position.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("found position {found:?}, wanted ledger:entry:batch_index")]
+pub struct PositionError {
+    found: String,
+}
+
+impl Position {
+    /// The position of record `number` (from 1) of an embedded log's partition.
+    pub const fn of_record(number: u64) -> Self {
+        Self { ledger: 0, entry: number, batch_index: -1 }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.ledger, self.entry, self.batch_index)
+    }
+}
+
+impl FromStr for Position {
+    type Err = PositionError;
+    fn from_str(text: &str) -> Result<Self, PositionError> {
+        let error = || PositionError { found: text.chars().take(64).collect() };
+        let mut parts = text.split(':');
+        let mut next = || parts.next().ok_or_else(error);
+        let (ledger, entry, batch) = (next()?, next()?, next()?);
+        if parts.next().is_some() {
+            return Err(error());
+        }
+        Ok(Self {
+            ledger: ledger.parse().map_err(|_| error())?,
+            entry: entry.parse().map_err(|_| error())?,
+            batch_index: batch.parse().map_err(|_| error())?,
+        })
+    }
+}
+
+/// For each partition the position of the last record that is included. A partition that isn't there: nothing is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OffsetMap(BTreeMap<PartitionName, Position>);
+
+impl OffsetMap {
+    /// Nothing included of any partition.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The last included position of a partition.
+    pub fn get(&self, partition: &str) -> Option<Position> {
+        self.0.get(partition).copied()
+    }
+
+    /// Includes a partition up to a position. A smaller position than the one held is ignored.
+    pub fn advance(&mut self, partition: &str, to: Position) {
+        match self.0.get_mut(partition) {
+            Some(held) => *held = to.max(*held),
+            None => {
+                self.0.insert(partition.to_owned(), to);
+            }
+        }
+    }
+
+    /// Both maps joined, the larger position of each partition.
+    pub fn merged(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        for (partition, position) in other.iter() {
+            all.advance(partition, position);
+        }
+        all
+    }
+
+    /// Whether a position is already included.
+    pub fn includes(&self, partition: &str, position: Position) -> bool {
+        self.get(partition).is_some_and(|held| position <= held)
+    }
+
+    /// Partitions in name order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Position)> {
+        self.0.iter().map(|(name, position)| (name.as_str(), *position))
+    }
+
+    /// Whether no partition is included.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Compact JSON, partitions in name order: `{"cam_01":"0:17:-1"}`.
+    pub fn to_json(&self) -> String {
+        let map: BTreeMap<_, _> = self.0.iter().map(|(name, position)| (name, position.to_string())).collect();
+        serde_json::to_string(&map).unwrap_or_default()
+    }
+
+    /// Reads [`OffsetMap::to_json`].
+    pub fn from_json(text: &str) -> Result<Self, PositionError> {
+        let map: BTreeMap<String, String> =
+            serde_json::from_str(text).map_err(|_| PositionError { found: text.chars().take(64).collect() })?;
+        map.into_iter().map(|(name, position)| Ok((name, position.parse()?))).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_sort_by_ledger_then_entry_then_batch() {
+        let p = |t: &str| t.parse::<Position>().unwrap();
+        assert!(p("1:9:9") < p("2:0:-1"));
+        assert!(p("1:9:-1") < p("1:9:0"));
+        assert_eq!(p("3:4:-1").to_string(), "3:4:-1");
+        for bad in ["", "1:2", "1:2:3:4", "a:1:1", "1:-2:0"] {
+            assert!(bad.parse::<Position>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn offset_maps_survive_json_with_any_camera_name() {
+        let mut map = OffsetMap::new();
+        map.advance("cam;=\"01\"", Position::of_record(7));
+        map.advance("b", Position { ledger: 4, entry: 2, batch_index: 3 });
+        assert_eq!(OffsetMap::from_json(&map.to_json()), Ok(map.clone()));
+        assert_eq!(map.to_json(), r#"{"b":"4:2:3","cam;=\"01\"":"0:7:-1"}"#);
+    }
+
+    #[test]
+    fn offsets_never_go_back() {
+        let mut map = OffsetMap::new();
+        map.advance("a", Position::of_record(7));
+        map.advance("a", Position::of_record(3));
+        assert_eq!(map.get("a"), Some(Position::of_record(7)));
+        assert!(map.includes("a", Position::of_record(7)) && !map.includes("a", Position::of_record(8)));
+        assert!(!map.includes("b", Position::of_record(1)));
+    }
+}

@@ -1,1 +1,16 @@
+//! Frame sources (OpenCV), detection (ONNX Runtime), and the pipeline that joins them.
+//!
+//! [`open`] gives a [`FrameSource`] for a video file, images, a webcam or a stream; [`AnnotatedWriter`] draws what was
+//! found. Neither `cv::Mat` nor ONNX values leave this crate: a picture is an [`Image`], an error a [`VisionError`].
 
+mod annotate;
+mod error;
+mod image;
+mod seam;
+mod source;
+
+pub use annotate::{AnnotateOptions, AnnotatedWriter};
+pub use error::{VisionError, VisionErrorKind};
+pub use image::Image;
+pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceDescription};
+pub use source::{OpenOptions, SourceSpec, open};

@@ -1,0 +1,173 @@
+//! The pipeline: decode → prepare → infer → track and deliver, each on a thread of its own (the last is the caller's),
+//! in frame order.
+//!
+//! What bounds it: a frame takes a place and its bytes from one [budget](PipelineOptions) when it is decoded and gives
+//! them back when it was delivered. No stage holds anything else, so memory doesn't depend on the length of a video.
+
+mod budget;
+#[doc(hidden)]
+pub mod fake;
+mod stages;
+
+use crate::{Detector, FrameSource, Image, VisionError};
+use rva_track::Tracker;
+use rva_types::{ImageSize, MediaTime, TrackedDetection};
+use std::{
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+/// Asks a pipeline to stop; clones ask for the same. It can't be taken back.
+#[derive(Debug, Clone, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// A flag that isn't set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets it: decoding ends, and what was decoded is still processed and delivered.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What happens to a decoded frame when the budget is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// Decoding waits. Right for files: nothing is lost.
+    #[default]
+    Wait,
+    /// The frame is skipped and counted. Right for live sources: they don't wait, and a reader that lags behind would
+    /// stamp old pictures with the present.
+    SkipFrame,
+}
+
+/// Bounds and choices of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PipelineOptions {
+    /// Every n-th frame is processed, beginning with the first; the others leave gaps in the frame index.
+    pub vid_stride: NonZeroU32,
+    /// At most this many pictures go into one call of the detector. Fewer do when no more are waiting.
+    pub batch: NonZeroUsize,
+    /// At most this many frames are decoded and not yet delivered; one more may be in the decoder's hand. At least two
+    /// batches are allowed whatever it says, or stages couldn't overlap.
+    pub frames_in_flight: NonZeroUsize,
+    /// At most this many bytes of pictures and network inputs are decoded and not yet delivered. A single frame that
+    /// is larger passes alone.
+    pub bytes_in_flight: NonZeroU64,
+    /// What happens at these bounds.
+    pub when_full: WhenFull,
+}
+
+impl Default for PipelineOptions {
+    /// Every frame, one by one, 8 frames and 256 MiB in flight, waiting.
+    fn default() -> Self {
+        Self {
+            vid_stride: NonZeroU32::MIN,
+            batch: NonZeroUsize::MIN,
+            frames_in_flight: const { NonZeroUsize::new(8).unwrap() },
+            bytes_in_flight: const { NonZeroU64::new(256 << 20).unwrap() },
+            when_full: WhenFull::Wait,
+        }
+    }
+}
+
+/// A frame with all that was found in it.
+#[derive(Debug, Clone)]
+pub struct TrackedFrame {
+    /// Counts decoded frames of this opening from 1; skipped frames leave gaps.
+    pub index: u64,
+    /// Place on the stream's timeline.
+    pub media_time: MediaTime,
+    /// Wall clock when the frame came out of the decoder.
+    pub decoded_at: SystemTime,
+    /// The picture.
+    pub image: Arc<Image>,
+    /// Its size in pixels.
+    pub size: ImageSize,
+    /// In the detector's order, everything that it gave to the tracker.
+    pub detections: Vec<TrackedDetection>,
+}
+
+/// Decoded frames that weren't processed, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FramesSkipped {
+    /// Between two frames of the stride.
+    pub by_stride: u64,
+    /// The budget was used up ([`WhenFull::SkipFrame`]).
+    pub by_overload: u64,
+}
+
+/// Time that each stage spent working, without waiting for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StageTimes {
+    /// In the source.
+    pub decode: Duration,
+    /// In the preparer: letterbox and normalise.
+    pub prepare: Duration,
+    /// In the detector: inference, box decoding, non-maximum suppression.
+    pub infer: Duration,
+    /// In the tracker.
+    pub track: Duration,
+    /// In the caller's `deliver`.
+    pub deliver: Duration,
+}
+
+/// How a pipeline came to its end.
+#[derive(Debug)]
+pub enum End {
+    /// The source ended.
+    Finished,
+    /// The [`StopFlag`] was set; everything decoded was delivered.
+    Stopped,
+    /// The source broke off; everything decoded was delivered.
+    Incomplete(VisionError),
+    /// A stage behind the source failed or panicked: frames decoded after the last delivered one are lost.
+    Failed(VisionError),
+    /// `deliver` broke off: frames decoded after it are lost.
+    Abandoned,
+}
+
+/// What a pipeline did.
+#[derive(Debug)]
+pub struct PipelineOutcome {
+    /// How it ended.
+    pub end: End,
+    /// Frames that the source gave.
+    pub frames_decoded: u64,
+    /// Frames that `deliver` took.
+    pub frames_delivered: u64,
+    /// Decoded frames that weren't processed. Without a failure, decoded = delivered + skipped.
+    pub frames_skipped: FramesSkipped,
+    /// Where the time went.
+    pub times: StageTimes,
+}
+
+/// Runs a source to its end, through detector and tracker, and delivers each processed frame in frame order.
+///
+/// Blocks. `deliver` is called on this thread; while it blocks, the stages before it fill the budget and wait (or skip
+/// frames, see [`WhenFull`]). It breaks to give up: then the other stages end after the call that they are in.
+/// A panic in a stage thread is an [`End::Failed`] (in the source an [`End::Incomplete`]); one in `tracker` or
+/// `deliver` goes on in the caller when the threads have ended.
+pub fn run_pipeline(
+    source: &mut dyn FrameSource,
+    detector: &mut dyn Detector,
+    tracker: &mut dyn Tracker,
+    options: &PipelineOptions,
+    stop: &StopFlag,
+    deliver: &mut dyn FnMut(TrackedFrame) -> ControlFlow<()>,
+) -> PipelineOutcome {
+    stages::run(source, detector, tracker, options, stop, deliver)
+}

@@ -1,0 +1,263 @@
+//! The four stages and what joins them.
+
+use super::budget::{Budget, CloseOnDrop, Permit};
+use super::{End, FramesSkipped, PipelineOptions, PipelineOutcome, StageTimes, StopFlag, TrackedFrame, WhenFull};
+use crate::{Detector, Frame, FrameSource, Prepare, Prepared, VisionError};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rva_track::Tracker;
+use rva_types::Detection;
+use std::{
+    any::Any,
+    ops::ControlFlow,
+    thread::{Scope, ScopedJoinHandle},
+    time::{Duration, Instant, SystemTime},
+};
+
+/// A frame on its way, with its part of the budget.
+struct InFlight<'a> {
+    frame: Frame,
+    decoded_at: SystemTime,
+    permit: Permit<'a>,
+}
+
+struct PreparedFrame<'a> {
+    frame: InFlight<'a>,
+    prepared: Prepared,
+}
+
+struct DetectedFrame<'a> {
+    frame: InFlight<'a>,
+    detections: Vec<Detection>,
+}
+
+/// What decoding counts; it lives outside of the thread, so that a panic doesn't take it away.
+#[derive(Default)]
+struct Decoded {
+    frames: u64,
+    skipped: FramesSkipped,
+    stopped: bool,
+}
+
+#[derive(Default)]
+struct Delivered {
+    frames: u64,
+    abandoned: bool,
+}
+
+type StageResult = Result<(), VisionError>;
+
+pub(super) fn run(
+    source: &mut dyn FrameSource,
+    detector: &mut dyn Detector,
+    tracker: &mut dyn Tracker,
+    options: &PipelineOptions,
+    stop: &StopFlag,
+    deliver: &mut dyn FnMut(TrackedFrame) -> ControlFlow<()>,
+) -> PipelineOutcome {
+    let frames_max = options.frames_in_flight.get().max(options.batch.get().saturating_mul(2));
+    let budget = &Budget::new(frames_max, options.bytes_in_flight.get());
+    let input = detector.description().input_size;
+    let input_bytes = u64::from(input.width) * u64::from(input.height) * 3 * size_of::<f32>() as u64;
+    let preparer = detector.preparer();
+    let (mut times, mut decoded, mut delivered) = (StageTimes::default(), Decoded::default(), Delivered::default());
+    // Each queue can take all frames in flight: the budget is the bound, and sending never waits.
+    let (to_prepare, from_decode) = bounded(frames_max);
+    let (to_infer, from_prepare) = bounded(frames_max);
+    let (to_deliver, from_infer) = bounded(frames_max);
+
+    let (decode_result, later_result) = std::thread::scope(|scope| {
+        let StageTimes { decode: decode_time, prepare: prepare_time, infer: infer_time, .. } = &mut times;
+        let decoded = &mut decoded;
+        let decoding = Decoding { budget, options, stop, input_bytes };
+        let decode = named(scope, "rva-decode", move || decoding.run(source, &to_prepare, decoded, decode_time));
+        let prepare = named(scope, "rva-prepare", move || {
+            prepare(preparer, budget, &from_decode, &to_infer, prepare_time)
+        });
+        let batch = options.batch.get();
+        let infer = named(scope, "rva-infer", move || {
+            infer(detector, batch, budget, &from_prepare, &to_deliver, infer_time)
+        });
+        if decode.is_ok() && prepare.is_ok() && infer.is_ok() {
+            let (track_time, deliver_time) = (&mut times.track, &mut times.deliver);
+            track_and_deliver(tracker, deliver, budget, from_infer, &mut delivered, track_time, deliver_time);
+        } else {
+            // A thread is missing: the others must not wait for it.
+            drop((CloseOnDrop(budget), from_infer));
+        }
+        let (prepare, infer) = (joined("prepare", prepare), joined("infer", infer));
+        (joined("decode", decode), infer.and(prepare))
+    });
+    let end = match (delivered.abandoned, later_result, decode_result) {
+        (true, ..) => End::Abandoned,
+        (_, Err(error), _) => End::Failed(error),
+        (_, _, Err(error)) => End::Incomplete(error),
+        _ if decoded.stopped => End::Stopped,
+        _ => End::Finished,
+    };
+    PipelineOutcome {
+        end,
+        frames_decoded: decoded.frames,
+        frames_delivered: delivered.frames,
+        frames_skipped: decoded.skipped,
+        times,
+    }
+}
+
+type Spawned<'scope> = std::io::Result<ScopedJoinHandle<'scope, StageResult>>;
+
+fn named<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> StageResult + Send + 'scope,
+) -> Spawned<'scope> {
+    std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work)
+}
+
+/// The stage's result; a panic, or a thread that couldn't be started, is an error.
+fn joined(stage: &'static str, spawned: Spawned<'_>) -> StageResult {
+    let handle = spawned.map_err(|error| VisionError::stage(stage, format!("can't start its thread: {error}")))?;
+    match handle.join() {
+        Ok(result) => result,
+        Err(panic) => Err(VisionError::stage(stage, format!("panicked: {}", panic_text(panic.as_ref())))),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text")
+}
+
+fn timed<T>(busy: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let result = work();
+    *busy += started.elapsed();
+    result
+}
+
+struct Decoding<'a> {
+    budget: &'a Budget,
+    options: &'a PipelineOptions,
+    stop: &'a StopFlag,
+    input_bytes: u64,
+}
+
+impl<'a> Decoding<'a> {
+    fn run(
+        self,
+        source: &mut dyn FrameSource,
+        frames: &Sender<InFlight<'a>>,
+        decoded: &mut Decoded,
+        busy: &mut Duration,
+    ) -> StageResult {
+        while !self.budget.is_closed() {
+            if self.stop.is_set() {
+                decoded.stopped = true;
+                break;
+            }
+            let Some(frame) = timed(busy, || source.next_frame())? else { break };
+            decoded.frames += 1;
+            if self.pass_on(frame, frames, &mut decoded.skipped).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a frame of the stride when there is room for it; breaks when a later stage has ended.
+    fn pass_on(&self, frame: Frame, frames: &Sender<InFlight<'a>>, skipped: &mut FramesSkipped) -> ControlFlow<()> {
+        let decoded_at = SystemTime::now();
+        let stride = u64::from(self.options.vid_stride.get());
+        if !frame.index.saturating_sub(1).is_multiple_of(stride) {
+            skipped.by_stride += 1;
+            return ControlFlow::Continue(());
+        }
+        let bytes = frame.image.bytes().len() as u64 + self.input_bytes;
+        let permit = match self.options.when_full {
+            WhenFull::Wait => self.budget.acquire(bytes),
+            WhenFull::SkipFrame => self.budget.try_acquire(bytes),
+        };
+        match permit {
+            Some(permit) => match frames.send(InFlight { frame, decoded_at, permit }) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            },
+            None if self.budget.is_closed() => ControlFlow::Break(()),
+            None => {
+                skipped.by_overload += 1;
+                ControlFlow::Continue(())
+            }
+        }
+    }
+}
+
+fn prepare<'a>(
+    mut preparer: Box<dyn Prepare>,
+    budget: &Budget,
+    frames: &Receiver<InFlight<'a>>,
+    prepared_frames: &Sender<PreparedFrame<'a>>,
+    busy: &mut Duration,
+) -> StageResult {
+    let _close = CloseOnDrop(budget);
+    for frame in frames {
+        let prepared = timed(busy, || preparer.prepare(&frame.frame.image))?;
+        if prepared_frames.send(PreparedFrame { frame, prepared }).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn infer<'a>(
+    detector: &mut dyn Detector,
+    batch_max: usize,
+    budget: &Budget,
+    frames: &Receiver<PreparedFrame<'a>>,
+    detected_frames: &Sender<DetectedFrame<'a>>,
+    busy: &mut Duration,
+) -> StageResult {
+    let _close = CloseOnDrop(budget);
+    while let Ok(first) = frames.recv() {
+        let (mut batch, mut inputs) = (vec![first.frame], vec![first.prepared]);
+        // Only what is waiting: a live source must not wait for a batch to fill.
+        for next in frames.try_iter().take(batch_max - 1) {
+            batch.push(next.frame);
+            inputs.push(next.prepared);
+        }
+        let detections = timed(busy, || detector.infer(&inputs))?;
+        if detections.len() != batch.len() {
+            let text = format!("found results for {} pictures, wanted {}", detections.len(), batch.len());
+            return Err(VisionError::stage("infer", text));
+        }
+        for (frame, detections) in batch.into_iter().zip(detections) {
+            if detected_frames.send(DetectedFrame { frame, detections }).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn track_and_deliver(
+    tracker: &mut dyn Tracker,
+    deliver: &mut dyn FnMut(TrackedFrame) -> ControlFlow<()>,
+    budget: &Budget,
+    frames: Receiver<DetectedFrame<'_>>,
+    delivered: &mut Delivered,
+    track_time: &mut Duration,
+    deliver_time: &mut Duration,
+) {
+    let _close = CloseOnDrop(budget);
+    for DetectedFrame { frame: InFlight { frame, decoded_at, permit }, detections } in frames {
+        let detections = timed(track_time, || tracker.update(&detections, frame.media_time));
+        let Frame { index, media_time, image } = frame;
+        let size = image.size();
+        let tracked = TrackedFrame { index, media_time, decoded_at, image, size, detections };
+        let flow = timed(deliver_time, || deliver(tracked));
+        drop(permit);
+        if flow.is_break() {
+            delivered.abandoned = true;
+            break;
+        }
+        delivered.frames += 1;
+    }
+}

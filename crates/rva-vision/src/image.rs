@@ -30,7 +30,7 @@ impl Image {
                     "found a picture of {width} x {height} pixels, {} channels and {} bytes a channel, \
                      wanted 3 channels of 1 byte",
                     mat.channels(),
-                    mat.elem_size1().unwrap_or_default(),
+                    mat.elem_size1(),
                 ),
             ));
         }

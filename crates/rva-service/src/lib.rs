@@ -1,1 +1,29 @@
+//! Layered configuration, telemetry and shutdown: what every binary needs before it does its own work.
+//!
+//! Configuration is a table of keys ([`KEYS`]): each with its kind, default and environment names. [`load`] merges
+//! default, file, environment and flags, and either gives a typed [`Config`] together with the origin of each value
+//! or all problems at once.
 
+mod config;
+mod key;
+mod keys;
+mod layers;
+mod quantity;
+mod secret;
+mod show;
+mod shutdown;
+mod telemetry;
+mod yaml_lines;
+
+pub use config::{
+    CameraConfig, Config, DetectorConfig, IcebergConfig, IngestConfig, LogConfig, PulsarConfig, S3Config,
+    TelemetryConfig,
+};
+pub use key::{Key, Kind};
+pub use keys::{CAMERA_KEYS, KEYS};
+pub use layers::{ConfigError, Layers, Loaded, Origin, Override, Problem, Setting, load};
+pub use quantity::{QuantityError, format_bytes, format_duration, parse_bytes, parse_duration};
+pub use secret::Secret;
+pub use show::{ShowFormat, show};
+pub use shutdown::StopFlag;
+pub use telemetry::{LogFormat, TelemetryError, init_telemetry};

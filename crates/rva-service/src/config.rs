@@ -1,0 +1,194 @@
+//! The merged configuration as types.
+
+use crate::{LogFormat, Secret, parse_bytes, parse_duration, show::without_password};
+use serde::{Deserialize, Deserializer, de::Error};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+
+/// Everything, after default, file, environment and flags. [`crate::KEYS`] says what each field means.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `store_id`
+    pub store_id: String,
+    /// `camera_id`
+    pub camera_id: Option<String>,
+    /// `stream_id`
+    pub stream_id: String,
+    /// `source`
+    pub source: Option<String>,
+    /// `start_time`, RFC 3339
+    pub start_time: Option<String>,
+    /// `data_dir`
+    pub data_dir: PathBuf,
+    /// `detector.*`
+    pub detector: DetectorConfig,
+    /// `log.*`
+    pub log: LogConfig,
+    /// `ingest.*`
+    pub ingest: IngestConfig,
+    /// `telemetry.*`
+    pub telemetry: TelemetryConfig,
+    /// `pulsar.*`
+    pub pulsar: PulsarConfig,
+    /// `s3.*`
+    pub s3: S3Config,
+    /// `iceberg.*`
+    pub iceberg: IcebergConfig,
+    /// `cameras.*`, by camera id.
+    pub cameras: BTreeMap<String, CameraConfig>,
+}
+
+/// What finds and follows people.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectorConfig {
+    /// `detector.model`
+    pub model: Option<String>,
+    /// `detector.conf`, in [0, 1]
+    pub conf: f64,
+    /// `detector.iou`, in [0, 1]
+    pub iou: f64,
+    /// `detector.classes`, ids and names
+    pub classes: Option<Vec<String>>,
+    /// `detector.imgsz`, pixels
+    pub imgsz: Option<u32>,
+    /// `detector.max_det`
+    pub max_det: u32,
+    /// `detector.agnostic_nms`
+    pub agnostic_nms: bool,
+    /// `detector.half`
+    pub half: bool,
+    /// `detector.device`
+    pub device: String,
+    /// `detector.tracker`
+    pub tracker: String,
+    /// `detector.vid_stride`, frames
+    pub vid_stride: u32,
+    /// `detector.onnxruntime`
+    pub onnxruntime: Option<PathBuf>,
+}
+
+/// The embedded log.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// `log.segment_size`, bytes
+    #[serde(deserialize_with = "bytes")]
+    pub segment_size: u64,
+    /// `log.size_max`, bytes
+    #[serde(deserialize_with = "bytes")]
+    pub size_max: u64,
+    /// `log.when_full`: `block` or `drop_oldest`
+    pub when_full: String,
+    /// `log.retention`
+    #[serde(deserialize_with = "duration")]
+    pub retention: Duration,
+    /// `log.flush_interval`
+    #[serde(deserialize_with = "duration")]
+    pub flush_interval: Duration,
+}
+
+/// When the ingest commits.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestConfig {
+    /// `ingest.commit_interval`
+    #[serde(deserialize_with = "duration")]
+    pub commit_interval: Duration,
+    /// `ingest.commit_bytes`
+    #[serde(deserialize_with = "bytes")]
+    pub commit_bytes: u64,
+}
+
+/// Logs and progress.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// `telemetry.log_format`
+    pub log_format: LogFormat,
+    /// `telemetry.log_level`
+    pub log_level: String,
+    /// `telemetry.quiet`
+    pub quiet: bool,
+}
+
+/// The broker.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PulsarConfig {
+    /// `pulsar.service_url`
+    pub service_url: String,
+    /// `pulsar.admin_url`
+    pub admin_url: String,
+    /// `pulsar.token`
+    pub token: Option<Secret>,
+    /// `pulsar.topic`
+    pub topic: String,
+    /// `pulsar.partitions`
+    pub partitions: u32,
+}
+
+/// The object store.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Config {
+    /// `s3.endpoint`
+    pub endpoint: String,
+    /// `s3.region`
+    pub region: String,
+    /// `s3.path_style`
+    pub path_style: bool,
+    /// `s3.access_key`
+    pub access_key: Option<Secret>,
+    /// `s3.secret_key`
+    pub secret_key: Option<Secret>,
+}
+
+/// The REST catalog.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IcebergConfig {
+    /// `iceberg.catalog_uri`
+    pub catalog_uri: String,
+    /// `iceberg.warehouse`
+    pub warehouse: String,
+    /// `iceberg.token`
+    pub token: Option<Secret>,
+    /// `iceberg.credential`
+    pub credential: Option<Secret>,
+    /// `iceberg.oauth2_uri`
+    pub oauth2_uri: Option<String>,
+}
+
+/// A camera; its key in the map is its id. Its `Debug` form hides the password of its source.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CameraConfig {
+    /// `cameras.<id>.source`
+    pub source: String,
+    /// `cameras.<id>.store`
+    pub store: Option<String>,
+    /// `cameras.<id>.stream`
+    pub stream: Option<String>,
+    /// `cameras.<id>.enabled`
+    pub enabled: bool,
+}
+
+impl fmt::Debug for CameraConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CameraConfig")
+            .field("source", &without_password(&self.source))
+            .field("store", &self.store)
+            .field("stream", &self.stream)
+            .field("enabled", &self.enabled)
+            .finish()
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    parse_bytes(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}

@@ -1,0 +1,165 @@
+//! What a configuration key is, and how its text becomes a value.
+
+use crate::{parse_bytes, parse_duration, telemetry::check_filter};
+use rva_types::{CameraId, StoreId, StreamId, Timestamp};
+use serde_json::Value;
+
+/// What a key holds, and the values that it takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A path, relative to the working directory.
+    Path,
+    /// 1 to 64 bytes without control characters.
+    StoreId,
+    /// 1 to 64 bytes without control characters.
+    CameraId,
+    /// 1 to 64 bytes without control characters.
+    StreamId,
+    /// A finite number, both ends included.
+    Number(f64, f64),
+    /// A whole number, both ends included.
+    Integer(u64, u64),
+    /// `true` or `false`.
+    Flag,
+    /// `10s`, at least the given number of milliseconds.
+    Duration(u64),
+    /// `128MiB`, at least the given number of bytes.
+    Size(u64),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Texts, separated by commas on one line.
+    List,
+    /// An RFC 3339 time.
+    Time,
+    /// A log level or a list of directives.
+    LogFilter,
+    /// A text that is never shown.
+    Secret,
+}
+
+/// A configuration key.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Key {
+    /// Dotted path in the file: `detector.conf`.
+    pub path: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// Its default as text; `None` where it has none.
+    pub default: Option<&'static str>,
+    /// Environment names besides `RVA_DETECTOR_CONF`; the first that is set wins, the `RVA_` name before them.
+    pub env: &'static [&'static str],
+    /// What it means.
+    pub doc: &'static str,
+}
+
+impl Key {
+    /// The environment name that every key has: `RVA_` and the path with underscores.
+    pub fn env_name(&self) -> String {
+        format!("RVA_{}", self.path.replace('.', "_").to_uppercase())
+    }
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(value: T, min: T, max: T, found: &str, what: &str) -> Result<T, String> {
+    if value >= min && value <= max {
+        return Ok(value);
+    }
+    Err(format!("found {found}, wanted {what} from {min} to {max}"))
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+impl Kind {
+    /// The value of a text, in its normal form.
+    ///
+    /// # Errors
+    /// A text that names found and wanted.
+    pub fn parse(self, text: &str) -> Result<Value, String> {
+        let found = short(text);
+        match self {
+            Self::Text | Self::Path if text.is_empty() => {
+                Err("found an empty text, wanted at least one character".into())
+            }
+            Self::Secret | Self::Text | Self::Path => Ok(Value::from(text)),
+            Self::StoreId => StoreId::parse(text).map(|id| Value::from(id.as_str())).map_err(|e| e.to_string()),
+            Self::CameraId => CameraId::parse(text).map(|id| Value::from(id.as_str())).map_err(|e| e.to_string()),
+            Self::StreamId => StreamId::parse(text).map(|id| Value::from(id.as_str())).map_err(|e| e.to_string()),
+            Self::Number(min, max) => {
+                let wanted = || format!("found {found:?}, wanted a number from {min} to {max}");
+                let value: f64 = text.trim().parse().map_err(|_| wanted())?;
+                within(value, min, max, &found, "a number").map(Value::from)
+            }
+            Self::Integer(min, max) => {
+                let wanted = || format!("found {found:?}, wanted a whole number from {min} to {max}");
+                let value: u64 = text.trim().parse().map_err(|_| wanted())?;
+                within(value, min, max, &found, "a whole number").map(Value::from)
+            }
+            Self::Flag => match text.trim().to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" | "on" => Ok(Value::Bool(true)),
+                "false" | "0" | "no" | "off" => Ok(Value::Bool(false)),
+                _ => Err(format!("found {found:?}, wanted true or false")),
+            },
+            Self::Duration(millis_min) => {
+                let value = parse_duration(text).map_err(|e| e.to_string())?;
+                if value.as_millis() < u128::from(millis_min) {
+                    let least = crate::format_duration(std::time::Duration::from_millis(millis_min));
+                    return Err(format!("found {found}, wanted at least {least}"));
+                }
+                Ok(Value::from(text.trim()))
+            }
+            Self::Size(bytes_min) => {
+                if parse_bytes(text).map_err(|e| e.to_string())? < bytes_min {
+                    return Err(format!("found {found}, wanted at least {}", crate::format_bytes(bytes_min)));
+                }
+                Ok(Value::from(text.trim()))
+            }
+            Self::Choice(words) => match words.iter().find(|word| **word == text.trim()) {
+                Some(word) => Ok(Value::from(*word)),
+                None => Err(format!("found {found:?}, wanted one of {}", words.join(", "))),
+            },
+            Self::List => Ok(list(text)),
+            Self::Time => Timestamp::parse(text).map(|time| Value::from(time.to_string())).map_err(|e| e.to_string()),
+            Self::LogFilter => check_filter(text).map(|()| Value::from(text.trim())).map_err(|e| e.to_string()),
+        }
+    }
+}
+
+/// Commas separate, since class names hold spaces. Brackets and quotes around are accepted: `[0, 2]`, `["person"]`.
+fn list(text: &str) -> Value {
+    let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
+    if ["", "none", "null"].contains(&inner.trim().to_ascii_lowercase().as_str()) {
+        return Value::Null;
+    }
+    inner.split(',').map(|item| item.trim().trim_matches(['"', '\''])).filter(|item| !item.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_name_found_and_wanted() {
+        let error = Kind::Number(0.0, 1.0).parse("1.5").unwrap_err();
+        assert_eq!(error, "found 1.5, wanted a number from 0 to 1");
+        assert!(Kind::Number(0.0, 1.0).parse("NaN").is_err());
+        assert!(Kind::Number(0.0, 1.0).parse("inf").is_err());
+        assert_eq!(Kind::Integer(1, 9).parse("0").unwrap_err(), "found 0, wanted a whole number from 1 to 9");
+        assert_eq!(Kind::Duration(100).parse("5ms").unwrap_err(), "found 5ms, wanted at least 100ms");
+    }
+
+    #[test]
+    fn lists_are_split_at_commas_and_keep_spaces() {
+        assert_eq!(Kind::List.parse("person, traffic light").unwrap(), serde_json::json!(["person", "traffic light"]));
+        assert_eq!(Kind::List.parse("[0, 2]").unwrap(), serde_json::json!(["0", "2"]));
+        assert_eq!(Kind::List.parse("None").unwrap(), Value::Null);
+    }
+
+    #[test]
+    fn an_id_of_100_bytes_says_how_many_it_has() {
+        let error = Kind::StoreId.parse(&"x".repeat(100)).unwrap_err();
+        assert!(error.contains("100 bytes") && error.contains("64"), "{error}");
+    }
+}

@@ -1,0 +1,183 @@
+//! The table of all configuration keys.
+
+use crate::key::{Key, Kind};
+
+const fn key(path: &'static str, kind: Kind, default: Option<&'static str>, doc: &'static str) -> Key {
+    Key { path, kind, default, env: &[], doc }
+}
+
+const fn named(key: Key, env: &'static [&'static str]) -> Key {
+    Key { env, ..key }
+}
+
+/// Every key but those of a camera. Order is the order of `rva config show`.
+pub const KEYS: &[Key] = &[
+    named(key("store_id", Kind::StoreId, Some("store_01"), "the shop of sources that name none"), &["STORE_ID"]),
+    named(
+        key("camera_id", Kind::CameraId, None, "camera id of the one source; several count cam_01, cam_02, …"),
+        &["CAMERA_ID"],
+    ),
+    named(key("stream_id", Kind::StreamId, Some("stream_01"), "stream id of sources that name none"), &["STREAM_ID"]),
+    named(key("source", Kind::Text, None, "the source where none is named on the command line"), &["VIDEO_PATH"]),
+    key("start_time", Kind::Time, None, "capture time of a file's first frame; now where not given"),
+    key("data_dir", Kind::Path, Some("rva-data"), "folder of catalog.db, warehouse/ and log/"),
+    named(key("detector.model", Kind::Text, None, "a YOLOv8 detection export (ONNX)"), &["MODEL_NAME"]),
+    named(
+        key(
+            "detector.conf",
+            Kind::Number(0.0, 1.0),
+            Some("0.25"),
+            "least confidence of a recorded detection; raising it records fewer",
+        ),
+        &["CONF_THRES"],
+    ),
+    key(
+        "detector.iou",
+        Kind::Number(0.0, 1.0),
+        Some("0.7"),
+        "largest overlap that non-maximum suppression leaves; raising it keeps more",
+    ),
+    named(
+        key("detector.classes", Kind::List, None, "class ids or names to keep; all where not given"),
+        &["CLASS_FILTER"],
+    ),
+    key("detector.imgsz", Kind::Integer(32, 8192), None, "input size in pixels for models that leave it open"),
+    key("detector.max_det", Kind::Integer(1, 100_000), Some("300"), "most detections of a frame"),
+    key("detector.agnostic_nms", Kind::Flag, Some("false"), "suppress across classes"),
+    key("detector.half", Kind::Flag, Some("false"), "16-bit input, for models that take it"),
+    key("detector.device", Kind::Text, Some("cpu"), "cpu, cuda:0 or tensorrt:0"),
+    named(
+        key(
+            "detector.tracker",
+            Kind::Text,
+            Some("bytetrack"),
+            "a tracker's name, or a tracker YAML file as Ultralytics has it",
+        ),
+        &["TRACKER_TYPE"],
+    ),
+    key("detector.vid_stride", Kind::Integer(1, 100_000), Some("1"), "process every n-th frame"),
+    named(
+        key("detector.onnxruntime", Kind::Path, None, "the ONNX Runtime library; searched where not given"),
+        &["ORT_DYLIB_PATH"],
+    ),
+    key("log.segment_size", Kind::Size(65_536), Some("64MiB"), "size at which a segment of the log is closed"),
+    key("log.size_max", Kind::Size(1_048_576), Some("10GiB"), "bound of the whole log"),
+    key("log.when_full", Kind::Choice(&["block", "drop_oldest"]), Some("block"), "what happens at the bound"),
+    key("log.retention", Kind::Duration(0), Some("72h"), "how long committed records stay"),
+    key("log.flush_interval", Kind::Duration(1), Some("200ms"), "most time of frames at risk on power loss"),
+    key(
+        "ingest.commit_interval",
+        Kind::Duration(100),
+        Some("10s"),
+        "longest time between two commits while there is something new",
+    ),
+    key(
+        "ingest.commit_bytes",
+        Kind::Size(1024),
+        Some("128MiB"),
+        "size at which a commit doesn't wait for the interval",
+    ),
+    key("telemetry.log_format", Kind::Choice(&["text", "json"]), Some("text"), "how log lines look"),
+    named(
+        key("telemetry.log_level", Kind::LogFilter, Some("info"), "error, warn, info, debug, trace or directives"),
+        &["RUST_LOG"],
+    ),
+    key("telemetry.quiet", Kind::Flag, Some("false"), "no progress; only warnings and errors are logged"),
+    named(
+        key("pulsar.service_url", Kind::Text, Some("pulsar://localhost:6650"), "the broker"),
+        &["PULSAR_SERVICE_URL"],
+    ),
+    named(
+        key("pulsar.admin_url", Kind::Text, Some("http://localhost:8082"), "the broker's admin API"),
+        &["PULSAR_ADMIN_URL"],
+    ),
+    named(key("pulsar.token", Kind::Secret, None, "authentication token"), &["PULSAR_TOKEN"]),
+    named(key("pulsar.topic", Kind::Text, Some("persistent://retail/metadata/events"), "the topic"), &["PULSAR_TOPIC"]),
+    named(
+        key("pulsar.partitions", Kind::Integer(1, 1024), Some("4"), "partitions of the topic"),
+        &["PULSAR_PARTITIONS"],
+    ),
+    named(key("s3.endpoint", Kind::Text, Some("http://localhost:9000"), "the object store"), &["S3_ENDPOINT"]),
+    named(key("s3.region", Kind::Text, Some("us-east-1"), "its region"), &["S3_REGION"]),
+    named(key("s3.path_style", Kind::Flag, Some("true"), "bucket in the path, as MinIO wants it"), &["S3_PATH_STYLE"]),
+    named(key("s3.access_key", Kind::Secret, None, "access key"), &["S3_ACCESS_KEY", "MINIO_ROOT_USER"]),
+    named(key("s3.secret_key", Kind::Secret, None, "secret key"), &["S3_SECRET_KEY", "MINIO_ROOT_PASSWORD"]),
+    named(
+        key("iceberg.catalog_uri", Kind::Text, Some("http://localhost:8181"), "the REST catalog"),
+        &["ICEBERG_CATALOG_URI"],
+    ),
+    named(key("iceberg.warehouse", Kind::Text, Some("s3://warehouse/"), "its warehouse"), &["ICEBERG_WAREHOUSE"]),
+    named(key("iceberg.token", Kind::Secret, None, "bearer token"), &["ICEBERG_TOKEN"]),
+    named(key("iceberg.credential", Kind::Secret, None, "id:secret for OAuth 2"), &["ICEBERG_CREDENTIAL"]),
+    named(key("iceberg.oauth2_uri", Kind::Text, None, "where tokens are given out"), &["ICEBERG_OAUTH2_URI"]),
+];
+
+/// Keys of one camera, under `cameras.<camera id>`.
+pub const CAMERA_KEYS: &[Key] = &[
+    key("source", Kind::Text, None, "a file, a folder or glob of images, a webcam index or a stream URL"),
+    key("store", Kind::StoreId, None, "its shop; store_id where not given"),
+    key("stream", Kind::StreamId, None, "its stream id; stream_id where not given"),
+    key("enabled", Kind::Flag, Some("true"), "whether it takes part"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_default_is_a_value_of_its_kind() {
+        for key in KEYS.iter().chain(CAMERA_KEYS) {
+            if let Some(text) = key.default {
+                assert!(key.kind.parse(text).is_ok(), "{}", key.path);
+            }
+        }
+    }
+
+    #[test]
+    fn no_path_and_no_environment_name_stands_for_two_keys() {
+        let paths: BTreeSet<_> = KEYS.iter().map(|key| key.path).collect();
+        assert_eq!(paths.len(), KEYS.len());
+        let mut names = BTreeSet::new();
+        for key in KEYS {
+            for name in key.env.iter().map(ToString::to_string).chain([key.env_name()]) {
+                assert!(names.insert(name.clone()), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_environment_name_of_the_contract_is_known() {
+        let known: BTreeSet<_> = KEYS.iter().flat_map(|key| key.env).copied().collect();
+        let contract = [
+            "MINIO_ROOT_USER",
+            "MINIO_ROOT_PASSWORD",
+            "S3_ENDPOINT",
+            "S3_REGION",
+            "S3_PATH_STYLE",
+            "S3_ACCESS_KEY",
+            "S3_SECRET_KEY",
+            "ICEBERG_CATALOG_URI",
+            "ICEBERG_WAREHOUSE",
+            "PULSAR_SERVICE_URL",
+            "PULSAR_ADMIN_URL",
+            "PULSAR_TOKEN",
+            "PULSAR_TOPIC",
+            "PULSAR_PARTITIONS",
+            "ICEBERG_TOKEN",
+            "ICEBERG_CREDENTIAL",
+            "ICEBERG_OAUTH2_URI",
+            "STORE_ID",
+            "CAMERA_ID",
+            "STREAM_ID",
+            "MODEL_NAME",
+            "VIDEO_PATH",
+            "TRACKER_TYPE",
+            "CONF_THRES",
+            "CLASS_FILTER",
+        ];
+        for name in contract {
+            assert!(known.contains(name), "{name}");
+        }
+    }
+}

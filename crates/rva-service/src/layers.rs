@@ -1,0 +1,391 @@
+//! Merging the layers: default, file, environment, flags; each value remembers where it came from.
+
+use crate::{CAMERA_KEYS, Config, KEYS, Key, Kind, yaml_lines::key_lines};
+use rva_types::CameraId;
+use serde_json::{Map, Value};
+use serde_yaml_ng::Value as Yaml;
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+/// Where a value came from, weakest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Built in.
+    Default,
+    /// The configuration file, and the line where known.
+    File {
+        /// Path of the file as it was given.
+        path: PathBuf,
+        /// Counted from 1.
+        line: Option<usize>,
+    },
+    /// An environment variable.
+    Environment(String),
+    /// A flag of the command line, with its dashes.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line: Some(line) } => write!(f, "{}:{line}", path.display()),
+            Self::File { path, line: None } => write!(f, "{}", path.display()),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A value from the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// Dotted path of the key.
+    pub path: &'static str,
+    /// The flag as the user typed it: `--conf`.
+    pub flag: &'static str,
+    /// Its text.
+    pub text: String,
+}
+
+/// What is merged. Nothing here reads the process environment or the disk but [`load`] for the file's text.
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    /// Path and text of the file.
+    pub file: Option<(PathBuf, String)>,
+    /// The environment.
+    pub environment: Vec<(String, String)>,
+    /// The flags.
+    pub overrides: Vec<Override>,
+}
+
+/// A merged value. Its `Debug` form hides what must not be shown.
+#[derive(Clone, PartialEq)]
+pub struct Setting {
+    /// Dotted path.
+    pub path: String,
+    /// Its value in normal form; null where there is none.
+    pub value: Value,
+    /// Where it came from.
+    pub origin: Origin,
+    /// Whether it must not be shown.
+    pub is_secret: bool,
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.path, crate::show::shown(&self.value, self.is_secret), self.origin)
+    }
+}
+
+/// The typed configuration and the origin of each value.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// For programs.
+    pub config: Config,
+    /// For people, in the order of the table.
+    pub settings: Vec<Setting>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Dotted path, or the file.
+    pub path: String,
+    /// What was found and wanted.
+    pub text: String,
+    /// Where.
+    pub origin: Origin,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.path, self.text, self.origin)
+    }
+}
+
+/// All that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// At least one.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problems.as_slice() {
+            [problem] => write!(f, "configuration: {problem}"),
+            problems => {
+                write!(f, "configuration has {} problems:", problems.len())?;
+                problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Least likeness (1 - edits / length) at which an unknown `RVA_` variable is taken for a misspelt key. Below it the
+/// variable is somebody else's, such as a test script's.
+const ENV_LIKENESS_MIN: f64 = 0.7;
+
+struct Merge {
+    settings: BTreeMap<String, Setting>,
+    problems: Vec<Problem>,
+}
+
+/// Merges the layers, strongest last, and checks every value of every layer, also those that a stronger one covers.
+///
+/// # Errors
+/// All problems of all layers.
+pub fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
+    let mut merge = Merge { settings: BTreeMap::new(), problems: Vec::new() };
+    for key in KEYS {
+        merge.default(key.path.to_owned(), key);
+    }
+    if let Some((path, text)) = &layers.file {
+        merge.file(path, text);
+    }
+    merge.environment(&layers.environment);
+    for flag in &layers.overrides {
+        match KEYS.iter().find(|key| key.path == flag.path) {
+            Some(key) => merge.set(flag.path.to_owned(), key, &flag.text, Origin::Flag(flag.flag.to_owned())),
+            None => merge.problem(flag.path, "unknown key".to_owned(), Origin::Flag(flag.flag.to_owned())),
+        }
+    }
+    merge.finish()
+}
+
+impl Merge {
+    fn problem(&mut self, path: &str, text: String, origin: Origin) {
+        self.problems.push(Problem { path: path.to_owned(), text, origin });
+    }
+
+    fn default(&mut self, path: String, key: &Key) {
+        let value = key.default.and_then(|text| key.kind.parse(text).ok()).unwrap_or(Value::Null);
+        let is_secret = key.kind == Kind::Secret;
+        self.settings.insert(path.clone(), Setting { path, value, origin: Origin::Default, is_secret });
+    }
+
+    fn set(&mut self, path: String, key: &Key, text: &str, origin: Origin) {
+        match key.kind.parse(text) {
+            Ok(value) => {
+                let is_secret = key.kind == Kind::Secret;
+                self.settings.insert(path.clone(), Setting { path, value, origin, is_secret });
+            }
+            Err(text) => self.problem(&path, text, origin),
+        }
+    }
+
+    fn environment(&mut self, environment: &[(String, String)]) {
+        let find = |name: &str| environment.iter().find(|(n, value)| n == name && !value.is_empty());
+        for key in KEYS {
+            let own = key.env_name();
+            let names = std::iter::once(own.as_str()).chain(key.env.iter().copied());
+            if let Some((name, value)) = names.filter_map(find).next() {
+                self.set(key.path.to_owned(), key, value, Origin::Environment(name.clone()));
+            }
+        }
+        let known: Vec<String> = KEYS.iter().map(Key::env_name).collect();
+        for (name, _) in environment.iter().filter(|(name, _)| name.starts_with("RVA_") && !known.contains(name)) {
+            let nearest = nearest(name, known.iter().map(String::as_str));
+            if let Some((nearest, likeness)) = nearest
+                && likeness >= ENV_LIKENESS_MIN
+            {
+                let text = format!("unknown variable, nearest is {nearest}");
+                self.problem(name, text, Origin::Environment(name.clone()));
+            }
+        }
+    }
+
+    fn file(&mut self, path: &std::path::Path, text: &str) {
+        let whole = Origin::File { path: path.to_owned(), line: None };
+        let root: Yaml = match serde_yaml_ng::from_str(text) {
+            Ok(root) => root,
+            Err(error) => return self.problem("file", format!("not readable as YAML: {error}"), whole),
+        };
+        let lines = key_lines(text);
+        let at = |key: &str| Origin::File { path: path.to_owned(), line: lines.get(key).copied() };
+        match root {
+            Yaml::Null => {}
+            Yaml::Mapping(map) => {
+                for (name, value) in &map {
+                    let name = scalar(name).unwrap_or_default();
+                    if name == "cameras" { self.cameras(value, &at) } else { self.node(&name, value, &at) }
+                }
+            }
+            other => self.problem("file", format!("found {}, wanted a mapping of keys", shape(&other)), whole),
+        }
+    }
+
+    /// A key, or a section of keys.
+    fn node(&mut self, path: &str, value: &Yaml, at: &dyn Fn(&str) -> Origin) {
+        if let Some(key) = KEYS.iter().find(|key| key.path == path) {
+            return self.leaf(path.to_owned(), key, value, at(path));
+        }
+        let section = format!("{path}.");
+        if !KEYS.iter().any(|key| key.path.starts_with(&section)) {
+            return self.unknown(path, at(path));
+        }
+        match value {
+            Yaml::Null => {}
+            Yaml::Mapping(map) => {
+                for (name, value) in map {
+                    self.node(&format!("{section}{}", scalar(name).unwrap_or_default()), value, at);
+                }
+            }
+            other => self.problem(path, format!("found {}, wanted a section of keys", shape(other)), at(path)),
+        }
+    }
+
+    fn unknown(&mut self, path: &str, origin: Origin) {
+        let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
+        let own = &path[parent.len()..].trim_start_matches('.').to_owned();
+        let siblings = KEYS.iter().filter_map(|key| {
+            let rest = key.path.strip_prefix(parent)?;
+            let rest = if parent.is_empty() { rest } else { rest.strip_prefix('.')? };
+            Some(rest.split('.').next().unwrap_or(rest))
+        });
+        let extra = ["cameras"].into_iter().filter(|_| parent.is_empty());
+        self.unknown_among(path, own, siblings.chain(extra), origin);
+    }
+
+    fn unknown_among<'a>(&mut self, path: &str, own: &str, known: impl Iterator<Item = &'a str>, origin: Origin) {
+        let text = match nearest(own, known) {
+            Some((nearest, _)) => format!("unknown key, nearest is {nearest}"),
+            None => "unknown key".to_owned(),
+        };
+        self.problem(path, text, origin);
+    }
+
+    fn leaf(&mut self, path: String, key: &Key, value: &Yaml, origin: Origin) {
+        let text = match (value, key.kind) {
+            // An empty value is a key that isn't set: the weaker layer stays.
+            (Yaml::Null, _) => return,
+            (Yaml::Sequence(items), Kind::List) => match items.iter().map(scalar).collect::<Option<Vec<_>>>() {
+                Some(items) => items.join(","),
+                None => return self.problem(&path, "found nested values, wanted a list of texts".into(), origin),
+            },
+            (other, _) => match scalar(other) {
+                Some(text) => text,
+                None => return self.problem(&path, format!("found {}, wanted one value", shape(other)), origin),
+            },
+        };
+        self.set(path, key, &text, origin);
+    }
+
+    fn cameras(&mut self, value: &Yaml, at: &dyn Fn(&str) -> Origin) {
+        let cameras = match value {
+            Yaml::Null => return,
+            Yaml::Mapping(map) => map,
+            other => {
+                let text = format!("found {}, wanted a mapping of camera ids", shape(other));
+                return self.problem("cameras", text, at("cameras"));
+            }
+        };
+        for (name, camera) in cameras {
+            let name = scalar(name).unwrap_or_default();
+            let path = format!("cameras.{name}");
+            if let Err(error) = CameraId::parse(name.as_str()) {
+                self.problem(&path, error.to_string(), at(&path));
+            }
+            self.camera(&path, camera, at);
+        }
+    }
+
+    fn camera(&mut self, path: &str, camera: &Yaml, at: &dyn Fn(&str) -> Origin) {
+        for key in CAMERA_KEYS {
+            self.default(format!("{path}.{}", key.path), key);
+        }
+        let empty = serde_yaml_ng::Mapping::new();
+        let map = match camera {
+            Yaml::Null => &empty,
+            Yaml::Mapping(map) => map,
+            other => return self.problem(path, format!("found {}, wanted a section of keys", shape(other)), at(path)),
+        };
+        let mut is_misspelt = false;
+        for (name, value) in map {
+            let name = scalar(name).unwrap_or_default();
+            let full = format!("{path}.{name}");
+            match CAMERA_KEYS.iter().find(|key| key.path == name) {
+                Some(key) => self.leaf(full.clone(), key, value, at(&full)),
+                None => {
+                    is_misspelt = true;
+                    self.unknown_among(&full, &name, CAMERA_KEYS.iter().map(|key| key.path), at(&full));
+                }
+            }
+        }
+        let has_source = map.get("source").is_some_and(|source| !source.is_null());
+        if !has_source && !is_misspelt {
+            let text = "missing, wanted a file, a folder or glob of images, a webcam index or a stream URL".to_owned();
+            self.problem(&format!("{path}.source"), text, at(path));
+        }
+    }
+
+    fn finish(mut self) -> Result<Loaded, ConfigError> {
+        let mut tree = Map::new();
+        tree.insert("cameras".to_owned(), Value::Object(Map::new()));
+        for (path, setting) in &self.settings {
+            insert(&mut tree, path, setting.value.clone());
+        }
+        let config = match serde_json::from_value::<Config>(Value::Object(tree)) {
+            Ok(config) if self.problems.is_empty() => config,
+            Ok(_) => return Err(ConfigError { problems: self.problems }),
+            Err(error) => {
+                if self.problems.is_empty() {
+                    self.problem("configuration", error.to_string(), Origin::Default);
+                }
+                return Err(ConfigError { problems: self.problems });
+            }
+        };
+        let mut settings: Vec<Setting> = KEYS.iter().filter_map(|key| self.settings.remove(key.path)).collect();
+        settings.extend(self.settings.into_values());
+        Ok(Loaded { config, settings })
+    }
+}
+
+/// A camera id may hold dots, so under `cameras.` only the last dot separates.
+pub(crate) fn path_parts(path: &str) -> Vec<&str> {
+    match path.strip_prefix("cameras.").and_then(|rest| rest.rsplit_once('.')) {
+        Some((camera, key)) => vec!["cameras", camera, key],
+        None => path.split('.').collect(),
+    }
+}
+
+pub(crate) fn insert(tree: &mut Map<String, Value>, path: &str, value: Value) {
+    let parts = path_parts(path);
+    let Some((last, sections)) = parts.split_last() else { return };
+    let mut at = tree;
+    for section in sections {
+        let next = at.entry(*section).or_insert_with(|| Value::Object(Map::new()));
+        let Value::Object(map) = next else { return };
+        at = map;
+    }
+    at.insert((*last).to_owned(), value);
+}
+
+fn scalar(value: &Yaml) -> Option<String> {
+    match value {
+        Yaml::String(text) => Some(text.clone()),
+        Yaml::Number(number) => Some(number.to_string()),
+        Yaml::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+fn shape(value: &Yaml) -> &'static str {
+    match value {
+        Yaml::Null => "nothing",
+        Yaml::Bool(_) => "a boolean",
+        Yaml::Number(_) => "a number",
+        Yaml::String(_) => "a text",
+        Yaml::Sequence(_) => "a list",
+        Yaml::Mapping(_) => "a mapping",
+        Yaml::Tagged(_) => "a tagged value",
+    }
+}
+
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<(&'a str, f64)> {
+    known
+        .map(|candidate| (candidate, strsim::normalized_damerau_levenshtein(name, candidate)))
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+}

@@ -1,0 +1,106 @@
+//! Logs, to stderr.
+
+use crate::TelemetryConfig;
+use serde::Deserialize;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Telemetry could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter doesn't parse.
+    #[error(
+        "found log level {found:?} ({cause}), wanted error, warn, info, debug, trace or directives like info,rva_lake=debug"
+    )]
+    Filter {
+        /// The text.
+        found: String,
+        /// What the parser says.
+        cause: String,
+    },
+    /// It was started before in this process.
+    #[error("logs are set up already: {0}")]
+    Twice(String),
+}
+
+/// A bare level is meant for our own crates; libraries stay at `warn` unless directives say otherwise.
+fn filter_text(config: &TelemetryConfig) -> String {
+    let level = if config.quiet { "warn" } else { config.log_level.trim() };
+    match level.to_ascii_lowercase().as_str() {
+        "trace" | "debug" | "info" => format!("warn,rva={level}"),
+        _ => level.to_owned(),
+    }
+}
+
+/// Parses a level or a list of directives.
+///
+/// # Errors
+/// It is neither.
+pub(crate) fn check_filter(text: &str) -> Result<(), TelemetryError> {
+    let known = ["off", "error", "warn", "info", "debug", "trace"];
+    let failed = |cause: String| TelemetryError::Filter { found: text.chars().take(64).collect(), cause };
+    // A single unknown word would parse as the name of a target and switch everything else off.
+    if !text.contains(['=', ',']) && !known.contains(&text.trim().to_ascii_lowercase().as_str()) {
+        return Err(failed("not a level".to_owned()));
+    }
+    EnvFilter::try_new(text).map(|_| ()).map_err(|error| failed(error.to_string()))
+}
+
+/// Starts logging through `writer` (stderr, or a writer that steps around a progress bar).
+///
+/// # Errors
+/// The filter doesn't parse, or logging runs already.
+pub fn init_telemetry<W>(config: &TelemetryConfig, writer: W) -> Result<(), TelemetryError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    check_filter(&config.log_level)?;
+    let text = filter_text(config);
+    let filter = EnvFilter::try_new(&text)
+        .map_err(|error| TelemetryError::Filter { found: text.clone(), cause: error.to_string() })?;
+    let registry = tracing_subscriber::registry().with(filter);
+    let outcome = match config.log_format {
+        LogFormat::Text => {
+            let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            registry.with(tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(writer)).try_init()
+        }
+        LogFormat::Json => {
+            registry.with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer)).try_init()
+        }
+    };
+    outcome.map_err(|error| TelemetryError::Twice(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(log_level: &str, quiet: bool) -> TelemetryConfig {
+        TelemetryConfig { log_format: LogFormat::Text, log_level: log_level.into(), quiet }
+    }
+
+    #[test]
+    fn a_bare_level_is_for_our_own_crates() {
+        assert_eq!(filter_text(&config("debug", false)), "warn,rva=debug");
+        assert_eq!(filter_text(&config("error", false)), "error");
+        assert_eq!(filter_text(&config("info,iceberg=debug", false)), "info,iceberg=debug");
+        assert_eq!(filter_text(&config("debug", true)), "warn");
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        let error = check_filter("verbose").unwrap_err().to_string();
+        assert!(error.contains("verbose") && error.contains("debug"), "{error}");
+        assert!(check_filter("info,rva_lake=loud").is_err());
+        assert!(check_filter("info,rva_lake=debug").is_ok());
+    }
+}

@@ -76,12 +76,7 @@ fn decode_parts(
     let schema_version = string_field(head, "schema_version")?.to_owned();
     let store = StoreId::parse(source_field(PropertyName::STORE_ID, properties, record)?).map_err(invalid)?;
     let camera = CameraId::parse(source_field(PropertyName::CAMERA_ID, properties, record)?).map_err(invalid)?;
-    Ok(BronzeEvent {
-        schema_version,
-        key: EventKey { run, camera, frame_index },
-        payload: payload.to_owned(),
-        store,
-    })
+    Ok(BronzeEvent { schema_version, key: EventKey { run, camera, frame_index }, payload: payload.to_owned(), store })
 }
 
 fn object(text: &str, what: &str) -> Result<Map<String, Value>, Rejection> {
@@ -105,7 +100,11 @@ fn check_agreement(head: &Map<String, Value>, record: &Map<String, Value>) -> Re
         {
             return Err(Rejection::new(
                 RejectionReason::EnvelopeMismatch,
-                format!("found {field} {} in the envelope and {} in its payload, wanted the same", short(outer), short(inner)),
+                format!(
+                    "found {field} {} in the envelope and {} in its payload, wanted the same",
+                    short(outer),
+                    short(inner)
+                ),
             ));
         }
     }

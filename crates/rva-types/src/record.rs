@@ -141,7 +141,8 @@ impl FrameRecord {
     /// Builds the record. Left out are detections under `conf_thres`, boxes that aren't finite, and boxes without
     /// any area inside the frame. `det_id` counts those that stay.
     pub fn new(input: &FrameRecordInput<'_>) -> Self {
-        let kept = input.detections.iter().filter(|d| f64::from(d.detection.conf) >= input.runtime.conf_thres as f32 as f64);
+        let kept =
+            input.detections.iter().filter(|d| f64::from(d.detection.conf) >= input.runtime.conf_thres as f32 as f64);
         let mut detections = Vec::with_capacity(input.detections.len());
         for tracked in kept {
             detections.extend(detection_json(input, tracked, detections.len()));
@@ -256,7 +257,8 @@ mod tests {
     #[test]
     fn the_bytes_of_a_record_are_promised() {
         let given = given();
-        let detections = [seen(10.126, 20.0, 110.5, 220.25, 0.912_345, Some(3)), seen(-5.0, 560.0, 40.0, 600.0, 0.3, None)];
+        let detections =
+            [seen(10.126, 20.0, 110.5, 220.25, 0.912_345, Some(3)), seen(-5.0, 560.0, 40.0, 600.0, 0.3, None)];
         let found = record(&given, &detections).to_json();
         assert_eq!(found, include_str!("../tests/golden/frame_record.json").trim_end());
     }

@@ -1,0 +1,40 @@
+# The two commands of the README, and what else a developer types. Every target sets up what it needs itself.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help demo test setup setup-tests build lint bench torture model bless clean-demo
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: ## run the whole path on real footage: video to queryable rows
+	@infrastructure/local/demo.sh
+
+test: ## every test, with the skips compared to the recorded list
+	@infrastructure/local/test.sh
+
+setup: ## what the demo needs: system packages, ONNX Runtime, the footage
+	@infrastructure/local/setup.sh
+
+setup-tests: ## the same and what the tests need: other engines that read our tables
+	@infrastructure/local/setup.sh --tests
+
+build: setup ## the optimised binaries, in target/release
+	cargo build --release --locked
+
+lint: ## rustfmt and clippy, warnings as errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+bench: setup ## frames a second of the pipeline beside the bare network, in turns, in one run
+	@infrastructure/local/bench.sh
+
+torture: setup-tests ## kill -9 the ingest a thousand times (KILLS=1000) and compare the keys
+	@infrastructure/local/torture.sh
+
+model: ## the official YOLOv8n (AGPL-3.0), for people with internet
+	@infrastructure/local/fetch-model.sh
+
+clean-demo: ## remove what the demo made
+	rm -rf data/demo

@@ -1,0 +1,55 @@
+"""Compares the tests that said `skipped: …` with the recorded list, and prints the counts of the whole run.
+
+usage: check_skips.py LOG ALLOWED
+
+ALLOWED has one line for each skip that is known: a condition, then a regular expression for the reason. A condition
+is `always`, `without-shared` (no ../shared beside the checkout), `not-root`, or `no-mount` (no right to mount).
+A skip that is not on the list, or whose condition does not hold here, is a failure.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+
+def condition_holds(name: str) -> bool:
+    root = Path(__file__).resolve().parents[2]
+    shared = Path(os.environ.get("RVA_SHARED", root.parent / "shared"))
+    match name:
+        case "always":
+            return True
+        case "without-shared":
+            return not shared.is_dir()
+        case "not-root":
+            return os.geteuid() != 0
+        case "no-mount":
+            effective = int(re.search(r"CapEff:\s+(\w+)", Path("/proc/self/status").read_text())[1], 16)
+            return not effective >> 21 & 1  # CAP_SYS_ADMIN
+    sys.exit(f"check_skips: found condition {name!r}, wanted always, without-shared, not-root or no-mount")
+
+
+def read_allowed(path: str) -> list[tuple[str, re.Pattern[str]]]:
+    lines = (line.strip() for line in Path(path).read_text().splitlines())
+    entries = (line.split(None, 1) for line in lines if line and not line.startswith("#"))
+    return [(condition, re.compile(reason)) for condition, reason in entries]
+
+
+def main(log: str, allowed_path: str) -> int:
+    text = Path(log).read_text(errors="replace")
+    allowed = read_allowed(allowed_path)
+    skips = re.findall(r"^skipped: (.*)$", text, re.MULTILINE)
+    unknown = [s for s in skips if not any(r.search(s) and condition_holds(c) for c, r in allowed)]
+    results = re.findall(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", text, re.MULTILINE)
+    passed, failed, ignored = (sum(int(row[i]) for row in results) for i in range(3))
+    for reason in sorted(set(skips)):
+        print(f"skipped {skips.count(reason)} x: {reason}")
+    for reason in unknown:
+        print(f"check_skips: not on the recorded list, or its condition does not hold here: {reason}")
+    # A test that skips itself counts as passed for cargo.
+    print(f"{passed - len(skips)} passed, {failed} failed, {len(skips) + ignored} skipped")
+    return 1 if unknown or failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:3]))

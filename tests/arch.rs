@@ -1,0 +1,174 @@
+//! The drawings of docs/architecture.md against the code: layers, forbidden dependencies, sizes of files.
+
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Pure crates and all that their `[dependencies]` may name.
+const PURE: &[(&str, &[&str])] = &[
+    ("rva-types", &["chrono", "serde", "serde_json", "thiserror", "uuid"]),
+    ("rva-track", &["rva-types", "thiserror", "lapjv", "pathfinding"]),
+];
+
+/// Layers from the bottom. A crate may name crates of lower layers only.
+const LAYERS: &[&[&str]] = &[
+    &["rva-types"],
+    &["rva-track"],
+    &["rva-bus", "rva-lake", "rva-vision"],
+    &["rva-service"],
+    &["rva-detector", "rva-ingest"],
+    &["rva"],
+];
+
+/// What must not be in the tree of normal dependencies of a crate.
+const FORBIDDEN: &[(&str, &[&str])] = &[
+    ("rva-ingest", &["opencv", "ort", "ort-sys", "rva-vision", "datafusion", "opendal"]),
+    ("rva-detector", &["iceberg", "arrow", "arrow-array", "parquet", "rva-lake", "datafusion", "opendal"]),
+    ("rva", &["opendal", "iceberg-datafusion"]),
+];
+
+/// What a person sees first.
+const TOP_LEVEL: &[&str] = &[
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "crates",
+    "data",
+    "docs",
+    "tests",
+    "docker-compose.yml",
+    "flink-jobs",
+    "infrastructure",
+    "rust-toolchain.toml",
+    "target",
+];
+
+const FILE_LINES_MAX: usize = 600;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Names of normal dependencies by crate of ours.
+fn own_dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked", "--offline"]);
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages
+        .map(|package| {
+            let normal = package["dependencies"].as_array().unwrap().iter().filter(|d| d["kind"].is_null());
+            (name(package), normal.map(name).collect())
+        })
+        .collect()
+}
+
+/// Name and version of every crate below one of ours, without build and test dependencies.
+fn tree(package: &str) -> BTreeSet<(String, String)> {
+    let arguments =
+        ["tree", "-p", package, "-e", "normal", "--prefix", "none", "--locked", "--offline", "--format", "{p}"];
+    let lines = cargo(&arguments);
+    let parts = lines.lines().filter_map(|line| line.split_once(' '));
+    parts.map(|(name, rest)| (name.to_owned(), rest.split(' ').next().unwrap_or_default().to_owned())).collect()
+}
+
+#[test]
+fn pure_crates_name_only_what_their_allow_list_has() {
+    let dependencies = own_dependencies();
+    for (package, allowed) in PURE {
+        let beyond: Vec<_> = dependencies[*package].iter().filter(|name| !allowed.contains(&name.as_str())).collect();
+        assert!(beyond.is_empty(), "{package} names {beyond:?}, allowed are {allowed:?}");
+    }
+}
+
+#[test]
+fn arrows_point_down() {
+    let layer = |name: &str| LAYERS.iter().position(|names| names.contains(&name));
+    for (package, dependencies) in own_dependencies() {
+        if package == "rva-tests" {
+            continue;
+        }
+        let from = layer(&package).unwrap_or_else(|| panic!("{package} has no layer in the drawing"));
+        for name in dependencies.iter().filter(|name| name.starts_with("rva")) {
+            let to = layer(name).unwrap_or_else(|| panic!("{name} has no layer in the drawing"));
+            assert!(to < from, "{package} (layer {from}) names {name} (layer {to})");
+        }
+    }
+}
+
+#[test]
+fn services_build_without_what_they_do_not_need() {
+    for (package, forbidden) in FORBIDDEN {
+        let names: BTreeSet<String> = tree(package).into_iter().map(|(name, _)| name).collect();
+        let found: Vec<_> = forbidden.iter().filter(|name| names.contains(**name)).collect();
+        assert!(found.is_empty(), "{package} reaches {found:?}");
+        assert!(names.contains("tokio"), "the tree of {package} looks empty: {names:?}");
+    }
+}
+
+#[test]
+fn there_is_one_arrow_one_parquet_and_one_object_store() {
+    let all = tree("rva");
+    for name in ["arrow-array", "arrow-schema", "parquet", "object_store", "iceberg"] {
+        let versions: BTreeSet<_> = all.iter().filter(|(n, _)| n == name).map(|(_, version)| version).collect();
+        assert_eq!(versions.len(), 1, "{name}: {versions:?}");
+    }
+}
+
+#[test]
+fn the_top_level_is_what_the_drawing_says() {
+    let listed = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let unknown: Vec<_> = listed.filter(|name| !name.starts_with('.') && !TOP_LEVEL.contains(&name.as_str())).collect();
+    assert!(unknown.is_empty(), "found {unknown:?} at the top level, allowed are {TOP_LEVEL:?}");
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn no_file_becomes_a_place() {
+    let mut files = Vec::new();
+    sources(&root().join("crates"), &mut files);
+    assert!(files.len() > 20, "found only {} source files", files.len());
+    let long: Vec<_> = files
+        .iter()
+        .map(|path| (fs::read_to_string(path).unwrap().lines().count(), path))
+        .filter(|(lines, _)| *lines > FILE_LINES_MAX)
+        .collect();
+    assert!(long.is_empty(), "longer than {FILE_LINES_MAX} lines: {long:?}");
+}
+
+#[test]
+fn the_unwrap_of_product_code_stays_with_the_tests() {
+    // clippy::unwrap_used warns, and CI makes warnings errors; a crate that drops the workspace's lints would slip through.
+    for entry in fs::read_dir(root().join("crates")).unwrap() {
+        let manifest = entry.unwrap().path().join("Cargo.toml");
+        let text = fs::read_to_string(&manifest).unwrap();
+        assert!(
+            text.contains("[lints]\nworkspace = true"),
+            "{} doesn't take the workspace's lints",
+            manifest.display()
+        );
+    }
+}

@@ -1,6 +1,19 @@
 //! Detections per frame to tracks, deterministically.
 //!
 //! Pure: no clock, no files, no randomness. The same detections in the same order give the same tracks.
+//!
+//! A caller that knows a tracker by name only starts at [`TrackerChoice`]; one that wants a certain tracker, with
+//! all that it shows, makes it directly ([`ByteTrack::new`]).
+
+mod assignment;
+mod bytetrack;
+mod choice;
+mod kalman;
+mod params;
+
+pub use bytetrack::{ByteTrack, Overlap, TRACKS_MAX, TrackEstimate, TrackState};
+pub use choice::{TrackError, TrackerChoice, tracker_by_name};
+pub use params::{ByteTrackParams, KEYS, ParamError, TRACK_BUFFER_MAX};
 
 use rva_types::{Detection, MediaTime, TrackedDetection};
 

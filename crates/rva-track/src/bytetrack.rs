@@ -1,0 +1,519 @@
+//! ByteTrack: tracks are kept alive by weak detections too.
+//!
+//! Source: Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (ECCV 2022),
+//! algorithm 1. What the paper leaves open is as in the authors' code: a new track is tentative until a second
+//! detection confirms it (those of the first frame are confirmed at once), tentative tracks come after the others,
+//! a track and a lost one at the same place are one, and the thresholds of the last three associations. Differences:
+//! IoU is over continuous coordinates as Ultralytics has it (the authors add a pixel, see [`Overlap`]), and a lost
+//! track is removed in the frame in which its buffer runs out (the authors' lists keep it for one more).
+
+use crate::assignment::Assignment;
+use crate::kalman::{BoxFilter, Rect};
+use crate::{ByteTrackParams, ParamError, Tracker};
+use rva_types::{BBox, Detection, MediaTime, TrackedDetection};
+
+/// Most tracks at a time, lost and tentative ones included; beyond it no new one starts, which is counted.
+pub const TRACKS_MAX: usize = 4096;
+
+/// Highest distance at which a track takes a weak detection, by overlap alone.
+const SECOND_MATCH_THRESH: f64 = 0.5;
+/// Highest distance at which a tentative track takes its second detection.
+const TENTATIVE_MATCH_THRESH: f64 = 0.7;
+/// Distance under which a track and a lost one are the same.
+const DUPLICATE_THRESH: f64 = 0.15;
+
+/// How the overlap of a track and a detection is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overlap {
+    /// As in the paper: IoU with the box that the filter predicts for this frame, over continuous coordinates.
+    #[default]
+    Predicted,
+    /// As ByteTrack-cpp does it: IoU with the filter's box of the frame in which the track was seen last, over whole
+    /// pixels (one is added to every width and height). It loses fast walkers sooner; it is here so that the rest
+    /// of the algorithm can be compared with that implementation number by number.
+    LastSeen,
+}
+
+impl Overlap {
+    fn margin(self) -> f64 {
+        match self {
+            Self::Predicted => 0.0,
+            Self::LastSeen => 1.0,
+        }
+    }
+}
+
+/// Where a track is in its life. A removed track is no longer there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackState {
+    /// Seen once.
+    Tentative,
+    /// Seen at least twice, or on the first frame, and in the latest frame.
+    Confirmed,
+    /// Was confirmed, and not seen in the latest frame.
+    Lost,
+}
+
+/// What the tracker itself believes about a track. Records hold the detector's boxes; this is for evaluation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrackEstimate {
+    /// From 1.
+    pub track_id: u64,
+    /// The filter's box, source pixels, xyxy; not clipped to the frame.
+    pub bbox: BBox,
+    /// Of the latest detection.
+    pub conf: f32,
+    /// After the latest frame.
+    pub state: TrackState,
+}
+
+#[derive(Debug, Clone)]
+struct Track {
+    id: u64,
+    state: TrackState,
+    filter: BoxFilter,
+    /// The filter's box that detections are compared with.
+    rect: Rect,
+    conf: f32,
+    first_frame: u64,
+    last_frame: u64,
+    /// Index of the detection of the latest frame.
+    detection: Option<usize>,
+}
+
+impl Track {
+    fn predict(&mut self, overlap: Overlap) {
+        if self.state == TrackState::Lost {
+            self.filter.hold_height();
+        }
+        self.filter.predict();
+        if overlap == Overlap::Predicted {
+            self.rect = self.filter.rect();
+        }
+    }
+
+    fn take(&mut self, candidate: &Candidate, frame: u64) {
+        self.filter.update(&candidate.rect);
+        self.rect = self.filter.rect();
+        self.state = TrackState::Confirmed;
+        self.conf = candidate.conf;
+        self.last_frame = frame;
+        self.detection = Some(candidate.detection);
+    }
+
+    /// Frames from the first detection to the latest.
+    fn age(&self) -> u64 {
+        self.last_frame - self.first_frame
+    }
+}
+
+/// A detection that can be tracked.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    rect: Rect,
+    conf: f32,
+    /// Index in the caller's order.
+    detection: usize,
+}
+
+/// Strong detections can start a track and find a lost one again, weak ones only keep one alive.
+#[derive(Debug, Clone, Copy)]
+enum Strength {
+    Strong,
+    Weak,
+}
+
+/// ByteTrack for one camera and run.
+///
+/// Association doesn't look at the class, as in the paper: a person whom the detector calls a dog for one frame keeps
+/// the track. Who wants one class only filters the detections. A detection without finite numbers or without an area
+/// gets no track. Ids are minted when a track starts, as the authors do it, so a tentative track that nobody
+/// confirms uses one up.
+#[derive(Debug)]
+pub struct ByteTrack {
+    params: ByteTrackParams,
+    overlap: Overlap,
+    frame: u64,
+    last_id: u64,
+    new_tracks_refused: u64,
+    tracks: Vec<Track>,
+    // From here: memory that is kept from frame to frame.
+    strong: Vec<Candidate>,
+    weak: Vec<Candidate>,
+    pool: Vec<usize>,
+    cost: Vec<f64>,
+    matched: Vec<bool>,
+    removed: Vec<bool>,
+    assignment: Assignment,
+}
+
+impl ByteTrack {
+    /// Its name for `--tracker`.
+    pub const NAME: &'static str = "bytetrack";
+
+    /// A tracker that has seen nothing.
+    ///
+    /// # Errors
+    /// As [`ByteTrackParams::validate`].
+    pub fn new(params: ByteTrackParams) -> Result<Self, ParamError> {
+        Self::with_overlap(params, Overlap::default())
+    }
+
+    /// A tracker that has seen nothing and measures overlap in a way of its own.
+    ///
+    /// # Errors
+    /// As [`ByteTrackParams::validate`].
+    pub fn with_overlap(params: ByteTrackParams, overlap: Overlap) -> Result<Self, ParamError> {
+        params.validate()?;
+        Ok(Self {
+            params,
+            overlap,
+            frame: 0,
+            last_id: 0,
+            new_tracks_refused: 0,
+            tracks: Vec::new(),
+            strong: Vec::new(),
+            weak: Vec::new(),
+            pool: Vec::new(),
+            cost: Vec::new(),
+            matched: Vec::new(),
+            removed: Vec::new(),
+            assignment: Assignment::default(),
+        })
+    }
+
+    /// All tracks as they are after the latest frame, in no promised order.
+    pub fn tracks(&self) -> impl Iterator<Item = TrackEstimate> {
+        self.tracks.iter().map(|track| TrackEstimate {
+            track_id: track.id,
+            bbox: track.rect.into(),
+            conf: track.conf,
+            state: track.state,
+        })
+    }
+
+    /// How many times a detection could not start a track because there were [`TRACKS_MAX`] already.
+    pub fn new_tracks_refused(&self) -> u64 {
+        self.new_tracks_refused
+    }
+
+    fn sort_detections(&mut self, detections: &[Detection]) {
+        self.strong.clear();
+        self.weak.clear();
+        for (index, detection) in detections.iter().enumerate() {
+            let candidate = Candidate { rect: detection.bbox.into(), conf: detection.conf, detection: index };
+            if !detection.bbox.is_finite() || !candidate.rect.has_area() {
+                continue;
+            }
+            // A confidence that is no number fails both comparisons.
+            if detection.conf >= self.params.track_high_thresh {
+                self.strong.push(candidate);
+            } else if detection.conf > self.params.track_low_thresh {
+                self.weak.push(candidate);
+            }
+        }
+    }
+
+    /// Lets the tracks in the pool take detections of one strength; those that nobody took stay, in their order.
+    fn associate(&mut self, strength: Strength, fuse_score: bool, limit: f64) {
+        let Self { tracks, pool, cost, matched, assignment, overlap, frame, .. } = self;
+        let candidates = match strength {
+            Strength::Strong => &mut self.strong,
+            Strength::Weak => &mut self.weak,
+        };
+        cost.clear();
+        for &index in pool.iter() {
+            let rect = tracks[index].rect;
+            cost.extend(candidates.iter().map(|candidate| {
+                let weight = if fuse_score { f64::from(candidate.conf) } else { 1.0 };
+                1.0 - weight * rect.iou(&candidate.rect, overlap.margin())
+            }));
+        }
+        matched.clear();
+        matched.resize(candidates.len(), false);
+        for &(row, column) in assignment.solve(cost, pool.len(), candidates.len(), limit) {
+            tracks[pool[row]].take(&candidates[column], *frame);
+            matched[column] = true;
+        }
+        let mut matched = matched.iter();
+        candidates.retain(|_| matched.next() != Some(&true));
+    }
+
+    /// First association: confirmed and lost tracks with strong detections.
+    fn associate_strong(&mut self) {
+        self.pool.clear();
+        self.pool.extend((0..self.tracks.len()).filter(|&i| self.tracks[i].state == TrackState::Confirmed));
+        self.pool.extend((0..self.tracks.len()).filter(|&i| self.tracks[i].state == TrackState::Lost));
+        let limit = f64::from(self.params.match_thresh);
+        self.associate(Strength::Strong, self.params.fuse_score, limit);
+    }
+
+    /// Second association: tracks that were confirmed until now with weak detections. The rest of them is lost.
+    fn associate_weak(&mut self) {
+        self.pool.clear();
+        self.pool.extend((0..self.tracks.len()).filter(|&i| {
+            let track = &self.tracks[i];
+            track.state == TrackState::Confirmed && track.detection.is_none()
+        }));
+        self.associate(Strength::Weak, false, SECOND_MATCH_THRESH);
+        for &index in &self.pool {
+            let track = &mut self.tracks[index];
+            if track.detection.is_none() {
+                track.state = TrackState::Lost;
+            }
+        }
+    }
+
+    /// Tentative tracks take what is left of the strong detections, or end.
+    fn associate_tentative(&mut self) {
+        self.pool.clear();
+        self.pool.extend((0..self.tracks.len()).filter(|&i| self.tracks[i].state == TrackState::Tentative));
+        self.associate(Strength::Strong, self.params.fuse_score, TENTATIVE_MATCH_THRESH);
+        self.tracks.retain(|track| track.state != TrackState::Tentative);
+    }
+
+    fn start_tracks(&mut self) {
+        let state = if self.frame == 1 { TrackState::Confirmed } else { TrackState::Tentative };
+        for candidate in &self.strong {
+            if candidate.conf < self.params.new_track_thresh {
+                continue;
+            }
+            if self.tracks.len() >= TRACKS_MAX {
+                self.new_tracks_refused += 1;
+                continue;
+            }
+            self.last_id += 1;
+            self.tracks.push(Track {
+                id: self.last_id,
+                state,
+                filter: BoxFilter::new(&candidate.rect),
+                rect: candidate.rect,
+                conf: candidate.conf,
+                first_frame: self.frame,
+                last_frame: self.frame,
+                detection: Some(candidate.detection),
+            });
+        }
+    }
+
+    fn remove_expired(&mut self) {
+        let (frame, buffer) = (self.frame, u64::from(self.params.track_buffer));
+        self.tracks.retain(|track| track.state != TrackState::Lost || frame - track.last_frame <= buffer);
+    }
+
+    /// Of a seen track and a lost one at the same place the younger goes; of two of an age the seen one.
+    fn remove_duplicates(&mut self) {
+        let margin = self.overlap.margin();
+        self.removed.clear();
+        self.removed.resize(self.tracks.len(), false);
+        for (i, seen) in self.tracks.iter().enumerate().filter(|(_, track)| track.state != TrackState::Lost) {
+            for (j, lost) in self.tracks.iter().enumerate().filter(|(_, track)| track.state == TrackState::Lost) {
+                if 1.0 - seen.rect.iou(&lost.rect, margin) < DUPLICATE_THRESH {
+                    let younger = if seen.age() > lost.age() { j } else { i };
+                    self.removed[younger] = true;
+                }
+            }
+        }
+        let mut removed = self.removed.iter();
+        self.tracks.retain(|_| removed.next() != Some(&true));
+    }
+}
+
+impl Tracker for ByteTrack {
+    fn update(&mut self, detections: &[Detection], _media_time: MediaTime) -> Vec<TrackedDetection> {
+        self.frame += 1;
+        self.sort_detections(detections);
+        for track in &mut self.tracks {
+            track.detection = None;
+            if track.state != TrackState::Tentative {
+                track.predict(self.overlap);
+            }
+        }
+        self.associate_strong();
+        self.associate_weak();
+        self.associate_tentative();
+        self.start_tracks();
+        self.remove_expired();
+        self.remove_duplicates();
+        let mut tracked: Vec<_> =
+            detections.iter().map(|&detection| TrackedDetection { detection, track_id: None }).collect();
+        for track in self.tracks.iter().filter(|track| track.state == TrackState::Confirmed) {
+            if let Some(index) = track.detection {
+                tracked[index].track_id = Some(track.id);
+            }
+        }
+        tracked
+    }
+
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn lowest_conf(&self) -> f32 {
+        self.params.track_low_thresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tracker() -> ByteTrack {
+        ByteTrack::new(ByteTrackParams::default()).unwrap()
+    }
+
+    fn seen(x: f32, conf: f32) -> Detection {
+        Detection { bbox: BBox::new(x, 100.0, x + 40.0, 220.0), conf, class_id: 0 }
+    }
+
+    fn ids(tracker: &mut ByteTrack, detections: &[Detection]) -> Vec<Option<u64>> {
+        tracker.update(detections, MediaTime::default()).iter().map(|tracked| tracked.track_id).collect()
+    }
+
+    #[test]
+    fn the_first_frame_confirms_at_once_and_a_later_track_at_its_second_hit() {
+        let mut tracker = tracker();
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.9)]), [Some(1)]);
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.9), seen(300.0, 0.9)]), [Some(1), None]);
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.9), seen(300.0, 0.9)]), [Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn a_tentative_track_that_is_not_seen_again_ends_and_its_id_is_gone() {
+        let mut tracker = tracker();
+        ids(&mut tracker, &[]);
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.9)]), [None]);
+        assert_eq!(tracker.tracks().map(|t| (t.track_id, t.state)).collect::<Vec<_>>(), [(1, TrackState::Tentative)]);
+        ids(&mut tracker, &[]);
+        assert_eq!(tracker.tracks().count(), 0);
+        ids(&mut tracker, &[seen(0.0, 0.9)]);
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.9)]), [Some(2)]);
+    }
+
+    #[test]
+    fn a_weak_detection_keeps_its_track_alive_in_the_second_stage() {
+        let mut tracker = tracker();
+        ids(&mut tracker, &[seen(0.0, 0.9)]);
+        assert_eq!(ids(&mut tracker, &[seen(2.0, 0.15)]), [Some(1)]);
+        assert_eq!(ids(&mut tracker, &[seen(4.0, 0.9)]), [Some(1)]);
+    }
+
+    #[test]
+    fn a_weak_detection_starts_nothing_and_finds_no_lost_track_again() {
+        let mut tracker = tracker();
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.9), seen(300.0, 0.2)]), [Some(1), None]);
+        ids(&mut tracker, &[]);
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.2), seen(300.0, 0.2)]), [None, None]);
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.9)]), [Some(1)]);
+    }
+
+    #[test]
+    fn a_detection_at_the_low_threshold_is_not_used_and_one_at_the_high_one_is_strong() {
+        let mut tracker = tracker();
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.25)]), [Some(1)]);
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.1)]), [None]);
+        assert_eq!(tracker.lowest_conf(), 0.1);
+    }
+
+    #[test]
+    fn a_track_lost_within_its_buffer_keeps_its_id() {
+        let mut tracker = tracker();
+        ids(&mut tracker, &[seen(0.0, 0.9)]);
+        for _ in 0..30 {
+            ids(&mut tracker, &[]);
+        }
+        assert_eq!(tracker.tracks().map(|t| t.state).collect::<Vec<_>>(), [TrackState::Lost]);
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.9)]), [Some(1)]);
+    }
+
+    #[test]
+    fn frames_without_detections_still_age_tracks() {
+        let mut tracker = tracker();
+        ids(&mut tracker, &[seen(0.0, 0.9)]);
+        for _ in 0..31 {
+            ids(&mut tracker, &[]);
+        }
+        assert_eq!(tracker.tracks().count(), 0);
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.9)]), [None]);
+        assert_eq!(ids(&mut tracker, &[seen(0.0, 0.9)]), [Some(2)]);
+    }
+
+    #[test]
+    fn a_walker_is_found_where_the_filter_says_after_an_occlusion() {
+        let mut tracker = tracker();
+        let step = 6.0;
+        for t in 0..30u8 {
+            ids(&mut tracker, &[seen(step * f32::from(t), 0.9)]);
+        }
+        for _ in 0..10 {
+            ids(&mut tracker, &[]);
+        }
+        assert_eq!(ids(&mut tracker, &[seen(step * 40.0, 0.9)]), [Some(1)], "60 px on, and the box is 40 px wide");
+    }
+
+    #[test]
+    fn of_a_track_and_a_lost_one_at_the_same_place_the_one_seen_for_longer_stays() {
+        for (frames_of_the_first, survivor) in [(20, 1), (3, 2)] {
+            let mut tracker = tracker();
+            for _ in 0..frames_of_the_first {
+                assert_eq!(ids(&mut tracker, &[seen(0.0, 0.9)]), [Some(1)]);
+            }
+            // Too far off for the first track, which is lost; the second one then comes to lie where the first was.
+            let walk = [30.0, 30.0, 24.0, 18.0, 12.0, 6.0, 2.0].map(|x| ids(&mut tracker, &[seen(x, 0.9)])[0]);
+            assert_eq!(walk[..6], [None, Some(2), Some(2), Some(2), Some(2), Some(2)]);
+            assert_eq!(tracker.tracks().map(|track| track.track_id).collect::<Vec<_>>(), [survivor]);
+        }
+    }
+
+    #[test]
+    fn a_weak_score_counts_against_a_pair_only_where_scores_are_fused() {
+        for (fuse_score, wanted) in [(true, None), (false, Some(1))] {
+            let mut tracker = ByteTrack::new(ByteTrackParams { fuse_score, ..Default::default() }).unwrap();
+            ids(&mut tracker, &[seen(0.0, 0.9)]);
+            // IoU 1/3 times 0.3 is a distance of 0.9; alone it is one of 0.67.
+            assert_eq!(ids(&mut tracker, &[seen(20.0, 0.3)]), [wanted]);
+        }
+    }
+
+    #[test]
+    fn the_class_does_not_part_a_track() {
+        let mut tracker = tracker();
+        ids(&mut tracker, &[seen(0.0, 0.9)]);
+        assert_eq!(ids(&mut tracker, &[Detection { class_id: 16, ..seen(0.0, 0.9) }]), [Some(1)]);
+    }
+
+    #[test]
+    fn detections_without_numbers_or_area_get_no_track() {
+        let mut tracker = tracker();
+        let bad = [
+            BBox::new(f32::NAN, 0.0, 40.0, 120.0),
+            BBox::new(0.0, f32::NEG_INFINITY, 40.0, 120.0),
+            BBox::new(0.0, 0.0, 0.0, 120.0),
+            BBox::new(0.0, 120.0, 40.0, 0.0),
+        ];
+        let mut detections: Vec<_> = bad.iter().map(|&bbox| Detection { bbox, conf: 0.9, class_id: 0 }).collect();
+        detections.push(seen(0.0, f32::NAN));
+        detections.push(seen(0.0, 0.9));
+        assert_eq!(ids(&mut tracker, &detections), [None, None, None, None, None, Some(1)]);
+        assert_eq!(tracker.tracks().count(), 1);
+    }
+
+    #[test]
+    fn boxes_given_back_are_the_detectors_own() {
+        let mut tracker = tracker();
+        for t in 0..20u8 {
+            let detections = [seen(f32::from(t) * 5.0, 0.9), seen(500.0, 0.05)];
+            let tracked = tracker.update(&detections, MediaTime::default());
+            assert_eq!(tracked.iter().map(|t| t.detection).collect::<Vec<_>>(), detections);
+        }
+    }
+
+    #[test]
+    fn past_the_bound_no_track_starts_and_it_is_counted() {
+        let mut tracker = tracker();
+        let many: Vec<_> = (0..TRACKS_MAX + 3).map(|i| seen(i as f32 * 100.0, 0.9)).collect();
+        let found = ids(&mut tracker, &many);
+        assert_eq!(found.iter().filter(|id| id.is_none()).count(), 3);
+        assert_eq!((tracker.tracks().count(), tracker.new_tracks_refused()), (TRACKS_MAX, 3));
+    }
+}

@@ -1,0 +1,130 @@
+//! Trackers by name.
+
+use crate::{ByteTrack, ByteTrackParams, KEYS, ParamError, Tracker};
+
+/// Names that the contract knows and that this build has no tracker for yet.
+const NOT_BUILT: &[&str] = &["botsort", "deepsort", "ocsort", "sort"];
+
+/// Why there is no such tracker.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TrackError {
+    /// Nobody knows the name.
+    #[error("found tracker {found:?}, wanted {}", TrackerChoice::NAMES.join(" or "))]
+    Unknown {
+        /// As it was given.
+        found: String,
+    },
+    /// The name is reserved for a tracker that this version doesn't have.
+    #[error("found tracker {found:?}, which is not built yet, wanted {}", TrackerChoice::NAMES.join(" or "))]
+    NotBuilt {
+        /// As it was given.
+        found: String,
+    },
+    /// The tracker is there, its parameters can't be used.
+    #[error(transparent)]
+    Params(#[from] ParamError),
+}
+
+/// A tracker and its parameters: what a configuration decides, before there is a camera to follow.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum TrackerChoice {
+    /// [`ByteTrack`].
+    ByteTrack(ByteTrackParams),
+}
+
+impl TrackerChoice {
+    /// The names that [`TrackerChoice::by_name`] takes.
+    pub const NAMES: &'static [&'static str] = &[ByteTrack::NAME];
+
+    /// The named tracker with its default parameters.
+    ///
+    /// # Errors
+    /// [`TrackError::Unknown`], or [`TrackError::NotBuilt`] for a tracker that is planned.
+    pub fn by_name(name: &str) -> Result<Self, TrackError> {
+        match name {
+            ByteTrack::NAME => Ok(Self::ByteTrack(ByteTrackParams::default())),
+            _ if NOT_BUILT.contains(&name) => Err(TrackError::NotBuilt { found: name.to_owned() }),
+            _ => Err(TrackError::Unknown { found: name.chars().take(64).collect() }),
+        }
+    }
+
+    /// The tracker's name as `--tracker` takes it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ByteTrack(_) => ByteTrack::NAME,
+        }
+    }
+
+    /// The keys that [`TrackerChoice::set`] takes, those that the tracker ignores too.
+    pub fn keys(&self) -> &'static [&'static str] {
+        KEYS
+    }
+
+    /// Sets one parameter from the text of a YAML scalar.
+    ///
+    /// # Errors
+    /// As [`ByteTrackParams::set`].
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), ParamError> {
+        match self {
+            Self::ByteTrack(params) => params.set(key, value),
+        }
+    }
+
+    /// A new tracker: one for each camera and run.
+    ///
+    /// # Errors
+    /// As [`ByteTrackParams::validate`].
+    pub fn build(&self) -> Result<Box<dyn Tracker>, TrackError> {
+        match self {
+            Self::ByteTrack(params) => Ok(Box::new(ByteTrack::new(*params)?)),
+        }
+    }
+}
+
+/// The named tracker with its default parameters, ready for one camera and run.
+///
+/// # Errors
+/// As [`TrackerChoice::by_name`].
+pub fn tracker_by_name(name: &str) -> Result<Box<dyn Tracker>, TrackError> {
+    TrackerChoice::by_name(name)?.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_gives_the_tracker_of_that_name() {
+        for name in TrackerChoice::NAMES {
+            assert_eq!(TrackerChoice::by_name(name).unwrap().name(), *name);
+            assert_eq!(tracker_by_name(name).unwrap().name(), *name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_known_ones() {
+        let error = TrackerChoice::by_name("foo").unwrap_err();
+        assert_eq!(error.to_string(), r#"found tracker "foo", wanted bytetrack"#);
+    }
+
+    #[test]
+    fn a_planned_tracker_is_said_to_be_not_built_yet() {
+        for name in ["botsort", "deepsort", "ocsort", "sort"] {
+            let text = TrackerChoice::by_name(name).unwrap_err().to_string();
+            assert!(text.contains(name) && text.contains("not built yet") && text.contains("bytetrack"), "{text}");
+        }
+    }
+
+    #[test]
+    fn parameters_reach_the_tracker_and_wrong_ones_stop_it() {
+        let mut choice = TrackerChoice::by_name("bytetrack").unwrap();
+        choice.set("track_low_thresh", "0.2").unwrap();
+        assert_eq!(choice.build().unwrap().lowest_conf(), 0.2);
+        choice.set("track_low_thresh", "0.9").unwrap();
+        assert!(matches!(
+            choice.build().map(|t| t.name()),
+            Err(TrackError::Params(ParamError::Invalid { key: "track_low_thresh", .. }))
+        ));
+    }
+}

@@ -6,11 +6,16 @@
 mod annotate;
 mod error;
 mod image;
+mod pipeline;
 mod seam;
 mod source;
 
 pub use annotate::{AnnotateOptions, AnnotatedWriter};
 pub use error::{VisionError, VisionErrorKind};
 pub use image::Image;
+pub use pipeline::{
+    End, FramesSkipped, PipelineOptions, PipelineOutcome, StageTimes, StopFlag, TrackedFrame, WhenFull, fake,
+    run_pipeline,
+};
 pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceDescription};
-pub use source::{OpenOptions, SourceSpec, open};
+pub use source::{IMAGE_EXTENSIONS, OpenOptions, SourceSpec, StreamUrl, open};

@@ -40,6 +40,15 @@ pub trait FrameSource: Send {
     /// # Errors
     /// The source broke off: what was given before is good.
     fn next_frame(&mut self) -> Result<Option<Frame>, crate::VisionError>;
+
+    /// Goes past the next frame, which is counted and has its place in time; `false` at the end. Cheaper than
+    /// [`FrameSource::next_frame`] where a source needn't make a picture for it.
+    ///
+    /// # Errors
+    /// As those of [`FrameSource::next_frame`].
+    fn skip_frame(&mut self) -> Result<bool, crate::VisionError> {
+        Ok(self.next_frame()?.is_some())
+    }
 }
 
 /// What a model says about itself.

@@ -1,16 +1,88 @@
-//! Frame sources.
+//! Frame sources: video files, images, webcams and streams, through OpenCV.
+//!
+//! [`open`] decodes the first frame, so an open source has a size and at least one frame, and what is wrong with it is
+//! said at once. Nothing is kept of frames that were given: memory doesn't grow with the length of a source.
 
-use crate::{FrameSource, VisionError};
+mod capture;
+mod container;
+mod images;
+mod noise;
+mod spec;
+mod timeline;
 
-/// Where frames come from.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SourceSpec;
+use crate::{FrameSource, VisionError, VisionErrorKind};
+use std::{fs, path::Path, time::Duration};
+
+pub use images::IMAGE_EXTENSIONS;
+pub use spec::{SourceSpec, StreamUrl};
 
 /// How a source is opened.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct OpenOptions;
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenOptions {
+    /// Media time between images of a folder is one over this, in images a second, above 0 and at most 1000.
+    pub image_fps: f64,
+    /// How long a stream may take to connect and to announce itself. Longer waits out slower cameras.
+    pub open_timeout: Duration,
+    /// How long a stream may be silent before it counts as broken off.
+    pub read_timeout: Duration,
+}
 
-/// Opens a source.
-pub fn open(_spec: &SourceSpec, _options: &OpenOptions) -> Result<Box<dyn FrameSource>, VisionError> {
-    Err(VisionError::new(crate::VisionErrorKind::NotFound, "found no source"))
+impl Default for OpenOptions {
+    /// One image a second; streams have ten seconds to connect and ten seconds between frames.
+    fn default() -> Self {
+        Self { image_fps: 1.0, open_timeout: Duration::from_secs(10), read_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Opens a source and decodes its first frame.
+///
+/// # Errors
+/// - [`VisionErrorKind::NotFound`]: no such file, folder or camera, or nothing matches the pattern;
+/// - [`VisionErrorKind::Unreadable`]: not a video or not an image, or the stream can't be connected to;
+/// - [`VisionErrorKind::Empty`]: a folder without images, a video without frames;
+/// - [`VisionErrorKind::Config`]: an option outside its range;
+/// - [`VisionErrorKind::Io`]: the operating system refused to read it.
+pub fn open(spec: &SourceSpec, options: &OpenOptions) -> Result<Box<dyn FrameSource>, VisionError> {
+    if !(options.image_fps > 0.0 && options.image_fps <= 1000.0) {
+        return Err(VisionError::new(
+            VisionErrorKind::Config,
+            format!("found image_fps {}, wanted a number above 0 and at most 1000", options.image_fps),
+        ));
+    }
+    match spec {
+        SourceSpec::Webcam(index) => Ok(Box::new(capture::CaptureSource::webcam(*index)?)),
+        SourceSpec::Stream(url) => Ok(Box::new(capture::CaptureSource::stream(url, options)?)),
+        SourceSpec::Path(text) => open_path(text, options),
+    }
+}
+
+fn open_path(text: &str, options: &OpenOptions) -> Result<Box<dyn FrameSource>, VisionError> {
+    let path = Path::new(text);
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(_) if spec::is_pattern(text) => {
+            return Ok(Box::new(images::ImageSource::of_pattern(text, options.image_fps)?));
+        }
+        Err(error) => return Err(io_failed(text, error)),
+    };
+    if metadata.is_dir() {
+        Ok(Box::new(images::ImageSource::of_folder(text, options.image_fps)?))
+    } else if images::is_image(path) {
+        Ok(Box::new(images::ImageSource::of_file(text, options.image_fps)?))
+    } else {
+        Ok(Box::new(capture::CaptureSource::file(text)?))
+    }
+}
+
+/// What the operating system said about a path.
+fn io_failed(path: &str, error: std::io::Error) -> VisionError {
+    let (kind, text) = match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => (
+            VisionErrorKind::NotFound,
+            "found no such file or folder, wanted a video, an image, a folder of images, a webcam index or a URL"
+                .to_owned(),
+        ),
+        _ => (VisionErrorKind::Io, format!("can't read it ({error}), wanted a readable file or folder")),
+    };
+    VisionError::new(kind, format!("{path}: {text}")).with_source(error)
 }

@@ -23,6 +23,8 @@ pub enum VisionErrorKind {
     Config,
     /// The operating system refused: no permission, no space left.
     Io,
+    /// A stage of the pipeline panicked or broke its contract: a fault in this program.
+    Fault,
 }
 
 /// An error at the seams: its kind, and a text that names the file, what was found and what was wanted.

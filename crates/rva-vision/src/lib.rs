@@ -13,9 +13,10 @@ mod source;
 pub use annotate::{AnnotateOptions, AnnotatedWriter};
 pub use error::{VisionError, VisionErrorKind};
 pub use image::Image;
+#[doc(hidden)]
+pub use pipeline::fake;
 pub use pipeline::{
-    End, FramesSkipped, PipelineOptions, PipelineOutcome, StageTimes, StopFlag, TrackedFrame, WhenFull, fake,
-    run_pipeline,
+    End, FramesSkipped, PipelineOptions, PipelineOutcome, StageTimes, StopFlag, TrackedFrame, WhenFull, run_pipeline,
 };
 pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceDescription};
 pub use source::{IMAGE_EXTENSIONS, OpenOptions, SourceSpec, StreamUrl, open};

@@ -2,12 +2,13 @@
 
 use super::budget::{Budget, CloseOnDrop, Permit};
 use super::{End, FramesSkipped, PipelineOptions, PipelineOutcome, StageTimes, StopFlag, TrackedFrame, WhenFull};
-use crate::{Detector, Frame, FrameSource, Prepare, Prepared, VisionError};
+use crate::{Detector, Frame, FrameSource, Prepare, Prepared, VisionError, VisionErrorKind};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rva_track::Tracker;
 use rva_types::Detection;
 use std::{
     any::Any,
+    fmt,
     ops::ControlFlow,
     thread::{Scope, ScopedJoinHandle},
     time::{Duration, Instant, SystemTime},
@@ -66,20 +67,18 @@ pub(super) fn run(
     let (to_deliver, from_infer) = bounded(frames_max);
 
     let (decode_result, later_result) = std::thread::scope(|scope| {
-        let StageTimes { decode: decode_time, prepare: prepare_time, infer: infer_time, .. } = &mut times;
+        let StageTimes { decode: decode_time, prepare: prepare_time, infer: infer_time, track, deliver: delivering } =
+            &mut times;
         let decoded = &mut decoded;
         let decoding = Decoding { budget, options, stop, input_bytes };
         let decode = named(scope, "rva-decode", move || decoding.run(source, &to_prepare, decoded, decode_time));
-        let prepare = named(scope, "rva-prepare", move || {
-            prepare(preparer, budget, &from_decode, &to_infer, prepare_time)
-        });
+        let prepare =
+            named(scope, "rva-prepare", move || prepare(preparer, budget, &from_decode, &to_infer, prepare_time));
         let batch = options.batch.get();
-        let infer = named(scope, "rva-infer", move || {
-            infer(detector, batch, budget, &from_prepare, &to_deliver, infer_time)
-        });
+        let infer =
+            named(scope, "rva-infer", move || infer(detector, batch, budget, &from_prepare, &to_deliver, infer_time));
         if decode.is_ok() && prepare.is_ok() && infer.is_ok() {
-            let (track_time, deliver_time) = (&mut times.track, &mut times.deliver);
-            track_and_deliver(tracker, deliver, budget, from_infer, &mut delivered, track_time, deliver_time);
+            track_and_deliver(tracker, deliver, budget, from_infer, &mut delivered, track, delivering);
         } else {
             // A thread is missing: the others must not wait for it.
             drop((CloseOnDrop(budget), from_infer));
@@ -115,11 +114,15 @@ fn named<'scope>(
 
 /// The stage's result; a panic, or a thread that couldn't be started, is an error.
 fn joined(stage: &'static str, spawned: Spawned<'_>) -> StageResult {
-    let handle = spawned.map_err(|error| VisionError::stage(stage, format!("can't start its thread: {error}")))?;
+    let handle = spawned.map_err(|error| fault(stage, format_args!("can't start its thread: {error}")))?;
     match handle.join() {
         Ok(result) => result,
-        Err(panic) => Err(VisionError::stage(stage, format!("panicked: {}", panic_text(panic.as_ref())))),
+        Err(panic) => Err(fault(stage, format_args!("panicked: {}", panic_text(panic.as_ref())))),
     }
+}
+
+fn fault(stage: &str, what: fmt::Arguments<'_>) -> VisionError {
+    VisionError::new(VisionErrorKind::Fault, format!("stage {stage} of the pipeline: {what}"))
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
@@ -171,7 +174,7 @@ impl<'a> Decoding<'a> {
             skipped.by_stride += 1;
             return ControlFlow::Continue(());
         }
-        let bytes = frame.image.bytes().len() as u64 + self.input_bytes;
+        let bytes = frame.image.bgr_bytes().len() as u64 + self.input_bytes;
         let permit = match self.options.when_full {
             WhenFull::Wait => self.budget.acquire(bytes),
             WhenFull::SkipFrame => self.budget.try_acquire(bytes),
@@ -225,8 +228,8 @@ fn infer<'a>(
         }
         let detections = timed(busy, || detector.infer(&inputs))?;
         if detections.len() != batch.len() {
-            let text = format!("found results for {} pictures, wanted {}", detections.len(), batch.len());
-            return Err(VisionError::stage("infer", text));
+            let (found, wanted) = (detections.len(), batch.len());
+            return Err(fault("infer", format_args!("found results for {found} pictures, wanted {wanted}")));
         }
         for (frame, detections) in batch.into_iter().zip(detections) {
             if detected_frames.send(DetectedFrame { frame, detections }).is_err() {

@@ -1,0 +1,260 @@
+//! The pipeline over fakes: order, bounds, ends.
+
+use rva_vision::{
+    End, PipelineOptions, PipelineOutcome, StopFlag, TrackedFrame, VisionErrorKind, WhenFull,
+    fake::{FakeDetector, FakeSource, FakeTracker, Fault, index_of, person},
+    run_pipeline,
+};
+use std::{
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    ops::ControlFlow,
+    sync::{Arc, Mutex, atomic::Ordering, mpsc},
+    time::Duration,
+};
+
+fn options(frames_in_flight: usize, batch: usize) -> PipelineOptions {
+    PipelineOptions {
+        frames_in_flight: NonZeroUsize::new(frames_in_flight).unwrap(),
+        batch: NonZeroUsize::new(batch).unwrap(),
+        ..PipelineOptions::default()
+    }
+}
+
+/// One person, whose left edge is the frame's index.
+fn detector() -> FakeDetector {
+    FakeDetector::new(|index| vec![person(index as f32, 0.9)])
+}
+
+/// Runs to the end; what was delivered, and how it ended.
+fn run(mut source: FakeSource, mut detector: FakeDetector, options: &PipelineOptions) -> (Vec<u64>, PipelineOutcome) {
+    let mut delivered = Vec::new();
+    let mut deliver = |frame: TrackedFrame| {
+        assert_eq!(index_of(&frame.image), frame.index, "the picture belongs to the index");
+        assert_eq!(frame.detections.len(), 1);
+        assert_eq!(frame.detections[0].detection.bbox.x1, frame.index as f32, "the detections belong to the picture");
+        delivered.push(frame.index);
+        ControlFlow::Continue(())
+    };
+    let mut tracker = FakeTracker::default();
+    let outcome = run_pipeline(&mut source, &mut detector, &mut tracker, options, &StopFlag::new(), &mut deliver);
+    (delivered, outcome)
+}
+
+fn upto(last: u64) -> Vec<u64> {
+    (1..=last).collect()
+}
+
+#[test]
+fn frames_come_in_order_whatever_each_stage_takes() {
+    for batch in [1, 3] {
+        let source = FakeSource::new(200).delayed(Duration::from_micros(600));
+        let (delivered, outcome) = run(source, detector().delayed(Duration::from_micros(600)), &options(8, batch));
+        assert_eq!(delivered, upto(200));
+        assert!(matches!(outcome.end, End::Finished), "{:?}", outcome.end);
+        assert_eq!((outcome.frames_decoded, outcome.frames_delivered), (200, 200));
+        assert!(outcome.times.infer > Duration::ZERO && outcome.times.prepare > Duration::ZERO);
+    }
+}
+
+#[test]
+fn a_slow_end_makes_the_source_wait_within_the_frame_bound() {
+    let (full, until_full) = mpsc::channel();
+    let mut source = FakeSource::new(300).on_frame(move |index| {
+        if index == 6 {
+            full.send(()).unwrap()
+        }
+    });
+    let alive_max = source.alive_max();
+    let mut deliver = |frame: TrackedFrame| {
+        if frame.index == 1 {
+            until_full.recv().unwrap();
+        }
+        ControlFlow::Continue(())
+    };
+    let mut tracker = FakeTracker::default();
+    run_pipeline(&mut source, &mut detector(), &mut tracker, &options(5, 1), &StopFlag::new(), &mut deliver);
+    assert_eq!(alive_max.load(Ordering::Relaxed), 6, "five in flight and one in the decoder's hand");
+}
+
+#[test]
+fn the_byte_bound_holds_too() {
+    let (full, until_full) = mpsc::channel();
+    let mut source = FakeSource::new(100).on_frame(move |index| {
+        if index == 3 {
+            full.send(()).unwrap()
+        }
+    });
+    let alive_max = source.alive_max();
+    // A frame is 8 x 4 x 3 bytes of picture and 2 x 2 x 3 x 4 of input: 144.
+    let options = PipelineOptions { bytes_in_flight: NonZeroU64::new(144 * 2 + 143).unwrap(), ..options(50, 1) };
+    let mut deliver = |frame: TrackedFrame| {
+        if frame.index == 1 {
+            until_full.recv().unwrap();
+        }
+        ControlFlow::Continue(())
+    };
+    let mut tracker = FakeTracker::default();
+    run_pipeline(&mut source, &mut detector(), &mut tracker, &options, &StopFlag::new(), &mut deliver);
+    assert_eq!(alive_max.load(Ordering::Relaxed), 3, "two in flight and one in hand");
+}
+
+#[test]
+fn a_hundred_thousand_frames_keep_no_more_alive_than_a_hundred() {
+    let source = FakeSource::new(100_000);
+    let alive_max = source.alive_max();
+    let (delivered, outcome) = run(source, detector(), &options(8, 4));
+    assert_eq!(delivered.len(), 100_000);
+    assert!(delivered.is_sorted());
+    assert!(alive_max.load(Ordering::Relaxed) <= 9, "{alive_max:?}");
+    assert_eq!(outcome.frames_delivered, 100_000);
+}
+
+#[test]
+fn a_batch_takes_what_waits_and_never_more() {
+    let detector = detector().delayed(Duration::from_millis(2));
+    let batch_max = detector.batch_max();
+    let (delivered, _) = run(FakeSource::new(60), detector, &options(1, 4));
+    assert_eq!(delivered, upto(60));
+    let found = batch_max.load(Ordering::Relaxed);
+    assert!((2..=4).contains(&found), "two batches fit whatever frames_in_flight says, found batches of {found}");
+}
+
+#[test]
+fn a_stop_delivers_everything_decoded() {
+    let stop = StopFlag::new();
+    let decoded = Arc::new(Mutex::new(0));
+    let mut source = FakeSource::new(1_000_000).on_frame({
+        let (stop, decoded) = (stop.clone(), decoded.clone());
+        move |index| {
+            *decoded.lock().unwrap() = index;
+            if index == 50 {
+                stop.stop();
+            }
+        }
+    });
+    let mut delivered = Vec::new();
+    let mut deliver = |frame: TrackedFrame| {
+        delivered.push(frame.index);
+        ControlFlow::Continue(())
+    };
+    let mut tracker = FakeTracker::default();
+    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, &options(8, 2), &stop, &mut deliver);
+    assert!(matches!(outcome.end, End::Stopped), "{:?}", outcome.end);
+    assert_eq!(delivered, upto(50));
+    assert_eq!(*decoded.lock().unwrap(), 50);
+    assert_eq!(outcome.frames_decoded, 50);
+}
+
+#[test]
+fn a_flag_that_is_set_before_the_start_decodes_nothing() {
+    let stop = StopFlag::new();
+    stop.stop();
+    let mut deliver = |_| ControlFlow::Continue(());
+    let (mut source, mut tracker) = (FakeSource::new(5), FakeTracker::default());
+    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, &options(8, 1), &stop, &mut deliver);
+    assert!(matches!(outcome.end, End::Stopped));
+    assert_eq!((outcome.frames_decoded, tracker.seen), (0, 0));
+}
+
+#[test]
+fn what_was_decoded_before_a_source_broke_off_is_delivered() {
+    for (fault, text) in [(Fault::Error, "source breaks off at frame 31"), (Fault::Panic, "source panics at frame 31")]
+    {
+        let (delivered, outcome) = run(FakeSource::new(100).failing_at(31, fault), detector(), &options(8, 1));
+        assert_eq!(delivered, upto(30));
+        assert_eq!((outcome.frames_decoded, outcome.frames_delivered), (30, 30));
+        let End::Incomplete(error) = outcome.end else { panic!("{:?}", outcome.end) };
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
+#[test]
+fn a_failing_stage_ends_the_run_and_names_itself() {
+    type Failing = fn(FakeDetector, Fault) -> FakeDetector;
+    let stages: [(Failing, &str); 2] = [
+        (|detector, fault| detector.failing_to_prepare(31, fault), "prepare"),
+        (|detector, fault| detector.failing_to_infer(31, fault), "detector"),
+    ];
+    for (failing, stage) in stages {
+        for fault in [Fault::Error, Fault::Panic] {
+            let (delivered, outcome) = run(FakeSource::new(100_000), failing(detector(), fault), &options(4, 1));
+            assert_eq!(delivered, upto(30), "what came before is delivered");
+            let End::Failed(error) = outcome.end else { panic!("{:?}", outcome.end) };
+            assert!(error.to_string().contains(stage) && error.to_string().contains("31"), "{error}");
+            assert_eq!(error.kind() == VisionErrorKind::Fault, fault == Fault::Panic);
+            assert!(outcome.frames_decoded < 100_000, "decoding ends early");
+        }
+    }
+}
+
+#[test]
+fn a_delivery_that_breaks_off_stops_the_others() {
+    let mut source = FakeSource::new(u64::MAX);
+    let mut delivered = Vec::new();
+    let mut deliver = |frame: TrackedFrame| {
+        delivered.push(frame.index);
+        if frame.index == 20 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let mut tracker = FakeTracker::default();
+    let outcome =
+        run_pipeline(&mut source, &mut detector(), &mut tracker, &options(4, 2), &StopFlag::new(), &mut deliver);
+    assert!(matches!(outcome.end, End::Abandoned), "{:?}", outcome.end);
+    assert_eq!(outcome.frames_delivered, 19, "the frame that broke it off isn't counted");
+    assert_eq!(delivered, upto(20));
+}
+
+#[test]
+fn a_panic_in_the_tracker_ends_every_thread() {
+    let (ended, when_ended) = mpsc::channel();
+    let caller = std::thread::spawn(move || {
+        let mut source = FakeSource::new(u64::MAX);
+        let mut tracker = FakeTracker { panics_at: Some(10), ..FakeTracker::default() };
+        let _ended = ended;
+        let mut deliver = |_| ControlFlow::Continue(());
+        run_pipeline(&mut source, &mut detector(), &mut tracker, &options(4, 1), &StopFlag::new(), &mut deliver).end
+    });
+    assert_eq!(when_ended.recv_timeout(Duration::from_secs(60)), Err::<(), _>(mpsc::RecvTimeoutError::Disconnected));
+    assert!(caller.join().is_err());
+}
+
+#[test]
+fn a_stride_leaves_gaps_and_counts_them() {
+    let options = PipelineOptions { vid_stride: NonZeroU32::new(3).unwrap(), ..PipelineOptions::default() };
+    let (delivered, outcome) = run(FakeSource::new(11), detector(), &options);
+    assert_eq!(delivered, [1, 4, 7, 10]);
+    assert_eq!(
+        (outcome.frames_decoded, outcome.frames_skipped.by_stride, outcome.frames_skipped.by_overload),
+        (11, 7, 0)
+    );
+}
+
+#[test]
+fn an_overloaded_live_pipeline_skips_and_counts() {
+    let options = PipelineOptions { when_full: WhenFull::SkipFrame, ..options(2, 1) };
+    let (nearly_all, until_nearly_all) = mpsc::channel();
+    let (room, until_room) = mpsc::channel();
+    let mut source = FakeSource::new(50).on_frame(move |index| match index {
+        49 => nearly_all.send(()).unwrap(),
+        // The last frame comes when there is room again.
+        50 => until_room.recv().unwrap(),
+        _ => {}
+    });
+    let mut delivered = Vec::new();
+    let mut tracker = FakeTracker::default();
+    let mut deliver = |frame: TrackedFrame| {
+        if frame.index == 1 {
+            until_nearly_all.recv().unwrap();
+        }
+        delivered.push(frame.index);
+        if delivered.len() == 2 {
+            room.send(()).unwrap();
+        }
+        ControlFlow::Continue(())
+    };
+    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, &options, &StopFlag::new(), &mut deliver);
+    assert!(matches!(outcome.end, End::Finished));
+    assert_eq!(outcome.frames_decoded, 50);
+    assert!(outcome.frames_skipped.by_overload >= 46, "two of the first 48 fit");
+    assert_eq!(outcome.frames_delivered + outcome.frames_skipped.by_overload, 50);
+    assert!(delivered.is_sorted());
+}

@@ -1,0 +1,225 @@
+//! One partition as its writer sees it.
+
+use super::{
+    files::{SegmentFile, SegmentFiles},
+    folder::{self, Mark, io_error, permanent},
+    line::{self, Damage},
+    recovery,
+};
+use crate::{BusError, OutgoingMessage};
+use rva_types::Timestamp;
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A segment on the disk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Segment {
+    /// Number of its first record, also of the one it will get.
+    pub first: u64,
+    /// Size of its whole lines.
+    pub bytes: u64,
+    /// When its first record was accepted.
+    pub first_ts: Option<Timestamp>,
+}
+
+/// What has to reach the disk before the mark may move.
+pub(super) struct Unsynced {
+    pub folder: PathBuf,
+    pub files: Vec<Arc<dyn SegmentFile>>,
+    pub new_segments: bool,
+    pub mark: Mark,
+    pub mark_file: Arc<File>,
+}
+
+pub(super) struct Partition {
+    pub folder: PathBuf,
+    pub segments: VecDeque<Segment>,
+    pub next: u64,
+    pub durable: Mark,
+    active: Option<Arc<dyn SegmentFile>>,
+    mark_file: Arc<File>,
+    unsynced: Vec<Arc<dyn SegmentFile>>,
+    new_segments: bool,
+    dirty: bool,
+    /// A failed write left bytes behind the last whole line, and they couldn't be cut off at once.
+    torn: bool,
+}
+
+impl Partition {
+    /// Opens a partition's folder, made if missing: finds its end, cuts a torn tail, makes what is left durable.
+    pub fn open(dir: &Path, key: &str) -> Result<(Self, Option<super::CutTail>), BusError> {
+        let folder = dir.join(folder::encode_key(key)?);
+        folder::make_folder(&folder)?;
+        let found = recovery::recover(&folder)?;
+        let mark_file = Arc::new(folder::open_mark(&folder, found.mark)?);
+        found.mark.publish(&mark_file).map_err(|error| io_error("write", &folder::mark_path(&folder), error))?;
+        let mut partition = Self {
+            segments: VecDeque::new(),
+            next: found.mark.number + 1,
+            durable: found.mark,
+            active: None,
+            mark_file,
+            unsynced: Vec::new(),
+            new_segments: false,
+            dirty: false,
+            torn: false,
+            folder,
+        };
+        for (first, bytes) in found.segments {
+            let first_ts = folder::first_ts(&partition.segment_path(first));
+            partition.segments.push_back(Segment { first, bytes, first_ts });
+        }
+        Ok((partition, found.cut))
+    }
+
+    pub fn segment_path(&self, first: u64) -> PathBuf {
+        folder::segment_path(&self.folder, first)
+    }
+
+    /// Size of all its segments.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Appends a record to the operating system's file; answers the line's length.
+    pub fn append(
+        &mut self,
+        files: &dyn SegmentFiles,
+        segment_bytes_max: u64,
+        now: Timestamp,
+        message: &OutgoingMessage,
+    ) -> Result<u64, BusError> {
+        let line = line::encode(self.next, now, message);
+        let length = line.len() as u64;
+        let full = self.segments.back().is_none_or(|last| last.bytes > 0 && last.bytes + length > segment_bytes_max);
+        if full {
+            self.roll(files)?;
+        }
+        let Some(segment) = self.segments.back().copied() else {
+            return Err(permanent(format!("found no segment in {}, wanted one", self.folder.display())));
+        };
+        let path = self.segment_path(segment.first);
+        let active = match &self.active {
+            Some(active) => active.clone(),
+            None => {
+                let active: Arc<dyn SegmentFile> =
+                    files.open(&path).map_err(|error| io_error("open", &path, error))?.into();
+                self.active.insert(active).clone()
+            }
+        };
+        if self.torn {
+            active.truncate(segment.bytes).map_err(|error| io_error("cut", &path, error))?;
+            self.torn = false;
+        }
+        if let Err(error) = write_all(&*active, &line) {
+            // Without this the next record would stand behind half a line.
+            self.torn = active.truncate(segment.bytes).is_err();
+            return Err(io_error("write record to", &path, error));
+        }
+        if let Some(segment) = self.segments.back_mut() {
+            segment.bytes += length;
+            segment.first_ts.get_or_insert(now);
+        }
+        self.next += 1;
+        self.dirty = true;
+        Ok(length)
+    }
+
+    /// Starts a new segment. The old one is synced with the next group.
+    pub fn roll(&mut self, files: &dyn SegmentFiles) -> Result<(), BusError> {
+        let path = self.segment_path(self.next);
+        let file = files.open(&path).map_err(|error| io_error("make segment", &path, error))?;
+        if let Some(old) = self.active.take() {
+            if self.torn
+                && let Some(segment) = self.segments.back()
+            {
+                old.truncate(segment.bytes).map_err(|error| io_error("cut", &path, error))?;
+                self.torn = false;
+            }
+            self.unsynced.push(old);
+        }
+        self.active = Some(file.into());
+        self.segments.push_back(Segment { first: self.next, bytes: 0, first_ts: None });
+        self.new_segments = true;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Takes what has to be synced now; `None` where nothing has changed.
+    pub fn take_unsynced(&mut self) -> Option<Unsynced> {
+        if !self.dirty {
+            return None;
+        }
+        self.dirty = false;
+        let segment = self.segments.back()?;
+        let mut files = std::mem::take(&mut self.unsynced);
+        files.extend(self.active.clone());
+        Some(Unsynced {
+            folder: self.folder.clone(),
+            files,
+            new_segments: std::mem::take(&mut self.new_segments),
+            mark: Mark { number: self.next - 1, segment: segment.first, offset: segment.bytes },
+            mark_file: self.mark_file.clone(),
+        })
+    }
+
+    /// The mark couldn't be written: the next group tries again.
+    pub fn stay_dirty(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Removes the oldest segment's file; never the one that is written.
+    pub fn remove_oldest(&mut self) -> Result<Segment, BusError> {
+        let Some(oldest) = self.segments.front().copied().filter(|_| self.segments.len() > 1) else {
+            return Err(permanent(format!("found one segment in {}, wanted two to remove one", self.folder.display())));
+        };
+        let path = self.segment_path(oldest.first);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &path, error)),
+            _ => {}
+        }
+        self.segments.pop_front();
+        Ok(oldest)
+    }
+
+    /// The last record of the oldest segment, where another one follows it.
+    pub fn oldest_ends_with(&self) -> Option<u64> {
+        self.segments.get(1).map(|second| second.first - 1)
+    }
+}
+
+/// Makes a group durable: data first, then the names of new segments, then the mark that readers follow.
+pub(super) fn sync(group: &Unsynced) -> Result<(), BusError> {
+    for file in &group.files {
+        file.sync().map_err(|error| io_error("fsync a segment in", &group.folder, error))?;
+    }
+    if group.new_segments {
+        folder::sync_folder(&group.folder)?;
+    }
+    Ok(())
+}
+
+fn write_all(file: &dyn SegmentFile, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::WriteZero, "wrote 0 bytes")),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The error of a damaged line.
+pub(super) fn damage_error(path: &Path, offset: u64, damage: &Damage) -> BusError {
+    permanent(format!(
+        "damaged record in {} at byte {offset}: {damage}; restore that file from a copy, or move it away and go on behind the gap",
+        path.display()
+    ))
+}

@@ -1,0 +1,404 @@
+//! The writer: accepts records, and a thread of its own that syncs them in groups.
+
+use super::{
+    files::{OsFiles, SegmentFiles},
+    folder::{self, io_error, permanent},
+    partition::{self, Partition},
+    retention,
+    scan::LINE_BYTES_MAX,
+};
+use crate::{BusError, BusErrorKind, EventSink, OutgoingMessage};
+use rva_types::Timestamp;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime},
+};
+use tokio::sync::oneshot;
+
+/// What happens to a record when the log has reached its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SizePolicy {
+    /// `send` waits until committed segments can be removed. Nothing is lost; the cameras' queues fill.
+    Block,
+    /// The oldest records go, committed or not, and are counted.
+    DropOldest,
+}
+
+/// How a log is written.
+#[derive(Clone)]
+pub struct LogOptions {
+    /// Longest time that an accepted record waits for its fsync: what a power loss may take. Default 200 ms.
+    pub sync_interval: Duration,
+    /// Accepted bytes that start an fsync before the interval is over. Default 8 MiB.
+    pub sync_bytes: u64,
+    /// Size at which a segment is closed, at most an eighth of `size_bytes_max`. Default 64 MiB.
+    pub segment_bytes_max: u64,
+    /// Size of the whole log at which `size_policy` decides. Default 8 GiB.
+    pub size_bytes_max: u64,
+    /// What happens there.
+    pub size_policy: SizePolicy,
+    /// How long committed records stay, within the size. Default 72 h.
+    pub retention: Duration,
+    /// How often retention looks. Default 60 s.
+    pub retention_interval: Duration,
+    /// How often a blocked `send` looks for room. Default 100 ms.
+    pub block_recheck: Duration,
+    /// Longest body; a longer one is rejected. Default 32 MiB, at most 40 MiB.
+    pub body_bytes_max: usize,
+    /// The clock that stamps records and that retention goes by.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// The files that it writes: the operating system's, or a test's.
+    pub files: Arc<dyn SegmentFiles>,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            sync_interval: Duration::from_millis(200),
+            sync_bytes: 8 << 20,
+            segment_bytes_max: 64 << 20,
+            size_bytes_max: 8 << 30,
+            size_policy: SizePolicy::Block,
+            retention: Duration::from_secs(72 * 3600),
+            retention_interval: Duration::from_secs(60),
+            block_recheck: Duration::from_millis(100),
+            body_bytes_max: 32 << 20,
+            clock: Arc::new(|| Timestamp::from(SystemTime::now())),
+            files: Arc::new(OsFiles),
+        }
+    }
+}
+
+impl LogOptions {
+    pub(super) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes_max.min(self.size_bytes_max / 8).max(1)
+    }
+}
+
+/// A tail that was cut when the log was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutTail {
+    /// The segment.
+    pub file: PathBuf,
+    /// Where it ends now, in bytes.
+    pub offset: u64,
+    /// How many bytes are gone, later segments included.
+    pub bytes_cut: u64,
+    /// Whole records among them, never seen by a reader; their bytes are in `SEGMENT.cut-OFFSET`.
+    pub records_cut: u64,
+    /// What stood at the offset.
+    pub found: String,
+}
+
+/// What a writer did since it was opened, and how big the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogCounters {
+    /// Records accepted.
+    pub records: u64,
+    /// Bytes of their lines.
+    pub bytes: u64,
+    /// Group syncs done.
+    pub syncs: u64,
+    /// Uncommitted records dropped because the log had reached its size (policy `DropOldest`).
+    pub records_dropped_size: u64,
+    /// Segments removed since they were committed and old enough.
+    pub segments_removed_age: u64,
+    /// Segments removed since the log had reached its size.
+    pub segments_removed_size: u64,
+    /// Sends that had to wait for room (policy `Block`).
+    pub sends_blocked: u64,
+    /// Sends that failed since the disk was full.
+    pub sends_no_space: u64,
+    /// Size of the log now, in bytes.
+    pub log_bytes: u64,
+}
+
+pub(super) struct State {
+    pub partitions: BTreeMap<String, Partition>,
+    pub counters: LogCounters,
+    bytes_unsynced: u64,
+    /// Why nothing is accepted any more.
+    stopped: Option<String>,
+}
+
+struct Shared {
+    options: LogOptions,
+    state: Mutex<State>,
+}
+
+enum Order {
+    /// Something was accepted: sync when the interval is over.
+    Accepted,
+    /// Enough was accepted: sync now.
+    Sync,
+    /// Sync now and answer.
+    Flush(oneshot::Sender<Result<(), BusError>>),
+    /// Make room; the answer says whether there is some.
+    Reclaim(oneshot::Sender<Result<bool, BusError>>),
+}
+
+/// The writer of an embedded log: an [`EventSink`]. One for each log, in any process.
+pub struct LogWriter {
+    dir: PathBuf,
+    identity: String,
+    shared: Arc<Shared>,
+    recovered: Vec<CutTail>,
+    orders: Option<mpsc::Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+    _lock: File,
+}
+
+impl LogWriter {
+    /// Opens the log in `dir`, made if it is missing: takes the lock, cuts torn tails, makes the rest durable.
+    ///
+    /// Blocks on the disk: at most the bytes behind the durable marks are read and written again.
+    ///
+    /// # Errors
+    /// `Conflict` with the first writer's process; `Permanent` for a folder that can't be written, a lost identity or
+    /// damage below a durable mark; `Transient` for a full disk.
+    pub fn open(dir: impl Into<PathBuf>, options: LogOptions) -> Result<Self, BusError> {
+        let dir = dir.into();
+        folder::make_folder(&dir)?;
+        let lock = folder::lock_writer(&dir)?;
+        let identity = match folder::read_identity(&dir)? {
+            Some(identity) => identity,
+            None => folder::make_identity(&dir)?,
+        };
+        let mut state =
+            State { partitions: BTreeMap::new(), counters: LogCounters::default(), bytes_unsynced: 0, stopped: None };
+        let mut recovered = Vec::new();
+        for (key, _) in folder::list_partitions(&dir)? {
+            let (partition, cut) = Partition::open(&dir, &key)?;
+            if let Some(cut) = cut {
+                tracing::warn!(
+                    file = %cut.file.display(), offset = cut.offset, bytes_cut = cut.bytes_cut,
+                    records_cut = cut.records_cut, found = cut.found, "cut the torn tail of the log"
+                );
+                recovered.push(cut);
+            }
+            state.counters.log_bytes += partition.bytes();
+            state.partitions.insert(key, partition);
+        }
+        let shared = Arc::new(Shared { options, state: Mutex::new(state) });
+        let (orders, received) = mpsc::channel();
+        let thread = {
+            let shared = shared.clone();
+            std::thread::Builder::new()
+                .name("rva-log-sync".into())
+                .spawn(move || shared.run(&received))
+                .map_err(|error| io_error("start the sync thread of", &dir, error))?
+        };
+        Ok(Self { dir, identity, shared, recovered, orders: Some(orders), thread: Some(thread), _lock: lock })
+    }
+
+    /// The identity of the log, as [`EventSource::identity`](crate::EventSource::identity) says it.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// The folder of the log.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The tails that were cut when it was opened.
+    pub fn recovered(&self) -> &[CutTail] {
+        &self.recovered
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> LogCounters {
+        self.shared.lock().counters
+    }
+
+    fn order(&self, order: Order) -> Result<(), BusError> {
+        let gone = || permanent(format!("the sync thread of log {} is gone", self.dir.display()));
+        self.orders.as_ref().ok_or_else(gone)?.send(order).map_err(|_| gone())
+    }
+
+    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<Result<T, BusError>>) -> Order) -> Result<T, BusError> {
+        let (reply, answer) = oneshot::channel();
+        self.order(order(reply))?;
+        answer.await.map_err(|_| permanent(format!("the sync thread of log {} is gone", self.dir.display())))?
+    }
+
+    /// Appends if there is room; answers the bytes that wait for their sync, or nothing when the log is full.
+    fn append(&self, message: &OutgoingMessage) -> Result<Option<u64>, BusError> {
+        let options = &self.shared.options;
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        if let Some(stopped) = &state.stopped {
+            return Err(permanent(stopped.clone()));
+        }
+        let bytes = state.counters.log_bytes;
+        if bytes > 0 && bytes + message.body.len() as u64 > options.size_bytes_max {
+            return Ok(None);
+        }
+        if !state.partitions.contains_key(&message.partition_key) {
+            let (partition, _) = Partition::open(&self.dir, &message.partition_key)?;
+            state.partitions.insert(message.partition_key.clone(), partition);
+        }
+        let Some(partition) = state.partitions.get_mut(&message.partition_key) else { return Ok(None) };
+        let appended = partition.append(&*options.files, options.segment_bytes(), (options.clock)(), message);
+        let length = appended.inspect_err(|error| {
+            state.counters.sends_no_space += u64::from(error.kind() == BusErrorKind::Transient);
+        })?;
+        state.counters.records += 1;
+        state.counters.bytes += length;
+        state.counters.log_bytes += length;
+        let waiting = state.bytes_unsynced;
+        state.bytes_unsynced += length;
+        let now_waiting = state.bytes_unsynced;
+        drop(guard);
+        if waiting == 0 {
+            self.order(Order::Accepted)?;
+        }
+        if waiting < options.sync_bytes && now_waiting >= options.sync_bytes {
+            self.order(Order::Sync)?;
+        }
+        Ok(Some(now_waiting))
+    }
+}
+
+#[async_trait::async_trait]
+impl EventSink for LogWriter {
+    async fn send(&mut self, message: OutgoingMessage) -> Result<(), BusError> {
+        folder::encode_key(&message.partition_key)?;
+        let body_bytes_max = self.shared.options.body_bytes_max.min(LINE_BYTES_MAX / 8 * 5);
+        if message.body.len() > body_bytes_max {
+            let text = format!("found a body of {} bytes, wanted at most {body_bytes_max}", message.body.len());
+            return Err(BusError::new(BusErrorKind::Rejected, text));
+        }
+        let mut blocked = false;
+        loop {
+            if let Some(waiting) = self.append(&message)? {
+                // A disk that can't keep up slows the sender down instead of growing what is at risk.
+                if waiting >= self.shared.options.sync_bytes.saturating_mul(4) {
+                    return self.flush().await;
+                }
+                return Ok(());
+            }
+            if self.ask(Order::Reclaim).await? {
+                continue;
+            }
+            if !blocked {
+                blocked = true;
+                self.shared.lock().counters.sends_blocked += 1;
+                tracing::warn!(
+                    log = %self.dir.display(), size_bytes_max = self.shared.options.size_bytes_max,
+                    "the log is full of records that aren't committed: waiting"
+                );
+            }
+            tokio::time::sleep(self.shared.options.block_recheck).await;
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), BusError> {
+        self.ask(Order::Flush).await
+    }
+}
+
+/// Syncs what was accepted and waits for it.
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(log = %self.dir.display(), "the sync thread panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sync thread: until the writer is dropped.
+    fn run(&self, orders: &mpsc::Receiver<Order>) {
+        let mut due: Option<Instant> = None;
+        let mut retained = Instant::now();
+        loop {
+            let wait = due.map_or(self.options.retention_interval, |due| due.saturating_duration_since(Instant::now()));
+            match orders.recv_timeout(wait) {
+                // The interval starts with the first record of a group.
+                Ok(Order::Accepted) => {
+                    due.get_or_insert(Instant::now() + self.options.sync_interval);
+                }
+                Ok(Order::Sync) => due = self.sync_and_log(),
+                Err(mpsc::RecvTimeoutError::Timeout) if due.is_some() => due = self.sync_and_log(),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Ok(Order::Flush(reply)) => self.answer_flush(reply),
+                Ok(Order::Reclaim(reply)) => self.answer_reclaim(reply),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+            if retained.elapsed() >= self.options.retention_interval {
+                retained = Instant::now();
+                let now = (self.options.clock)();
+                retention::by_age(&mut self.lock(), now, self.options.retention);
+            }
+        }
+        self.sync_and_log();
+    }
+
+    /// Syncs; answers when to try again where that may help.
+    fn sync_and_log(&self) -> Option<Instant> {
+        let error = self.sync().err()?;
+        tracing::error!(%error, "the log can't be synced");
+        (error.kind() == BusErrorKind::Transient).then(|| Instant::now() + self.options.sync_interval)
+    }
+
+    fn answer_flush(&self, reply: oneshot::Sender<Result<(), BusError>>) {
+        // Nobody listens where the flush was cancelled; the sync is done all the same.
+        drop(reply.send(self.sync()));
+    }
+
+    fn answer_reclaim(&self, reply: oneshot::Sender<Result<bool, BusError>>) {
+        let freed = self.sync().and_then(|()| retention::make_room(&mut self.lock(), &self.options));
+        drop(reply.send(freed));
+    }
+
+    /// Makes everything that was accepted durable, then moves the marks. Senders go on meanwhile.
+    fn sync(&self) -> Result<(), BusError> {
+        let mut groups = Vec::new();
+        {
+            let mut state = self.lock();
+            if let Some(stopped) = &state.stopped {
+                return Err(permanent(stopped.clone()));
+            }
+            state.bytes_unsynced = 0;
+            for (key, partition) in &mut state.partitions {
+                groups.extend(partition.take_unsynced().map(|group| (key.clone(), group)));
+            }
+        }
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let synced = groups.iter().try_for_each(|(_, group)| partition::sync(group));
+        let mut state = self.lock();
+        if let Err(error) = synced {
+            // What is on the disk is unknown now, and a second fsync may say yes to pages that were lost.
+            let text = format!("the log stopped: {error}; open it anew, accepted records are still in its files");
+            state.stopped = Some(text.clone());
+            return Err(permanent(text).with_source(error));
+        }
+        state.counters.syncs += 1;
+        let mut result = Ok(());
+        for (key, group) in groups {
+            let Some(partition) = state.partitions.get_mut(&key) else { continue };
+            match group.mark.publish(&group.mark_file) {
+                Ok(()) => partition.durable = group.mark,
+                Err(error) => {
+                    partition.stay_dirty();
+                    result = Err(io_error("write", &folder::mark_path(&group.folder), error));
+                }
+            }
+        }
+        result
+    }
+}

@@ -1,0 +1,363 @@
+//! From messages to batches. Pure: what is taken, what is skipped, when a batch is due and where it is cut.
+
+use crate::{
+    Gap,
+    start::{follows, gap_before},
+};
+use rva_bus::Message;
+use rva_lake::{Batch, BronzeRow};
+use rva_types::{DeadLetter, OffsetMap, PartitionName, Position, Timestamp, decode_message};
+use std::{collections::BTreeMap, time::Duration};
+
+/// What a message costs in memory beside its body: key, map entries, allocations. Measured generously.
+const MESSAGE_OVERHEAD_BYTES: usize = 256;
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offer {
+    /// It is part of the next batch or of an entry that is not complete yet.
+    Taken,
+    /// It was read before: redelivered.
+    Skipped,
+    /// It does not follow what was read; nothing was taken (I8: read again from the stored offsets).
+    Gap(Gap),
+    /// Its partition is not known yet; nothing was taken.
+    UnknownPartition,
+}
+
+/// Rows and dead letters of one stretch of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cut {
+    /// For the bronze table, with the maps before and after.
+    pub bronze: Batch<BronzeRow>,
+    /// Messages of the same stretch that can't be rows.
+    pub dead: Vec<DeadLetter>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Row(Box<BronzeRow>),
+    Dead(Box<DeadLetter>),
+}
+
+/// An entry of the log whose last message was not read yet.
+#[derive(Debug, Default)]
+struct OpenEntry {
+    items: Vec<Item>,
+    bytes: usize,
+}
+
+/// Collects messages into batches that are contiguous in each partition and end on entry boundaries (I3).
+#[derive(Debug)]
+pub struct Batcher {
+    source: String,
+    /// The table's map: the next batch is built on it.
+    committed: OffsetMap,
+    /// Everything that was read, also of open entries and over accepted gaps.
+    read: OffsetMap,
+    /// What a batch that is cut now includes: up to the last complete entry of each partition.
+    complete: OffsetMap,
+    rows: Vec<BronzeRow>,
+    dead: Vec<DeadLetter>,
+    open: BTreeMap<PartitionName, OpenEntry>,
+    topics: BTreeMap<PartitionName, (String, i32)>,
+    bytes: usize,
+    /// When the oldest message that is not committed was taken.
+    since: Option<Duration>,
+}
+
+impl Batcher {
+    /// Continues a log of identity `source` behind `read`, for a table that has `committed`.
+    pub fn new(source: &str, committed: OffsetMap, read: OffsetMap) -> Self {
+        Self {
+            source: source.to_owned(),
+            complete: read.clone(),
+            committed,
+            read,
+            rows: Vec::new(),
+            dead: Vec::new(),
+            open: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            bytes: 0,
+            since: None,
+        }
+    }
+
+    /// Names the topic and number that dead letters of a partition carry.
+    pub fn learn_topic(&mut self, partition: &str, topic: (String, i32)) {
+        self.topics.insert(partition.to_owned(), topic);
+    }
+
+    /// The offsets that everything read is included in.
+    pub fn read(&self) -> &OffsetMap {
+        &self.read
+    }
+
+    /// The table's map, as far as is known.
+    pub fn committed(&self) -> &OffsetMap {
+        &self.committed
+    }
+
+    /// Bytes held, of complete and of open entries.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.open.values().map(|entry| entry.bytes).sum::<usize>()
+    }
+
+    /// The partition of an open entry, and its bytes, if there is one.
+    pub fn open_entry(&self) -> Option<(&str, usize)> {
+        self.open.iter().next().map(|(partition, entry)| (partition.as_str(), entry.bytes))
+    }
+
+    /// Whether a batch that is cut now would tell the table anything new.
+    pub fn has_news(&self) -> bool {
+        self.complete != self.committed
+    }
+
+    /// Takes a message that was received at `ingest_ts`, at `now` on the loop's timeline; or says why not.
+    pub fn offer(&mut self, message: &Message, ingest_ts: Timestamp, now: Duration) -> Offer {
+        let previous = self.read.get(&message.partition);
+        if previous.is_some_and(|previous| message.position <= previous) {
+            return Offer::Skipped;
+        }
+        if let Some(after) = previous.filter(|_| !follows(previous, message.position)) {
+            return Offer::Gap(gap_before(&message.partition, after, message.position));
+        }
+        let Some(topic) = self.topics.get(&message.partition) else { return Offer::UnknownPartition };
+        self.read.advance(&message.partition, message.position);
+        self.since.get_or_insert(now);
+        let bytes = message.body.len() + MESSAGE_OVERHEAD_BYTES;
+        let item = decoded(message, topic, ingest_ts);
+        if !message.ends_entry {
+            let entry = self.open.entry(message.partition.clone()).or_default();
+            entry.items.push(item);
+            entry.bytes += bytes;
+            return Offer::Taken;
+        }
+        if let Some(entry) = self.open.remove(&message.partition) {
+            self.bytes += entry.bytes;
+            entry.items.into_iter().for_each(|item| self.keep(item));
+        }
+        self.bytes += bytes;
+        self.keep(item);
+        self.complete.advance(&message.partition, message.position);
+        Offer::Taken
+    }
+
+    /// Goes on behind a hole that the operator accepts. Items of an entry that the hole tore are dropped with it.
+    pub fn accept_gap(&mut self, gap: &Gap) {
+        let Some(found) = gap.found else { return };
+        let before = match found.batch_index {
+            1.. => Position { batch_index: found.batch_index - 1, ..found },
+            _ => Position { entry: found.entry.saturating_sub(1), batch_index: -1, ..found },
+        };
+        self.open.remove(&gap.partition);
+        self.read.advance(&gap.partition, before);
+    }
+
+    /// Whether a batch is due: by bytes, or because its first message has waited for `interval`.
+    pub fn is_due(&self, now: Duration, interval: Duration, commit_bytes: usize) -> bool {
+        self.has_news()
+            && (self.bytes >= commit_bytes || self.since.is_some_and(|since| now.saturating_sub(since) >= interval))
+    }
+
+    /// How long the next batch may still wait; `None` while there is none.
+    pub fn due_in(&self, now: Duration, interval: Duration) -> Option<Duration> {
+        self.since.map(|since| (since + interval).saturating_sub(now))
+    }
+
+    /// Cuts a batch of all complete entries; `None` where it would tell nothing new.
+    pub fn cut(&mut self) -> Option<Cut> {
+        if !self.has_news() {
+            return None;
+        }
+        self.bytes = 0;
+        self.since = None;
+        Some(Cut {
+            bronze: Batch {
+                source: self.source.clone(),
+                from: self.committed.clone(),
+                to: self.complete.clone(),
+                rows: std::mem::take(&mut self.rows),
+            },
+            dead: std::mem::take(&mut self.dead),
+        })
+    }
+
+    /// The table has `to` now, known by a reload.
+    pub fn mark_committed(&mut self, to: &OffsetMap, now: Duration) {
+        self.committed = to.clone();
+        if !self.open.is_empty() {
+            self.since.get_or_insert(now);
+        }
+    }
+
+    fn keep(&mut self, item: Item) {
+        match item {
+            Item::Row(row) => self.rows.push(*row),
+            Item::Dead(letter) => self.dead.push(*letter),
+        }
+    }
+}
+
+fn decoded(message: &Message, (topic, number): &(String, i32), ingest_ts: Timestamp) -> Item {
+    match decode_message(&message.body, &message.properties) {
+        Ok(event) => Item::Row(Box::new(BronzeRow { event, ingest_ts })),
+        Err(rejection) => Item::Dead(Box::new(DeadLetter {
+            topic: topic.clone(),
+            partition: *number,
+            message_id: message.position.to_string(),
+            publish_ts: message.publish_ts,
+            reason: rejection.reason,
+            detail: rejection.detail,
+            raw: message.body.to_vec(),
+            properties: message.properties.clone(),
+            ingest_ts,
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::collections::BTreeSet;
+
+    const T0: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+    fn record(camera: &str, frame: u64) -> Bytes {
+        let text = format!(
+            r#"{{"schema_version":"1.0","pipeline_run_id":"r","frame_index":{frame},"source":{{"store_id":"s","camera_id":"{camera}"}}}}"#
+        );
+        text.into()
+    }
+
+    fn message(partition: &str, position: Position, ends_entry: bool, body: Bytes) -> Message {
+        let properties = BTreeMap::new();
+        Message { partition: partition.into(), position, ends_entry, publish_ts: T0, properties, body }
+    }
+
+    fn simple(partition: &str, number: u64) -> Message {
+        message(partition, Position::of_record(number), true, record(partition, number))
+    }
+
+    fn batcher() -> Batcher {
+        let mut batcher = Batcher::new("log-1", OffsetMap::new(), OffsetMap::new());
+        for partition in ["a", "b"] {
+            batcher.learn_topic(partition, (format!("embedded/{partition}"), 0));
+        }
+        batcher
+    }
+
+    fn offer(batcher: &mut Batcher, message: &Message) -> Offer {
+        batcher.offer(message, T0, Duration::ZERO)
+    }
+
+    fn frames(cut: &Cut) -> BTreeSet<(String, i64)> {
+        let key = |row: &BronzeRow| (row.event.key.camera.to_string(), row.event.key.frame_index);
+        cut.bronze.rows.iter().map(key).collect()
+    }
+
+    fn keys(partition: &str, numbers: impl IntoIterator<Item = i64>) -> BTreeSet<(String, i64)> {
+        numbers.into_iter().map(|number| (partition.to_owned(), number)).collect()
+    }
+
+    #[test]
+    fn a_batch_moves_the_map_from_what_the_table_has_to_what_was_read() {
+        let mut batcher = batcher();
+        for number in 1..=3 {
+            assert_eq!(offer(&mut batcher, &simple("a", number)), Offer::Taken);
+        }
+        let cut = batcher.cut().unwrap();
+        assert_eq!((cut.bronze.from.to_json().as_str(), cut.bronze.to.to_json().as_str()), ("{}", r#"{"a":"0:3:-1"}"#));
+        assert_eq!(frames(&cut), keys("a", 1..=3));
+        batcher.mark_committed(&cut.bronze.to, Duration::ZERO);
+        assert_eq!(batcher.cut(), None, "nothing new, no batch");
+    }
+
+    #[test]
+    fn what_was_read_before_is_skipped_and_what_does_not_follow_is_a_gap() {
+        let mut batcher = batcher();
+        for number in [1, 2] {
+            offer(&mut batcher, &simple("a", number));
+        }
+        assert_eq!(offer(&mut batcher, &simple("a", 1)), Offer::Skipped);
+        assert_eq!(offer(&mut batcher, &simple("a", 2)), Offer::Skipped);
+        let Offer::Gap(gap) = offer(&mut batcher, &simple("a", 5)) else { panic!("wanted a gap") };
+        assert_eq!((gap.after, gap.found, gap.records), (Position::of_record(2), Some(Position::of_record(5)), 2));
+        assert_eq!(offer(&mut batcher, &simple("a", 3)), Offer::Taken, "a gap takes nothing");
+        batcher.accept_gap(&Gap {
+            partition: "a".into(),
+            after: Position::of_record(3),
+            found: Some(Position::of_record(5)),
+            records: 1,
+        });
+        assert_eq!(offer(&mut batcher, &simple("a", 5)), Offer::Taken);
+        assert_eq!(frames(&batcher.cut().unwrap()), keys("a", [1, 2, 3, 5]));
+    }
+
+    #[test]
+    fn i3_a_batch_ends_on_an_entry_boundary() {
+        let mut batcher = batcher();
+        let part = |entry: u64, index: i32, of: i32| {
+            let position = Position { ledger: 7, entry, batch_index: index };
+            message("a", position, index == of - 1, record("a", entry * 10 + index as u64))
+        };
+        for index in 0..3 {
+            offer(&mut batcher, &part(0, index, 3));
+        }
+        for index in 0..2 {
+            offer(&mut batcher, &part(1, index, 3));
+        }
+        let first = batcher.cut().unwrap();
+        assert_eq!(first.bronze.to.get("a"), Some(Position { ledger: 7, entry: 0, batch_index: 2 }));
+        assert_eq!(frames(&first), keys("a", [0, 1, 2]));
+        batcher.mark_committed(&first.bronze.to, Duration::ZERO);
+        assert_eq!(batcher.cut(), None, "half an entry is no batch");
+        assert_eq!(batcher.open_entry().unwrap().0, "a");
+        offer(&mut batcher, &part(1, 2, 3));
+        let second = batcher.cut().unwrap();
+        assert_eq!(frames(&second), keys("a", [10, 11, 12]));
+        assert_eq!(second.bronze.from, first.bronze.to);
+    }
+
+    #[test]
+    fn bad_messages_become_dead_letters_with_place_and_reason() {
+        let mut batcher = batcher();
+        offer(&mut batcher, &simple("a", 1));
+        let bad = message("a", Position::of_record(2), true, Bytes::from_static(b"{"));
+        assert_eq!(offer(&mut batcher, &bad), Offer::Taken);
+        let cut = batcher.cut().unwrap();
+        assert_eq!(frames(&cut), keys("a", [1]));
+        let letter = &cut.dead[0];
+        assert_eq!((letter.topic.as_str(), letter.message_id.as_str()), ("embedded/a", "0:2:-1"));
+        assert_eq!(letter.reason, rva_types::RejectionReason::InvalidJson);
+        assert_eq!((letter.raw.as_slice(), cut.bronze.to.get("a")), (&b"{"[..], Some(Position::of_record(2))));
+    }
+
+    #[test]
+    fn a_message_of_a_partition_that_nobody_listed_is_not_taken() {
+        let mut batcher = batcher();
+        assert_eq!(offer(&mut batcher, &simple("new", 1)), Offer::UnknownPartition);
+        batcher.learn_topic("new", ("embedded/new".into(), 0));
+        assert_eq!(offer(&mut batcher, &simple("new", 1)), Offer::Taken);
+    }
+
+    #[test]
+    fn a_batch_is_due_by_time_of_its_first_message_or_by_bytes() {
+        let (interval, much) = (Duration::from_secs(10), usize::MAX);
+        let at = Duration::from_secs;
+        let mut batcher = batcher();
+        assert!(!batcher.is_due(at(100), interval, 0), "nothing new is never due");
+        batcher.offer(&simple("a", 1), T0, at(5));
+        batcher.offer(&simple("a", 2), T0, at(14));
+        assert!(!batcher.is_due(at(14), interval, much));
+        assert_eq!(batcher.due_in(at(14), interval), Some(at(1)));
+        assert!(batcher.is_due(at(15), interval, much));
+        assert!(
+            batcher.is_due(at(14), interval, batcher.bytes()) && !batcher.is_due(at(14), interval, batcher.bytes() + 1)
+        );
+        let cut = batcher.cut().unwrap();
+        batcher.mark_committed(&cut.bronze.to, at(15));
+        assert!(!batcher.is_due(at(99), interval, 0) && batcher.bytes() == 0);
+    }
+}

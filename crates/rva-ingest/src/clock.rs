@@ -1,0 +1,51 @@
+//! Time as an argument: the loop asks a [`Clock`], so that a test can turn hours into nothing.
+
+use rva_types::Timestamp;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Where the loop gets its time from.
+#[async_trait::async_trait]
+pub trait Clock: Send + Sync {
+    /// Wall time, for `ingest_ts`. May jump.
+    fn wall(&self) -> Timestamp;
+
+    /// Time since some fixed moment, for intervals. Never goes back.
+    fn elapsed(&self) -> Duration;
+
+    /// Waits.
+    async fn sleep(&self, duration: Duration);
+}
+
+/// The machine's clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// Counts from now.
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait::async_trait]
+impl Clock for SystemClock {
+    fn wall(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}

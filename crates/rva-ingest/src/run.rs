@@ -1,0 +1,289 @@
+//! The loop: read, decide, commit dead letters, commit bronze, acknowledge. Every fault leads back to what the table says.
+
+mod committing;
+mod reading;
+
+use crate::{
+    Batcher, Clock, Gap, Halt, IngestCounters, IngestEnd, IngestError, IngestEvent, IngestObserver, IngestOptions,
+    IngestReport, Phase, StartRules,
+    error::with_causes,
+    plan_start,
+    start::{check_identity, check_rollback},
+    trouble::Trouble,
+};
+use rva_bus::{BusError, BusErrorKind, EventSource, PartitionRange};
+use rva_lake::{Batch, BronzeRow, LakeError, LakeErrorKind, ResumePoint, TableSink};
+use rva_types::{DeadLetter, OffsetMap};
+use std::time::Duration;
+use tokio::sync::watch;
+
+const BRONZE: &str = "bronze_raw";
+const DEAD_LETTERS: &str = "bronze_dead_letters";
+const LOG: &str = "log";
+
+/// Reads a log into the bronze tables until `phase` ends it.
+///
+/// Memory is bounded by [`IngestOptions::buffered_bytes_max`] and one poll. While a table or the log is away nothing
+/// is read; that is logged once, and once more when it is over.
+///
+/// # Errors
+/// Where no retry helps, or an operator must decide. What was read before is committed first where that is possible;
+/// the log keeps the rest.
+pub async fn run_ingest(
+    source: &mut dyn EventSource,
+    bronze: &mut dyn TableSink<BronzeRow>,
+    dead: &mut dyn TableSink<DeadLetter>,
+    options: &IngestOptions,
+    clock: &dyn Clock,
+    phase: watch::Receiver<Phase>,
+    observer: &mut dyn IngestObserver,
+) -> Result<IngestReport, IngestError> {
+    let identity = source.identity().to_owned();
+    let batcher = Batcher::new(&identity, OffsetMap::new(), OffsetMap::new());
+    let ingest = Ingest {
+        source,
+        bronze,
+        dead,
+        options,
+        clock,
+        phase,
+        observer,
+        identity,
+        batcher,
+        counters: IngestCounters::default(),
+        trouble: Trouble::default(),
+        known: OffsetMap::new(),
+        dead_known: OffsetMap::new(),
+        furthest: OffsetMap::new(),
+        promised: OffsetMap::new(),
+        rolled_back_from: None,
+        gap_seen: None,
+        stalled: 0,
+        heard: Duration::ZERO,
+        then: Then::Read,
+    };
+    ingest.run().await
+}
+
+/// What the loop does next.
+enum Step {
+    /// Start from what the table says.
+    Rebuild,
+    Read,
+    CommitDead {
+        dead: Batch<DeadLetter>,
+        bronze: Batch<BronzeRow>,
+    },
+    CommitBronze(Batch<BronzeRow>),
+    End(IngestEnd),
+}
+
+/// What follows a commit.
+enum Then {
+    Read,
+    Rebuild,
+    Fail(IngestError),
+}
+
+/// Why a step could not be done.
+enum Failure {
+    /// It may succeed later.
+    Retry {
+        place: &'static str,
+        text: String,
+    },
+    Fatal(IngestError),
+}
+
+struct Ingest<'a> {
+    source: &'a mut dyn EventSource,
+    bronze: &'a mut dyn TableSink<BronzeRow>,
+    dead: &'a mut dyn TableSink<DeadLetter>,
+    options: &'a IngestOptions,
+    clock: &'a dyn Clock,
+    phase: watch::Receiver<Phase>,
+    observer: &'a mut dyn IngestObserver,
+    identity: String,
+    batcher: Batcher,
+    counters: IngestCounters,
+    trouble: Trouble,
+    /// What this process knows bronze to hold (I9).
+    known: OffsetMap,
+    /// The map of the dead letters.
+    dead_known: OffsetMap,
+    /// The furthest that was ever read: progress is what goes beyond it.
+    furthest: OffsetMap,
+    /// Ends of the log's ranges when they were last asked for: a poll must not be empty before they are read (I8).
+    promised: OffsetMap,
+    rolled_back_from: Option<u64>,
+    /// The hole that led to the last rebuild.
+    gap_seen: Option<Gap>,
+    /// Rebuilds without progress.
+    stalled: u32,
+    /// When the last message came.
+    heard: Duration,
+    then: Then,
+}
+
+impl Ingest<'_> {
+    async fn run(mut self) -> Result<IngestReport, IngestError> {
+        let mut step = Step::Rebuild;
+        loop {
+            step = match step {
+                Step::Rebuild => match self.rebuild().await {
+                    Ok(()) => Step::Read,
+                    Err(failure) => self.recover(failure, Step::Rebuild).await?,
+                },
+                Step::Read => self.read().await?,
+                Step::CommitDead { dead, bronze } => self.commit_dead(dead, bronze).await?,
+                Step::CommitBronze(batch) => self.commit_bronze(batch).await?,
+                Step::End(end) => {
+                    let offsets = self.batcher.committed().clone();
+                    return Ok(IngestReport { end, offsets, counters: self.counters });
+                }
+            };
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    fn tell(&mut self, event: IngestEvent) {
+        self.observer.on_event(&event, &self.counters);
+    }
+
+    /// Waits after a transient failure and does the same step again; anything else ends the ingest.
+    async fn recover(&mut self, failure: Failure, again: Step) -> Result<Step, IngestError> {
+        let (place, text) = match failure {
+            Failure::Retry { place, text } => (place, text),
+            Failure::Fatal(error) => return Err(error),
+        };
+        if self.phase() == Phase::Stop && matches!(again, Step::Rebuild) {
+            return Ok(Step::End(IngestEnd::Stopped));
+        }
+        self.wait_out(place, text).await;
+        Ok(again)
+    }
+
+    async fn wait_out(&mut self, place: &'static str, text: String) {
+        match place {
+            LOG => self.counters.retries_log += 1,
+            _ => self.counters.retries_table += 1,
+        }
+        let wait = self.trouble.note(place, &text, self.options.backoff_min, self.options.backoff_max);
+        self.tell(IngestEvent::Waiting { text: format!("{place}: {text}") });
+        self.pause(wait).await;
+    }
+
+    /// Waits; a change of phase cuts it short.
+    async fn pause(&mut self, wait: Duration) {
+        let phase = &mut self.phase;
+        let changed = async {
+            if phase.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.clock.sleep(wait) => {}
+            () = changed => {}
+        }
+    }
+
+    fn cured(&mut self, place: &'static str) {
+        if self.trouble.cured(place) {
+            self.tell(IngestEvent::Recovered);
+        }
+    }
+
+    /// Forgets everything that was read and starts from what the tables say now (I8).
+    async fn rebuild(&mut self) -> Result<(), Failure> {
+        let dead_point = self.dead.resume_point().await.map_err(|error| of_table(DEAD_LETTERS, error))?;
+        self.cured(DEAD_LETTERS);
+        let point = self.bronze.resume_point().await.map_err(|error| of_table(BRONZE, error))?;
+        self.cured(BRONZE);
+        // The ranges are asked for after the table, or another worker's newer commit would look like a short log.
+        let ranges = self.source.partitions().await.map_err(of_log)?;
+        self.check_dead_letters(&dead_point).map_err(|halt| Failure::Fatal(halt.into()))?;
+        let options = self.options;
+        let rules = StartRules {
+            table: BRONZE,
+            identity: &self.identity,
+            known: &self.known,
+            on_rollback: options.on_rollback,
+            accept_gap: options.accept_gap,
+        };
+        let plan = plan_start(rules, &point, &ranges, |partition| options.owns(partition))
+            .map_err(|halt| Failure::Fatal(halt.into()))?;
+        self.source.seek(&plan.read).await.map_err(of_log)?;
+        self.note_start(&point, plan.rolled_back_from, &plan.gaps);
+        self.known = plan.committed.clone();
+        self.dead_known = dead_point.offsets;
+        self.batcher = Batcher::new(&self.identity, plan.committed, plan.read);
+        self.learn(&ranges);
+        self.promised = OffsetMap::new();
+        self.heard = self.clock.elapsed();
+        self.tell(IngestEvent::Started { offsets: self.known.clone() });
+        // The acknowledgement of the last commit may have been lost with the process that made it.
+        self.acknowledge(self.known.clone()).await;
+        Ok(())
+    }
+
+    fn check_dead_letters(&self, point: &ResumePoint) -> Result<(), Halt> {
+        let rules = StartRules {
+            table: DEAD_LETTERS,
+            identity: &self.identity,
+            known: &self.dead_known,
+            on_rollback: self.options.on_rollback,
+            accept_gap: self.options.accept_gap,
+        };
+        check_identity(rules, point)?;
+        check_rollback(rules, point)
+    }
+
+    fn note_start(&mut self, point: &ResumePoint, rolled_back_from: Option<u64>, gaps: &[Gap]) {
+        if rolled_back_from.is_some() && rolled_back_from != self.rolled_back_from {
+            self.counters.rollbacks += 1;
+            self.furthest = OffsetMap::new();
+            let from = rolled_back_from.unwrap_or_default();
+            tracing::warn!(
+                "{BRONZE} was rolled back from commit {from} to {}; the log is read again from {}",
+                point.sequence,
+                point.offsets.to_json()
+            );
+        }
+        self.rolled_back_from = rolled_back_from;
+        for gap in gaps {
+            self.note_lost(gap);
+        }
+    }
+
+    fn note_lost(&mut self, gap: &Gap) {
+        self.counters.records_lost += gap.records;
+        tracing::warn!("{gap}; {} records are lost, which was accepted", gap.records);
+    }
+
+    fn learn(&mut self, ranges: &[PartitionRange]) {
+        for range in ranges {
+            self.batcher.learn_topic(&range.partition, range.topic.clone());
+        }
+    }
+}
+
+/// What a retry can cure at the log: everything but permanent errors.
+fn of_log(error: BusError) -> Failure {
+    match error.kind() {
+        BusErrorKind::Transient | BusErrorKind::Conflict => Failure::Retry { place: LOG, text: with_causes(&error) },
+        BusErrorKind::Rejected | BusErrorKind::Permanent => Failure::Fatal(IngestError::Log(error)),
+    }
+}
+
+/// What a retry can cure at a table.
+fn of_table(table: &'static str, error: LakeError) -> Failure {
+    match error.kind() {
+        LakeErrorKind::Transient | LakeErrorKind::Conflict => {
+            Failure::Retry { place: table, text: with_causes(&error) }
+        }
+        LakeErrorKind::Rejected | LakeErrorKind::Permanent => Failure::Fatal(IngestError::Table { table, error }),
+    }
+}

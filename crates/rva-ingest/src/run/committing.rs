@@ -1,0 +1,124 @@
+//! From memory into the tables: dead letters, bronze, then the acknowledgement (I2, I5, I6).
+
+use super::{BRONZE, DEAD_LETTERS, Ingest, Step, Then, of_table};
+use crate::{Cut, IngestError, IngestEvent, Phase, error::with_causes};
+use rva_lake::{Batch, BronzeRow, CommitOutcome, LakeError};
+use rva_types::{DeadLetter, OffsetMap};
+
+/// Failed attempts to commit after which [`Phase::Stop`] gives up.
+const STOP_ATTEMPTS_MAX: u32 = 3;
+
+impl Ingest<'_> {
+    /// Cuts a batch of everything complete; `then` follows its commit.
+    pub(super) fn cut(&mut self, then: Then) -> Option<Step> {
+        let Cut { bronze, dead } = self.batcher.cut()?;
+        self.then = then;
+        if dead.is_empty() {
+            return Some(Step::CommitBronze(bronze));
+        }
+        let from = self.dead_known.clone();
+        let to = from.merged(&bronze.to);
+        let dead = Batch { source: self.identity.clone(), from, to, rows: dead };
+        Some(Step::CommitDead { dead, bronze })
+    }
+
+    /// The end, but what was read before it is committed first.
+    pub(super) fn cut_or_fail(&mut self, error: IngestError) -> Result<Step, IngestError> {
+        if self.batcher.has_news() {
+            let step = self.cut(Then::Fail(error));
+            return Ok(step.unwrap_or(Step::Rebuild));
+        }
+        Err(error)
+    }
+
+    pub(super) fn start_over(&mut self) -> Step {
+        self.counters.rebuilds += 1;
+        Step::Rebuild
+    }
+
+    /// Dead letters first: bronze's map alone is the resume point, so a crash in between only repeats them.
+    pub(super) async fn commit_dead(
+        &mut self,
+        dead: Batch<DeadLetter>,
+        bronze: Batch<BronzeRow>,
+    ) -> Result<Step, IngestError> {
+        match self.dead.commit(&dead).await {
+            Ok(CommitOutcome::Committed { rows_appended: _, rows_known }) => {
+                self.cured(DEAD_LETTERS);
+                self.counters.dead_letter_commits += 1;
+                self.counters.dead_letters_known += rows_known;
+                for letter in &dead.rows {
+                    *self.counters.dead_letters.entry(letter.reason).or_default() += 1;
+                }
+                self.dead_known = dead.to;
+                Ok(Step::CommitBronze(bronze))
+            }
+            Ok(CommitOutcome::Fenced(_)) => Ok(self.on_fenced(DEAD_LETTERS)),
+            Err(error) => {
+                self.give_up(DEAD_LETTERS, dead.rows.len(), &error)?;
+                self.recover(of_table(DEAD_LETTERS, error), Step::CommitDead { dead, bronze }).await
+            }
+        }
+    }
+
+    pub(super) async fn commit_bronze(&mut self, batch: Batch<BronzeRow>) -> Result<Step, IngestError> {
+        if !self.options.rules.acknowledge_after_commit {
+            self.acknowledge(batch.to.clone()).await;
+        }
+        match self.bronze.commit(&batch).await {
+            Ok(CommitOutcome::Committed { rows_appended, rows_known }) => {
+                self.cured(BRONZE);
+                self.counters.commits += 1;
+                self.counters.rows += rows_appended;
+                self.counters.rows_known += rows_known;
+                self.known = batch.to.clone();
+                self.batcher.mark_committed(&batch.to, self.clock.elapsed());
+                self.tell(IngestEvent::Committed { offsets: batch.to.clone(), rows: rows_appended });
+                // I5: only now, and never beyond the table's map.
+                self.acknowledge(batch.to).await;
+                match std::mem::replace(&mut self.then, Then::Read) {
+                    Then::Read => Ok(Step::Read),
+                    Then::Rebuild => Ok(self.start_over()),
+                    Then::Fail(error) => Err(error),
+                }
+            }
+            Ok(CommitOutcome::Fenced(_)) => Ok(self.on_fenced(BRONZE)),
+            Err(error) => {
+                self.give_up(BRONZE, batch.rows.len(), &error)?;
+                self.recover(of_table(BRONZE, error), Step::CommitBronze(batch)).await
+            }
+        }
+    }
+
+    /// A stop does not wait for a table that is away.
+    fn give_up(&self, table: &'static str, rows: usize, error: &LakeError) -> Result<(), IngestError> {
+        if self.phase() == Phase::Stop && self.trouble.attempts() >= STOP_ATTEMPTS_MAX {
+            let error = LakeError::new(error.kind(), with_causes(error));
+            return Err(IngestError::Stopped { table, rows, error });
+        }
+        Ok(())
+    }
+
+    fn on_fenced(&mut self, table: &'static str) -> Step {
+        self.cured(table);
+        self.counters.fenced += 1;
+        self.then = Then::Read;
+        tracing::warn!("{table}: another worker advanced our partitions; its commit holds, our batch is dropped");
+        self.tell(IngestEvent::Fenced);
+        self.start_over()
+    }
+
+    /// A failure is only a hint that is late: the next acknowledgement covers it.
+    pub(super) async fn acknowledge(&mut self, offsets: OffsetMap) {
+        if offsets.is_empty() {
+            return;
+        }
+        match self.source.acknowledge(&offsets).await {
+            Ok(()) => self.tell(IngestEvent::Acknowledged { offsets }),
+            Err(error) => {
+                self.counters.acknowledge_failures += 1;
+                tracing::debug!("acknowledgement failed, the next one covers it: {}", with_causes(&error));
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! From the log into memory, and everything that a log can do wrong (I8).
+
+use super::{Failure, Ingest, LOG, Step, Then, of_log};
+use crate::{Gap, Halt, IngestEnd, IngestError, IngestEvent, Offer, Phase};
+use rva_bus::{BusError, Message};
+use rva_types::Position;
+use std::time::Duration;
+
+/// Rebuilds in a row that may bring nothing new before a log that contradicts itself ends the ingest.
+const STALLED_MAX: u32 = 5;
+
+impl Ingest<'_> {
+    pub(super) async fn read(&mut self) -> Result<Step, IngestError> {
+        let options = self.options;
+        let now = self.clock.elapsed();
+        if self.phase() == Phase::Stop {
+            return Ok(self.cut(Then::Read).unwrap_or(Step::End(IngestEnd::Stopped)));
+        }
+        let is_full = self.batcher.bytes() >= options.buffered_bytes_max;
+        if is_full || self.batcher.is_due(now, options.commit_interval, options.commit_bytes) {
+            if let Some(step) = self.cut(Then::Read) {
+                return Ok(step);
+            }
+            if let Some((partition, bytes)) = self.batcher.open_entry().filter(|_| is_full) {
+                let (partition, bytes_max) = (partition.to_owned(), options.buffered_bytes_max);
+                return Err(IngestError::EntryTooLarge { partition, bytes, bytes_max });
+            }
+        }
+        let wait = match self.phase() {
+            Phase::Drain if self.stalled == 0 => Duration::ZERO,
+            _ => self
+                .batcher
+                .due_in(now, options.commit_interval)
+                .map_or(options.poll_wait, |due| due.max(Duration::from_millis(1)).min(options.poll_wait)),
+        };
+        let bytes_max = options.commit_bytes.min(options.buffered_bytes_max);
+        let room = options.poll_bytes_max.min(bytes_max.saturating_sub(self.batcher.bytes())).max(1);
+        match self.source.poll(room, wait).await {
+            Err(error) => self.on_stream_error(error).await,
+            Ok(messages) if messages.is_empty() => self.on_silence().await,
+            Ok(messages) => self.take(messages).await,
+        }
+    }
+
+    /// I8: a stream error rebuilds from the stored offsets. What was read before it is a whole stretch, and is kept.
+    async fn on_stream_error(&mut self, error: BusError) -> Result<Step, IngestError> {
+        match of_log(error) {
+            Failure::Fatal(error) => self.cut_or_fail(error),
+            Failure::Retry { place, text } => {
+                self.wait_out(place, text).await;
+                Ok(self.cut(Then::Rebuild).unwrap_or_else(|| self.start_over()))
+            }
+        }
+    }
+
+    /// Nothing came: is there nothing, or is the log silent about what its ranges promise?
+    async fn on_silence(&mut self) -> Result<Step, IngestError> {
+        let draining = self.phase() == Phase::Drain;
+        if let Some((partition, promised)) = self.unread() {
+            let found = self.batcher.read().get(&partition).map_or("nothing".into(), |read| read.to_string());
+            let text = format!("partition {partition}: found {found} and silence, wanted records up to {promised}");
+            return self.on_contradiction(text).await;
+        }
+        self.cured(LOG);
+        if !draining && self.clock.elapsed().saturating_sub(self.heard) < self.options.silence_max {
+            return Ok(Step::Read);
+        }
+        self.heard = self.clock.elapsed();
+        let ranges = match self.source.partitions().await {
+            Ok(ranges) => ranges,
+            Err(error) => return self.on_stream_error(error).await,
+        };
+        self.learn(&ranges);
+        for range in ranges.iter().filter(|range| self.options.owns(&range.partition)) {
+            if let Some(last) = range.last {
+                self.promised.advance(&range.partition, last);
+            }
+        }
+        if !draining || self.unread().is_some() {
+            return Ok(Step::Read);
+        }
+        if let Some((partition, bytes)) = self.batcher.open_entry() {
+            let text =
+                format!("partition {partition}: found {bytes} bytes of an entry and the log's end, wanted its end");
+            return self.on_contradiction(text).await;
+        }
+        Ok(self.cut(Then::Read).unwrap_or(Step::End(IngestEnd::Drained)))
+    }
+
+    /// A partition of ours that is not read up to where its range said.
+    fn unread(&self) -> Option<(String, Position)> {
+        let read = self.batcher.read();
+        self.promised
+            .iter()
+            .find(|(partition, last)| !read.includes(partition, *last))
+            .map(|(partition, last)| (partition.to_owned(), last))
+    }
+
+    /// The log contradicts itself: rebuild, but not for ever.
+    async fn on_contradiction(&mut self, text: String) -> Result<Step, IngestError> {
+        self.stalled += 1;
+        if self.stalled > STALLED_MAX {
+            let attempts = self.stalled - 1;
+            return self.cut_or_fail(IngestError::Contradiction { attempts, text });
+        }
+        self.wait_out(LOG, text).await;
+        Ok(self.cut(Then::Rebuild).unwrap_or_else(|| self.start_over()))
+    }
+
+    async fn take(&mut self, messages: Vec<Message>) -> Result<Step, IngestError> {
+        self.cured(LOG);
+        self.heard = self.clock.elapsed();
+        let ingest_ts = self.clock.wall();
+        self.counters.messages_read += messages.len() as u64;
+        for message in &messages {
+            if !self.options.owns(&message.partition) {
+                self.counters.messages_foreign += 1;
+                continue;
+            }
+            let mut offer = self.batcher.offer(message, ingest_ts, self.heard);
+            if offer == Offer::UnknownPartition {
+                match self.source.partitions().await {
+                    Ok(ranges) => self.learn(&ranges),
+                    Err(error) => return self.on_stream_error(error).await,
+                }
+                offer = self.batcher.offer(message, ingest_ts, self.heard);
+            }
+            if let Offer::Gap(gap) = &offer
+                && self.options.accept_gap
+                && self.gap_seen.as_ref() == Some(gap)
+            {
+                self.note_lost(gap);
+                self.batcher.accept_gap(gap);
+                offer = self.batcher.offer(message, ingest_ts, self.heard);
+            }
+            match offer {
+                Offer::Taken => self.note_progress(message),
+                Offer::Skipped => self.counters.messages_skipped += 1,
+                Offer::Gap(gap) => return self.on_gap(gap).await,
+                Offer::UnknownPartition => {
+                    let text = format!("found a message of partition {}, wanted a listed one", message.partition);
+                    return self.on_contradiction(text).await;
+                }
+            }
+        }
+        self.tell(IngestEvent::Read { messages: messages.len() });
+        Ok(Step::Read)
+    }
+
+    fn note_progress(&mut self, message: &Message) {
+        if !self.furthest.includes(&message.partition, message.position) {
+            self.furthest.advance(&message.partition, message.position);
+            self.stalled = 0;
+        }
+    }
+
+    /// A message does not follow what was read. A stream may have dropped some, so it is read once more; a hole that
+    /// is still there is in the log itself.
+    async fn on_gap(&mut self, gap: Gap) -> Result<Step, IngestError> {
+        if self.gap_seen.as_ref() == Some(&gap) {
+            return self.cut_or_fail(Halt::RecordsLost(gap).into());
+        }
+        let text = gap.to_string();
+        self.gap_seen = Some(gap);
+        self.on_contradiction(text).await
+    }
+}

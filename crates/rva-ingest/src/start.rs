@@ -1,0 +1,356 @@
+//! Where reading starts: what the table says against what the log holds. A decision, not an action.
+
+use crate::RollbackPolicy;
+use rva_bus::PartitionRange;
+use rva_lake::ResumePoint;
+use rva_types::{OffsetMap, PartitionName, Position};
+use std::fmt;
+
+/// Records that the log no longer holds, or never gave: those behind `after` and before `found`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The partition.
+    pub partition: PartitionName,
+    /// The last position that was read or committed.
+    pub after: Position,
+    /// The first one behind the hole; `None` where the log holds nothing more.
+    pub found: Option<Position>,
+    /// How many records are missing, where positions can tell; else 1.
+    pub records: u64,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { partition, after, found, .. } = self;
+        write!(f, "partition {partition}: found ")?;
+        match found {
+            Some(found) => write!(f, "{found}")?,
+            None => f.write_str("nothing")?,
+        }
+        write!(f, " as the first record behind {after}, wanted its successor")
+    }
+}
+
+/// Why an ingest must not start by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// The offsets in the table belong to another log: their positions can't be compared.
+    #[error(
+        "found log {found}, wanted log {stored}, whose offsets {table} holds: continue with that log, or use another data folder"
+    )]
+    AnotherLog {
+        /// The table.
+        table: &'static str,
+        /// Identity in the table.
+        stored: String,
+        /// Identity of the log that was opened.
+        found: String,
+    },
+    /// The log ends before the stored position: it was shortened or made anew under its old name.
+    #[error("log ends before the table: partition {partition}: found {}, wanted at least {stored}, which is committed", end(.last))]
+    LogEndsEarlier {
+        /// The partition.
+        partition: PartitionName,
+        /// The position in the table.
+        stored: Position,
+        /// The last position of the log.
+        last: Option<Position>,
+    },
+    /// The log has lost records that the table does not have.
+    #[error("records are lost: {0} (--accept-gap goes on without them)")]
+    RecordsLost(Gap),
+    /// The table was rolled back, and the policy is to halt.
+    #[error(
+        "{table} was rolled back: found commit {found}, wanted {wanted} (on_rollback=rewind reads the log again from there)"
+    )]
+    RolledBack {
+        /// The table.
+        table: &'static str,
+        /// The sequence number of the table's newest commit of ours.
+        found: u64,
+        /// The sequence number that it had reached.
+        wanted: u64,
+    },
+    /// Offsets in the table are smaller than ones already known, and no rollback explains it (I9).
+    #[error("offsets of {table} went back: partition {partition}: found {}, wanted at least {known}", end(.found))]
+    OffsetsWentBack {
+        /// The table.
+        table: &'static str,
+        /// The partition.
+        partition: PartitionName,
+        /// What was known.
+        known: Position,
+        /// What the table says.
+        found: Option<Position>,
+    },
+}
+
+fn end(position: &Option<Position>) -> String {
+    position.map_or_else(|| "nothing".to_owned(), |position| position.to_string())
+}
+
+/// What a start may assume and allow.
+#[derive(Debug, Clone, Copy)]
+pub struct StartRules<'a> {
+    /// Name of the table, for texts.
+    pub table: &'static str,
+    /// Identity of the log that was opened.
+    pub identity: &'a str,
+    /// Offsets that this process knows to have been committed: the table must not be behind them.
+    pub known: &'a OffsetMap,
+    /// When the table was rolled back.
+    pub on_rollback: RollbackPolicy,
+    /// Go on without records that the log has lost.
+    pub accept_gap: bool,
+}
+
+/// Where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartPlan {
+    /// The table's map: the next batch is built on it.
+    pub committed: OffsetMap,
+    /// Reading continues behind these: the table's map, advanced over accepted gaps.
+    pub read: OffsetMap,
+    /// Gaps that were accepted.
+    pub gaps: Vec<Gap>,
+    /// The table was rolled back from this sequence number, and the policy is to read again.
+    pub rolled_back_from: Option<u64>,
+}
+
+/// Compares a table with a log and says where to go on, or why not to.
+///
+/// `ranges` are the partitions that this worker owns; partitions of the map that are another worker's must be left
+/// out of `owns`.
+///
+/// # Errors
+/// A [`Halt`] that names found and wanted.
+pub fn plan_start(
+    rules: StartRules<'_>,
+    point: &ResumePoint,
+    ranges: &[PartitionRange],
+    owns: impl Fn(&str) -> bool,
+) -> Result<StartPlan, Halt> {
+    check_identity(rules, point)?;
+    check_rollback(rules, point)?;
+    let mut plan = StartPlan {
+        committed: point.offsets.clone(),
+        read: point.offsets.clone(),
+        gaps: Vec::new(),
+        rolled_back_from: point.rolled_back_from,
+    };
+    for (partition, stored) in point.offsets.iter().filter(|(partition, _)| owns(partition)) {
+        let range = ranges.iter().find(|range| range.partition == partition);
+        let last = range.and_then(|range| range.last);
+        let Some(last) = last.filter(|last| *last >= stored) else {
+            return Err(Halt::LogEndsEarlier { partition: partition.to_owned(), stored, last });
+        };
+        let first = range.and_then(|range| range.first);
+        let Some((gap, read)) = gap_at_start(partition, stored, first, last) else { continue };
+        if !rules.accept_gap {
+            return Err(Halt::RecordsLost(gap));
+        }
+        plan.read.advance(partition, read);
+        plan.gaps.push(gap);
+    }
+    Ok(plan)
+}
+
+/// The table belongs to this log, or to none yet.
+pub(crate) fn check_identity(rules: StartRules<'_>, point: &ResumePoint) -> Result<(), Halt> {
+    match &point.source {
+        Some(stored) if stored != rules.identity => {
+            Err(Halt::AnotherLog { table: rules.table, stored: stored.clone(), found: rules.identity.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// I9: offsets never go back, except by a rollback of the table, which is detected.
+pub(crate) fn check_rollback(rules: StartRules<'_>, point: &ResumePoint) -> Result<(), Halt> {
+    if let Some(wanted) = point.rolled_back_from {
+        return match rules.on_rollback {
+            RollbackPolicy::Rewind => Ok(()),
+            RollbackPolicy::Halt => Err(Halt::RolledBack { table: rules.table, found: point.sequence, wanted }),
+        };
+    }
+    match rules.known.iter().find(|(partition, known)| !point.offsets.includes(partition, *known)) {
+        None => Ok(()),
+        Some((partition, known)) => Err(Halt::OffsetsWentBack {
+            table: rules.table,
+            partition: partition.to_owned(),
+            known,
+            found: point.offsets.get(partition),
+        }),
+    }
+}
+
+/// The hole between the stored position and the first record that the log still has, and the position behind which
+/// reading goes on.
+fn gap_at_start(partition: &str, stored: Position, first: Option<Position>, last: Position) -> Option<(Gap, Position)> {
+    let gap = |found, records| Gap { partition: partition.to_owned(), after: stored, found, records };
+    match first {
+        None if last > stored => Some((gap(None, distance(stored, last)), last)),
+        Some(first) if first > stored && !follows(Some(stored), first) => {
+            let before = Position { entry: first.entry.saturating_sub(1), batch_index: -1, ..first };
+            Some((gap(Some(first), distance(stored, before)), before))
+        }
+        _ => None,
+    }
+}
+
+/// Records in (`after`, `to`], where both are in one ledger; else 1, the least that is missing.
+fn distance(after: Position, to: Position) -> u64 {
+    if after.ledger == to.ledger { to.entry.saturating_sub(after.entry).max(1) } else { 1 }
+}
+
+/// Whether `next` may directly follow `previous` in a partition. Within a ledger entries count up by one and batch
+/// indexes from 0; where the ledger changes, positions alone can't tell.
+pub(crate) fn follows(previous: Option<Position>, next: Position) -> bool {
+    let Some(previous) = previous else { return true };
+    if next.ledger != previous.ledger {
+        return next.ledger > previous.ledger;
+    }
+    if next.entry == previous.entry {
+        return next.batch_index == previous.batch_index + 1 && previous.batch_index >= 0;
+    }
+    next.entry == previous.entry + 1 && next.batch_index <= 0
+}
+
+/// The hole before a message that does not follow what was read.
+pub(crate) fn gap_before(partition: &str, after: Position, found: Position) -> Gap {
+    let before = Position { entry: found.entry.saturating_sub(1), ..found };
+    Gap { partition: partition.to_owned(), after, found: Some(found), records: distance(after, before) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(partition: &str, first: Option<u64>, last: Option<u64>) -> PartitionRange {
+        PartitionRange {
+            partition: partition.into(),
+            topic: (format!("embedded/{partition}"), 0),
+            first: first.map(Position::of_record),
+            last: last.map(Position::of_record),
+        }
+    }
+
+    fn map(entries: &[(&str, u64)]) -> OffsetMap {
+        let mut map = OffsetMap::new();
+        for (partition, record) in entries {
+            map.advance(partition, Position::of_record(*record));
+        }
+        map
+    }
+
+    fn point(entries: &[(&str, u64)]) -> ResumePoint {
+        ResumePoint { source: Some("log-1".into()), offsets: map(entries), sequence: 3, rolled_back_from: None }
+    }
+
+    fn rules(known: &OffsetMap) -> StartRules<'_> {
+        StartRules {
+            table: "bronze_raw",
+            identity: "log-1",
+            known,
+            on_rollback: RollbackPolicy::Rewind,
+            accept_gap: false,
+        }
+    }
+
+    fn plan(point: &ResumePoint, ranges: &[PartitionRange]) -> Result<StartPlan, Halt> {
+        plan_start(rules(&OffsetMap::new()), point, ranges, |_| true)
+    }
+
+    #[test]
+    fn a_fresh_table_starts_with_the_oldest_record() {
+        let plan = plan(&ResumePoint::default(), &[range("a", Some(5), Some(9))]).unwrap();
+        assert_eq!((plan.committed, plan.read, plan.gaps), (OffsetMap::new(), OffsetMap::new(), vec![]));
+    }
+
+    #[test]
+    fn another_log_halts_and_both_are_named() {
+        let mut point = point(&[("a", 3)]);
+        point.source = Some("log-0".into());
+        let text = plan(&point, &[range("a", Some(1), Some(9))]).unwrap_err().to_string();
+        assert!(text.contains("found log log-1") && text.contains("wanted log log-0"), "{text}");
+    }
+
+    #[test]
+    fn a_log_that_ends_before_the_table_halts() {
+        for last in [Some(2), None] {
+            let halt = plan(&point(&[("a", 3)]), &[range("a", None, last)]).unwrap_err();
+            assert!(matches!(halt, Halt::LogEndsEarlier { .. }), "{halt}");
+            assert!(halt.to_string().contains("0:3:-1"), "{halt}");
+        }
+        assert!(matches!(plan(&point(&[("a", 3)]), &[]), Err(Halt::LogEndsEarlier { last: None, .. })));
+        assert!(plan(&point(&[("a", 3)]), &[range("a", None, Some(3))]).is_ok(), "at its end is no gap");
+    }
+
+    #[test]
+    fn a_partition_of_another_worker_does_not_halt() {
+        let known = OffsetMap::new();
+        assert!(plan_start(rules(&known), &point(&[("b", 3)]), &[], |partition| partition == "a").is_ok());
+    }
+
+    #[test]
+    fn a_log_that_starts_later_halts_and_an_accepted_gap_is_counted() {
+        let (point, ranges) = (point(&[("a", 3)]), [range("a", Some(7), Some(9))]);
+        let halt = plan(&point, &ranges).unwrap_err();
+        assert!(halt.to_string().contains("found 0:7:-1 as the first record behind 0:3:-1"), "{halt}");
+        let known = OffsetMap::new();
+        let accepting = StartRules { accept_gap: true, ..rules(&known) };
+        let plan = plan_start(accepting, &point, &ranges, |_| true).unwrap();
+        assert_eq!(plan.read, map(&[("a", 6)]), "reading goes on with record 7");
+        assert_eq!(plan.committed, map(&[("a", 3)]), "the batch is built on what the table has");
+        assert_eq!(plan.gaps[0].records, 3);
+    }
+
+    #[test]
+    fn a_log_that_holds_nothing_more_but_wrote_more_has_a_gap() {
+        let known = OffsetMap::new();
+        let accepting = StartRules { accept_gap: true, ..rules(&known) };
+        let ranges = [range("a", None, Some(9))];
+        assert!(matches!(plan(&point(&[("a", 3)]), &ranges), Err(Halt::RecordsLost(_))));
+        let plan = plan_start(accepting, &point(&[("a", 3)]), &ranges, |_| true).unwrap();
+        assert_eq!((plan.read, plan.gaps[0].records), (map(&[("a", 9)]), 6));
+    }
+
+    #[test]
+    fn the_record_behind_the_stored_one_is_no_gap() {
+        for first in [1, 3, 4] {
+            assert!(plan(&point(&[("a", 3)]), &[range("a", Some(first), Some(9))]).is_ok(), "{first}");
+        }
+    }
+
+    #[test]
+    fn a_rollback_rewinds_or_halts_by_policy() {
+        let mut point = point(&[("a", 3)]);
+        point.rolled_back_from = Some(8);
+        let known = map(&[("a", 9)]);
+        let ranges = [range("a", Some(1), Some(9))];
+        let plan = plan_start(rules(&known), &point, &ranges, |_| true).unwrap();
+        assert_eq!((plan.read, plan.rolled_back_from), (map(&[("a", 3)]), Some(8)));
+        let halting = StartRules { on_rollback: RollbackPolicy::Halt, ..rules(&known) };
+        let halt = plan_start(halting, &point, &ranges, |_| true).unwrap_err();
+        assert_eq!(halt, Halt::RolledBack { table: "bronze_raw", found: 3, wanted: 8 });
+    }
+
+    #[test]
+    fn i9_offsets_that_go_back_without_a_rollback_halt() {
+        let known = map(&[("a", 9)]);
+        let halt = plan_start(rules(&known), &point(&[("a", 3)]), &[range("a", Some(1), Some(9))], |_| true);
+        assert!(matches!(halt, Err(Halt::OffsetsWentBack { .. })));
+    }
+
+    #[test]
+    fn positions_follow_within_batches_entries_and_ledgers() {
+        let p = |text: &str| text.parse::<Position>().unwrap();
+        for (previous, next) in [("0:1:-1", "0:2:-1"), ("4:1:0", "4:1:1"), ("4:1:1", "4:2:0"), ("4:1:1", "5:0:-1")] {
+            assert!(follows(Some(p(previous)), p(next)), "{previous} {next}");
+        }
+        for (previous, next) in [("0:1:-1", "0:3:-1"), ("4:1:0", "4:1:2"), ("4:1:1", "4:2:1"), ("4:1:-1", "4:1:0")] {
+            assert!(!follows(Some(p(previous)), p(next)), "{previous} {next}");
+        }
+        assert!(follows(None, p("7:7:7")));
+    }
+}

@@ -68,7 +68,7 @@ impl Image {
         };
         let unreadable =
             || VisionError::new(VisionErrorKind::Unreadable, format!("{}, wanted a whole picture", found()));
-        if bytes.is_empty() {
+        if bytes.is_empty() || is_cut_off_jpeg(bytes) {
             return Err(unreadable());
         }
         let mat = Mat::from_slice(bytes)
@@ -97,6 +97,13 @@ impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Image({} x {})", self.size.width, self.size.height)
     }
+}
+
+/// Whether a JPEG has no end marker behind its last scan. The decoder would fill the rest with grey and say nothing.
+/// In the coded data of a scan the byte FF is followed by 00 or a restart marker (ITU T.81, B.1.1.5).
+fn is_cut_off_jpeg(bytes: &[u8]) -> bool {
+    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
+    bytes.starts_with(&[0xff, 0xd8, 0xff]) && last([0xff, 0xd9]) < last([0xff, 0xda]).or(Some(0))
 }
 
 /// An error of OpenCV itself where no better word is known.

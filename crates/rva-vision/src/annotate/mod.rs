@@ -1,9 +1,303 @@
-//! Drawing what was found.
+//! An annotated video: boxes, labels and trails, drawn on a copy of each frame.
+//!
+//! The video grows under another name (`people.unfinished.mp4` for `people.mp4`) and gets its own when it is whole. A
+//! writer that is dropped without [`AnnotatedWriter::finish`] removes its file; a process that is killed leaves the
+//! unfinished one, which no player takes for a whole video (an MP4 has no index then), and the next run overwrites it.
+
+mod drawing;
+mod trails;
+
+use crate::{Image, VisionError, VisionErrorKind, image::opencv_failed, source::noise};
+use opencv::{
+    core::{CV_8UC3, Mat, Rect, Scalar, Size, Vector},
+    imgcodecs, imgproc,
+    prelude::*,
+    videoio::{self, VideoCapture, VideoWriter},
+};
+use rva_types::{ImageSize, TrackedDetection};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+use trails::Trails;
+
+/// Containers that are written, and the codec of each: MPEG-4 part 2 plays everywhere and needs no licence; Motion
+/// JPEG is what an AVI can be relied on to hold.
+const CONTAINERS: [(&str, [char; 4]); 4] = [
+    ("mp4", ['m', 'p', '4', 'v']),
+    ("mov", ['m', 'p', '4', 'v']),
+    ("mkv", ['m', 'p', '4', 'v']),
+    ("avi", ['M', 'J', 'P', 'G']),
+];
 
 /// How pictures are annotated.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct AnnotateOptions;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnotateOptions {
+    /// Frames that a trail reaches back, and after which the trail of a lost track disappears; 0 draws none.
+    pub trail_frames: usize,
+    /// Write class, track id and confidence above each box.
+    pub has_labels: bool,
+}
 
-/// Writes annotated video.
-#[derive(Debug)]
-pub struct AnnotatedWriter;
+impl Default for AnnotateOptions {
+    /// Labels, and trails of 50 frames.
+    fn default() -> Self {
+        Self { trail_frames: 50, has_labels: true }
+    }
+}
+
+/// Writes one annotated video. One for each camera: track ids are the camera's.
+pub struct AnnotatedWriter {
+    writer: VideoWriter,
+    path: PathBuf,
+    unfinished: PathBuf,
+    size: ImageSize,
+    options: AnnotateOptions,
+    trails: Trails,
+    /// The last picture with its annotations, in its own size.
+    latest: Mat,
+    written: u64,
+    is_finished: bool,
+}
+
+impl AnnotatedWriter {
+    /// Begins a video. The extension chooses the container: `mp4`, `mov`, `mkv` or `avi`. Pictures of another size are
+    /// scaled to fit.
+    ///
+    /// # Errors
+    /// [`VisionErrorKind::Config`] for another extension, a rate outside (0, 1000], or a side below 2 pixels or above
+    /// 16384; [`VisionErrorKind::Io`] where the file can't be made.
+    pub fn create(path: &Path, size: ImageSize, fps: f64, options: &AnnotateOptions) -> Result<Self, VisionError> {
+        let codec = codec_of(path)?;
+        if !(fps > 0.0 && fps <= 1000.0) {
+            return Err(config(format!(
+                "{}: found {fps} frames a second, wanted above 0 and at most 1000",
+                path.display()
+            )));
+        }
+        if [size.width, size.height].iter().any(|side| !(2..=16384).contains(side)) {
+            let ImageSize { width, height } = size;
+            return Err(config(format!(
+                "{}: found {width} x {height} pixels, wanted sides of 2 to 16384",
+                path.display()
+            )));
+        }
+        let unfinished = unfinished_path(path);
+        // OpenCV would only say that it can't; the operating system says why.
+        File::create(&unfinished).map_err(|error| cannot_write(&unfinished, error))?;
+        let frame_size = Size::new(size.width as i32, size.height as i32);
+        let (writer, lines) = noise::listen(|| {
+            let codec = VideoWriter::fourcc(codec[0], codec[1], codec[2], codec[3])?;
+            VideoWriter::new_with_backend(&unfinished, videoio::CAP_FFMPEG, codec, fps, frame_size, true)
+        });
+        match writer {
+            Ok(writer) if writer.is_opened().unwrap_or(false) => Ok(Self {
+                writer,
+                path: path.to_owned(),
+                unfinished,
+                size,
+                options: options.clone(),
+                trails: Trails::new(options.trail_frames),
+                latest: Mat::default(),
+                written: 0,
+                is_finished: false,
+            }),
+            _ => {
+                remove(&unfinished);
+                Err(VisionError::new(
+                    VisionErrorKind::Io,
+                    format!(
+                        "{}: opencv can't write {} video here ({}), wanted its ffmpeg back end with that codec",
+                        path.display(),
+                        codec.iter().collect::<String>(),
+                        lines.join("; ")
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// Draws on a copy of the picture and appends it. Boxes are in source pixels; a class id without a name is written
+    /// as its number.
+    ///
+    /// # Errors
+    /// The picture can't be drawn or encoded.
+    pub fn write(
+        &mut self,
+        image: &Image,
+        detections: &[TrackedDetection],
+        class_names: &[String],
+    ) -> Result<(), VisionError> {
+        self.trails.advance(detections);
+        self.draw(image, detections, class_names).map_err(opencv_failed)?;
+        let is_sized = image.size() == self.size;
+        let (written, _) = noise::listen(|| {
+            if is_sized {
+                self.writer.write(&self.latest)
+            } else {
+                self.writer.write(&fitted(&self.latest, self.size)?)
+            }
+        });
+        written.map_err(opencv_failed)?;
+        self.written += 1;
+        Ok(())
+    }
+
+    fn draw(&mut self, image: &Image, detections: &[TrackedDetection], names: &[String]) -> opencv::Result<()> {
+        image.mat().copy_to(&mut self.latest)?;
+        let pen = drawing::Pen::of(image.size());
+        for (track_id, points) in self.trails.iter() {
+            pen.trail(&mut self.latest, track_id, points)?;
+        }
+        for tracked in detections.iter().filter(|tracked| tracked.detection.bbox.is_finite()) {
+            let label = self.options.has_labels.then(|| drawing::label(tracked, names));
+            pen.detection(&mut self.latest, image.size(), tracked, label.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Saves the latest annotated picture, in its own size, as JPEG or PNG by the extension.
+    ///
+    /// # Errors
+    /// [`VisionErrorKind::Empty`] before the first picture, [`VisionErrorKind::Config`] for another extension,
+    /// [`VisionErrorKind::Io`] where the file can't be written.
+    pub fn snapshot(&self, path: &Path) -> Result<(), VisionError> {
+        let extension = match extension_of(path).as_str() {
+            "jpg" | "jpeg" => ".jpg",
+            "png" => ".png",
+            other => {
+                return Err(config(format!("{}: found extension {other:?}, wanted jpg, jpeg or png", path.display())));
+            }
+        };
+        if self.latest.empty() {
+            return Err(VisionError::new(
+                VisionErrorKind::Empty,
+                format!("{}: found no picture yet, wanted at least 1", path.display()),
+            ));
+        }
+        let mut bytes = Vector::<u8>::new();
+        imgcodecs::imencode_def(extension, &self.latest, &mut bytes).map_err(opencv_failed)?;
+        let unfinished = unfinished_path(path);
+        fs::write(&unfinished, bytes.as_slice()).and_then(|()| fs::rename(&unfinished, path)).map_err(|error| {
+            remove(&unfinished);
+            cannot_write(path, error)
+        })
+    }
+
+    /// Pictures written so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Ends the video, checks that it can be read back, and gives it its name.
+    ///
+    /// # Errors
+    /// [`VisionErrorKind::Empty`] where nothing was written, [`VisionErrorKind::Io`] where the file isn't whole (no
+    /// space left) or can't be renamed. No file remains then.
+    pub fn finish(mut self) -> Result<(), VisionError> {
+        let path = self.path.display();
+        self.writer.release().map_err(opencv_failed)?;
+        if self.written == 0 {
+            return Err(VisionError::new(
+                VisionErrorKind::Empty,
+                format!("{path}: found no pictures to write, wanted at least 1"),
+            ));
+        }
+        let found = count_frames(&self.unfinished);
+        // The count is an estimate in some containers; what a full disk cuts off is more than a frame.
+        if found.is_none_or(|found| found + 1 < self.written) {
+            return Err(VisionError::new(
+                VisionErrorKind::Io,
+                format!(
+                    "{path}: found a video of {} frames after writing {}, wanted all of them: is there space left?",
+                    found.unwrap_or_default(),
+                    self.written
+                ),
+            ));
+        }
+        fs::rename(&self.unfinished, &self.path).map_err(|error| cannot_write(&self.path, error))?;
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for AnnotatedWriter {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // The file goes, so it doesn't matter how it ends.
+            let _ = self.writer.release();
+            remove(&self.unfinished);
+        }
+    }
+}
+
+impl std::fmt::Debug for AnnotatedWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AnnotatedWriter({}, {} written)", self.path.display(), self.written)
+    }
+}
+
+/// The picture scaled to fit into `size`, centred on black.
+fn fitted(picture: &Mat, size: ImageSize) -> opencv::Result<Mat> {
+    let (width, height) = (f64::from(size.width), f64::from(size.height));
+    let scale = (width / f64::from(picture.cols())).min(height / f64::from(picture.rows()));
+    let inner = Size::new(
+        ((f64::from(picture.cols()) * scale).round() as i32).clamp(1, size.width as i32),
+        ((f64::from(picture.rows()) * scale).round() as i32).clamp(1, size.height as i32),
+    );
+    let mut scaled = Mat::default();
+    imgproc::resize(picture, &mut scaled, inner, 0.0, 0.0, imgproc::INTER_LINEAR)?;
+    let outer = (size.height as i32, size.width as i32);
+    let mut canvas = Mat::new_rows_cols_with_default(outer.0, outer.1, CV_8UC3, Scalar::all(0.0))?;
+    let (left, top) = ((outer.1 - inner.width) / 2, (outer.0 - inner.height) / 2);
+    let mut place = canvas.roi_mut(Rect::new(left, top, inner.width, inner.height))?;
+    scaled.copy_to(&mut place)?;
+    drop(place);
+    Ok(canvas)
+}
+
+fn codec_of(path: &Path) -> Result<[char; 4], VisionError> {
+    let found = extension_of(path);
+    CONTAINERS.iter().find(|(extension, _)| *extension == found).map(|(_, codec)| *codec).ok_or_else(|| {
+        let wanted: Vec<&str> = CONTAINERS.iter().map(|(extension, _)| *extension).collect();
+        config(format!("{}: found extension {found:?}, wanted one of {}", path.display(), wanted.join(", ")))
+    })
+}
+
+fn extension_of(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
+}
+
+/// `people.unfinished.mp4` for `people.mp4`: the extension stays, since it names the container.
+fn unfinished_path(path: &Path) -> PathBuf {
+    path.with_extension(format!("unfinished.{}", extension_of(path)))
+}
+
+fn count_frames(path: &Path) -> Option<u64> {
+    let (capture, _) = noise::listen(|| VideoCapture::from_file(path, videoio::CAP_FFMPEG));
+    let count = capture.ok()?.get(videoio::CAP_PROP_FRAME_COUNT).ok()?;
+    (count >= 0.5).then_some(count.round() as u64)
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "leave an unfinished file behind");
+    }
+}
+
+fn cannot_write(path: &Path, error: std::io::Error) -> VisionError {
+    VisionError::new(
+        VisionErrorKind::Io,
+        format!(
+            "{}: can't write it ({error}), wanted a folder that exists, may be written to and has space",
+            path.display()
+        ),
+    )
+    .with_source(error)
+}
+
+fn config(text: String) -> VisionError {
+    VisionError::new(VisionErrorKind::Config, text)
+}

@@ -6,7 +6,7 @@
 mod capture;
 mod container;
 mod images;
-mod noise;
+pub(crate) mod noise;
 mod spec;
 mod timeline;
 

@@ -13,12 +13,16 @@ use std::{
     },
 };
 
-/// Lines that one call may leave; the first ones name the cause.
+/// Lines that one call may leave; the first ones name the cause, later ones are dropped.
 const LINES_MAX: usize = 8;
 /// Bytes of a line, with its end.
 const LINE_BYTES_MAX: usize = 512;
 /// FFmpeg's `AV_LOG_ERROR`: lines above are warnings and chatter.
 const AV_LOG_ERROR: c_int = 16;
+/// FFmpeg's `AV_LOG_WARNING`.
+const AV_LOG_WARNING: c_int = 24;
+/// How the one warning begins that is an answer: 401, 404, 503.
+const HTTP_ANSWER: &str = "HTTP error";
 
 thread_local! {
     /// Lines of the call that this thread is in; `None` outside of one, and in FFmpeg's own threads.
@@ -26,7 +30,7 @@ thread_local! {
 }
 
 /// Runs a call of the libraries and gives back what they complained about on this thread.
-pub(super) fn listen<T>(call: impl FnOnce() -> T) -> (T, Vec<String>) {
+pub(crate) fn listen<T>(call: impl FnOnce() -> T) -> (T, Vec<String>) {
     quiet();
     HEARD.with(|heard| *heard.borrow_mut() = Some(Vec::new()));
     let answer = call();
@@ -96,7 +100,7 @@ mod ffmpeg {
     }
 
     unsafe extern "C" fn on_line(context: *mut c_void, level: c_int, format: *const c_char, arguments: VaList) {
-        if level & 0xff > AV_LOG_ERROR {
+        if level & 0xff > AV_LOG_WARNING {
             return;
         }
         let format_line = FORMAT_LINE.load(Ordering::Acquire);
@@ -120,6 +124,9 @@ mod ffmpeg {
             );
             CStr::from_ptr(line.as_ptr())
         };
-        hear(&line.to_string_lossy());
+        let line = line.to_string_lossy();
+        if level & 0xff <= AV_LOG_ERROR || line.starts_with(HTTP_ANSWER) {
+            hear(&line);
+        }
     }
 }

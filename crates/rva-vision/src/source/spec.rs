@@ -51,12 +51,6 @@ impl SourceSpec {
             _ => Ok(Self::Path(text.to_owned())),
         }
     }
-
-    /// Whether frames are made as time goes by, so that they can't be waited for or read again. A remote file
-    /// (`http://…/video.mp4`) is found out only when it is open.
-    pub fn is_live(&self) -> bool {
-        !matches!(self, Self::Path(_))
-    }
 }
 
 impl fmt::Display for SourceSpec {

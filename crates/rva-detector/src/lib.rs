@@ -1,1 +1,16 @@
+//! Cameras to bus: one camera's frames become records in an event sink, once each and in order.
+//!
+//! [`run_camera`] is the role; `rva run`, `rva detect` and the service run the same code. It knows neither Iceberg nor
+//! Arrow: the sink is a seam ([`rva_bus::EventSink`]).
 
+mod camera;
+mod delivery;
+mod progress;
+mod shared;
+mod stamp;
+
+pub use camera::{CameraEnd, CameraReport, FrameTap, Observers, OpenCamera, RunSettings, detector_floor, run_camera};
+pub use delivery::RetryPace;
+pub use progress::Progress;
+pub use shared::SharedSink;
+pub use stamp::CaptureStamp;

@@ -43,6 +43,13 @@ impl StopFlag {
     }
 }
 
+/// A flag that somebody else sets, a signal handler for one.
+impl From<Arc<AtomicBool>> for StopFlag {
+    fn from(flag: Arc<AtomicBool>) -> Self {
+        Self(flag)
+    }
+}
+
 /// What happens to a decoded frame when the budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenFull {

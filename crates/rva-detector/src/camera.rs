@@ -1,0 +1,331 @@
+//! One camera to an event sink.
+
+use crate::{
+    CaptureStamp, Progress, RetryPace,
+    delivery::{PatientSink, Sent},
+    progress::Pace,
+};
+use bytes::Bytes;
+use rva_bus::{BusError, EventSink, OutgoingMessage};
+use rva_track::Tracker;
+use rva_types::{
+    FrameRecord, FrameRecordInput, PropertyName, RunId, RuntimeDescription, SourceIdentity, Timestamp, TrackedDetection,
+};
+use rva_vision::{
+    Detector, End, FrameSource, FramesSkipped, PipelineOptions, PipelineOutcome, SourceDescription, StageTimes,
+    StopFlag, TrackedFrame, VisionError, VisionErrorKind, WhenFull, run_pipeline,
+};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, watch};
+
+/// Records that wait between the pipeline's thread and the sink.
+const RECORDS_WAITING_MAX: usize = 16;
+
+/// A source that is open, and what looks at its frames.
+pub struct OpenCamera {
+    /// Where the frames come from.
+    pub source: Box<dyn FrameSource>,
+    /// Finds objects; it must keep everything from [`detector_floor`] for the tracker.
+    pub detector: Box<dyn Detector>,
+    /// Follows them.
+    pub tracker: Box<dyn Tracker>,
+}
+
+/// What a run's records say, and how fast it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSettings {
+    /// Where the frames are seen.
+    pub identity: SourceIdentity,
+    /// The id of this opening.
+    pub run: RunId,
+    /// Capture time of a file's media time 0; a live source is stamped by the wall clock instead.
+    pub start_time: Timestamp,
+    /// Detections of a record are at or above this confidence, in [0, 1].
+    pub conf: f64,
+    /// Class ids that the detector keeps, or all; told in the records.
+    pub class_filter: Option<Vec<u32>>,
+    /// Stride, batch and bounds. For a live source `when_full` is always [`WhenFull::SkipFrame`].
+    pub pipeline: PipelineOptions,
+    /// How a sink is waited for.
+    pub retry: RetryPace,
+}
+
+/// Sees each delivered frame, with the detections that its record holds. It is called on the pipeline's thread, before
+/// the record is sent; while it works the pipeline waits.
+pub type FrameTap = Box<dyn FnMut(&TrackedFrame) + Send>;
+
+/// Who is told while a run goes on.
+#[derive(Default)]
+pub struct Observers {
+    /// For the annotated video.
+    pub tap: Option<FrameTap>,
+    /// For a progress bar.
+    pub progress: watch::Sender<Progress>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum CameraEnd {
+    /// The source ended.
+    Finished,
+    /// It was asked to stop; everything decoded is in the sink.
+    Stopped,
+    /// The source broke off; everything decoded is in the sink.
+    Incomplete(VisionError),
+    /// Detection or tracking failed; what was delivered before is in the sink.
+    Failed(VisionError),
+    /// The sink refused to go on; what it accepted before is its own.
+    SinkFailed(BusError),
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct CameraReport {
+    /// The id of this opening.
+    pub run: RunId,
+    /// What was known of the source.
+    pub source: SourceDescription,
+    /// How it ended.
+    pub end: CameraEnd,
+    /// Frames that the source gave.
+    pub frames_decoded: u64,
+    /// Decoded frames that weren't processed.
+    pub frames_skipped: FramesSkipped,
+    /// Records that the sink accepted. Unless the run failed they are durable.
+    pub records: u64,
+    /// Records that the sink refused for good, each logged.
+    pub records_rejected: u64,
+    /// Detections in the records that were sent.
+    pub detections: u64,
+    /// Highest track id, which is the number of confirmed tracks.
+    pub tracks: u64,
+    /// Where the pipeline's time went.
+    pub times: StageTimes,
+    /// From the first frame asked for to the last record flushed.
+    pub elapsed: Duration,
+}
+
+/// The confidence from which a detector must keep boxes: `min(conf, tracker.lowest_conf())`. With less, a tracker that
+/// joins weak boxes to known tracks (ByteTrack's second stage) would never see one.
+pub fn detector_floor(conf: f64, tracker: &dyn Tracker) -> f32 {
+    (conf as f32).min(tracker.lowest_conf())
+}
+
+/// Runs a camera to its end: each processed frame becomes a record in the sink, in frame order.
+///
+/// The pipeline blocks on a thread of its own. A slow sink makes it wait; transient errors of the sink are waited for
+/// without end, and nothing is read meanwhile. The sink is flushed before this returns, however the run ended.
+/// When the future is dropped, the pipeline ends soon after, and what it held is lost.
+pub async fn run_camera(
+    camera: OpenCamera,
+    settings: RunSettings,
+    sink: &mut dyn EventSink,
+    observers: Observers,
+    stop: StopFlag,
+) -> CameraReport {
+    let started = Instant::now();
+    let (run, source) = (settings.run.clone(), camera.source.description().clone());
+    let (records, mut waiting) = mpsc::channel(RECORDS_WAITING_MAX);
+    let progress = observers.progress.clone();
+    let retry = settings.retry;
+    let span = tracing::info_span!("camera", camera_id = %settings.identity.camera_id, run = %settings.run);
+    let pipeline = {
+        let (stop, span) = (stop.clone(), span.clone());
+        tokio::task::spawn_blocking(move || span.in_scope(|| pipeline(camera, settings, observers, records, &stop)))
+    };
+
+    let on_wait = |waits| progress.send_modify(|progress| progress.sink_waits = waits);
+    let mut patient = PatientSink::new(sink, retry, &on_wait);
+    let (mut accepted, mut rejected, mut sink_error) = (0, 0, None);
+    while let Some(message) = waiting.recv().await {
+        match patient.send(message).await {
+            Ok(Sent::Accepted) => accepted += 1,
+            Ok(Sent::Rejected) => rejected += 1,
+            Err(error) => {
+                sink_error = Some(error);
+                break;
+            }
+        }
+    }
+    // Nobody takes records any more: a pipeline that still runs gives up.
+    drop(waiting);
+    let (outcome, counts) = pipeline.await.unwrap_or_else(|error| (panicked(&error), Counts::default()));
+    if let Err(error) = patient.flush().await {
+        sink_error.get_or_insert(error);
+    }
+    CameraReport {
+        run,
+        source,
+        end: camera_end(outcome.end, sink_error),
+        frames_decoded: outcome.frames_decoded,
+        frames_skipped: outcome.frames_skipped,
+        records: accepted,
+        records_rejected: rejected,
+        detections: counts.detections,
+        tracks: counts.tracks,
+        times: outcome.times,
+        elapsed: started.elapsed(),
+    }
+}
+
+fn camera_end(end: End, sink_error: Option<BusError>) -> CameraEnd {
+    match (sink_error, end) {
+        (Some(error), _) => CameraEnd::SinkFailed(error),
+        (None, End::Finished) => CameraEnd::Finished,
+        (None, End::Stopped) => CameraEnd::Stopped,
+        (None, End::Incomplete(error)) => CameraEnd::Incomplete(error),
+        (None, End::Failed(error)) => CameraEnd::Failed(error),
+        // The pipeline is abandoned only when its records aren't taken any more, which a sink error explains.
+        (None, End::Abandoned) => CameraEnd::Failed(fault("delivery gave up without an error of the sink")),
+    }
+}
+
+fn fault(text: &str) -> VisionError {
+    VisionError::new(VisionErrorKind::Fault, text)
+}
+
+/// The outcome of a pipeline whose own thread panicked: in the tracker, or in a tap.
+fn panicked(error: &tokio::task::JoinError) -> PipelineOutcome {
+    PipelineOutcome {
+        end: End::Failed(fault(&format!("the pipeline's thread: {error}"))),
+        frames_decoded: 0,
+        frames_delivered: 0,
+        frames_skipped: FramesSkipped::default(),
+        times: StageTimes::default(),
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    detections: u64,
+    tracks: u64,
+}
+
+fn pipeline(
+    camera: OpenCamera,
+    settings: RunSettings,
+    observers: Observers,
+    records: mpsc::Sender<OutgoingMessage>,
+    stop: &StopFlag,
+) -> (PipelineOutcome, Counts) {
+    let OpenCamera { mut source, mut detector, mut tracker } = camera;
+    let mut options = settings.pipeline.clone();
+    if source.description().is_live {
+        options.when_full = WhenFull::SkipFrame;
+    }
+    let writer = RecordWriter::new(settings, source.description(), &*detector, &*tracker);
+    let mut delivery = Delivery::new(writer, observers, source.description().frame_count);
+    let mut deliver = |frame| match records.blocking_send(delivery.take(frame)) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    };
+    let outcome = run_pipeline(&mut *source, &mut *detector, &mut *tracker, &options, stop, &mut deliver);
+    (outcome, delivery.counts)
+}
+
+/// What happens to a tracked frame: count, show, write.
+struct Delivery {
+    writer: RecordWriter,
+    observers: Observers,
+    pace: Pace,
+    frames_total: Option<u64>,
+    counts: Counts,
+}
+
+impl Delivery {
+    fn new(writer: RecordWriter, observers: Observers, frames_total: Option<u64>) -> Self {
+        Self { writer, observers, pace: Pace::starting(Instant::now()), frames_total, counts: Counts::default() }
+    }
+
+    fn take(&mut self, mut frame: TrackedFrame) -> OutgoingMessage {
+        frame.detections.retain(|tracked| self.writer.holds(tracked));
+        self.counts.detections += frame.detections.len() as u64;
+        let highest = frame.detections.iter().filter_map(|tracked| tracked.track_id).max();
+        self.counts.tracks = self.counts.tracks.max(highest.unwrap_or(0));
+        if let Some(tap) = &mut self.observers.tap {
+            tap(&frame);
+        }
+        let message = self.writer.message(&frame);
+        let (fps, people) = (self.pace.frame(Instant::now()), self.writer.people(&frame.detections));
+        self.observers.progress.send_modify(|progress| {
+            let frames = progress.frames + 1;
+            *progress = Progress {
+                frames,
+                frame_index: frame.index,
+                frames_total: self.frames_total,
+                media_time: frame.media_time,
+                fps,
+                people,
+                detections: frame.detections.len(),
+                sink_waits: progress.sink_waits,
+            };
+        });
+        message
+    }
+}
+
+/// Turns tracked frames into messages.
+struct RecordWriter {
+    settings: RunSettings,
+    stamp: CaptureStamp,
+    class_names: Vec<String>,
+    runtime: RuntimeDescription,
+    source_uri: String,
+    properties: BTreeMap<String, String>,
+}
+
+impl RecordWriter {
+    fn new(settings: RunSettings, source: &SourceDescription, detector: &dyn Detector, tracker: &dyn Tracker) -> Self {
+        let stamp = if source.is_live { CaptureStamp::live() } else { CaptureStamp::recorded(settings.start_time) };
+        let model = detector.description();
+        let runtime = RuntimeDescription {
+            model_name: model.name.clone(),
+            tracker_type: tracker.name().to_owned(),
+            conf_thres: settings.conf,
+            class_filter: settings.class_filter.clone(),
+        };
+        let SourceIdentity { store_id, camera_id, stream_id } = &settings.identity;
+        let properties = BTreeMap::from([
+            (PropertyName::STORE_ID.to_owned(), store_id.to_string()),
+            (PropertyName::CAMERA_ID.to_owned(), camera_id.to_string()),
+            (PropertyName::STREAM_ID.to_owned(), stream_id.to_string()),
+        ]);
+        let class_names = model.class_names.clone();
+        Self { stamp, class_names, runtime, source_uri: source.uri.clone(), properties, settings }
+    }
+
+    /// Whether a record holds a detection; the others were for the tracker alone.
+    fn holds(&self, tracked: &TrackedDetection) -> bool {
+        tracked.detection.conf >= self.settings.conf as f32
+    }
+
+    fn people(&self, detections: &[TrackedDetection]) -> usize {
+        let is_person = |id: u32| self.class_names.get(id as usize).is_some_and(|name| name == "person");
+        detections.iter().filter(|tracked| is_person(tracked.detection.class_id)).count()
+    }
+
+    fn message(&mut self, frame: &TrackedFrame) -> OutgoingMessage {
+        let capture_ts = self.stamp.next(frame.media_time, frame.decoded_at.into());
+        let record = FrameRecord::new(&FrameRecordInput {
+            run: &self.settings.run,
+            source: &self.settings.identity,
+            frame_index: frame.index,
+            capture_ts,
+            image_size: frame.size,
+            detections: &frame.detections,
+            class_names: &self.class_names,
+            runtime: &self.runtime,
+            source_uri: Some(&self.source_uri),
+        });
+        OutgoingMessage {
+            partition_key: self.settings.identity.camera_id.to_string(),
+            properties: self.properties.clone(),
+            event_time: Some(capture_ts),
+            body: Bytes::from(record.to_json()),
+        }
+    }
+}

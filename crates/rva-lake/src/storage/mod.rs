@@ -6,6 +6,8 @@
 mod local;
 mod memory;
 
+pub(crate) use local::make_folder;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;

@@ -1,0 +1,41 @@
+//! The sink of `rva.bronze_raw`.
+
+use crate::commit::TableJob;
+use crate::files::FileList;
+use crate::keys::{KEY_COLUMNS, KeyIndex, KeyIndexCounts};
+use crate::lake::Lake;
+use crate::rows::BronzeRow;
+use crate::seam::{Batch, CommitOutcome, LakeError, ResumePoint, TableSink};
+
+/// Appends events to `rva.bronze_raw`, each once: a row whose (run, camera, frame index) the table holds is left out.
+pub struct BronzeSink {
+    job: TableJob<BronzeRow, KeyIndex>,
+}
+
+impl BronzeSink {
+    pub(crate) fn new(lake: &Lake) -> Result<Self, LakeError> {
+        let index = KeyIndex::new(lake.options.key_blocks_max);
+        Ok(Self { job: TableJob::new(lake, index, FileList::of_columns(KEY_COLUMNS))? })
+    }
+
+    /// What lookups cost so far.
+    pub fn key_counts(&self) -> KeyIndexCounts {
+        self.job.check.counts
+    }
+
+    /// Blocks of frame indexes that are held.
+    pub fn key_blocks(&self) -> usize {
+        self.job.check.blocks_held()
+    }
+}
+
+#[async_trait::async_trait]
+impl TableSink<BronzeRow> for BronzeSink {
+    async fn resume_point(&mut self) -> Result<ResumePoint, LakeError> {
+        self.job.resume_point().await
+    }
+
+    async fn commit(&mut self, batch: &Batch<BronzeRow>) -> Result<CommitOutcome, LakeError> {
+        self.job.commit(batch).await
+    }
+}

@@ -1,0 +1,94 @@
+//! Reads a few columns of one data file, skipping row groups that can't hold what is looked for.
+
+use crate::errors::{lake_error, permanent};
+use crate::files::FileEntry;
+use crate::seam::LakeError;
+use arrow::record_batch::RecordBatch;
+use futures::TryStreamExt;
+use iceberg::arrow::ArrowFileReader;
+use iceberg::io::FileMetadata;
+use iceberg::table::Table;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::statistics::Statistics;
+use parquet::schema::types::SchemaDescriptor;
+
+/// Rows of a batch: three columns of 8,192 rows are small.
+const BATCH_ROWS: usize = 8192;
+
+/// The leaf of a column: by Iceberg's field id, or by name in a file without ids.
+fn leaf(schema: &SchemaDescriptor, id: Option<i32>, name: &str) -> Option<usize> {
+    let ids = |at: usize| {
+        let info = schema.column(at).self_type().get_basic_info().clone();
+        info.has_id().then(|| info.id())
+    };
+    (0..schema.num_columns())
+        .find(|at| id.is_some() && ids(*at) == id)
+        .or_else(|| (0..schema.num_columns()).find(|at| schema.column(*at).path().string() == name))
+}
+
+/// Whether a row group's statistics leave room for one of the texts.
+fn group_may_hold(group: &RowGroupMetaData, leaf: usize, texts: &[&str]) -> bool {
+    let Some(Statistics::ByteArray(found)) = group.column(leaf).statistics() else { return true };
+    match (found.min_bytes_opt(), found.max_bytes_opt()) {
+        (Some(low), Some(high)) => texts.iter().any(|text| low <= text.as_bytes() && text.as_bytes() <= high),
+        _ => true,
+    }
+}
+
+/// Calls `take` for each batch of the named columns, in the order of `columns`. Only row groups that may hold one of
+/// `texts` in the first column are read: by their statistics, and by their bloom filter where there is one.
+///
+/// # Errors
+/// A file that can't be read. `Permanent`: one without the columns.
+pub(crate) async fn read_columns(
+    table: &Table,
+    file: &FileEntry,
+    columns: &[&str],
+    texts: &[&str],
+    mut take: impl FnMut(&RecordBatch) -> Result<(), LakeError>,
+) -> Result<(), LakeError> {
+    let doing = || format!("read {}", file.path);
+    let io = table.file_io();
+    let input = io.new_input(&file.path).map_err(|error| lake_error(doing(), error))?;
+    let reader = input.reader().await.map_err(|error| lake_error(doing(), error))?;
+    let reader = ArrowFileReader::new(FileMetadata { size: file.size }, reader);
+    // Types by the Parquet schema alone: other engines embed Arrow types of their own.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options)
+        .await
+        .map_err(|error| lake_error(doing(), iceberg::Error::new(iceberg::ErrorKind::Unexpected, "parquet").with_source(error)))?;
+    let schema = table.metadata().current_schema();
+    let leaves: Option<Vec<usize>> =
+        columns.iter().map(|name| leaf(builder.parquet_schema(), schema.field_id_by_name(name), name)).collect();
+    let Some(leaves) = leaves else {
+        let text = format!("found no columns {columns:?} in {}, wanted them", file.path);
+        return Err(LakeError::new(crate::LakeErrorKind::Permanent, text));
+    };
+    let mut groups = Vec::new();
+    for at in 0..builder.metadata().num_row_groups() {
+        if !group_may_hold(builder.metadata().row_group(at), leaves[0], texts) {
+            continue;
+        }
+        let bloom = builder.get_row_group_column_bloom_filter(at, leaves[0]).await.ok().flatten();
+        if bloom.is_none_or(|bloom| texts.iter().any(|text| bloom.check(text))) {
+            groups.push(at);
+        }
+    }
+    let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves.iter().copied());
+    let stream = builder.with_row_groups(groups).with_projection(mask).with_batch_size(BATCH_ROWS).build();
+    let mut stream = stream.map_err(|error| permanent(doing(), error))?;
+    let failed = |error: parquet::errors::ParquetError| {
+        lake_error(doing(), iceberg::Error::new(iceberg::ErrorKind::Unexpected, "parquet").with_source(error))
+    };
+    // The projection keeps the file's order; put ours back.
+    let mut order: Vec<usize> = leaves.clone();
+    order.sort_unstable();
+    let places: Vec<usize> = leaves.iter().filter_map(|leaf| order.iter().position(|at| at == leaf)).collect();
+    while let Some(batch) = stream.try_next().await.map_err(failed)? {
+        let batch = batch.project(&places).map_err(|error| permanent(doing(), error))?;
+        take(&batch)?;
+    }
+    Ok(())
+}

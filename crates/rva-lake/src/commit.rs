@@ -1,0 +1,401 @@
+//! The fenced commit: rows and offsets in one catalog swap, whose outcome is known before it is told.
+
+use crate::definition::{check_columns, table_ident};
+use crate::errors::lake_error;
+use crate::fence::{Expected, FencedCatalog};
+use crate::files::FileList;
+use crate::housekeeping::Housekeeper;
+use crate::lake::Lake;
+use crate::options::{CommitStep, LakeOptions};
+use crate::rows::TableRow;
+use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
+use crate::state::{JobState, StateKeys, StoredState};
+use crate::writer::write_files;
+use iceberg::spec::DataFile;
+use iceberg::table::Table;
+use iceberg::transaction::{ApplyTransactionAction, Transaction};
+use iceberg::{Catalog, TableIdent};
+use rva_types::OffsetMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Iceberg refuses a snapshot that is older than the last one by more.
+const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(60);
+
+/// Which rows of a batch are new: their places, ascending.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Selection {
+    pub fresh: Vec<usize>,
+}
+
+/// Finds the rows whose key the table doesn't hold.
+pub(crate) trait KeyCheck<R>: Send {
+    /// The rows to append: those whose key is neither in the table nor in an earlier row of the batch.
+    fn select(
+        &mut self,
+        table: &Table,
+        files: &mut FileList,
+        batch: &Batch<R>,
+        stored: &StoredState,
+    ) -> impl Future<Output = Result<Selection, LakeError>> + Send;
+
+    /// The last selection is in the table.
+    fn committed(&mut self);
+
+    /// Nothing that is held can be relied on.
+    fn forget(&mut self);
+
+    /// Partitions whose offsets must be as the batch says, besides those that it moves.
+    fn partitions_of(_batch: &Batch<R>) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+}
+
+/// A batch on its way into the table. Kept over a transient error, so that the same batch is committed under the same
+/// id and with the same files.
+struct Pending {
+    source: String,
+    from: OffsetMap,
+    to: OffsetMap,
+    rows: usize,
+    commit: String,
+    table: uuid::Uuid,
+    /// The snapshot that the keys were looked up in; `None` inside: the table had none.
+    looked_up: Option<Option<i64>>,
+    selection: Selection,
+    /// Written under this partition spec.
+    spec: Option<i32>,
+    files: Vec<DataFile>,
+    sent: bool,
+}
+
+impl Pending {
+    fn of<R>(batch: &Batch<R>, table: uuid::Uuid) -> Self {
+        Self {
+            source: batch.source.clone(),
+            from: batch.from.clone(),
+            to: batch.to.clone(),
+            rows: batch.rows.len(),
+            commit: uuid::Uuid::now_v7().to_string(),
+            table,
+            looked_up: None,
+            selection: Selection::default(),
+            spec: None,
+            files: Vec::new(),
+            sent: false,
+        }
+    }
+
+    /// The log is immutable: the same stretch of the same log is the same batch.
+    fn is_of<R>(&self, batch: &Batch<R>) -> bool {
+        self.source == batch.source
+            && self.from == batch.from
+            && self.to == batch.to
+            && self.rows == batch.rows.len()
+    }
+}
+
+/// What one attempt led to.
+enum Attempt {
+    Done(CommitOutcome, Box<Table>),
+    /// The table says what a fenced worker must know.
+    Fenced(ResumePoint),
+    /// The table moved on, or doesn't say that the commit happened: try again on what it is now.
+    Again(Option<LakeError>),
+}
+
+/// One job's commits to one table.
+pub(crate) struct TableJob<R, K> {
+    catalog: Arc<dyn Catalog>,
+    ident: TableIdent,
+    keys: StateKeys,
+    options: LakeOptions,
+    pub(crate) check: K,
+    pub(crate) files: FileList,
+    housekeeper: Housekeeper,
+    pending: Option<Pending>,
+    rows: std::marker::PhantomData<fn() -> R>,
+}
+
+impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
+    pub(crate) fn new(lake: &Lake, check: K, files: FileList) -> Result<Self, LakeError> {
+        Ok(Self {
+            catalog: Arc::clone(&lake.catalog),
+            ident: table_ident::<R>(),
+            keys: StateKeys::of_job(&lake.options.job)?,
+            options: lake.options.clone(),
+            check,
+            files,
+            housekeeper: Housekeeper::new(&lake.options),
+            pending: None,
+            rows: std::marker::PhantomData,
+        })
+    }
+
+    async fn load(&self, step: CommitStep) -> Result<Table, LakeError> {
+        self.options.step(step);
+        let timeout = self.options.retry.call_timeout;
+        match tokio::time::timeout(timeout, self.catalog.load_table(&self.ident)).await {
+            Ok(loaded) => loaded.map_err(|error| lake_error(format_args!("load table {}", self.ident), error)),
+            Err(_) => {
+                let text = format!("could not load table {}: no answer in {timeout:?}", self.ident);
+                Err(LakeError::new(LakeErrorKind::Transient, text))
+            }
+        }
+    }
+
+    pub(crate) async fn resume_point(&mut self) -> Result<ResumePoint, LakeError> {
+        let table = self.load(CommitStep::Load).await?;
+        check_columns::<R>(table.metadata())?;
+        Ok(self.keys.read(&table.metadata_ref())?.resume_point())
+    }
+
+    pub(crate) async fn commit(&mut self, batch: &Batch<R>) -> Result<CommitOutcome, LakeError> {
+        if batch.rows.is_empty() && batch.from == batch.to {
+            return Ok(CommitOutcome::Committed { rows_appended: 0, rows_known: 0 });
+        }
+        if self.pending.as_ref().is_some_and(|pending| !pending.is_of(batch)) {
+            self.pending = None;
+        }
+        let retry = self.options.retry;
+        let mut wait = retry.wait_first;
+        let mut last = None;
+        for attempt in 0..retry.attempts_max.max(1) {
+            if attempt > 0 {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(retry.wait_max);
+            }
+            match self.attempt(batch).await {
+                Ok(Attempt::Done(outcome, table)) => {
+                    self.pending = None;
+                    self.options.step(CommitStep::Known);
+                    self.housekeep(&table).await;
+                    return Ok(outcome);
+                }
+                Ok(Attempt::Fenced(resume)) => {
+                    self.pending = None;
+                    self.check.forget();
+                    self.files.forget();
+                    return Ok(CommitOutcome::Fenced(resume));
+                }
+                Ok(Attempt::Again(reason)) => last = reason.or(last),
+                Err(error) if error.kind() == LakeErrorKind::Transient => last = Some(error),
+                Err(error) => return Err(error),
+            }
+            if !self.options.rules.reload_after_unknown {
+                self.pending = None;
+                break;
+            }
+        }
+        let attempts = retry.attempts_max;
+        let reason = last.as_ref().map_or_else(|| "other writers were faster".to_owned(), ToString::to_string);
+        let text = format!("could not commit to {} in {attempts} attempts: {reason}", self.ident);
+        let error = LakeError::new(LakeErrorKind::Transient, text);
+        Err(match last {
+            Some(last) => error.with_source(last),
+            None => error,
+        })
+    }
+
+    async fn attempt(&mut self, batch: &Batch<R>) -> Result<Attempt, LakeError> {
+        let table = self.load(CommitStep::Load).await?;
+        let metadata = table.metadata_ref();
+        let mut pending = match self.pending.take() {
+            Some(pending) if pending.table == metadata.uuid() => pending,
+            _ => {
+                check_columns::<R>(&metadata)?;
+                Pending::of(batch, metadata.uuid())
+            }
+        };
+        if pending.sent && self.keys.holds_commit(&metadata, &pending.commit) {
+            return Ok(self.known(&pending, table));
+        }
+        let result = self.build_and_send(&table, batch, &mut pending).await;
+        self.pending = Some(pending);
+        result
+    }
+
+    /// The commit is in the table: what is held in memory follows.
+    fn known(&mut self, pending: &Pending, table: Table) -> Attempt {
+        self.check.committed();
+        self.files.committed(&table, &pending.files, pending.looked_up.flatten());
+        let fresh = pending.selection.fresh.len();
+        let outcome =
+            CommitOutcome::Committed { rows_appended: fresh as u64, rows_known: (pending.rows - fresh) as u64 };
+        Attempt::Done(outcome, Box::new(table))
+    }
+
+    async fn build_and_send(
+        &mut self,
+        table: &Table,
+        batch: &Batch<R>,
+        pending: &mut Pending,
+    ) -> Result<Attempt, LakeError> {
+        let stored = self.keys.read(&table.metadata_ref())?;
+        if self.options.rules.fence {
+            if is_fenced::<R, K>(batch, &stored) {
+                return Ok(Attempt::Fenced(stored.resume_point()));
+            }
+            check_source(&self.ident, batch, &stored)?;
+        }
+        check_clock(table, SystemTime::now())?;
+        self.stage(table, batch, &stored, pending).await?;
+        let mut offsets = stored.offsets();
+        for (partition, position) in moved(batch) {
+            offsets.advance(&partition, position);
+        }
+        if pending.files.is_empty() && offsets == stored.offsets() {
+            // Every row was there already, and the offsets are where they were.
+            let rows_known = batch.rows.len() as u64;
+            let outcome = CommitOutcome::Committed { rows_appended: 0, rows_known };
+            return Ok(Attempt::Done(outcome, Box::new(table.clone())));
+        }
+        let state = JobState {
+            source: batch.source.clone(),
+            sequence: stored.next_sequence(),
+            commit: pending.commit.clone(),
+            offsets,
+        };
+        let answer = self.send(table, &stored, &state, pending).await;
+        self.settle(answer, pending).await
+    }
+
+    /// Looks up keys and writes files, unless that was done on this very table.
+    async fn stage(
+        &mut self,
+        table: &Table,
+        batch: &Batch<R>,
+        stored: &StoredState,
+        pending: &mut Pending,
+    ) -> Result<(), LakeError> {
+        let metadata = table.metadata();
+        let snapshot = metadata.current_snapshot_id();
+        let mut selection = pending.selection.clone();
+        if pending.looked_up != Some(snapshot) {
+            self.options.step(CommitStep::KeyLookup);
+            selection = self.check.select(table, &mut self.files, batch, stored).await?;
+        }
+        let spec = metadata.default_partition_spec_id();
+        if pending.spec != Some(spec) || selection != pending.selection {
+            self.options.step(CommitStep::WriteFiles);
+            let rows: Vec<&R> = selection.fresh.iter().filter_map(|at| batch.rows.get(*at)).collect();
+            pending.spec = None;
+            pending.files = write_files(table, &rows, &self.options).await?;
+            pending.spec = Some(spec);
+            self.options.step(CommitStep::FilesClosed);
+        }
+        pending.selection = selection;
+        pending.looked_up = Some(snapshot);
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        table: &Table,
+        stored: &StoredState,
+        state: &JobState,
+        pending: &mut Pending,
+    ) -> Result<(), LakeError> {
+        self.options.step(CommitStep::BuildManifest);
+        let failed = |error| lake_error(format_args!("commit to {}", self.ident), error);
+        let (summary, (mirror, value)) = self.keys.write(state)?;
+        let catalog = FencedCatalog {
+            inner: Arc::clone(&self.catalog),
+            keys: self.keys.clone(),
+            expected: Expected {
+                table: table.metadata().uuid(),
+                source: stored.source().map(str::to_owned),
+                offsets: stored.offsets(),
+                snapshot: table.metadata().current_snapshot_id(),
+            },
+            options: self.options.clone(),
+            sent: AtomicBool::new(false),
+        };
+        let transaction = Transaction::new(table);
+        let append = transaction
+            .fast_append()
+            // It would read every manifest; our names are unique.
+            .with_check_duplicate(false)
+            .set_snapshot_properties(summary)
+            .add_data_files(pending.files.iter().cloned());
+        let transaction = append.apply(transaction).map_err(failed)?;
+        let mirrored = transaction.update_table_properties().set(mirror, value);
+        let transaction = mirrored.apply(transaction).map_err(failed)?;
+        let answer = transaction.commit(&catalog).await;
+        pending.sent |= catalog.sent.load(Ordering::SeqCst);
+        answer.map(drop).map_err(failed)
+    }
+
+    /// I6: whatever the catalog answered, the table decides.
+    async fn settle(&mut self, answer: Result<(), LakeError>, pending: &Pending) -> Result<Attempt, LakeError> {
+        if !pending.sent {
+            // Our own fence, or an error before anything was sent. Both are cured, or not, by another look.
+            return Ok(Attempt::Again(answer.err()));
+        }
+        if !self.options.rules.reload_after_unknown {
+            answer?;
+            let table = self.load(CommitStep::Reload).await?;
+            return Ok(self.known(pending, table));
+        }
+        let table = self.load(CommitStep::Reload).await?;
+        if self.keys.holds_commit(&table.metadata_ref(), &pending.commit) {
+            return Ok(self.known(pending, table));
+        }
+        Ok(Attempt::Again(answer.err()))
+    }
+
+    /// Never fails a commit that is known.
+    async fn housekeep(&mut self, table: &Table) {
+        let result = self.housekeeper.after_commit(&self.catalog, table, &mut self.files, &self.options).await;
+        if let Err(error) = result {
+            tracing::warn!(table = %self.ident, %error, "housekeeping failed, it is tried again after later commits");
+        }
+    }
+}
+
+/// Partitions that a batch moves, and where to.
+fn moved<R>(batch: &Batch<R>) -> Vec<(String, rva_types::Position)> {
+    batch
+        .to
+        .iter()
+        .filter(|(partition, position)| batch.from.get(partition) != Some(*position))
+        .map(|(partition, position)| (partition.to_owned(), position))
+        .collect()
+}
+
+/// Whether somebody else moved a partition of ours. Other partitions may have moved: then the batch is rebuilt on them.
+fn is_fenced<R: TableRow, K: KeyCheck<R>>(batch: &Batch<R>, stored: &StoredState) -> bool {
+    let offsets = stored.offsets();
+    let ours = moved(batch).into_iter().map(|(partition, _)| partition).chain(K::partitions_of(batch));
+    ours.into_iter().any(|partition| offsets.get(&partition) != batch.from.get(&partition))
+}
+
+fn check_source<R>(ident: &TableIdent, batch: &Batch<R>, stored: &StoredState) -> Result<(), LakeError> {
+    match stored.source() {
+        Some(held) if held != batch.source => {
+            let found = &batch.source;
+            let text = format!("found a batch of source {found:?}, wanted {held:?}, whose offsets {ident} holds");
+            Err(LakeError::new(LakeErrorKind::Permanent, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A clock that is behind is cured by time, so the batch waits.
+fn check_clock(table: &Table, now: SystemTime) -> Result<(), LakeError> {
+    let last = UNIX_EPOCH + Duration::from_millis(u64::try_from(table.metadata().last_updated_ms()).unwrap_or(0));
+    match last.duration_since(now) {
+        Ok(behind) if behind >= CLOCK_BEHIND_MAX => {
+            let (found, wanted) = (rva_types::Timestamp::from(now), rva_types::Timestamp::from(last));
+            let text = format!(
+                "the clock is {} s behind: found {found}, wanted at least {wanted}, when {} was last changed",
+                behind.as_secs(),
+                table.identifier()
+            );
+            Err(LakeError::new(LakeErrorKind::Transient, text))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,37 @@
+//! What a retry can cure, decided in one place.
+
+use crate::seam::{LakeError, LakeErrorKind};
+use iceberg::ErrorKind;
+use std::{error::Error, io};
+
+/// The first I/O error in a chain of causes.
+fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<io::Error>() {
+            return Some(found.kind());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// An iceberg error at the seam: `could not <doing>: …`.
+pub(crate) fn lake_error(doing: impl std::fmt::Display, error: iceberg::Error) -> LakeError {
+    let kind = match io_kind(&error) {
+        Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => LakeErrorKind::Permanent,
+        Some(_) => LakeErrorKind::Transient,
+        None => match error.kind() {
+            ErrorKind::FeatureUnsupported | ErrorKind::TableNotFound | ErrorKind::NamespaceNotFound => {
+                LakeErrorKind::Permanent
+            }
+            _ => LakeErrorKind::Transient,
+        },
+    };
+    LakeError::new(kind, format!("could not {doing}: {error}")).with_source(error)
+}
+
+/// The same for errors whose cause no retry changes: wrong types, unreadable properties.
+pub(crate) fn permanent(doing: impl std::fmt::Display, error: impl Error + Send + Sync + 'static) -> LakeError {
+    LakeError::new(LakeErrorKind::Permanent, format!("could not {doing}: {error}")).with_source(error)
+}

@@ -1,0 +1,185 @@
+//! The table's data files and their key bounds, in memory, following its snapshots: manifests are immutable, so only
+//! new ones are ever read.
+
+use crate::errors::lake_error;
+use crate::seam::LakeError;
+use futures::{StreamExt, TryStreamExt};
+use iceberg::io::FileIO;
+use iceberg::spec::{DataContentType, DataFile, ManifestFile, PrimitiveLiteral};
+use iceberg::table::Table;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Manifests that are read at the same time.
+const MANIFESTS_AT_ONCE: usize = 8;
+
+/// Smallest and largest value of a key column in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// The writer recorded none: any value may be there.
+    Unknown,
+    Text(Arc<str>, Arc<str>),
+    Number(i64, i64),
+}
+
+impl Span {
+    pub(crate) fn may_hold_text(&self, value: &str) -> bool {
+        match self {
+            Self::Text(low, high) => **low <= *value && *value <= **high,
+            Self::Number(..) | Self::Unknown => true,
+        }
+    }
+
+    /// Whether any number of `first..=last` may be in the file.
+    pub(crate) fn may_hold_any(&self, first: i64, last: i64) -> bool {
+        match self {
+            Self::Number(low, high) => *low <= last && first <= *high,
+            Self::Text(..) | Self::Unknown => true,
+        }
+    }
+}
+
+/// A data file as lookups see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileEntry {
+    pub path: Box<str>,
+    pub size: u64,
+    /// In the order of the key columns.
+    pub spans: Vec<Span>,
+}
+
+/// Live data files by the manifest that names them.
+#[derive(Debug, Default)]
+pub(crate) struct FileList {
+    key_columns: &'static [&'static str],
+    snapshot: Option<i64>,
+    manifests: HashMap<String, Vec<Arc<FileEntry>>>,
+    /// Files of our own commits by snapshot, until a manifest list is read again for another reason.
+    own: HashMap<i64, Vec<Arc<FileEntry>>>,
+    texts: HashSet<Arc<str>>,
+}
+
+/// What changed since the last look.
+#[derive(Debug, Default)]
+pub(crate) struct FileChanges {
+    pub added: Vec<Arc<FileEntry>>,
+    /// Files went away: the table was rolled back, or another engine rewrote some.
+    pub removed: bool,
+}
+
+/// A manifest's path and the data files that are alive in it.
+async fn live_files(io: FileIO, manifest: ManifestFile) -> iceberg::Result<(String, Vec<DataFile>)> {
+    let loaded = manifest.load_manifest(&io).await?;
+    let alive = loaded.entries().iter().filter(|entry| entry.is_alive());
+    let data = alive.filter(|entry| entry.content_type() == DataContentType::Data);
+    let files = data.map(|entry| entry.data_file().clone()).collect();
+    Ok((manifest.manifest_path, files))
+}
+
+impl FileList {
+    pub(crate) fn of_columns(key_columns: &'static [&'static str]) -> Self {
+        Self { key_columns, ..Self::default() }
+    }
+
+    pub(crate) fn forget(&mut self) {
+        *self = Self::of_columns(self.key_columns);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<FileEntry>> {
+        self.manifests.values().chain(self.own.values()).flatten()
+    }
+
+    /// Takes over files of our own commit without reading what was just written. Only if nothing lies between.
+    pub(crate) fn committed(&mut self, table: &Table, files: &[DataFile], parent: Option<i64>) {
+        let Some(current) = table.metadata().current_snapshot() else { return };
+        let id = current.snapshot_id();
+        if self.snapshot != parent || current.parent_snapshot_id() != parent {
+            return;
+        }
+        let entries: Vec<_> = files.iter().map(|file| self.entry(table, file)).collect();
+        if !entries.is_empty() {
+            self.own.insert(id, entries);
+        }
+        self.snapshot = Some(id);
+    }
+
+    /// Follows the table to its current snapshot.
+    ///
+    /// # Errors
+    /// A manifest list or manifest that can't be read; the list is then as it was.
+    pub(crate) async fn follow(&mut self, table: &Table) -> Result<FileChanges, LakeError> {
+        let mut changes = FileChanges::default();
+        let Some(current) = table.metadata().current_snapshot() else {
+            changes.removed = self.iter().next().is_some();
+            self.forget();
+            return Ok(changes);
+        };
+        if self.snapshot == Some(current.snapshot_id()) {
+            return Ok(changes);
+        }
+        let failed = |error| lake_error(format_args!("read the manifests of {}", table.identifier()), error);
+        let list = table.manifest_list_reader(current).load().await.map_err(failed)?;
+        let unknown: Vec<&ManifestFile> = list
+            .entries()
+            .iter()
+            .filter(|manifest| !self.manifests.contains_key(&manifest.manifest_path))
+            .filter(|manifest| !self.own.contains_key(&manifest.added_snapshot_id))
+            .collect();
+        let io = table.file_io();
+        let loading: Vec<_> = unknown.into_iter().map(|manifest| live_files(io.clone(), manifest.clone())).collect();
+        let mut loading = futures::stream::iter(loading).buffered(MANIFESTS_AT_ONCE);
+        let mut loaded = Vec::new();
+        while let Some((path, files)) = loading.try_next().await.map_err(failed)? {
+            let entries: Vec<_> = files.iter().map(|file| self.entry(table, file)).collect();
+            loaded.push((path, entries));
+        }
+        drop(loading);
+        for manifest in list.entries() {
+            if let Some(files) = self.own.remove(&manifest.added_snapshot_id) {
+                self.manifests.insert(manifest.manifest_path.clone(), files);
+            }
+        }
+        for (path, entries) in loaded {
+            changes.added.extend(entries.iter().cloned());
+            self.manifests.insert(path, entries);
+        }
+        let live: HashSet<&str> = list.entries().iter().map(|manifest| manifest.manifest_path.as_str()).collect();
+        let before = self.manifests.len();
+        self.manifests.retain(|path, _| live.contains(path.as_str()));
+        changes.removed = self.manifests.len() < before || !self.own.is_empty();
+        self.own.clear();
+        self.texts.retain(|text| Arc::strong_count(text) > 1);
+        self.snapshot = Some(current.snapshot_id());
+        Ok(changes)
+    }
+
+    fn text(&mut self, value: &str) -> Arc<str> {
+        if let Some(held) = self.texts.get(value) {
+            return Arc::clone(held);
+        }
+        let text: Arc<str> = Arc::from(value);
+        self.texts.insert(Arc::clone(&text));
+        text
+    }
+
+    fn entry(&mut self, table: &Table, file: &DataFile) -> Arc<FileEntry> {
+        let schema = table.metadata().current_schema();
+        let spans = self.key_columns.iter().map(|name| {
+            let bounds = schema
+                .field_id_by_name(name)
+                .and_then(|id| Some((file.lower_bounds().get(&id)?, file.upper_bounds().get(&id)?)));
+            match bounds.map(|(low, high)| (low.literal(), high.literal())) {
+                Some((PrimitiveLiteral::String(low), PrimitiveLiteral::String(high))) => {
+                    Span::Text(self.text(low), self.text(high))
+                }
+                Some((PrimitiveLiteral::Long(low), PrimitiveLiteral::Long(high))) => Span::Number(*low, *high),
+                Some((PrimitiveLiteral::Int(low), PrimitiveLiteral::Int(high))) => {
+                    Span::Number(i64::from(*low), i64::from(*high))
+                }
+                _ => Span::Unknown,
+            }
+        });
+        let spans = spans.collect();
+        Arc::new(FileEntry { path: file.file_path().into(), size: file.file_size_in_bytes(), spans })
+    }
+}

@@ -1,0 +1,258 @@
+//! Events once: each key is looked up in the table before its row is appended.
+//!
+//! The index holds blocks of frame indexes of a (run, camera) as bitmaps. A block that isn't held is loaded from the
+//! table, whose data files are the truth; only files whose bounds allow it are read, and of them the key columns.
+
+use crate::columns::read_columns;
+use crate::commit::{KeyCheck, Selection};
+use crate::errors::permanent;
+use crate::files::{FileEntry, FileList};
+use crate::rows::BronzeRow;
+use crate::seam::{Batch, LakeError, LakeErrorKind};
+use crate::state::StoredState;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
+use arrow::record_batch::RecordBatch;
+use iceberg::table::Table;
+use roaring::RoaringBitmap;
+use rva_types::EventKey;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// Columns of the key, in the order of [`FileEntry::spans`].
+pub(crate) const KEY_COLUMNS: &[&str] = &["pipeline_run_id", "camera_id", "frame_index"];
+
+/// Frame indexes of a block: 2^16, so that a bitmap is one container of at most 8 KiB.
+const BLOCK_BITS: u32 = 16;
+
+/// A block of frame indexes of one run and camera. Any `i64` has a block: the high bits, sign included.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct BlockKey {
+    run: Arc<str>,
+    camera: Arc<str>,
+    number: i64,
+}
+
+impl BlockKey {
+    fn of(run: &str, camera: &str, frame_index: i64) -> Self {
+        Self { run: run.into(), camera: camera.into(), number: frame_index >> BLOCK_BITS }
+    }
+
+    fn first(&self) -> i64 {
+        self.number << BLOCK_BITS
+    }
+
+    fn last(&self) -> i64 {
+        self.first() | ((1 << BLOCK_BITS) - 1)
+    }
+
+    fn may_be_in(&self, file: &FileEntry) -> bool {
+        file.spans[0].may_hold_text(&self.run)
+            && file.spans[1].may_hold_text(&self.camera)
+            && file.spans[2].may_hold_any(self.first(), self.last())
+    }
+}
+
+/// The place of a frame index in its block.
+fn bit(frame_index: i64) -> u32 {
+    // The low 16 bits of a two's complement number: never negative, never larger than 65,535.
+    u32::try_from(frame_index & ((1 << BLOCK_BITS) - 1)).unwrap_or(0)
+}
+
+#[derive(Debug)]
+struct Block {
+    frames: RoaringBitmap,
+    used: u64,
+}
+
+/// What lookups cost, for metrics and tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeyIndexCounts {
+    /// Blocks that were loaded because they weren't held.
+    pub blocks_loaded: u64,
+    /// Data files whose key columns were read.
+    pub files_read: u64,
+    /// Blocks that were dropped to stay within the bound.
+    pub blocks_dropped: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct KeyIndex {
+    blocks: HashMap<BlockKey, Block>,
+    blocks_max: usize,
+    clock: u64,
+    /// Keys of the batch that is being committed.
+    staged: HashMap<BlockKey, RoaringBitmap>,
+    pub(crate) counts: KeyIndexCounts,
+}
+
+impl KeyIndex {
+    pub(crate) fn new(blocks_max: usize) -> Self {
+        let counts = KeyIndexCounts::default();
+        Self { blocks: HashMap::new(), blocks_max, clock: 0, staged: HashMap::new(), counts }
+    }
+
+    pub(crate) fn blocks_held(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Reads the keys of `files` into those blocks of `wanted` that they may hold.
+    async fn load(
+        &mut self,
+        table: &Table,
+        files: &[Arc<FileEntry>],
+        wanted: &BTreeSet<BlockKey>,
+    ) -> Result<(), LakeError> {
+        for file in files {
+            let blocks: HashSet<&BlockKey> = wanted.iter().filter(|block| block.may_be_in(file)).collect();
+            if blocks.is_empty() {
+                continue;
+            }
+            let runs: BTreeSet<&str> = blocks.iter().map(|block| &*block.run).collect();
+            let runs: Vec<&str> = runs.into_iter().collect();
+            self.counts.files_read += 1;
+            let held = &mut self.blocks;
+            read_columns(table, file, KEY_COLUMNS, &runs, |batch| {
+                for (run, camera, frame_index) in keys_of(batch)? {
+                    let key = BlockKey::of(run, camera, frame_index);
+                    if blocks.contains(&key)
+                        && let Some(block) = held.get_mut(&key)
+                    {
+                        block.frames.insert(bit(frame_index));
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the held blocks say what the table says now, and loads those of `wanted` that are missing.
+    async fn prepare(
+        &mut self,
+        table: &Table,
+        files: &mut FileList,
+        wanted: BTreeSet<BlockKey>,
+    ) -> Result<(), LakeError> {
+        let changes = files.follow(table).await?;
+        if changes.removed {
+            // Rows may have gone with the files.
+            self.blocks.clear();
+        } else if !changes.added.is_empty() && !self.blocks.is_empty() {
+            let held: BTreeSet<BlockKey> = self.blocks.keys().cloned().collect();
+            if let Err(error) = self.load(table, &changes.added, &held).await {
+                // The list has moved on, the blocks have not.
+                self.blocks.clear();
+                return Err(error);
+            }
+        }
+        self.clock += 1;
+        let missing: BTreeSet<BlockKey> =
+            wanted.iter().filter(|block| !self.blocks.contains_key(block)).cloned().collect();
+        for block in &missing {
+            self.blocks.insert(block.clone(), Block { frames: RoaringBitmap::new(), used: self.clock });
+        }
+        self.counts.blocks_loaded += missing.len() as u64;
+        if !missing.is_empty() {
+            let candidates: Vec<_> =
+                files.iter().filter(|file| missing.iter().any(|block| block.may_be_in(file))).cloned().collect();
+            if let Err(error) = self.load(table, &candidates, &missing).await {
+                // A block that was read half-way would let a known key through.
+                self.blocks.retain(|key, _| !missing.contains(key));
+                return Err(error);
+            }
+        }
+        for block in &wanted {
+            if let Some(held) = self.blocks.get_mut(block) {
+                held.used = self.clock;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the blocks that were not used for longest.
+    fn shrink(&mut self) {
+        let surplus = self.blocks.len().saturating_sub(self.blocks_max);
+        if surplus == 0 {
+            return;
+        }
+        let mut by_age: Vec<(u64, BlockKey)> =
+            self.blocks.iter().map(|(key, block)| (block.used, key.clone())).collect();
+        by_age.sort();
+        for (_, key) in by_age.into_iter().take(surplus) {
+            self.blocks.remove(&key);
+            self.counts.blocks_dropped += 1;
+        }
+    }
+
+    fn is_known(&self, key: &EventKey) -> bool {
+        let block = BlockKey::of(key.run.as_str(), key.camera.as_str(), key.frame_index);
+        let place = bit(key.frame_index);
+        self.staged.get(&block).is_some_and(|frames| frames.contains(place))
+            || self.blocks.get(&block).is_some_and(|held| held.frames.contains(place))
+    }
+
+    fn stage(&mut self, key: &EventKey) {
+        let block = BlockKey::of(key.run.as_str(), key.camera.as_str(), key.frame_index);
+        self.staged.entry(block).or_default().insert(bit(key.frame_index));
+    }
+}
+
+impl KeyCheck<BronzeRow> for KeyIndex {
+    async fn select(
+        &mut self,
+        table: &Table,
+        files: &mut FileList,
+        batch: &Batch<BronzeRow>,
+        _stored: &StoredState,
+    ) -> Result<Selection, LakeError> {
+        self.staged.clear();
+        let keys = batch.rows.iter().map(|row| &row.event.key);
+        let wanted = keys.map(|key| BlockKey::of(key.run.as_str(), key.camera.as_str(), key.frame_index)).collect();
+        self.prepare(table, files, wanted).await?;
+        let mut fresh = Vec::new();
+        for (at, row) in batch.rows.iter().enumerate() {
+            if !self.is_known(&row.event.key) {
+                self.stage(&row.event.key);
+                fresh.push(at);
+            }
+        }
+        Ok(Selection { fresh })
+    }
+
+    fn committed(&mut self) {
+        for (key, frames) in std::mem::take(&mut self.staged) {
+            if let Some(block) = self.blocks.get_mut(&key) {
+                block.frames |= frames;
+            }
+        }
+        self.shrink();
+    }
+
+    fn forget(&mut self) {
+        self.staged.clear();
+        self.blocks.clear();
+    }
+}
+
+/// The key columns of a batch, rows with a null left out.
+fn keys_of(batch: &RecordBatch) -> Result<impl Iterator<Item = (&str, &str, i64)>, LakeError> {
+    let wrong = |at: usize| {
+        let found = batch.column(at).data_type();
+        let text = format!("found key column {} of type {found}, wanted string or long", KEY_COLUMNS[at]);
+        LakeError::new(LakeErrorKind::Permanent, text)
+    };
+    let runs = batch.column(0).as_string_opt::<i32>().ok_or_else(|| wrong(0))?;
+    let cameras = batch.column(1).as_string_opt::<i32>().ok_or_else(|| wrong(1))?;
+    let frames = arrow::compute::cast(batch.column(2), &arrow::datatypes::DataType::Int64)
+        .map_err(|error| permanent("read frame indexes", error))?;
+    let frames = frames.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong(2))?.clone();
+    let rows = 0..batch.num_rows();
+    Ok(rows
+        .filter({
+            let frames = frames.clone();
+            move |at| runs.is_valid(*at) && cameras.is_valid(*at) && frames.is_valid(*at)
+        })
+        .map(move |at| (runs.value(at), cameras.value(at), frames.value(at))))
+}

@@ -1,0 +1,200 @@
+//! What can be set on a lake, and the steps of a commit that can be watched.
+
+use crate::storage::LakeStorageFactory;
+use iceberg::io::StorageFactory;
+use std::{fmt, sync::Arc, time::Duration};
+
+/// The steps of a commit, in order; some come more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CommitStep {
+    /// The table is being read from the catalog.
+    Load,
+    /// Keys of the batch are being looked up in the table.
+    KeyLookup,
+    /// Data files are being written.
+    WriteFiles,
+    /// All data files of the batch are durable; no manifest names them yet.
+    FilesClosed,
+    /// Manifest and manifest list are about to be written.
+    BuildManifest,
+    /// Both are durable; the catalog is about to be asked to swap.
+    CommitSent,
+    /// The catalog answered, whatever it said.
+    CommitReturned,
+    /// The table is being read again to learn what became of the commit.
+    Reload,
+    /// The commit is in the table's lineage.
+    Known,
+    /// Old snapshots and files that nothing references are being removed.
+    Housekeeping,
+}
+
+impl CommitStep {
+    /// Every step, in order.
+    pub const ALL: [Self; 10] = [
+        Self::Load,
+        Self::KeyLookup,
+        Self::WriteFiles,
+        Self::FilesClosed,
+        Self::BuildManifest,
+        Self::CommitSent,
+        Self::CommitReturned,
+        Self::Reload,
+        Self::Known,
+        Self::Housekeeping,
+    ];
+
+    /// A name for logs: `files_closed`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::KeyLookup => "key_lookup",
+            Self::WriteFiles => "write_files",
+            Self::FilesClosed => "files_closed",
+            Self::BuildManifest => "build_manifest",
+            Self::CommitSent => "commit_sent",
+            Self::CommitReturned => "commit_returned",
+            Self::Reload => "reload",
+            Self::Known => "known",
+            Self::Housekeeping => "housekeeping",
+        }
+    }
+}
+
+/// Is told of each step as it begins. The default writes a trace event with target `rva_lake::step`.
+pub type StepObserver = Arc<dyn Fn(CommitStep) + Send + Sync>;
+
+/// How often and how long a commit tries before it gives the batch back as a transient error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitRetry {
+    /// Attempts of one call. More bridges longer outages inside the call.
+    pub attempts_max: u32,
+    /// Wait after the first failed attempt; doubled after each further one.
+    pub wait_first: Duration,
+    /// The longest wait.
+    pub wait_max: Duration,
+    /// A catalog call that takes longer counts as one whose outcome is unknown.
+    pub call_timeout: Duration,
+}
+
+impl Default for CommitRetry {
+    fn default() -> Self {
+        Self {
+            attempts_max: 6,
+            wait_first: Duration::from_millis(50),
+            wait_max: Duration::from_secs(2),
+            call_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What housekeeping keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HousekeepingLimits {
+    /// Snapshots of the lineage that stay. More makes each commit slower: 1 KiB of metadata each.
+    pub snapshots_kept: usize,
+    /// Expiry runs when this many more than `snapshots_kept` are there, so that its own commit is amortised.
+    pub snapshots_slack: usize,
+    /// Files that nothing references are deleted when they are older. Must exceed the longest catalog outage.
+    pub orphan_age: Duration,
+    /// Time between two walks over the table's folder. The first walk follows the first commit of a process.
+    pub walk_every: Duration,
+}
+
+impl Default for HousekeepingLimits {
+    fn default() -> Self {
+        let day = Duration::from_secs(24 * 60 * 60);
+        Self { snapshots_kept: 500, snapshots_slack: 50, orphan_age: day, walk_every: day }
+    }
+}
+
+/// Rules of the commit that a test switches off to show that the suite notices.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitRules {
+    /// Compare the stored offsets with those that the batch was built on.
+    pub fence: bool,
+    /// Ask the table what became of a commit instead of believing the catalog's answer.
+    pub reload_after_unknown: bool,
+}
+
+impl Default for CommitRules {
+    fn default() -> Self {
+        Self { fence: true, reload_after_unknown: true }
+    }
+}
+
+/// Settings of a lake. The default is complete.
+#[derive(Clone)]
+pub struct LakeOptions {
+    /// Name of the job whose offsets the commits carry: letters, digits, `-`, `_`. Two jobs never share offsets.
+    pub job: String,
+    /// Retries of a commit.
+    pub retry: CommitRetry,
+    /// What housekeeping keeps.
+    pub housekeeping: HousekeepingLimits,
+    /// A data file is closed when it is larger, bytes.
+    pub file_bytes_max: usize,
+    /// A row group is closed when it is larger, bytes. Bounds the writer's memory.
+    pub row_group_bytes: usize,
+    /// Blocks of 65,536 frame indexes that the key index holds; at most about 10 KiB each.
+    pub key_blocks_max: usize,
+    /// Is told of each step of a commit.
+    pub observer: StepObserver,
+    /// What files are read and written through.
+    pub storage: Arc<dyn StorageFactory>,
+    pub(crate) lister: LakeStorageFactory,
+    pub(crate) rules: CommitRules,
+}
+
+impl Default for LakeOptions {
+    fn default() -> Self {
+        let factory = LakeStorageFactory::default();
+        Self {
+            job: "ingest".to_owned(),
+            retry: CommitRetry::default(),
+            housekeeping: HousekeepingLimits::default(),
+            file_bytes_max: 128 << 20,
+            row_group_bytes: 16 << 20,
+            key_blocks_max: 4096,
+            observer: Arc::new(|step| tracing::trace!(target: "rva_lake::step", step = step.name())),
+            storage: Arc::new(factory.clone()),
+            lister: factory,
+            rules: CommitRules::default(),
+        }
+    }
+}
+
+impl LakeOptions {
+    /// Reads and writes through another factory, which wraps `inner`: for faults in tests. Listings go to `inner`.
+    pub fn with_storage(mut self, storage: Arc<dyn StorageFactory>, inner: LakeStorageFactory) -> Self {
+        self.storage = storage;
+        self.lister = inner;
+        self
+    }
+
+    /// With rules of the commit switched off.
+    #[doc(hidden)]
+    pub fn with_rules(mut self, rules: CommitRules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    pub(crate) fn step(&self, step: CommitStep) {
+        (self.observer)(step);
+    }
+}
+
+impl fmt::Debug for LakeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LakeOptions")
+            .field("job", &self.job)
+            .field("retry", &self.retry)
+            .field("housekeeping", &self.housekeeping)
+            .field("file_bytes_max", &self.file_bytes_max)
+            .field("row_group_bytes", &self.row_group_bytes)
+            .field("key_blocks_max", &self.key_blocks_max)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,227 @@
+//! What a commit of a job says about the log: offsets, sequence, source and commit id, in the snapshot's summary and
+//! mirrored in a table property, which outlives the expiry of the snapshot.
+
+use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
+use iceberg::spec::{Snapshot, TableMetadata, TableMetadataRef};
+use iceberg::util::snapshot::ancestors_of;
+use rva_types::OffsetMap;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// Version of the state that this build writes and reads.
+const STATE_VERSION: &str = "1";
+
+/// Key names of one job: `rva.<job>.…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StateKeys {
+    version: String,
+    source: String,
+    sequence: String,
+    commit: String,
+    offsets: String,
+    mirror: String,
+}
+
+/// What one commit of the job recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JobState {
+    pub source: String,
+    pub sequence: u64,
+    pub commit: String,
+    pub offsets: OffsetMap,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MirrorJson {
+    version: String,
+    source: String,
+    sequence: u64,
+    commit: String,
+    offsets: String,
+}
+
+/// The job's state in a table: of the lineage, and of the mirror.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct StoredState {
+    /// What holds: of the newest ancestor that carries the job's map, else of the mirror.
+    pub held: Option<JobState>,
+    /// Sequence of the mirror.
+    pub mirror_sequence: u64,
+    /// The mirror is ahead of the lineage by a rollback.
+    pub rolled_back_from: Option<u64>,
+}
+
+impl StoredState {
+    pub(crate) fn offsets(&self) -> OffsetMap {
+        self.held.as_ref().map(|state| state.offsets.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn source(&self) -> Option<&str> {
+        self.held.as_ref().map(|state| state.source.as_str())
+    }
+
+    /// Larger than every sequence number that was ever given out, also over a rollback.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.held.as_ref().map_or(0, |state| state.sequence).max(self.mirror_sequence) + 1
+    }
+
+    pub(crate) fn resume_point(&self) -> ResumePoint {
+        ResumePoint {
+            source: self.source().map(str::to_owned),
+            offsets: self.offsets(),
+            sequence: self.held.as_ref().map_or(0, |state| state.sequence),
+            rolled_back_from: self.rolled_back_from,
+        }
+    }
+}
+
+impl StateKeys {
+    /// # Errors
+    /// `Permanent`: a job name with other characters than letters, digits, `-` and `_`.
+    pub(crate) fn of_job(job: &str) -> Result<Self, LakeError> {
+        if job.is_empty() || !job.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+            let text = format!("found job name {job:?}, wanted letters, digits, - and _");
+            return Err(LakeError::new(LakeErrorKind::Permanent, text));
+        }
+        let key = |name: &str| format!("rva.{job}.{name}");
+        Ok(Self {
+            version: key("state"),
+            source: key("source"),
+            sequence: key("sequence"),
+            commit: key("commit"),
+            offsets: key("offsets"),
+            mirror: key("mirror"),
+        })
+    }
+
+    /// Whether a snapshot was made by any job's commit, which only ever adds manifests to those of its parent.
+    pub(crate) fn made_by_us(snapshot: &Snapshot) -> bool {
+        snapshot.summary().additional_properties.keys().any(|key| key.starts_with("rva.") && key.ends_with(".commit"))
+    }
+
+    /// The keys under which jobs mark their snapshots.
+    pub(crate) fn job_markers(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+        let keys = snapshot.summary().additional_properties.keys();
+        keys.filter(|key| key.starts_with("rva.") && key.ends_with(".offsets")).map(String::as_str)
+    }
+
+    /// Summary properties and the mirror property of a commit.
+    pub(crate) fn write(&self, state: &JobState) -> Result<(HashMap<String, String>, (String, String)), LakeError> {
+        let mirror = serde_json::to_string(&MirrorJson {
+            version: STATE_VERSION.to_owned(),
+            source: state.source.clone(),
+            sequence: state.sequence,
+            commit: state.commit.clone(),
+            offsets: state.offsets.to_json(),
+        })
+        .map_err(|error| {
+            LakeError::new(LakeErrorKind::Permanent, "could not write the mirror property").with_source(error)
+        })?;
+        let summary = HashMap::from([
+            (self.version.clone(), STATE_VERSION.to_owned()),
+            (self.source.clone(), state.source.clone()),
+            (self.sequence.clone(), state.sequence.to_string()),
+            (self.commit.clone(), state.commit.clone()),
+            (self.offsets.clone(), state.offsets.to_json()),
+        ]);
+        Ok((summary, (self.mirror.clone(), mirror)))
+    }
+
+    /// The state that the table holds for the job.
+    ///
+    /// # Errors
+    /// `Permanent`: a state of another version, or one that can't be read.
+    pub(crate) fn read(&self, metadata: &TableMetadataRef) -> Result<StoredState, LakeError> {
+        let mirror = self.mirror_of(metadata)?;
+        let mut lineage = None;
+        if let Some(current) = metadata.current_snapshot_id() {
+            for snapshot in ancestors_of(metadata, current) {
+                if let Some(state) = self.state_of(&snapshot)? {
+                    lineage = Some(state);
+                    break;
+                }
+            }
+        }
+        let mirror_sequence = mirror.as_ref().map_or(0, |state| state.sequence);
+        let rolled_back_from = self.rolled_back_from(metadata, lineage.as_ref(), mirror.as_ref());
+        let held = match (lineage, mirror) {
+            (None, Some(_)) if rolled_back_from.is_some() => None,
+            (None, mirror) => mirror,
+            (lineage, _) => lineage,
+        };
+        Ok(StoredState { held, mirror_sequence, rolled_back_from })
+    }
+
+    /// The mirror is written with every commit, so a mirror ahead of the lineage means that the table went back. With
+    /// no map in the lineage at all, its snapshot either expired (then it is nowhere) or was rolled back (then it
+    /// still is among the snapshots).
+    fn rolled_back_from(
+        &self,
+        metadata: &TableMetadata,
+        lineage: Option<&JobState>,
+        mirror: Option<&JobState>,
+    ) -> Option<u64> {
+        let mirror = mirror?;
+        let rolled_back = match lineage {
+            Some(state) => state.sequence < mirror.sequence,
+            None => metadata.snapshots().any(|snapshot| self.commit_of(snapshot) == Some(mirror.commit.as_str())),
+        };
+        rolled_back.then_some(mirror.sequence)
+    }
+
+    /// Whether a commit is part of what the table now says.
+    pub(crate) fn holds_commit(&self, metadata: &TableMetadataRef, commit: &str) -> bool {
+        let in_lineage = metadata.current_snapshot_id().is_some_and(|current| {
+            ancestors_of(metadata, current).any(|snapshot| self.commit_of(&snapshot) == Some(commit))
+        });
+        // Expired since: then the mirror, if it is what holds, still names it.
+        in_lineage
+            || self.read(metadata).is_ok_and(|stored| stored.held.is_some_and(|state| state.commit == commit))
+    }
+
+    fn commit_of<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a str> {
+        snapshot.summary().additional_properties.get(&self.commit).map(String::as_str)
+    }
+
+    fn state_of(&self, snapshot: &Snapshot) -> Result<Option<JobState>, LakeError> {
+        let summary = &snapshot.summary().additional_properties;
+        let Some(offsets) = summary.get(&self.offsets) else { return Ok(None) };
+        let place = || format!("snapshot {}", snapshot.snapshot_id());
+        let text = |key: &String| summary.get(key).cloned().ok_or_else(|| broken(&place(), key, "nothing"));
+        let sequence = text(&self.sequence)?;
+        check_version(&text(&self.version)?, &place())?;
+        Ok(Some(JobState {
+            source: text(&self.source)?,
+            sequence: sequence.parse().map_err(|_| broken(&place(), &self.sequence, &sequence))?,
+            commit: text(&self.commit)?,
+            offsets: OffsetMap::from_json(offsets).map_err(|_| broken(&place(), &self.offsets, offsets))?,
+        }))
+    }
+
+    fn mirror_of(&self, metadata: &TableMetadata) -> Result<Option<JobState>, LakeError> {
+        let Some(text) = metadata.properties().get(&self.mirror) else { return Ok(None) };
+        let place = "the table's properties";
+        let mirror: MirrorJson = serde_json::from_str(text).map_err(|_| broken(place, &self.mirror, text))?;
+        check_version(&mirror.version, place)?;
+        Ok(Some(JobState {
+            source: mirror.source,
+            sequence: mirror.sequence,
+            commit: mirror.commit,
+            offsets: OffsetMap::from_json(&mirror.offsets)
+                .map_err(|_| broken(place, &self.mirror, &mirror.offsets))?,
+        }))
+    }
+}
+
+fn check_version(found: &str, place: &str) -> Result<(), LakeError> {
+    if found == STATE_VERSION {
+        return Ok(());
+    }
+    let text = format!("found ingest state of version {found:?} in {place}, wanted {STATE_VERSION}: a newer rva wrote it");
+    Err(LakeError::new(LakeErrorKind::Permanent, text))
+}
+
+fn broken(place: &str, key: &str, found: &str) -> LakeError {
+    let found: String = found.chars().take(80).collect();
+    LakeError::new(LakeErrorKind::Permanent, format!("found {found:?} as {key} in {place}, wanted the state of a commit"))
+}

@@ -1,0 +1,74 @@
+//! What the tests of this crate share.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use rva_lake::{Batch, BronzeRow};
+use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
+use std::time::Duration;
+
+pub const SOURCE: &str = "embedded|test";
+
+pub fn row_of(store: &str, camera: &str, run: &str, frame_index: i64) -> BronzeRow {
+    let key = EventKey {
+        run: RunId::parse(run).unwrap(),
+        camera: CameraId::parse(camera).unwrap(),
+        frame_index,
+    };
+    BronzeRow {
+        event: BronzeEvent {
+            schema_version: "1.0".into(),
+            key,
+            payload: format!(r#"{{"frame_index":{frame_index},"pad":"{}"}}"#, "x".repeat(64)),
+            store: StoreId::parse(store).unwrap(),
+        },
+        ingest_ts: Timestamp::from_micros(1_700_000_000_000_000 + frame_index % 1000),
+    }
+}
+
+pub fn row(run: &str, frame_index: i64) -> BronzeRow {
+    row_of("store_01", "cam_01", run, frame_index)
+}
+
+pub fn at(pairs: &[(&str, u64)]) -> OffsetMap {
+    let mut map = OffsetMap::new();
+    for (partition, number) in pairs {
+        map.advance(partition, Position::of_record(*number));
+    }
+    map
+}
+
+pub fn batch(from: OffsetMap, to: OffsetMap, rows: Vec<BronzeRow>) -> Batch<BronzeRow> {
+    Batch { source: SOURCE.into(), from, to, rows }
+}
+
+/// Quick retries, so that a test of failures doesn't wait.
+pub fn quick() -> rva_lake::LakeOptions {
+    let mut options = rva_lake::LakeOptions::default();
+    options.retry.wait_first = Duration::from_millis(1);
+    options.retry.wait_max = Duration::from_millis(2);
+    options
+}
+
+/// Every (run, camera, frame index) of the table, sorted, read through iceberg's own scan.
+pub async fn table_keys(lake: &rva_lake::Lake) -> Vec<(String, String, i64)> {
+    use arrow::array::AsArray;
+    use futures::TryStreamExt;
+    let ident = iceberg::TableIdent::from_strs(["rva", "bronze_raw"]).unwrap();
+    let table = lake.catalog().load_table(&ident).await.unwrap();
+    let scan = table.scan().select(["pipeline_run_id", "camera_id", "frame_index"]).build().unwrap();
+    let batches: Vec<_> = scan.to_arrow().await.unwrap().try_collect().await.unwrap();
+    let mut keys = Vec::new();
+    for batch in batches {
+        let (runs, cameras) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+        let frames = batch.column(2).as_primitive::<arrow::datatypes::Int64Type>();
+        for at in 0..batch.num_rows() {
+            keys.push((runs.value(at).to_owned(), cameras.value(at).to_owned(), frames.value(at)));
+        }
+    }
+    keys.sort();
+    keys
+}
+
+/// The keys of a run on `cam_01`.
+pub fn keys_of(run: &str, frames: impl IntoIterator<Item = i64>) -> Vec<(String, String, i64)> {
+    frames.into_iter().map(|frame| (run.to_owned(), "cam_01".to_owned(), frame)).collect()
+}

@@ -1,0 +1,88 @@
+//! The embedded lake: made, opened again, refused, and its rows once.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{at, batch, keys_of, quick, row, row_of, table_keys};
+use rva_lake::{CommitOutcome, Lake, LakeErrorKind, TableSink};
+
+#[tokio::test]
+async fn rows_and_offsets_are_there_after_opening_again() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let lake = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+        let mut sink = lake.bronze_sink().unwrap();
+        assert_eq!(sink.resume_point().await.unwrap(), Default::default());
+        let rows = (1..=5).map(|frame| row("run", frame)).collect();
+        let outcome = sink.commit(&batch(at(&[]), at(&[("cam_01", 5)]), rows)).await.unwrap();
+        assert_eq!(outcome, CommitOutcome::Committed { rows_appended: 5, rows_known: 0 });
+    }
+    let lake = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+    let mut sink = lake.bronze_sink().unwrap();
+    let resume = sink.resume_point().await.unwrap();
+    assert_eq!(resume.offsets, at(&[("cam_01", 5)]));
+    assert_eq!((resume.source.as_deref(), resume.sequence), (Some(common::SOURCE), 1));
+    assert_eq!(table_keys(&lake).await, keys_of("run", 1..=5));
+}
+
+#[tokio::test]
+async fn an_event_that_comes_twice_is_in_the_table_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+    let mut sink = lake.bronze_sink().unwrap();
+    let rows = vec![row("run", 1), row("run", 2), row("run", 1), row("run", i64::MIN), row("run", i64::MAX)];
+    let outcome = sink.commit(&batch(at(&[]), at(&[("a", 5)]), rows)).await.unwrap();
+    assert_eq!(outcome, CommitOutcome::Committed { rows_appended: 4, rows_known: 1 });
+    let again = vec![row("run", 2), row("run", 3), row("run", i64::MIN), row("run", -1)];
+    let outcome = sink.commit(&batch(at(&[("a", 5)]), at(&[("a", 9)]), again.clone())).await.unwrap();
+    assert_eq!(outcome, CommitOutcome::Committed { rows_appended: 2, rows_known: 2 });
+    // A sink that remembers nothing learns it from the table.
+    let mut fresh = lake.bronze_sink().unwrap();
+    let outcome = fresh.commit(&batch(at(&[("a", 9)]), at(&[("a", 13)]), again)).await.unwrap();
+    assert_eq!(outcome, CommitOutcome::Committed { rows_appended: 0, rows_known: 4 });
+    assert_eq!(table_keys(&lake).await, keys_of("run", [i64::MIN, -1, 1, 2, 3, i64::MAX]));
+    assert_eq!(fresh.resume_point().await.unwrap().offsets, at(&[("a", 13)]));
+}
+
+#[tokio::test]
+async fn a_store_id_with_slashes_stays_in_the_warehouse() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+    let mut sink = lake.bronze_sink().unwrap();
+    let stores = ["../x", "../../../../tmp/y", "a b*é", "plain"];
+    let rows = (1..).zip(stores).map(|(frame, store)| row_of(store, "cam_01", "run", frame)).collect();
+    sink.commit(&batch(at(&[]), at(&[("a", 4)]), rows)).await.unwrap();
+    let data = dir.path().join("warehouse/rva/bronze_raw/data");
+    let mut found: Vec<_> =
+        std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    found.sort();
+    let wanted =
+        ["store_id=..%2F..%2F..%2F..%2Ftmp%2Fy", "store_id=..%2Fx", "store_id=a+b*%C3%A9", "store_id=plain"];
+    assert_eq!(found, wanted);
+    assert_eq!(table_keys(&lake).await, keys_of("run", 1..=4));
+}
+
+#[tokio::test]
+async fn a_moved_data_folder_is_refused_and_the_error_says_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+    drop(Lake::open_embedded(&old, quick()).await.unwrap());
+    std::fs::rename(&old, &new).unwrap();
+    for error in [
+        Lake::open_embedded(&new, quick()).await.unwrap_err(),
+        Lake::open_embedded_read_only(&new, quick()).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), LakeErrorKind::Permanent);
+        let text = error.to_string();
+        assert!(text.contains("moved") && text.contains(old.to_str().unwrap()), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn opening_to_read_makes_nothing_and_says_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Lake::open_embedded_read_only(dir.path(), quick()).await.unwrap_err();
+    assert_eq!(error.kind(), LakeErrorKind::Permanent);
+    assert!(error.to_string().contains("catalog.db"), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}

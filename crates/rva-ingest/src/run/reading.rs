@@ -43,14 +43,14 @@ impl Ingest<'_> {
     }
 
     /// I8: a stream error rebuilds from the stored offsets. What was read before it is a whole stretch, and is kept.
+    /// Also a permanent one: records that retention dropped are one to the stream, and a decision to the start.
     async fn on_stream_error(&mut self, error: BusError) -> Result<Step, IngestError> {
         match of_log(error) {
-            Failure::Fatal(error) => self.cut_or_fail(error),
-            Failure::Retry { place, text } => {
-                self.wait_out(place, text).await;
-                Ok(self.cut(Then::Rebuild).unwrap_or_else(|| self.start_over()))
-            }
+            Failure::Fatal(error) if self.stalled > 0 => return self.cut_or_fail(error),
+            Failure::Fatal(_) => self.stalled += 1,
+            Failure::Retry { place, text } => self.wait_out(place, text).await,
         }
+        Ok(self.cut(Then::Rebuild).unwrap_or_else(|| self.start_over()))
     }
 
     /// Nothing came: is there nothing, or is the log silent about what its ranges promise?

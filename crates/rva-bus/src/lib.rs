@@ -1,7 +1,14 @@
-//! Event sinks and sources: the embedded log, NDJSON files.
+//! Event sinks and sources: the embedded log, NDJSON files, and a log in memory for tests.
 
 pub mod log;
+pub mod memory;
+mod ndjson;
+mod replay;
 mod seam;
 
 pub use log::{CutTail, LogCounters, LogOptions, LogReader, LogWriter, SizePolicy};
+pub use ndjson::NdjsonSink;
+pub use replay::{
+    REPLAY_FILE, REPLAY_LINE, REPLAY_LINE_BYTES, REPLAY_PARTITION, ReplayOptions, ReplayReport, replay, replay_file,
+};
 pub use seam::{BusError, BusErrorKind, EventSink, EventSource, Message, OutgoingMessage, PartitionRange};

@@ -57,6 +57,8 @@ mod retention;
 mod scan;
 mod writer;
 
+pub(crate) use folder::io_error;
+
 pub use files::{OsFiles, SegmentFile, SegmentFiles};
 pub use reader::LogReader;
 pub use writer::{CutTail, LogCounters, LogOptions, LogWriter, SizePolicy};

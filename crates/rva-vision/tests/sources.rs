@@ -1,5 +1,7 @@
 //! Sources as a user gives them: real clips, clips made here, and every kind of bad input.
 
+#![allow(clippy::unwrap_used)]
+
 use opencv::{
     core::{Mat, Scalar, Size},
     imgcodecs,
@@ -433,7 +435,7 @@ fn a_stream_that_does_not_answer_is_given_up() {
     names(&error, VisionErrorKind::Unreadable, &["found no answer within 0.3 s"]);
 }
 
-/// Answers one HTTP request after another with the same answer, until the test ends.
+/// Answers one HTTP request after another with the same status, further headers, and body, until the test ends.
 fn serve(status: &'static str, body: Vec<u8>) -> std::net::SocketAddr {
     use std::io::{BufRead, BufReader, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -470,7 +472,7 @@ fn a_remote_file_is_read_like_a_local_one() {
 
 #[test]
 fn a_wrong_password_is_told_from_other_failures() {
-    let address = serve("401 Unauthorized", Vec::new());
+    let address = serve("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"camera\"", Vec::new());
     let error = read_all(&format!("http://admin:s3cret@{address}/a.mp4")).unwrap_err();
     names(&error, VisionErrorKind::Unreadable, &["401 Unauthorized", "credentials"]);
     assert!(!error.to_string().contains("s3cret"), "{error}");
@@ -497,4 +499,58 @@ fn live_streams_are_stamped_by_the_wall_clock_and_have_no_right_end() {
     assert_eq!(times.len(), 10);
     assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
     names(&error, VisionErrorKind::Incomplete, &["found its end after 10 frames", "wanted it to go on"]);
+}
+
+/// Runs one test of this file in a process of its own and gives its stderr.
+fn stderr_of(test: &str) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env_remove("OPENCV_LOG_LEVEL")
+        .env_remove("OPENCV_FFMPEG_DEBUG")
+        .env_remove("OPENCV_FFMPEG_LOGLEVEL")
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && stdout.contains("1 passed"), "{test}: {stdout}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn the_libraries_say_nothing_on_stderr() {
+    for test in [
+        "a_refused_stream_says_why_and_keeps_its_credentials",
+        "a_wrong_password_is_told_from_other_failures",
+        "an_mp4_without_its_index_says_so",
+        "videos_that_break_off_are_incomplete_and_give_what_they_have",
+        "missing_files_and_cameras_are_not_found",
+    ] {
+        assert_eq!(stderr_of(test), "", "{test}");
+    }
+}
+
+#[test]
+fn a_device_file_that_is_no_camera_is_refused() {
+    if cfg!(unix) {
+        refused("/dev/null", VisionErrorKind::Unreadable, &["/dev/null: found a device", "wanted a file"]);
+    }
+}
+
+#[test]
+fn nothing_is_kept_of_frames_that_were_given() {
+    let Some(path) = vtest() else { return };
+    let resident_pages = || {
+        let pages = fs::read_to_string("/proc/self/statm").ok()?;
+        pages.split(' ').nth(1)?.parse::<u64>().ok()
+    };
+    let mut source = open(&SourceSpec::parse(text(&path)).unwrap(), &OpenOptions::default()).unwrap();
+    let Some(before) = resident_pages() else {
+        println!("skipped: no /proc/self/statm");
+        return;
+    };
+    let mut bytes = 0;
+    while let Some(frame) = source.next_frame().unwrap() {
+        bytes += frame.image.bgr_bytes().len() as u64;
+    }
+    let grown = resident_pages().unwrap().saturating_sub(before) * 4096;
+    assert!(grown < bytes / 4, "grew by {grown} bytes while {bytes} bytes of pixels went by");
 }

@@ -178,11 +178,12 @@ impl CaptureSource {
         if self.is_ended {
             return Ok(None);
         }
+        let asked = Instant::now();
         let (is_there, lines) = noise::listen(|| self.capture.grab());
         self.is_cut_off |= lines.iter().any(|line| line.contains("partial file") || line.contains("prematurely"));
         if !matches!(is_there, Ok(true)) {
             self.is_ended = true;
-            return self.end(&lines).map(|()| None);
+            return self.end(&lines, asked.elapsed()).map(|()| None);
         }
         self.decoded += 1;
         let media_time = match &mut self.clock {
@@ -198,8 +199,8 @@ impl CaptureSource {
         Ok(Some(media_time))
     }
 
-    /// Whether this end is the right one.
-    fn end(&self, lines: &[String]) -> Result<(), VisionError> {
+    /// Whether this end, which came after waiting a while for a frame, is the right one.
+    fn end(&self, lines: &[String], waited: Duration) -> Result<(), VisionError> {
         let uri = &self.description.uri;
         let hidden: Vec<String> = match &self.url {
             Some(url) => lines.iter().map(|line| url.hide(line)).collect(),
@@ -209,9 +210,10 @@ impl CaptureSource {
             (Clock::Wall { last_micros, .. }, _) => Err(VisionError::new(
                 VisionErrorKind::Incomplete,
                 format!(
-                    "{uri}: found its end after {} frames in {:.2} s{}, wanted it to go on",
+                    "{uri}: found its end after {} frames in {:.2} s, the last {:.2} s without one{}, wanted it to go on",
                     self.decoded,
                     (*last_micros).max(0) as f64 / 1e6,
+                    waited.as_secs_f64(),
                     because(&hidden)
                 ),
             )),

@@ -65,6 +65,12 @@ fn open_path(text: &str, options: &OpenOptions) -> Result<Box<dyn FrameSource>, 
         }
         Err(error) => return Err(io_failed(text, error)),
     };
+    if !metadata.is_dir() && !metadata.is_file() {
+        return Err(VisionError::new(
+            VisionErrorKind::Unreadable,
+            format!("{text}: found a device, pipe or socket, wanted a file, a folder, a webcam index or a URL"),
+        ));
+    }
     if metadata.is_dir() {
         Ok(Box::new(images::ImageSource::of_folder(text, options.image_fps)?))
     } else if images::is_image(path) {

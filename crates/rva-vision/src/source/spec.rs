@@ -46,7 +46,11 @@ impl SourceSpec {
             return Err(wrong("found an empty source, wanted a path, a webcam index or a URL"));
         }
         match text.split_once("://") {
-            Some((scheme, path)) if scheme.eq_ignore_ascii_case("file") => Ok(Self::Path(path.to_owned())),
+            Some((scheme, path)) if scheme.eq_ignore_ascii_case("file") => {
+                let decoded = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
+                let decoded = decoded.and_then(|path| path.into_os_string().into_string().ok());
+                Ok(Self::Path(decoded.unwrap_or_else(|| path.to_owned())))
+            }
             Some((scheme, _)) if is_scheme(scheme) => StreamUrl::parse(text).map(Self::Stream),
             _ => Ok(Self::Path(text.to_owned())),
         }
@@ -202,7 +206,7 @@ mod tests {
         for path in ["clip.mp4", "images/*.jpg", "a:b.avi", "7.mp4", "./0", "odd ://name.mp4"] {
             assert_eq!(SourceSpec::parse(path).unwrap(), SourceSpec::Path(path.to_owned()), "{path}");
         }
-        assert_eq!(SourceSpec::parse("file:///tmp/a.mp4").unwrap(), SourceSpec::Path("/tmp/a.mp4".to_owned()));
+        assert_eq!(SourceSpec::parse("file:///tmp/a%20b.mp4").unwrap(), SourceSpec::Path("/tmp/a b.mp4".to_owned()));
         assert!(matches!(SourceSpec::parse("rtsp://cam/1").unwrap(), SourceSpec::Stream(_)));
     }
 

@@ -4,6 +4,7 @@
 //! found. Neither `cv::Mat` nor ONNX values leave this crate: a picture is an [`Image`], an error a [`VisionError`].
 
 mod annotate;
+mod detector;
 mod error;
 mod image;
 mod pipeline;
@@ -11,6 +12,10 @@ mod seam;
 mod source;
 
 pub use annotate::{AnnotateOptions, AnnotatedWriter};
+pub use detector::{
+    DetectOptions, Device, FoundLibrary, LetterboxPreparer, YoloDetector, devices, find_library, parse_imgsz,
+    resolve_classes,
+};
 pub use error::{VisionError, VisionErrorKind};
 pub use image::Image;
 #[doc(hidden)]

@@ -1,0 +1,195 @@
+//! What a model takes and gives, from its own description, and whether that is a YOLOv8 detection model.
+
+use super::literal::{parse_integers, parse_names};
+use rva_types::ImageSize;
+
+/// A tensor of a model: its element type as ONNX Runtime writes it (`f32`, `f16`, …) and its shape, -1 where symbolic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorShape {
+    /// Name in the graph.
+    pub name: String,
+    /// Element type.
+    pub element: Element,
+    /// Dimensions.
+    pub dims: Vec<i64>,
+}
+
+/// Element types as far as they matter here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Element {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float.
+    F16,
+    /// Another one, by name.
+    Other(String),
+}
+
+/// What a model file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ModelFacts {
+    /// Inputs in order.
+    pub inputs: Vec<TensorShape>,
+    /// Outputs in order.
+    pub outputs: Vec<TensorShape>,
+    /// Ultralytics' `names`.
+    pub names: Option<String>,
+    /// Ultralytics' `task`.
+    pub task: Option<String>,
+    /// Ultralytics' `stride`.
+    pub stride: Option<String>,
+    /// Ultralytics' `imgsz`, height and width.
+    pub imgsz: Option<String>,
+}
+
+/// How to run a model that is one of YOLOv8's detection models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Name of the input.
+    pub input_name: String,
+    /// Whether the input is float16 (else float32).
+    pub half_input: bool,
+    /// Size of the input as it will be used.
+    pub input_size: ImageSize,
+    /// Pictures of one run where the model fixes it.
+    pub batch: Option<usize>,
+    /// Name of the output `[batch, 4 + classes, anchors]`.
+    pub output_name: String,
+    /// Class names by id, at least one.
+    pub class_names: Vec<String>,
+}
+
+/// Sides of a network input in pixels, for a sane amount of memory.
+const SIDE_MAX: u32 = 8192;
+
+impl Layout {
+    /// Reads the layout. `imgsz` is what the user wants, if anything.
+    ///
+    /// # Errors
+    /// What was found and what is wanted, without the model's name.
+    pub fn read(facts: &ModelFacts, imgsz: Option<ImageSize>) -> Result<Self, String> {
+        if let Some(task) = facts.task.as_deref().map(str::trim)
+            && task != "detect"
+        {
+            return Err(format!("found a model for the task {task:?}, wanted \"detect\""));
+        }
+        let input = input(facts)?;
+        let output = output(facts)?;
+        let class_names = class_names(facts)?;
+        check_output(output, class_names.len())?;
+        Ok(Self {
+            input_name: input.name.clone(),
+            half_input: input.element == Element::F16,
+            input_size: input_size(facts, &input.dims, imgsz)?,
+            batch: usize::try_from(input.dims[0]).ok(),
+            output_name: output.name.clone(),
+            class_names,
+        })
+    }
+}
+
+fn input(facts: &ModelFacts) -> Result<&TensorShape, String> {
+    const WANTED: &str = "one input [batch, 3, height, width] of float32 or float16";
+    match &facts.inputs[..] {
+        [input] if matches!(input.dims[..], [batch, 3, _, _] if batch != 0) && is_float(&input.element) => Ok(input),
+        inputs => Err(format!("found {}, wanted {WANTED}", shown("input", inputs))),
+    }
+}
+
+fn output(facts: &ModelFacts) -> Result<&TensorShape, String> {
+    match &facts.outputs[..] {
+        [output] if output.dims.len() == 3 && is_float(&output.element) => Ok(output),
+        outputs => Err(format!("found {}, wanted {WANTED_OUTPUT}", shown("output", outputs))),
+    }
+}
+
+const WANTED_OUTPUT: &str = "one output [batch, 4 + classes, anchors] of float32 or float16 (YOLOv8 detection)";
+
+/// The second dimension tells YOLOv8's layout from its relatives. One that is symbolic is checked by the first run.
+fn check_output(output: &TensorShape, classes: usize) -> Result<(), String> {
+    let rows = 4 + classes as i64;
+    let relative = match output.dims[..] {
+        [_, found, _] if found == rows || found < 0 => return Ok(()),
+        [_, _, 6] => {
+            "the layout of end-to-end models, which suppress by themselves (export with end2end=False, nms=False)"
+        }
+        [_, found, last] if last == rows + 1 && found > last => "YOLOv5's layout, with an objectness score",
+        [_, found, last] if last == rows && found > last => "YOLOv8's layout turned round",
+        _ => "another layout",
+    };
+    Err(format!(
+        "found {} with {classes} class names: {relative}; wanted [batch, {rows}, anchors] (YOLOv8 detection)",
+        shown("output", std::slice::from_ref(output)),
+    ))
+}
+
+fn class_names(facts: &ModelFacts) -> Result<Vec<String>, String> {
+    const WANTED: &str = "class names in the metadata `names`, as Ultralytics' export writes them";
+    let text = facts.names.as_deref().ok_or_else(|| format!("found no class names, wanted {WANTED}"))?;
+    match parse_names(text) {
+        Ok(names) if names.is_empty() => Err(format!("found no class names in {text:?}, wanted {WANTED}")),
+        Ok(names) => Ok(names),
+        Err(problem) => Err(format!("read class names: {problem}; wanted {WANTED}")),
+    }
+}
+
+fn input_size(facts: &ModelFacts, dims: &[i64], wanted: Option<ImageSize>) -> Result<ImageSize, String> {
+    let own = facts.imgsz.as_deref().and_then(parse_integers).and_then(|sides| match sides[..] {
+        [side] => Some(ImageSize { width: side, height: side }),
+        [height, width] => Some(ImageSize { width, height }),
+        _ => None,
+    });
+    let fallback = wanted.or(own).unwrap_or(ImageSize { width: 640, height: 640 });
+    let side = |dim: i64, fallback: u32| u32::try_from(dim).unwrap_or(fallback);
+    let size = ImageSize { width: side(dims[3], fallback.width), height: side(dims[2], fallback.height) };
+    if let Some(wanted) = wanted.filter(|&wanted| wanted != size) {
+        return Err(format!(
+            "found a model made for {} (height x width), wanted imgsz {}: leave imgsz out or export the model anew",
+            by_side(size),
+            by_side(wanted),
+        ));
+    }
+    let is_symbolic = dims[2] < 0 || dims[3] < 0;
+    let stride = facts.stride.as_deref().and_then(parse_integers).and_then(|values| values.into_iter().max());
+    let stride = stride.filter(|stride| (1..=1024).contains(stride)).unwrap_or(32);
+    let misfit = |side: u32| side == 0 || side > SIDE_MAX || (is_symbolic && side % stride != 0);
+    if misfit(size.width) || misfit(size.height) {
+        let fit = |side: u32| (side.div_ceil(stride).max(1) * stride).min(SIDE_MAX);
+        let nearest = ImageSize { width: fit(size.width), height: fit(size.height) };
+        return Err(format!(
+            "found imgsz {} (height x width), wanted multiples of the stride {stride} up to {SIDE_MAX}, such as {}",
+            by_side(size),
+            by_side(nearest),
+        ));
+    }
+    Ok(size)
+}
+
+fn by_side(size: ImageSize) -> String {
+    format!("{}x{}", size.height, size.width)
+}
+
+fn is_float(element: &Element) -> bool {
+    matches!(element, Element::F32 | Element::F16)
+}
+
+/// `output output0 float32 [1, 84, 8400]`, or how many there are and each.
+fn shown(what: &str, tensors: &[TensorShape]) -> String {
+    let each: Vec<String> = tensors
+        .iter()
+        .map(|tensor| {
+            let dims: Vec<String> =
+                tensor.dims.iter().map(|&dim| if dim < 0 { "?".to_owned() } else { dim.to_string() }).collect();
+            let element = match &tensor.element {
+                Element::F32 => "float32",
+                Element::F16 => "float16",
+                Element::Other(name) => name,
+            };
+            format!("{} {element} [{}]", tensor.name, dims.join(", "))
+        })
+        .collect();
+    match each.len() {
+        1 => format!("{what} {}", each[0]),
+        count => format!("{count} {what}s ({})", each.join("; ")),
+    }
+}

@@ -1,0 +1,177 @@
+//! Letterbox: a picture of any size to the network's input, as Ultralytics' `LetterBox(auto=False, scaleup=True,
+//! center=True)` does it: scaled to fit without distortion, bilinear, centred on grey 114.
+
+use crate::{Image, Prepare, Prepared, VisionError, image::opencv_failed};
+use opencv::{
+    core::{Mat, Size},
+    imgproc,
+    prelude::*,
+};
+use rva_types::ImageSize;
+
+/// Grey of the borders, of 255.
+const PADDING: u8 = 114;
+
+/// Where a picture lies in a network input. All in input pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Letterbox {
+    /// Source pixels times this are input pixels.
+    pub scale: f64,
+    /// Size of the scaled picture, at least 1 x 1.
+    pub scaled: ImageSize,
+    /// Columns to its left.
+    pub left: u32,
+    /// Rows above it.
+    pub top: u32,
+}
+
+impl Letterbox {
+    /// Fits `source` into `input`. Halves are rounded to even as Python does, and of an odd border the right or lower
+    /// side gets one pixel more (Ultralytics' `round(d - 0.1)`).
+    pub fn new(source: ImageSize, input: ImageSize) -> Self {
+        let (width, height) = (f64::from(source.width), f64::from(source.height));
+        let scale = (f64::from(input.height) / height).min(f64::from(input.width) / width);
+        let side = |length: f64, most: u32| ((length * scale).round_ties_even() as u32).clamp(1, most);
+        let scaled = ImageSize { width: side(width, input.width), height: side(height, input.height) };
+        let border = |most: u32, used: u32| (f64::from(most - used) / 2.0 - 0.1).round_ties_even().max(0.0) as u32;
+        Self { scale, scaled, left: border(input.width, scaled.width), top: border(input.height, scaled.height) }
+    }
+}
+
+/// The preparer of every YOLO model: letterbox, then planar RGB in [0, 1].
+#[derive(Debug)]
+pub struct LetterboxPreparer {
+    input: ImageSize,
+    /// Reused from picture to picture.
+    resized: Mat,
+    /// What a byte is in [0, 1]: a table gives the very quotient and is quicker than the division.
+    unit: [f32; 256],
+}
+
+impl LetterboxPreparer {
+    /// For a network input of this size.
+    pub fn new(input: ImageSize) -> Self {
+        Self { input, resized: Mat::default(), unit: std::array::from_fn(|byte| byte as f32 / 255.0) }
+    }
+}
+
+impl Prepare for LetterboxPreparer {
+    fn prepare(&mut self, image: &Image) -> Result<Prepared, VisionError> {
+        let source = image.size();
+        let place = Letterbox::new(source, self.input);
+        let pixels = if place.scaled == source {
+            image.bgr_bytes()
+        } else {
+            let size = Size::new(place.scaled.width as i32, place.scaled.height as i32);
+            imgproc::resize(image.mat(), &mut self.resized, size, 0.0, 0.0, imgproc::INTER_LINEAR)
+                .map_err(opencv_failed)?;
+            self.resized.data_bytes().map_err(opencv_failed)?
+        };
+        Ok(Prepared {
+            chw: planes(pixels, &place, self.input, &self.unit),
+            input_size: self.input,
+            source_size: source,
+            scale: place.scale as f32,
+            pad_left: place.left as f32,
+            pad_top: place.top as f32,
+        })
+    }
+}
+
+/// Blue, green, red bytes to planes of red, green and blue with the border around, each value written once.
+fn planes(bgr: &[u8], place: &Letterbox, input: ImageSize, unit: &[f32; 256]) -> Vec<f32> {
+    let (width, height) = (input.width as usize, input.height as usize);
+    let (left, top) = (place.left as usize, place.top as usize);
+    let (inner, rows) = (place.scaled.width as usize, place.scaled.height as usize);
+    let grey = unit[usize::from(PADDING)];
+    let mut chw = vec![0.0_f32; 3 * width * height];
+    let (red, rest) = chw.split_at_mut(width * height);
+    let (green, blue) = rest.split_at_mut(width * height);
+    for plane in [&mut *red, &mut *green, &mut *blue] {
+        plane[..top * width].fill(grey);
+        plane[(top + rows) * width..].fill(grey);
+    }
+    for (row, line) in bgr.chunks_exact(3 * inner).enumerate() {
+        let at = (top + row) * width;
+        let mut lanes = [&mut red[at..at + width], &mut green[at..at + width], &mut blue[at..at + width]];
+        for lane in &mut lanes {
+            lane[..left].fill(grey);
+            lane[left + inner..].fill(grey);
+        }
+        let [r, g, b] = lanes.map(|lane| &mut lane[left..left + inner]);
+        for (((pixel, r), g), b) in line.chunks_exact(3).zip(r).zip(g).zip(b) {
+            *b = unit[usize::from(pixel[0])];
+            *g = unit[usize::from(pixel[1])];
+            *r = unit[usize::from(pixel[2])];
+        }
+    }
+    chw
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn size(width: u32, height: u32) -> ImageSize {
+        ImageSize { width, height }
+    }
+
+    /// Computed with Ultralytics' formulas in Python.
+    #[test]
+    fn geometry_equals_ultralytics() {
+        // source, input, scaled, left, top
+        let cases = [
+            (size(810, 1080), size(640, 640), size(480, 640), 80, 0),
+            (size(768, 576), size(416, 416), size(416, 312), 0, 52),
+            (size(1920, 1080), size(640, 640), size(640, 360), 0, 140),
+            (size(640, 640), size(640, 640), size(640, 640), 0, 0),
+            (size(100, 50), size(640, 640), size(640, 320), 0, 160),
+            (size(641, 427), size(640, 640), size(640, 426), 0, 107),
+            (size(640, 427), size(640, 640), size(640, 427), 0, 106),
+            (size(1000, 333), size(640, 640), size(640, 213), 0, 213),
+            (size(500, 375), size(640, 384), size(512, 384), 64, 0),
+            (size(5, 2), size(3, 7), size(3, 1), 0, 3),
+            (size(4000, 1), size(640, 640), size(640, 1), 0, 319),
+        ];
+        for (source, input, scaled, left, top) in cases {
+            let found = Letterbox::new(source, input);
+            assert_eq!((found.scaled, found.left, found.top), (scaled, left, top), "{source:?} into {input:?}");
+        }
+        assert_eq!(Letterbox::new(size(810, 1080), size(640, 640)).scale, 640.0 / 1080.0);
+    }
+
+    #[test]
+    fn pixels_become_red_green_and_blue_planes_on_grey() {
+        let image = Image::from_bgr(size(2, 1), vec![0, 51, 255, 102, 153, 204]).unwrap();
+        let prepared = LetterboxPreparer::new(size(2, 3)).prepare(&image).unwrap();
+        let grey = 114.0 / 255.0;
+        let red = [grey, grey, 1.0, 0.8, grey, grey];
+        let green = [grey, grey, 0.2, 0.6, grey, grey];
+        let blue = [grey, grey, 0.0, 0.4, grey, grey];
+        assert_eq!(prepared.chw, [red, green, blue].concat());
+        assert_eq!((prepared.scale, prepared.pad_left, prepared.pad_top), (1.0, 0.0, 1.0));
+        assert_eq!((prepared.source_size, prepared.input_size), (size(2, 1), size(2, 3)));
+    }
+
+    #[test]
+    fn a_reused_preparer_leaves_nothing_of_the_picture_before() {
+        let mut preparer = LetterboxPreparer::new(size(8, 8));
+        let white = Image::from_bgr(size(20, 10), vec![255; 600]).unwrap();
+        let black = Image::from_bgr(size(3, 9), vec![0; 81]).unwrap();
+        let fresh = LetterboxPreparer::new(size(8, 8)).prepare(&black).unwrap();
+        preparer.prepare(&white).unwrap();
+        assert_eq!(preparer.prepare(&black).unwrap(), fresh);
+    }
+
+    proptest! {
+        #[test]
+        fn the_picture_always_lies_inside_the_input(
+            (w, h) in (1u32..9000, 1u32..9000), (iw, ih) in (1u32..1300, 1u32..1300)
+        ) {
+            let place = Letterbox::new(size(w, h), size(iw, ih));
+            prop_assert!(place.scaled.width >= 1 && place.left + place.scaled.width <= iw);
+            prop_assert!(place.scaled.height >= 1 && place.top + place.scaled.height <= ih);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! YOLOv8 detection through ONNX Runtime.
+//!
+//! [`find_library`] finds the runtime, which is loaded when the program runs and not linked; [`YoloDetector::load`]
+//! reads everything else (input size, class names, layout) from the model itself. No ONNX value leaves this module.
+
+mod device;
+mod layout;
+mod letterbox;
+mod library;
+mod literal;
+mod options;
+mod probe;
+mod runtime;
+mod suppress;
+mod yolo;
+
+pub use device::Device;
+pub use letterbox::LetterboxPreparer;
+pub use library::{FoundLibrary, find_library};
+pub use options::{DetectOptions, parse_imgsz, resolve_classes};
+pub use runtime::devices;
+pub use yolo::YoloDetector;

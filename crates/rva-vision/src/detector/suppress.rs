@@ -1,0 +1,224 @@
+//! From the network's raw output to detections in source pixels, as Ultralytics' `non_max_suppression`
+//! (`multi_label=False`) and `scale_boxes` define it, on torchvision's greedy `nms`.
+
+use super::DetectOptions;
+use crate::Prepared;
+use rva_types::{BBox, Detection};
+
+/// Boxes that take part in the suppression at most, the most confident ones (Ultralytics' `max_nms`).
+const CANDIDATES_MAX: usize = 30_000;
+
+/// Boxes are moved by this times their class, in input pixels, so that classes don't suppress each other
+/// (Ultralytics' `max_wh`).
+const CLASS_OFFSET: f32 = 7680.0;
+
+/// Which detections stay.
+#[derive(Debug, Clone)]
+pub struct Suppression {
+    conf: f32,
+    iou: f32,
+    classes: Option<Vec<u32>>,
+    max_det: usize,
+    agnostic: bool,
+    /// Best score and its class for each anchor, reused.
+    best: Vec<(f32, u32)>,
+}
+
+/// A box in input pixels.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    bbox: BBox,
+    conf: f32,
+    class_id: u32,
+}
+
+impl Suppression {
+    /// With the thresholds and the class filter of the options.
+    pub fn new(options: &DetectOptions) -> Self {
+        Self {
+            conf: options.conf,
+            iou: options.iou,
+            classes: options.classes.clone(),
+            max_det: options.max_det,
+            agnostic: options.agnostic_nms,
+            best: Vec::new(),
+        }
+    }
+
+    /// Detections of one picture, best first, clipped to it. `output` is `[4 + classes, anchors]` row by row: centre x
+    /// and y, width and height in input pixels, then a score in [0, 1] for each class.
+    pub fn detections(&mut self, output: &[f32], anchors: usize, prepared: &Prepared) -> Vec<Detection> {
+        if anchors == 0 {
+            return Vec::new();
+        }
+        let mut candidates = self.candidates(output, anchors);
+        // Stable: of equal confidences the earlier anchor comes first, so that a run can be repeated to the byte.
+        candidates.sort_by(|a, b| b.conf.total_cmp(&a.conf));
+        candidates.truncate(CANDIDATES_MAX);
+        let kept = self.suppress(&candidates);
+        kept.into_iter().map(|candidate| to_source(&candidate, prepared)).collect()
+    }
+
+    fn candidates(&mut self, output: &[f32], anchors: usize) -> Vec<Candidate> {
+        self.best.clear();
+        self.best.resize(anchors, (f32::NEG_INFINITY, 0));
+        // Class by class and not anchor by anchor: that is how the scores lie in memory.
+        for (class_id, scores) in (0u32..).zip(output[4 * anchors..].chunks_exact(anchors)) {
+            for (best, &score) in self.best.iter_mut().zip(scores) {
+                if score > best.0 {
+                    *best = (score, class_id);
+                }
+            }
+        }
+        let row = |index: usize| &output[index * anchors..(index + 1) * anchors];
+        let (x, y, width, height) = (row(0), row(1), row(2), row(3));
+        let chosen = self.best.iter().enumerate().filter(|(_, (conf, class_id))| {
+            *conf > self.conf && self.classes.as_ref().is_none_or(|classes| classes.contains(class_id))
+        });
+        chosen
+            .map(|(i, &(conf, class_id))| {
+                let (w, h) = (width[i] / 2.0, height[i] / 2.0);
+                Candidate { bbox: BBox::new(x[i] - w, y[i] - h, x[i] + w, y[i] + h), conf, class_id }
+            })
+            // A network that overflowed gives boxes that no arithmetic can place.
+            .filter(|candidate| candidate.bbox.is_finite() && candidate.conf.is_finite())
+            .collect()
+    }
+
+    /// Greedy: a box stays unless one that stayed overlaps it by more than `iou`. Ends at `max_det`, since what comes
+    /// after can't change what came before.
+    fn suppress(&self, candidates: &[Candidate]) -> Vec<Candidate> {
+        let mut kept: Vec<(BBox, Candidate)> = Vec::new();
+        for candidate in candidates {
+            if kept.len() == self.max_det {
+                break;
+            }
+            let offset = if self.agnostic { 0.0 } else { candidate.class_id as f32 * CLASS_OFFSET };
+            let BBox { x1, y1, x2, y2 } = candidate.bbox;
+            let moved = BBox::new(x1 + offset, y1 + offset, x2 + offset, y2 + offset);
+            if kept.iter().all(|(other, _)| other.iou(&moved) <= self.iou) {
+                kept.push((moved, *candidate));
+            }
+        }
+        kept.into_iter().map(|(_, candidate)| candidate).collect()
+    }
+}
+
+fn to_source(candidate: &Candidate, prepared: &Prepared) -> Detection {
+    let BBox { x1, y1, x2, y2 } = candidate.bbox;
+    let x = |value: f32| (value - prepared.pad_left) / prepared.scale;
+    let y = |value: f32| (value - prepared.pad_top) / prepared.scale;
+    Detection {
+        bbox: BBox::new(x(x1), y(y1), x(x2), y(y2)).clipped(prepared.source_size),
+        conf: candidate.conf.clamp(0.0, 1.0),
+        class_id: candidate.class_id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rva_types::ImageSize;
+
+    /// A 100 x 100 picture, 50 x 50 in an input of 60 x 50, five columns of border on each side.
+    fn prepared() -> Prepared {
+        Prepared {
+            chw: Vec::new(),
+            input_size: ImageSize { width: 60, height: 50 },
+            source_size: ImageSize { width: 100, height: 100 },
+            scale: 0.5,
+            pad_left: 5.0,
+            pad_top: 0.0,
+        }
+    }
+
+    /// Anchors as (cx, cy, w, h, scores) to the planar output.
+    fn output<const C: usize>(anchors: &[([f32; 4], [f32; C])]) -> Vec<f32> {
+        let boxes = (0..4).flat_map(|i| anchors.iter().map(move |(b, _)| b[i]));
+        let scores = (0..C).flat_map(|i| anchors.iter().map(move |(_, s)| s[i]));
+        boxes.chain(scores).collect()
+    }
+
+    fn run<const C: usize>(options: DetectOptions, anchors: &[([f32; 4], [f32; C])]) -> Vec<Detection> {
+        Suppression::new(&options).detections(&output(anchors), anchors.len(), &prepared())
+    }
+
+    fn confs(detections: &[Detection]) -> Vec<f32> {
+        detections.iter().map(|d| d.conf).collect()
+    }
+
+    #[test]
+    fn boxes_come_back_in_source_pixels_clipped_and_best_first() {
+        let found = run(
+            DetectOptions::default(),
+            &[([20.0, 10.0, 10.0, 4.0], [0.5, 0.3]), ([0.0, 45.0, 30.0, 20.0], [0.1, 0.9])],
+        );
+        let wanted = [
+            Detection { bbox: BBox::new(0.0, 70.0, 20.0, 100.0), conf: 0.9, class_id: 1 },
+            Detection { bbox: BBox::new(20.0, 16.0, 40.0, 24.0), conf: 0.5, class_id: 0 },
+        ];
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_confidence_at_the_threshold_is_not_kept() {
+        let at = |conf| run(DetectOptions { conf: 0.25, ..Default::default() }, &[([20.0, 20.0, 9.0, 9.0], [conf])]);
+        assert_eq!(at(0.25), []);
+        assert_eq!(confs(&at(0.2501)), [0.2501]);
+    }
+
+    /// Two 10 x 10 boxes, the second moved by 2.5: overlap 75 / 125 = 0.6 exactly.
+    fn pair(second: [f32; 2]) -> [([f32; 4], [f32; 2]); 2] {
+        [([20.0, 20.0, 10.0, 10.0], [0.9, 0.0]), ([22.5, 20.0, 10.0, 10.0], second)]
+    }
+
+    #[test]
+    fn only_an_overlap_above_the_threshold_suppresses() {
+        let kept = |iou| confs(&run(DetectOptions { iou, ..Default::default() }, &pair([0.8, 0.0])));
+        assert_eq!(kept(0.59), [0.9]);
+        assert_eq!(kept(0.6), [0.9, 0.8]);
+    }
+
+    #[test]
+    fn classes_suppress_each_other_only_when_agnostic() {
+        let kept = |agnostic_nms| {
+            confs(&run(DetectOptions { iou: 0.5, agnostic_nms, ..Default::default() }, &pair([0.0, 0.8])))
+        };
+        assert_eq!(kept(false), [0.9, 0.8]);
+        assert_eq!(kept(true), [0.9]);
+    }
+
+    #[test]
+    fn a_suppressed_box_suppresses_nothing() {
+        // The second overlaps both others by 0.6; the third overlaps the first by 50 / 150 only.
+        let anchors: [_; 3] = [20.0, 22.5, 25.0].map(|x| ([x, 20.0, 10.0, 10.0], [1.0 - x / 100.0]));
+        let found = run(DetectOptions { iou: 0.5, ..Default::default() }, &anchors);
+        assert_eq!(found.iter().map(|d| d.bbox.x1).collect::<Vec<_>>(), [20.0, 30.0]);
+    }
+
+    #[test]
+    fn only_the_best_class_of_a_box_counts_and_the_filter_comes_after_it() {
+        let anchors = [([20.0, 20.0, 9.0, 9.0], [0.6, 0.7, 0.7])];
+        assert_eq!(run(DetectOptions::default(), &anchors)[0].class_id, 1, "the first of equals");
+        let filtered = |id| run(DetectOptions { classes: Some(vec![id]), ..Default::default() }, &anchors);
+        assert_eq!(filtered(0), [], "0.6 is not the best of this box");
+        assert_eq!(filtered(1).len(), 1);
+    }
+
+    #[test]
+    fn at_most_max_det_stay_and_they_are_the_best() {
+        let anchors: Vec<_> = (0..9).map(|i| ([5.0 * i as f32, 20.0, 4.0, 4.0], [0.5 + i as f32 / 100.0])).collect();
+        let found = run(DetectOptions { max_det: 2, ..Default::default() }, &anchors);
+        assert_eq!(confs(&found), [0.58, 0.57]);
+    }
+
+    #[test]
+    fn values_that_are_no_numbers_give_no_detections() {
+        let broken = [f32::NAN, f32::INFINITY];
+        for value in broken {
+            assert_eq!(run(DetectOptions::default(), &[([value, 20.0, 9.0, 9.0], [0.9])]), []);
+            assert_eq!(run(DetectOptions::default(), &[([20.0, 20.0, 9.0, 9.0], [value])]), []);
+        }
+        assert_eq!(run::<1>(DetectOptions::default(), &[]), []);
+    }
+}

@@ -1,0 +1,79 @@
+"""Writes the small models of this folder: `python make.py` (needs the package onnx; the files are checked in).
+
+Every one of them is a toy with the outside of a real export. `plain` and its siblings see something: each 32 x 32
+block of the input is an anchor, its box is 64 x 64 around (64, 64), and its two scores are the block's mean red and
+its mean green. The others only have shapes.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, checker, helper, numpy_helper, save
+
+HERE = Path(__file__).parent
+NAMES = "{0: 'red', 1: \"green's\"}"
+DETECT = {"names": NAMES, "stride": "32", "task": "detect"}
+F32, F16, U8 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8
+
+
+def write(name, nodes, inputs, outputs, weights, metadata):
+    values = lambda tensors: [helper.make_tensor_value_info(*tensor) for tensor in tensors]
+    graph = helper.make_graph(nodes, "toy", values(inputs), values(outputs), weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="rva")
+    helper.set_model_props(model, metadata)
+    checker.check_model(model)
+    save(model, HERE / f"{name}.onnx")
+
+
+def seeing(name, dims, metadata=DETECT, type_in=F32, type_out=F32, batch_out=None, anchors=None):
+    """A model that sees: pooled colours, a 1 x 1 convolution to [cx, cy, w, h, red, green], anchors flattened."""
+    element = np.float16 if type_in == F16 else np.float32
+    weight = np.zeros((6, 3, 1, 1), element)
+    weight[4, 0] = weight[5, 1] = 1
+    bias = np.array([64, 64, 64, 64, 0, 0], element)
+    nodes = [
+        helper.make_node("AveragePool", ["images"], ["pooled"], kernel_shape=[32, 32], strides=[32, 32]),
+        helper.make_node("Conv", ["pooled", "weight", "bias"], ["mixed"]),
+        helper.make_node("Reshape", ["mixed", "flat"], ["flattened"]),
+        helper.make_node("Cast", ["flattened"], ["output0"], to=type_out),
+    ]
+    weights = [
+        numpy_helper.from_array(weight, "weight"),
+        numpy_helper.from_array(bias, "bias"),
+        numpy_helper.from_array(np.array([0, 6, -1], np.int64), "flat"),
+    ]
+    inputs = [("images", type_in, dims)]
+    outputs = [("output0", type_out, [dims[0], 6, anchors or "anchors"])]
+    write(name, nodes, inputs, outputs, weights, metadata)
+
+
+def shaped(name, outputs, metadata, dims=(1, 3, 64, 64), type_in=F32):
+    """A model of a given outside: every output is a constant."""
+    # Made in the graph, so that the file stays small.
+    nodes = []
+    weights = []
+    for i, shape in enumerate(outputs):
+        weights.append(numpy_helper.from_array(np.array(shape, np.int64), f"shape{i}"))
+        nodes.append(helper.make_node("ConstantOfShape", [f"shape{i}"], [f"output{i}"]))
+    tensors = [(f"output{i}", F32, list(shape)) for i, shape in enumerate(outputs)]
+    write(name, nodes, [("images", type_in, list(dims))], tensors, weights, metadata)
+
+
+seeing("plain", [1, 3, 128, 128], {**DETECT, "imgsz": "[128, 128]"}, anchors=16)
+seeing("symbolic", ["batch", 3, "height", "width"], {**DETECT, "imgsz": "[96, 128]"})
+seeing("batch-of-2", [2, 3, 128, 128], anchors=16)
+seeing("half", ["batch", 3, 128, 128], type_in=F16, type_out=F16)
+seeing("half-input", ["batch", 3, 128, 128], type_in=F16, type_out=F32)
+seeing("no-names", [1, 3, 128, 128], {"task": "detect", "stride": "32"})
+seeing("bad-names", [1, 3, 128, 128], {**DETECT, "names": "{0: 'red', 1: green}"})
+seeing("other-count", [1, 3, 128, 128], {**DETECT, "names": "{0: 'a', 1: 'b', 2: 'c'}"})
+shaped("segment", [(1, 38, 84), (1, 32, 16, 16)], {**DETECT, "task": "segment"})
+shaped("segment-unsaid", [(1, 38, 84), (1, 32, 16, 16)], {"names": NAMES})
+shaped("classify", [(1, 2)], {**DETECT, "task": "classify"})
+shaped("classify-unsaid", [(1, 2)], {"names": NAMES})
+shaped("pose", [(1, 56, 84)], {"names": "{0: 'person'}", "task": "pose", "kpt_shape": "[17, 3]"})
+shaped("yolov5", [(1, 252, 7)], {"names": NAMES, "stride": "32"})
+shaped("turned", [(1, 84, 7)], {"names": "['a', 'b', 'c']", "stride": "32"})
+shaped("end-to-end", [(1, 300, 6)], {**DETECT, "names": NAMES})
+shaped("grey-input", [(1, 6, 84)], DETECT, dims=(1, 1, 64, 64))
+shaped("byte-input", [(1, 6, 84)], DETECT, type_in=U8)

@@ -6,11 +6,13 @@
 mod camera;
 mod delivery;
 mod progress;
+mod setup;
 mod shared;
 mod stamp;
 
 pub use camera::{CameraEnd, CameraReport, FrameTap, Observers, OpenCamera, RunSettings, detector_floor, run_camera};
 pub use delivery::RetryPace;
 pub use progress::Progress;
+pub use setup::{CameraSetup, DetectorSetup, open_camera};
 pub use shared::SharedSink;
 pub use stamp::CaptureStamp;

@@ -56,9 +56,9 @@ pub(crate) async fn read_columns(
     let reader = ArrowFileReader::new(FileMetadata { size: file.size }, reader);
     // Types by the Parquet schema alone: other engines embed Arrow types of their own.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options)
-        .await
-        .map_err(|error| lake_error(doing(), iceberg::Error::new(iceberg::ErrorKind::Unexpected, "parquet").with_source(error)))?;
+    let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await.map_err(|error| {
+        lake_error(doing(), iceberg::Error::new(iceberg::ErrorKind::Unexpected, "parquet").with_source(error))
+    })?;
     let schema = table.metadata().current_schema();
     let leaves: Option<Vec<usize>> =
         columns.iter().map(|name| leaf(builder.parquet_schema(), schema.field_id_by_name(name), name)).collect();

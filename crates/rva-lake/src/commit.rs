@@ -90,10 +90,7 @@ impl Pending {
 
     /// The log is immutable: the same stretch of the same log is the same batch.
     fn is_of<R>(&self, batch: &Batch<R>) -> bool {
-        self.source == batch.source
-            && self.from == batch.from
-            && self.to == batch.to
-            && self.rows == batch.rows.len()
+        self.source == batch.source && self.from == batch.from && self.to == batch.to && self.rows == batch.rows.len()
     }
 }
 

@@ -101,7 +101,8 @@ pub(crate) fn check_columns<R: TableRow>(metadata: &TableMetadata) -> Result<(),
         let without_zone = matches!(*field.field_type, Type::Primitive(PrimitiveType::Timestamp));
         if name == "ingest_ts" && without_zone {
             let found = "timestamp without zone, as the predecessor system wrote it";
-            let way_out = format!("{wanted}; copy the rows into a new table with data/queries/rva/copy_predecessor_bronze.sql");
+            let way_out =
+                format!("{wanted}; copy the rows into a new table with data/queries/rva/copy_predecessor_bronze.sql");
             return Err(refused(R::TABLE, name, found, &way_out));
         }
         return Err(refused(R::TABLE, name, &field.field_type.to_string(), &wanted.to_string()));

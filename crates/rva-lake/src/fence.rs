@@ -7,9 +7,7 @@
 use crate::options::{CommitStep, LakeOptions};
 use crate::state::StateKeys;
 use iceberg::table::Table;
-use iceberg::{
-    Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent,
-};
+use iceberg::{Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent};
 use rva_types::OffsetMap;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,9 +47,10 @@ impl FencedCatalog {
         if metadata.uuid() != *uuid {
             return fenced(format!("found table {} , wanted {uuid}: it was made again", metadata.uuid()));
         }
-        let stored = self.keys.read(&metadata).map_err(|error| {
-            Error::new(ErrorKind::PreconditionFailed, error.to_string()).with_retryable(false)
-        })?;
+        let stored = self
+            .keys
+            .read(&metadata)
+            .map_err(|error| Error::new(ErrorKind::PreconditionFailed, error.to_string()).with_retryable(false))?;
         if stored.source() != source.as_deref() || stored.offsets() != *offsets {
             return fenced("the offsets changed since the batch was built".to_owned());
         }

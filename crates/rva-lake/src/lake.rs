@@ -64,7 +64,10 @@ impl Lake {
         match fs::metadata(&file) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let text = format!("found no {CATALOG_FILE} in {}, wanted a data folder that was ingested into", dir.display());
+                let text = format!(
+                    "found no {CATALOG_FILE} in {}, wanted a data folder that was ingested into",
+                    dir.display()
+                );
                 return Err(LakeError::new(LakeErrorKind::Permanent, text));
             }
             Err(error) => return Err(folder_error("read", &file, error)),
@@ -137,7 +140,8 @@ fn absolute(data_dir: &Path) -> Result<PathBuf, LakeError> {
     match dir.to_str() {
         Some(text) if !text.contains(['?', '#']) && !text.split('/').any(|part| part == "..") => Ok(dir),
         _ => {
-            let text = format!("found data folder {}, wanted a path in UTF-8 without \"?\", \"#\" and \"..\"", dir.display());
+            let text =
+                format!("found data folder {}, wanted a path in UTF-8 without \"?\", \"#\" and \"..\"", dir.display());
             Err(LakeError::new(LakeErrorKind::Permanent, text))
         }
     }
@@ -145,7 +149,9 @@ fn absolute(data_dir: &Path) -> Result<PathBuf, LakeError> {
 
 fn folder_error(doing: &str, path: &Path, error: io::Error) -> LakeError {
     let kind = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::Interrupted => LakeErrorKind::Transient,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::Interrupted => {
+            LakeErrorKind::Transient
+        }
         _ => LakeErrorKind::Permanent,
     };
     LakeError::new(kind, format!("could not {doing} {}: {error}", path.display())).with_source(error)
@@ -169,7 +175,8 @@ fn sqlite_url(dir: &Path, mode: &str) -> String {
 async fn set_wal(dir: &Path) -> Result<(), LakeError> {
     let failed = |error: sqlx::Error| catalog_error(dir, error);
     let mut connection = SqliteConnection::connect(&sqlite_url(dir, "mode=rwc")).await.map_err(failed)?;
-    let mode: String = sqlx::query_scalar("PRAGMA journal_mode=WAL").fetch_one(&mut connection).await.map_err(failed)?;
+    let mode: String =
+        sqlx::query_scalar("PRAGMA journal_mode=WAL").fetch_one(&mut connection).await.map_err(failed)?;
     connection.close().await.map_err(failed)?;
     if mode.eq_ignore_ascii_case("wal") {
         return Ok(());

@@ -15,6 +15,7 @@ mod housekeeping;
 mod keys;
 mod lake;
 mod location;
+pub mod memory;
 mod options;
 mod rows;
 mod seam;

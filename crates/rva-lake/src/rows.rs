@@ -43,9 +43,8 @@ pub(crate) trait TableRow: Send + Sync + 'static {
 
     /// The schema: every column optional, none ever null from us.
     fn schema() -> iceberg::Result<Schema> {
-        let fields = (1..)
-            .zip(Self::columns())
-            .map(|(id, (name, kind))| Arc::new(NestedField::optional(id, name, kind)));
+        let fields =
+            (1..).zip(Self::columns()).map(|(id, (name, kind))| Arc::new(NestedField::optional(id, name, kind)));
         Schema::builder().with_fields(fields).build()
     }
 
@@ -148,10 +147,14 @@ fn properties_column(kind: &DataType, rows: &[&DeadLetter]) -> Result<ArrayRef, 
         return Err(ArrowError::SchemaError(format!("found properties of type {kind}, wanted a map")));
     };
     let DataType::Struct(fields) = entry.data_type() else {
-        return Err(ArrowError::SchemaError(format!("found map entries of type {}, wanted a struct", entry.data_type())));
+        return Err(ArrowError::SchemaError(format!(
+            "found map entries of type {}, wanted a struct",
+            entry.data_type()
+        )));
     };
     let pairs = || rows.iter().flat_map(|row| &row.properties);
-    let columns = vec![strings(pairs().map(|(key, _)| key.as_str())), strings(pairs().map(|(_, value)| value.as_str()))];
+    let columns =
+        vec![strings(pairs().map(|(key, _)| key.as_str())), strings(pairs().map(|(_, value)| value.as_str()))];
     let entries = StructArray::try_new(fields.clone(), columns, None)?;
     let offsets = OffsetBuffer::from_lengths(rows.iter().map(|row| row.properties.len()));
     Ok(Arc::new(MapArray::try_new(Arc::clone(entry), offsets, entries, None, *sorted)?))

@@ -175,8 +175,7 @@ impl StateKeys {
             ancestors_of(metadata, current).any(|snapshot| self.commit_of(&snapshot) == Some(commit))
         });
         // Expired since: then the mirror, if it is what holds, still names it.
-        in_lineage
-            || self.read(metadata).is_ok_and(|stored| stored.held.is_some_and(|state| state.commit == commit))
+        in_lineage || self.read(metadata).is_ok_and(|stored| stored.held.is_some_and(|state| state.commit == commit))
     }
 
     fn commit_of<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a str> {
@@ -207,8 +206,7 @@ impl StateKeys {
             source: mirror.source,
             sequence: mirror.sequence,
             commit: mirror.commit,
-            offsets: OffsetMap::from_json(&mirror.offsets)
-                .map_err(|_| broken(place, &self.mirror, &mirror.offsets))?,
+            offsets: OffsetMap::from_json(&mirror.offsets).map_err(|_| broken(place, &self.mirror, &mirror.offsets))?,
         }))
     }
 }
@@ -217,11 +215,15 @@ fn check_version(found: &str, place: &str) -> Result<(), LakeError> {
     if found == STATE_VERSION {
         return Ok(());
     }
-    let text = format!("found ingest state of version {found:?} in {place}, wanted {STATE_VERSION}: a newer rva wrote it");
+    let text =
+        format!("found ingest state of version {found:?} in {place}, wanted {STATE_VERSION}: a newer rva wrote it");
     Err(LakeError::new(LakeErrorKind::Permanent, text))
 }
 
 fn broken(place: &str, key: &str, found: &str) -> LakeError {
     let found: String = found.chars().take(80).collect();
-    LakeError::new(LakeErrorKind::Permanent, format!("found {found:?} as {key} in {place}, wanted the state of a commit"))
+    LakeError::new(
+        LakeErrorKind::Permanent,
+        format!("found {found:?} as {key} in {place}, wanted the state of a commit"),
+    )
 }

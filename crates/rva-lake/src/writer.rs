@@ -43,7 +43,8 @@ fn properties<R: TableRow>(options: &LakeOptions) -> Result<WriterProperties, La
     }
     for name in R::BLOOM {
         // Few distinct values a row group: a run is thousands of rows.
-        builder = builder.set_column_bloom_filter_enabled(path(name), true).set_column_bloom_filter_ndv(path(name), 1000);
+        builder =
+            builder.set_column_bloom_filter_enabled(path(name), true).set_column_bloom_filter_ndv(path(name), 1000);
     }
     Ok(builder.build())
 }

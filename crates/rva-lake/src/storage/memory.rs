@@ -44,9 +44,7 @@ impl MemoryStore {
 
     pub(super) async fn delete(&self, path: Path) -> Result<()> {
         match self.0.delete(&path).await {
-            Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => {
-                Err(failed("delete", &path, error))
-            }
+            Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => Err(failed("delete", &path, error)),
             _ => Ok(()),
         }
     }

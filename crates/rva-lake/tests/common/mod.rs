@@ -8,11 +8,7 @@ use std::time::Duration;
 pub const SOURCE: &str = "embedded|test";
 
 pub fn row_of(store: &str, camera: &str, run: &str, frame_index: i64) -> BronzeRow {
-    let key = EventKey {
-        run: RunId::parse(run).unwrap(),
-        camera: CameraId::parse(camera).unwrap(),
-        frame_index,
-    };
+    let key = EventKey { run: RunId::parse(run).unwrap(), camera: CameraId::parse(camera).unwrap(), frame_index };
     BronzeRow {
         event: BronzeEvent {
             schema_version: "1.0".into(),
@@ -71,4 +67,41 @@ pub async fn table_keys(lake: &rva_lake::Lake) -> Vec<(String, String, i64)> {
 /// The keys of a run on `cam_01`.
 pub fn keys_of(run: &str, frames: impl IntoIterator<Item = i64>) -> Vec<(String, String, i64)> {
     frames.into_iter().map(|frame| (run.to_owned(), "cam_01".to_owned(), frame)).collect()
+}
+
+/// Every row of the dead-letter table.
+pub async fn dead_letters(lake: &rva_lake::Lake) -> Vec<rva_types::DeadLetter> {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
+    use futures::TryStreamExt;
+    let ident = iceberg::TableIdent::from_strs(["rva", "bronze_dead_letters"]).unwrap();
+    let table = lake.catalog().load_table(&ident).await.unwrap();
+    let stream = table.scan().select_all().build().unwrap().to_arrow().await.unwrap();
+    let batches: Vec<_> = stream.try_collect().await.unwrap();
+    let mut rows = Vec::new();
+    for batch in batches {
+        let text = |at: usize, name: &str| batch.column_by_name(name).unwrap().as_string::<i32>().value(at).to_owned();
+        let time = |at: usize, name: &str| {
+            let column = batch.column_by_name(name).unwrap().as_primitive::<TimestampMicrosecondType>();
+            Timestamp::from_micros(column.value(at))
+        };
+        for at in 0..batch.num_rows() {
+            let pairs = batch.column_by_name("properties").unwrap().as_map().value(at);
+            let (keys, values) = (pairs.column(0).as_string::<i32>(), pairs.column(1).as_string::<i32>());
+            let pairs = (0..pairs.len()).map(|i| (keys.value(i).to_owned(), values.value(i).to_owned()));
+            let code = text(at, "reason");
+            rows.push(rva_types::DeadLetter {
+                topic: text(at, "topic"),
+                partition: batch.column_by_name("partition").unwrap().as_primitive::<Int32Type>().value(at),
+                message_id: text(at, "message_id"),
+                publish_ts: time(at, "publish_ts"),
+                reason: rva_types::RejectionReason::ALL.into_iter().find(|reason| reason.code() == code).unwrap(),
+                detail: text(at, "detail"),
+                raw: batch.column_by_name("raw").unwrap().as_binary::<i64>().value(at).to_vec(),
+                properties: pairs.collect(),
+                ingest_ts: time(at, "ingest_ts"),
+            });
+        }
+    }
+    rows
 }

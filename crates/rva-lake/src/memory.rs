@@ -1,0 +1,213 @@
+//! A table in memory that keeps the contract of [`TableSink`], with faults: for tests of those who write to one.
+
+use crate::rows::BronzeRow;
+use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
+use rva_types::{DeadLetter, OffsetMap};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What makes two rows the same.
+pub trait KeyedRow: Clone + Send + 'static {
+    /// The key as text; equal only for rows of the same event or message.
+    fn key(&self) -> String;
+}
+
+impl KeyedRow for BronzeRow {
+    fn key(&self) -> String {
+        let key = &self.event.key;
+        format!("{:?} {:?} {}", key.run.as_str(), key.camera.as_str(), key.frame_index)
+    }
+}
+
+impl KeyedRow for DeadLetter {
+    fn key(&self) -> String {
+        format!("{:?} {} {:?}", self.topic, self.partition, self.message_id)
+    }
+}
+
+/// What happens to a call instead of, or besides, what it asks for. Each is used up by one call of `commit`, but
+/// `ResumeFails` by one of `resume_point`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryFault {
+    /// A transient error; nothing was applied.
+    RequestLost,
+    /// A transient error; the batch was applied.
+    ResponseLost,
+    /// An error of this kind before anything was sent.
+    Refused(LakeErrorKind),
+    /// Reading the resume point fails once, transiently.
+    ResumeFails,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Committed {
+    source: Option<String>,
+    offsets: OffsetMap,
+    sequence: u64,
+    rows: usize,
+    id: u64,
+}
+
+#[derive(Debug)]
+struct Shared<Row> {
+    rows: Vec<Row>,
+    keys: HashSet<String>,
+    lineage: Vec<Committed>,
+    highest_sequence: u64,
+    faults: VecDeque<MemoryFault>,
+    commits_asked: u64,
+}
+
+impl<Row> Shared<Row> {
+    fn head(&self) -> Committed {
+        self.lineage.last().cloned().unwrap_or_default()
+    }
+
+    fn resume_point(&self) -> ResumePoint {
+        let head = self.head();
+        let rolled_back_from = (self.highest_sequence > head.sequence).then_some(self.highest_sequence);
+        ResumePoint { source: head.source, offsets: head.offsets, sequence: head.sequence, rolled_back_from }
+    }
+}
+
+/// A table in memory. Clones are the same table.
+#[derive(Debug, Clone)]
+pub struct MemoryTable<Row> {
+    shared: Arc<Mutex<Shared<Row>>>,
+}
+
+impl<Row: KeyedRow> Default for MemoryTable<Row> {
+    fn default() -> Self {
+        let shared = Shared {
+            rows: Vec::new(),
+            keys: HashSet::new(),
+            lineage: Vec::new(),
+            highest_sequence: 0,
+            faults: VecDeque::new(),
+            commits_asked: 0,
+        };
+        Self { shared: Arc::new(Mutex::new(shared)) }
+    }
+}
+
+impl<Row: KeyedRow> MemoryTable<Row> {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared<Row>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A sink of its own, as another process would have one.
+    pub fn sink(&self) -> MemorySink<Row> {
+        MemorySink { table: self.clone(), pending: None }
+    }
+
+    /// Rows in the order in which they were appended.
+    pub fn rows(&self) -> Vec<Row> {
+        self.lock().rows.clone()
+    }
+
+    /// Calls of `commit` that were not empty, the failed ones too.
+    pub fn commits_asked(&self) -> u64 {
+        self.lock().commits_asked
+    }
+
+    /// The next calls meet these faults, in order.
+    pub fn inject(&self, faults: impl IntoIterator<Item = MemoryFault>) {
+        self.lock().faults.extend(faults);
+    }
+
+    /// Rolls the table back to the state after commit `sequence`; 0 is the empty table.
+    pub fn roll_back_to(&self, sequence: u64) {
+        let mut shared = self.lock();
+        shared.lineage.retain(|commit| commit.sequence <= sequence);
+        let rows = shared.head().rows;
+        shared.rows.truncate(rows);
+        shared.keys = shared.rows.iter().map(KeyedRow::key).collect();
+    }
+}
+
+/// A sink into a [`MemoryTable`].
+#[derive(Debug)]
+pub struct MemorySink<Row> {
+    table: MemoryTable<Row>,
+    /// The batch whose outcome is unknown: where it starts and ends, its id, and its counts.
+    pending: Option<(OffsetMap, OffsetMap, u64, CommitOutcome)>,
+}
+
+fn transient(text: &str) -> LakeError {
+    LakeError::new(LakeErrorKind::Transient, text)
+}
+
+#[async_trait::async_trait]
+impl<Row: KeyedRow + Sync> TableSink<Row> for MemorySink<Row> {
+    async fn resume_point(&mut self) -> Result<ResumePoint, LakeError> {
+        let mut shared = self.table.lock();
+        if shared.faults.front() == Some(&MemoryFault::ResumeFails) {
+            shared.faults.pop_front();
+            return Err(transient("could not load the table: injected"));
+        }
+        Ok(shared.resume_point())
+    }
+
+    async fn commit(&mut self, batch: &Batch<Row>) -> Result<CommitOutcome, LakeError> {
+        if batch.rows.is_empty() && batch.from == batch.to {
+            return Ok(CommitOutcome::Committed { rows_appended: 0, rows_known: 0 });
+        }
+        let mut shared = self.table.lock();
+        shared.commits_asked += 1;
+        if let Some((from, to, id, outcome)) = self.pending.take()
+            && (from, to) == (batch.from.clone(), batch.to.clone())
+            && shared.lineage.iter().any(|commit| commit.id == id)
+        {
+            return Ok(outcome);
+        }
+        let fault = match shared.faults.front() {
+            None | Some(MemoryFault::ResumeFails) => None,
+            Some(_) => shared.faults.pop_front(),
+        };
+        if let Some(MemoryFault::Refused(kind)) = fault {
+            return Err(LakeError::new(kind, "could not commit: injected"));
+        }
+        let head = shared.head();
+        let moved: Vec<_> =
+            batch.to.iter().filter(|(partition, position)| batch.from.get(partition) != Some(*position)).collect();
+        if moved.iter().any(|(partition, _)| head.offsets.get(partition) != batch.from.get(partition)) {
+            return Ok(CommitOutcome::Fenced(shared.resume_point()));
+        }
+        if let Some(held) = head.source.as_ref().filter(|held| **held != batch.source) {
+            let text = format!("found a batch of source {:?}, wanted {held:?}", batch.source);
+            return Err(LakeError::new(LakeErrorKind::Permanent, text));
+        }
+        if fault == Some(MemoryFault::RequestLost) {
+            return Err(transient("could not commit: the request was lost"));
+        }
+        let mut offsets = head.offsets;
+        for (partition, position) in moved {
+            offsets.advance(partition, position);
+        }
+        let before = shared.rows.len();
+        for row in &batch.rows {
+            if shared.keys.insert(row.key()) {
+                shared.rows.push(row.clone());
+            }
+        }
+        let appended = shared.rows.len() - before;
+        shared.highest_sequence += 1;
+        let (sequence, rows) = (shared.highest_sequence, shared.rows.len());
+        let id = shared.commits_asked;
+        shared.lineage.push(Committed { source: Some(batch.source.clone()), offsets, sequence, rows, id });
+        let outcome = CommitOutcome::Committed {
+            rows_appended: appended as u64,
+            rows_known: (batch.rows.len() - appended) as u64,
+        };
+        if fault == Some(MemoryFault::ResponseLost) {
+            self.pending = Some((batch.from.clone(), batch.to.clone(), id, outcome));
+            return Err(transient("could not commit: the response was lost"));
+        }
+        Ok(outcome)
+    }
+}

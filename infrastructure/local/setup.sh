@@ -22,7 +22,7 @@ ca-certificates gcc g++ libc6-dev pkg-config python3 python3-venv
 clang libclang-dev
 libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev
 LIST
-  [ $want_tests = yes ] && echo "strace procps git util-linux"
+  [ $want_tests = yes ] && echo "ffmpeg strace procps git util-linux"
   return 0
 }
 

@@ -152,7 +152,7 @@ fn input_size(facts: &ModelFacts, dims: &[i64], wanted: Option<ImageSize>) -> Re
     let is_symbolic = dims[2] < 0 || dims[3] < 0;
     let stride = facts.stride.as_deref().and_then(parse_integers).and_then(|values| values.into_iter().max());
     let stride = stride.filter(|stride| (1..=1024).contains(stride)).unwrap_or(32);
-    let misfit = |side: u32| side == 0 || side > SIDE_MAX || (is_symbolic && side % stride != 0);
+    let misfit = |side: u32| side == 0 || side > SIDE_MAX || (is_symbolic && !side.is_multiple_of(stride));
     if misfit(size.width) || misfit(size.height) {
         let fit = |side: u32| (side.div_ceil(stride).max(1) * stride).min(SIDE_MAX);
         let nearest = ImageSize { width: fit(size.width), height: fit(size.height) };

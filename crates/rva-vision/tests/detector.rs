@@ -1,6 +1,8 @@
 //! The detector on real models against recorded detections and against Python's ONNX Runtime, and on the small models
 //! of `tests/models` for layouts, element types and sizes.
 
+#![allow(clippy::unwrap_used)]
+
 use opencv::{prelude::*, videoio};
 use rva_types::{BBox, Detection, ImageSize};
 use rva_vision::{

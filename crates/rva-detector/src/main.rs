@@ -7,7 +7,7 @@ use rva_detector::{CameraEnd, CameraReport, CameraSetup, DetectorSetup, Observer
 use rva_service::{LogFormat, StopFlag, TelemetryConfig, init_telemetry};
 use rva_track::TrackerChoice;
 use rva_types::{CameraId, SourceIdentity, StoreId, StreamId, Timestamp};
-use rva_vision::{DetectOptions, Device, OpenOptions, PipelineOptions, SourceSpec};
+use rva_vision::{DetectOptions, Device, OpenOptions, PipelineOptions, SourceSpec, VisionError, VisionErrorKind};
 use std::{num::NonZeroU32, path::PathBuf, process::ExitCode};
 
 /// Detects and tracks what one camera sees, and writes a record for each frame.
@@ -59,8 +59,17 @@ struct Target {
     data_dir: Option<PathBuf>,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    start(Cli::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        match error.downcast_ref::<VisionError>().map(VisionError::kind) {
+            Some(VisionErrorKind::Config | VisionErrorKind::Device) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    })
+}
+
+fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     let telemetry = TelemetryConfig { log_format: LogFormat::Text, log_level: "info".into(), quiet: false };
     init_telemetry(&telemetry, std::io::stderr)?;
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(run(cli))

@@ -1,5 +1,7 @@
 //! One camera to a sink, over fakes.
 
+#![allow(clippy::unwrap_used)]
+
 use rva_bus::{BusError, BusErrorKind, EventSink, OutgoingMessage};
 use rva_detector::{
     CameraEnd, CameraReport, Observers, OpenCamera, Progress, RetryPace, RunSettings, SharedSink, detector_floor,

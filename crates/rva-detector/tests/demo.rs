@@ -1,5 +1,7 @@
 //! The demo's model on real footage, as far as both are here.
 
+#![allow(clippy::unwrap_used)]
+
 use rva_bus::{EventSink, NdjsonSink};
 use rva_detector::{CameraEnd, CameraSetup, DetectorSetup, Observers, open_camera, run_camera};
 use rva_track::TrackerChoice;

@@ -1,5 +1,7 @@
 //! The pipeline over fakes: order, bounds, ends.
 
+#![allow(clippy::unwrap_used)]
+
 use rva_vision::{
     End, PipelineOptions, PipelineOutcome, StopFlag, TrackedFrame, VisionErrorKind, WhenFull,
     fake::{FakeDetector, FakeSource, FakeTracker, Fault, index_of, person},

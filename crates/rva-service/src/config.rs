@@ -50,8 +50,8 @@ pub struct DetectorConfig {
     pub iou: f64,
     /// `detector.classes`, ids and names
     pub classes: Option<Vec<String>>,
-    /// `detector.imgsz`, pixels
-    pub imgsz: Option<u32>,
+    /// `detector.imgsz`: `640`, or `480,640` for height and width
+    pub imgsz: Option<String>,
     /// `detector.max_det`
     pub max_det: u32,
     /// `detector.agnostic_nms`

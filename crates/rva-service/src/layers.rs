@@ -185,7 +185,8 @@ impl Merge {
                 self.set(key.path.to_owned(), key, value, Origin::Environment(name.clone()));
             }
         }
-        let known: Vec<String> = KEYS.iter().map(Key::env_name).collect();
+        let known: Vec<String> =
+            KEYS.iter().flat_map(|key| key.env.iter().map(ToString::to_string).chain([key.env_name()])).collect();
         for (name, _) in environment.iter().filter(|(name, _)| name.starts_with("RVA_") && !known.contains(name)) {
             let nearest = nearest(name, known.iter().map(String::as_str));
             if let Some((nearest, likeness)) = nearest

@@ -78,7 +78,10 @@ fn cameras_are_a_map_and_keep_their_origin() {
 
 #[test]
 fn other_peoples_rva_variables_and_empty_ones_are_left_alone() {
-    let layers = with_env(Layers::default(), &[("RVA_SHARED", "/x"), ("RVA_TORTURE_SEED", "7"), ("STORE_ID", "")]);
+    let names = ["RVA_SHARED", "RVA_TORTURE_SEED", "RVA_VTEST", "RVA_PYTHON", "RVA_BLESS", "RVA_CONFIG", "RVA_KILLS"];
+    let mut pairs = names.map(|name| (name, "x")).to_vec();
+    pairs.push(("STORE_ID", ""));
+    let layers = with_env(Layers::default(), &pairs);
     assert_eq!(load(&layers).unwrap().config.store_id, "store_01");
 }
 

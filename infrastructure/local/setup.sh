@@ -89,7 +89,7 @@ fetch_footage() {
     work=$(mktemp -d)
     chmod 755 "$work"
     # A list of packages must be there, also where every system package was installed before.
-    (cd "$work" && apt-get download -q opencv-doc >&2) || { as_root apt-get update -q >&2 && (cd "$work" && apt-get download -q opencv-doc >&2); }
+    (cd "$work" && apt-get download -q -o APT::Sandbox::User=root opencv-doc >&2) || { as_root apt-get update -q >&2 && (cd "$work" && apt-get download -q -o APT::Sandbox::User=root opencv-doc >&2); }
     mkdir -p "$(dirname $FOOTAGE)"
     dpkg-deb --fsys-tarfile "$work"/opencv-doc_*.deb | tar -xO ./usr/share/doc/opencv-doc/examples/data/vtest.avi >$FOOTAGE.tmp
     rm -rf "$work"

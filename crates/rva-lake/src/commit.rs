@@ -125,7 +125,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             options: lake.options.clone(),
             check,
             files,
-            housekeeper: Housekeeper::new(&lake.options),
+            housekeeper: Housekeeper::default(),
             pending: None,
             rows: std::marker::PhantomData,
         })

@@ -57,14 +57,21 @@ pub(crate) struct FileList {
     /// Files of our own commits by snapshot, until a manifest list is read again for another reason.
     own: HashMap<i64, Vec<Arc<FileEntry>>>,
     texts: HashSet<Arc<str>>,
+    changes: FileChanges,
 }
 
-/// What changed since the last look.
+/// What changed since it was last asked for.
 #[derive(Debug, Default)]
 pub(crate) struct FileChanges {
     pub added: Vec<Arc<FileEntry>>,
     /// Files went away: the table was rolled back, or another engine rewrote some.
     pub removed: bool,
+}
+
+/// The paths of every data file that a manifest names, alive or not.
+pub(crate) async fn named_files(table: &Table, manifest: &ManifestFile) -> iceberg::Result<Vec<String>> {
+    let loaded = manifest.load_manifest(table.file_io()).await?;
+    Ok(loaded.entries().iter().map(|entry| entry.file_path().to_owned()).collect())
 }
 
 /// A manifest's path and the data files that are alive in it.
@@ -85,6 +92,11 @@ impl FileList {
         *self = Self::of_columns(self.key_columns);
     }
 
+    /// Whether the files of a manifest are in the list.
+    pub(crate) fn holds(&self, manifest: &ManifestFile) -> bool {
+        self.manifests.contains_key(&manifest.manifest_path) || self.own.contains_key(&manifest.added_snapshot_id)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<FileEntry>> {
         self.manifests.values().chain(self.own.values()).flatten()
     }
@@ -103,28 +115,28 @@ impl FileList {
         self.snapshot = Some(id);
     }
 
+    /// What changed since the last call, our own commits left out.
+    pub(crate) fn take_changes(&mut self) -> FileChanges {
+        std::mem::take(&mut self.changes)
+    }
+
     /// Follows the table to its current snapshot.
     ///
     /// # Errors
     /// A manifest list or manifest that can't be read; the list is then as it was.
-    pub(crate) async fn follow(&mut self, table: &Table) -> Result<FileChanges, LakeError> {
-        let mut changes = FileChanges::default();
+    pub(crate) async fn follow(&mut self, table: &Table) -> Result<(), LakeError> {
         let Some(current) = table.metadata().current_snapshot() else {
-            changes.removed = self.iter().next().is_some();
+            let removed = self.changes.removed || self.iter().next().is_some();
             self.forget();
-            return Ok(changes);
+            self.changes.removed = removed;
+            return Ok(());
         };
         if self.snapshot == Some(current.snapshot_id()) {
-            return Ok(changes);
+            return Ok(());
         }
         let failed = |error| lake_error(format_args!("read the manifests of {}", table.identifier()), error);
         let list = table.manifest_list_reader(current).load().await.map_err(failed)?;
-        let unknown: Vec<&ManifestFile> = list
-            .entries()
-            .iter()
-            .filter(|manifest| !self.manifests.contains_key(&manifest.manifest_path))
-            .filter(|manifest| !self.own.contains_key(&manifest.added_snapshot_id))
-            .collect();
+        let unknown: Vec<&ManifestFile> = list.entries().iter().filter(|manifest| !self.holds(manifest)).collect();
         let io = table.file_io();
         let loading: Vec<_> = unknown.into_iter().map(|manifest| live_files(io.clone(), manifest.clone())).collect();
         let mut loading = futures::stream::iter(loading).buffered(MANIFESTS_AT_ONCE);
@@ -140,17 +152,17 @@ impl FileList {
             }
         }
         for (path, entries) in loaded {
-            changes.added.extend(entries.iter().cloned());
+            self.changes.added.extend(entries.iter().cloned());
             self.manifests.insert(path, entries);
         }
         let live: HashSet<&str> = list.entries().iter().map(|manifest| manifest.manifest_path.as_str()).collect();
         let before = self.manifests.len();
         self.manifests.retain(|path, _| live.contains(path.as_str()));
-        changes.removed = self.manifests.len() < before || !self.own.is_empty();
+        self.changes.removed |= self.manifests.len() < before || !self.own.is_empty();
         self.own.clear();
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.snapshot = Some(current.snapshot_id());
-        Ok(changes)
+        Ok(())
     }
 
     fn text(&mut self, value: &str) -> Arc<str> {

@@ -1,28 +1,267 @@
-//! Housekeeping.
+//! Housekeeping, part of the job: what nothing references any more goes, or metadata eats the disk.
+//!
+//! Our own appends make this cheap. Their manifest list holds every manifest of the parent's, so a snapshot whose child
+//! is ours can expire without reading a list: only its own list becomes unreferenced.
 
-use crate::files::FileList;
-use crate::options::{CommitStep, LakeOptions};
+use crate::errors::lake_error;
+use crate::files::{FileList, named_files};
+use crate::options::{CommitStep, HousekeepingLimits, LakeOptions};
 use crate::seam::LakeError;
-use iceberg::Catalog;
+use crate::state::StateKeys;
+use crate::storage::StoredFile;
+use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
 use iceberg::table::Table;
+use iceberg::transaction::{ApplyTransactionAction, Transaction};
+use iceberg::util::snapshot::ancestors_of;
+use iceberg::{Catalog, Result};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-#[derive(Debug)]
-pub(crate) struct Housekeeper {}
+/// A location without the ways of writing the same scheme.
+fn plain(location: &str) -> String {
+    if let Some(path) = location.strip_prefix("memory:") {
+        return format!("memory:/{}", path.trim_start_matches('/'));
+    }
+    let path = location.strip_prefix("file:").unwrap_or(location);
+    path.strip_prefix("//").unwrap_or(path).to_owned()
+}
+
+/// The current snapshot and its ancestors, newest first.
+fn lineage(table: &Table) -> Vec<SnapshotRef> {
+    let metadata = table.metadata_ref();
+    metadata.current_snapshot_id().map(|id| ancestors_of(&metadata, id).collect()).unwrap_or_default()
+}
+
+/// Snapshots that a branch or a tag besides `main` still needs.
+fn referenced(metadata: &TableMetadata) -> HashSet<i64> {
+    // iceberg doesn't list refs; they are in the metadata's own form.
+    let json = serde_json::to_value(metadata).unwrap_or_default();
+    let heads = json.get("refs").and_then(|refs| refs.as_object()).into_iter().flatten();
+    let mut needed = HashSet::new();
+    for (name, reference) in heads {
+        let mut next = (name != "main").then(|| reference.get("snapshot-id").and_then(|id| id.as_i64())).flatten();
+        while let Some(snapshot) = next.and_then(|id| metadata.snapshot_by_id(id)) {
+            if !needed.insert(snapshot.snapshot_id()) {
+                break;
+            }
+            next = snapshot.parent_snapshot_id();
+        }
+    }
+    needed
+}
+
+/// The snapshots to expire: those beyond the newest of the lineage, and old ones outside it. The newest that carries a
+/// job's map always stays.
+fn expirable(table: &Table, limits: &HousekeepingLimits, now: SystemTime) -> Vec<SnapshotRef> {
+    let metadata = table.metadata();
+    let lineage = lineage(table);
+    let mut kept = referenced(metadata);
+    kept.extend(lineage.iter().take(limits.snapshots_kept.max(1)).map(|snapshot| snapshot.snapshot_id()));
+    let mut jobs = HashSet::new();
+    for snapshot in &lineage {
+        for job in StateKeys::job_markers(snapshot) {
+            if jobs.insert(job.to_owned()) {
+                kept.insert(snapshot.snapshot_id());
+            }
+        }
+    }
+    let ours: HashSet<i64> = lineage.iter().map(|snapshot| snapshot.snapshot_id()).collect();
+    let too_old = |snapshot: &SnapshotRef| {
+        let made = std::time::Duration::from_millis(u64::try_from(snapshot.timestamp_ms()).unwrap_or(0));
+        now.duration_since(SystemTime::UNIX_EPOCH + made).is_ok_and(|age| age > limits.orphan_age)
+    };
+    metadata
+        .snapshots()
+        .filter(|snapshot| !kept.contains(&snapshot.snapshot_id()))
+        .filter(|snapshot| ours.contains(&snapshot.snapshot_id()) || too_old(snapshot))
+        .cloned()
+        .collect()
+}
+
+/// Snapshots whose manifest lists together name every manifest: those with no child of ours.
+fn covering(snapshots: impl IntoIterator<Item = SnapshotRef>) -> Vec<SnapshotRef> {
+    let all: Vec<_> = snapshots.into_iter().collect();
+    let followed: HashSet<i64> = all
+        .iter()
+        .filter(|snapshot| StateKeys::made_by_us(snapshot))
+        .filter_map(|snapshot| snapshot.parent_snapshot_id())
+        .collect();
+    all.into_iter().filter(|snapshot| !followed.contains(&snapshot.snapshot_id())).collect()
+}
+
+async fn manifests_of(table: &Table, snapshots: &[SnapshotRef]) -> Result<HashMap<String, ManifestFile>> {
+    let mut manifests = HashMap::new();
+    for snapshot in snapshots {
+        let list = table.manifest_list_reader(snapshot).load().await?;
+        manifests.extend(list.consume_entries().into_iter().map(|file| (plain(&file.manifest_path), file)));
+    }
+    Ok(manifests)
+}
+
+/// Keeps one table's folder in bounds.
+#[derive(Debug, Default)]
+pub(crate) struct Housekeeper {
+    /// metadata.json files that were in the table's log; those that fell out of it are deleted.
+    metadata_seen: BTreeSet<String>,
+    walked: Option<SystemTime>,
+}
 
 impl Housekeeper {
-    pub(crate) fn new(_options: &LakeOptions) -> Self {
-        Self {}
-    }
-
+    /// After a known commit: does what is due, most times nothing.
+    ///
+    /// # Errors
+    /// As catalog and storage say. What was not done is done later, by this process or the walk of another.
     pub(crate) async fn after_commit(
         &mut self,
-        _catalog: &Arc<dyn Catalog>,
-        _table: &Table,
-        _files: &mut FileList,
+        catalog: &Arc<dyn Catalog>,
+        table: &Table,
+        files: &mut FileList,
         options: &LakeOptions,
-    ) -> Result<(), LakeError> {
+    ) -> std::result::Result<(), LakeError> {
+        let limits = options.housekeeping;
+        let now = SystemTime::now();
+        let fallen = self.fallen_out(table);
+        let expire = table.metadata().snapshots().len() > limits.snapshots_kept.saturating_add(limits.snapshots_slack);
+        let walk = self.walked.is_none_or(|last| now.duration_since(last).is_ok_and(|age| age > limits.walk_every));
+        let sweep = fallen.len() > limits.snapshots_slack;
+        if !(expire || walk || sweep) || !gc_enabled(table.metadata()) {
+            return Ok(());
+        }
         options.step(CommitStep::Housekeeping);
+        let failed = |error| lake_error(format_args!("keep house in {}", table.identifier()), error);
+        if sweep {
+            for location in &fallen {
+                table.file_io().delete(location).await.map_err(failed)?;
+                self.metadata_seen.remove(location);
+            }
+        }
+        let mut table = table.clone();
+        if expire {
+            table = self.expire(catalog, &table, &limits, now).await.map_err(failed)?;
+        }
+        if walk {
+            // Even if it fails it isn't repeated at every commit.
+            self.walked = Some(now);
+            self.walk(&table, files, options, now).await?;
+        }
         Ok(())
     }
+
+    /// Notes the metadata files of the log, and tells those that were in it and aren't any more.
+    fn fallen_out(&mut self, table: &Table) -> Vec<String> {
+        let log: HashSet<&str> = metadata_files(table).collect();
+        for location in &log {
+            if !self.metadata_seen.contains(*location) {
+                self.metadata_seen.insert((*location).to_owned());
+            }
+        }
+        self.metadata_seen.iter().filter(|location| !log.contains(location.as_str())).cloned().collect()
+    }
+
+    async fn expire(
+        &mut self,
+        catalog: &Arc<dyn Catalog>,
+        table: &Table,
+        limits: &HousekeepingLimits,
+        now: SystemTime,
+    ) -> Result<Table> {
+        let expired = expirable(table, limits, now);
+        if expired.is_empty() {
+            return Ok(table.clone());
+        }
+        let ids: HashSet<i64> = expired.iter().map(|snapshot| snapshot.snapshot_id()).collect();
+        // Their manifests can become unreferenced only where the child isn't ours.
+        let children = covering(table.metadata().snapshots().cloned());
+        let read: Vec<_> = children.into_iter().filter(|snapshot| ids.contains(&snapshot.snapshot_id())).collect();
+        let mut unreferenced = manifests_of(table, &read).await?;
+        let transaction = Transaction::new(table);
+        let action = transaction.expire_snapshots().expire_older_than_ms(0).expire_snapshot_ids(ids.iter().copied());
+        let answer = action.apply(transaction)?.commit(catalog.as_ref()).await;
+        // Its outcome is as unknown as that of any commit: only what is gone from the table loses its files.
+        let table = catalog.load_table(table.identifier()).await?;
+        let gone = expired.iter().filter(|snapshot| table.metadata().snapshot_by_id(snapshot.snapshot_id()).is_none());
+        let gone: Vec<_> = gone.collect();
+        if gone.len() < expired.len() {
+            return answer.map(|_| table);
+        }
+        if !unreferenced.is_empty() {
+            let remaining = manifests_of(&table, &covering(table.metadata().snapshots().cloned())).await?;
+            unreferenced.retain(|location, _| !remaining.contains_key(location));
+        }
+        for snapshot in gone {
+            table.file_io().delete(snapshot.manifest_list()).await?;
+        }
+        for manifest in unreferenced.into_values() {
+            table.file_io().delete(&manifest.manifest_path).await?;
+        }
+        self.fallen_out(&table);
+        Ok(table)
+    }
+
+    /// Looks through the table's folder for what crashed or failed attempts left: ours to delete once it is older than
+    /// the orphan age and nothing references it (I7).
+    async fn walk(
+        &mut self,
+        table: &Table,
+        files: &mut FileList,
+        options: &LakeOptions,
+        now: SystemTime,
+    ) -> std::result::Result<(), LakeError> {
+        let failed = |error| lake_error(format_args!("look for orphans of {}", table.identifier()), error);
+        let location = table.metadata().location();
+        if !(location.starts_with('/') || location.starts_with("file:") || location.starts_with("memory:")) {
+            return Ok(());
+        }
+        let age = options.housekeeping.orphan_age;
+        let listed = options.lister.storage().list(location).await.map_err(failed)?;
+        let old: Vec<StoredFile> = listed
+            .into_iter()
+            .filter(|file| now.duration_since(file.modified).is_ok_and(|found| found > age))
+            .filter(|file| is_of_a_table(&file.location))
+            .collect();
+        if old.is_empty() {
+            return Ok(());
+        }
+        files.follow(table).await?;
+        let referenced = references(table, files).await.map_err(failed)?;
+        for orphan in old.iter().filter(|file| !referenced.contains(&plain(&file.location))) {
+            tracing::info!(file = %orphan.location, bytes = orphan.size, "deleting an orphan");
+            table.file_io().delete(&orphan.location).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+fn gc_enabled(metadata: &TableMetadata) -> bool {
+    metadata.properties().get("gc.enabled").is_none_or(|value| !value.eq_ignore_ascii_case("false"))
+}
+
+/// The current metadata.json and those of the log.
+fn metadata_files(table: &Table) -> impl Iterator<Item = &str> {
+    let log = table.metadata().metadata_log().iter().map(|entry| entry.metadata_file.as_str());
+    log.chain(table.metadata_location())
+}
+
+/// Kinds of files that table writers make; anything else in the folder is somebody's own.
+fn is_of_a_table(location: &str) -> bool {
+    [".parquet", ".avro", ".metadata.json", ".tmp"].iter().any(|ending| location.ends_with(ending))
+}
+
+/// Every location that the table's metadata reaches.
+async fn references(table: &Table, files: &FileList) -> Result<HashSet<String>> {
+    let metadata = table.metadata();
+    let mut reached: HashSet<String> = metadata_files(table).map(plain).collect();
+    reached.extend(metadata.snapshots().map(|snapshot| plain(snapshot.manifest_list())));
+    reached.extend(metadata.statistics_iter().map(|file| plain(&file.statistics_path)));
+    reached.extend(metadata.partition_statistics_iter().map(|file| plain(&file.statistics_path)));
+    let manifests = manifests_of(table, &covering(metadata.snapshots().cloned())).await?;
+    for (location, manifest) in manifests {
+        reached.insert(location);
+        if !files.holds(&manifest) {
+            reached.extend(named_files(table, &manifest).await?.iter().map(|path| plain(path)));
+        }
+    }
+    reached.extend(files.iter().map(|file| plain(&file.path)));
+    Ok(reached)
 }

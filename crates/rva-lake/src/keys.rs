@@ -135,7 +135,8 @@ impl KeyIndex {
         files: &mut FileList,
         wanted: BTreeSet<BlockKey>,
     ) -> Result<(), LakeError> {
-        let changes = files.follow(table).await?;
+        files.follow(table).await?;
+        let changes = files.take_changes();
         if changes.removed {
             // Rows may have gone with the files.
             self.blocks.clear();

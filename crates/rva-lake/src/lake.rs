@@ -2,10 +2,10 @@
 
 use crate::bronze::BronzeSink;
 use crate::dead_letters::DeadLetterSink;
-use crate::definition::{NAMESPACE, ensure_table, table_ident};
+use crate::definition::{NAMESPACE, ensure_table};
 use crate::errors::lake_error;
 use crate::options::LakeOptions;
-use crate::rows::{BronzeRow, TableRow};
+use crate::rows::BronzeRow;
 use crate::seam::{LakeError, LakeErrorKind};
 use crate::state::StateKeys;
 use crate::storage::make_folder;
@@ -256,10 +256,4 @@ async fn table_place(dir: &Path, ident: &TableIdent) -> Result<Option<String>, L
     .map_err(failed)?;
     connection.close().await.map_err(failed)?;
     Ok(place)
-}
-
-/// The tables that this crate writes.
-pub(crate) fn our_tables() -> [TableIdent; 2] {
-    debug_assert_ne!(BronzeRow::TABLE, DeadLetter::TABLE);
-    [table_ident::<BronzeRow>(), table_ident::<DeadLetter>()]
 }

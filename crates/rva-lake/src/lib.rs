@@ -21,6 +21,7 @@ mod rows;
 mod seam;
 mod state;
 pub mod storage;
+mod summary;
 mod writer;
 
 pub use bronze::BronzeSink;
@@ -32,3 +33,4 @@ pub use options::CommitRules;
 pub use options::{CommitRetry, CommitStep, HousekeepingLimits, LakeOptions, StepObserver};
 pub use rows::BronzeRow;
 pub use seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
+pub use summary::TableSummary;

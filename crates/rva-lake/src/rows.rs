@@ -152,9 +152,10 @@ fn properties_column(kind: &DataType, rows: &[&DeadLetter]) -> Result<ArrayRef, 
             entry.data_type()
         )));
     };
-    let pairs = || rows.iter().flat_map(|row| &row.properties);
-    let columns =
-        vec![strings(pairs().map(|(key, _)| key.as_str())), strings(pairs().map(|(_, value)| value.as_str()))];
+    // Collected: an Arrow builder wants to know how many come.
+    let pairs: Vec<(&String, &String)> = rows.iter().flat_map(|row| &row.properties).collect();
+    let keys = strings(pairs.iter().map(|(key, _)| key.as_str()));
+    let columns = vec![keys, strings(pairs.iter().map(|(_, value)| value.as_str()))];
     let entries = StructArray::try_new(fields.clone(), columns, None)?;
     let offsets = OffsetBuffer::from_lengths(rows.iter().map(|row| row.properties.len()));
     Ok(Arc::new(MapArray::try_new(Arc::clone(entry), offsets, entries, None, *sorted)?))

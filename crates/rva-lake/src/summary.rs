@@ -1,0 +1,98 @@
+//! What the tables hold, in a line each.
+
+use crate::definition::NAMESPACE;
+use crate::errors::lake_error;
+use crate::lake::Lake;
+use crate::seam::LakeError;
+use crate::state::StateKeys;
+use iceberg::NamespaceIdent;
+use iceberg::table::Table;
+use rva_types::{OffsetMap, Timestamp};
+
+/// What a table holds now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSummary {
+    /// `rva.bronze_raw`.
+    pub name: String,
+    /// Rows.
+    pub rows: u64,
+    /// Data files.
+    pub files: u64,
+    /// Bytes of the data files.
+    pub bytes: u64,
+    /// Snapshots that can still be read.
+    pub snapshots: u64,
+    /// When the newest snapshot was made; `None` before the first.
+    pub last_commit: Option<Timestamp>,
+    /// For each partition of the log the last position in the table; empty for a table that the job doesn't write.
+    pub offsets: OffsetMap,
+    /// The log that the offsets belong to.
+    pub source: Option<String>,
+}
+
+impl Lake {
+    /// A summary of every table in namespace `rva`, by name.
+    ///
+    /// # Errors
+    /// As the catalog and the storage say.
+    pub async fn tables(&self) -> Result<Vec<TableSummary>, LakeError> {
+        let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
+        let failed = |error| lake_error(format_args!("list the tables of {NAMESPACE}"), error);
+        if !self.catalog.namespace_exists(&namespace).await.map_err(failed)? {
+            return Ok(Vec::new());
+        }
+        let mut idents = self.catalog.list_tables(&namespace).await.map_err(failed)?;
+        idents.sort_by(|one, other| one.name().cmp(other.name()));
+        let keys = StateKeys::of_job(&self.options.job)?;
+        let mut summaries = Vec::new();
+        for ident in idents {
+            let failed = |error| lake_error(format_args!("read table {ident}"), error);
+            let table = self.catalog.load_table(&ident).await.map_err(failed)?;
+            summaries.push(summary(&table, &keys).await?);
+        }
+        Ok(summaries)
+    }
+}
+
+async fn summary(table: &Table, keys: &StateKeys) -> Result<TableSummary, LakeError> {
+    let metadata = table.metadata();
+    let stored = keys.read(&table.metadata_ref())?;
+    let (rows, files, bytes) = totals(table).await?;
+    let last = metadata.current_snapshot().map(|snapshot| snapshot.timestamp_ms().saturating_mul(1000));
+    let ident = table.identifier();
+    Ok(TableSummary {
+        name: format!("{}.{}", ident.namespace().join("."), ident.name()),
+        rows,
+        files,
+        bytes,
+        snapshots: metadata.snapshots().len() as u64,
+        last_commit: last.map(Timestamp::from_micros),
+        offsets: stored.offsets(),
+        source: stored.source().map(str::to_owned),
+    })
+}
+
+/// Rows, files, bytes: from the snapshot's summary, or by counting where a writer left it out.
+async fn totals(table: &Table) -> Result<(u64, u64, u64), LakeError> {
+    let Some(snapshot) = table.metadata().current_snapshot() else { return Ok((0, 0, 0)) };
+    let properties = &snapshot.summary().additional_properties;
+    let total = |name: &str| properties.get(name).and_then(|value| value.parse().ok());
+    if let (Some(rows), Some(files), Some(bytes)) =
+        (total("total-records"), total("total-data-files"), total("total-files-size"))
+    {
+        return Ok((rows, files, bytes));
+    }
+    let failed = |error| lake_error(format_args!("read the manifests of {}", table.identifier()), error);
+    let list = table.manifest_list_reader(snapshot).load().await.map_err(failed)?;
+    let (mut rows, mut files, mut bytes) = (0, 0, 0);
+    for manifest in list.entries() {
+        let loaded = manifest.load_manifest(table.file_io()).await.map_err(failed)?;
+        let data = loaded.entries().iter().filter(|entry| entry.is_alive());
+        for entry in data.filter(|entry| entry.content_type() == iceberg::spec::DataContentType::Data) {
+            rows += entry.record_count();
+            files += 1;
+            bytes += entry.file_size_in_bytes();
+        }
+    }
+    Ok((rows, files, bytes))
+}

@@ -7,6 +7,7 @@ mod annotate;
 mod detector;
 mod error;
 mod image;
+mod libraries;
 mod pipeline;
 mod seam;
 mod source;
@@ -18,6 +19,7 @@ pub use detector::{
 };
 pub use error::{VisionError, VisionErrorKind};
 pub use image::Image;
+pub use libraries::{OpenCvDescription, opencv_description};
 #[doc(hidden)]
 pub use pipeline::fake;
 pub use pipeline::{

@@ -1,1 +1,78 @@
-fn main() {}
+//! `rva`: everything on one machine.
+
+mod annotated;
+mod cameras;
+mod cli;
+mod commands;
+mod detection;
+mod embedded;
+mod exit;
+mod folder;
+mod models;
+mod output;
+mod progress;
+mod rows;
+mod settings;
+mod terminal;
+mod trackers;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use exit::{Exit, exit_of};
+use std::process::ExitCode;
+use terminal::Terminal;
+
+/// DataFusion's planner recurses deeply, and unoptimised frames are large: the default 2 MiB overflow.
+const STACK_BYTES: usize = 32 << 20;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let worker = std::thread::Builder::new().name("rva".into()).stack_size(STACK_BYTES).spawn(move || start(cli));
+    match worker.map(std::thread::JoinHandle::join) {
+        Ok(Ok(exit)) => ExitCode::from(exit.code()),
+        // The panic has said what it had to say.
+        Ok(Err(_)) => ExitCode::from(Exit::Failure.code()),
+        Err(error) => {
+            eprintln!("error: start a thread: {error}");
+            ExitCode::from(Exit::Failure.code())
+        }
+    }
+}
+
+fn start(cli: Cli) -> Exit {
+    let terminal = Terminal::new();
+    let outcome = run(cli, &terminal);
+    match outcome {
+        Ok(exit) => exit,
+        Err(error) if output::is_closed_pipe(&error) => Exit::Done,
+        Err(error) => {
+            terminal.say_error(&output::with_causes(&error));
+            exit_of(&error)
+        }
+    }
+}
+
+fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
+    match &cli.command {
+        Command::Completions { shell } => return commands::completions::run(*shell),
+        Command::Help { topic } => return commands::help::run(topic.as_deref()),
+        _ => {}
+    }
+    let loaded = settings::read(&cli)?;
+    terminal.start(&loaded.config.telemetry)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES / 2).build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Run(args) => commands::run::run(args, loaded, terminal).await,
+            Command::Detect(args) => commands::detect::run(args, loaded, terminal).await,
+            Command::Ingest(args) => commands::ingest::run(args, loaded, terminal).await,
+            Command::Replay(args) => commands::replay::run(args, loaded, terminal).await,
+            Command::Query(args) => commands::query::run(args, loaded).await,
+            Command::Tables(args) => commands::tables::run(args, loaded).await,
+            Command::Doctor(_) => commands::doctor::run(loaded),
+            Command::Config(args) => commands::config::run(args, &loaded),
+            Command::Completions { .. } | Command::Help { .. } => Ok(Exit::Done),
+        }
+    })
+}

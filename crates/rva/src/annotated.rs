@@ -1,0 +1,167 @@
+//! `--save`: the annotated video, and the picture of its liveliest frame.
+
+use crate::{detection::ReadyCamera, terminal::Terminal};
+use anyhow::Context;
+use rva_detector::FrameTap;
+use rva_vision::{AnnotateOptions, AnnotatedWriter, TrackedFrame, VisionError};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Frames a second of a video whose source doesn't say.
+const FPS_UNKNOWN: f64 = 10.0;
+
+/// Where annotated videos go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Saving {
+    /// Nowhere.
+    Off,
+    /// One camera, this file.
+    File(PathBuf),
+    /// A file for each camera in this folder.
+    Folder(PathBuf),
+}
+
+impl Saving {
+    /// `given` is what stands behind `--save=`: nothing, a file (one camera) or a folder.
+    ///
+    /// # Errors
+    /// A file for several cameras.
+    pub fn plan(given: Option<&str>, default_folder: &Path, cameras: usize) -> anyhow::Result<Self> {
+        let Some(given) = given else { return Ok(Self::Off) };
+        if given.is_empty() {
+            return Ok(Self::Folder(default_folder.to_owned()));
+        }
+        let path = PathBuf::from(given);
+        if path.is_dir() || path.extension().is_none() {
+            return Ok(Self::Folder(path));
+        }
+        if cameras > 1 {
+            let text = format!("found --save={given}, a file, for {cameras} sources, wanted a folder");
+            return Err(crate::exit::Refusal::usage(text).into());
+        }
+        Ok(Self::File(path))
+    }
+
+    /// Begins the video of a camera.
+    ///
+    /// # Errors
+    /// The file or its folder can't be made.
+    pub fn start(&self, camera: &ReadyCamera) -> anyhow::Result<Option<(FrameTap, Saved)>> {
+        let video = match self {
+            Self::Off => return Ok(None),
+            Self::File(path) => path.clone(),
+            Self::Folder(folder) => {
+                folder.join(format!("{}.mp4", file_name(camera.settings.identity.camera_id.as_str())))
+            }
+        };
+        if let Some(folder) = video.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).with_context(|| format!("make folder {}", folder.display()))?;
+        }
+        let stride = f64::from(camera.settings.pipeline.vid_stride.get());
+        let fps = (camera.source.fps.unwrap_or(FPS_UNKNOWN) / stride).clamp(0.1, 240.0);
+        let writer = AnnotatedWriter::create(&video, camera.source.size, fps, &AnnotateOptions::default())?;
+        let picture = video.with_extension("jpg");
+        let class_names = camera.class_names.clone();
+        let drawing = Drawing { writer: Some(writer), video, picture, class_names, tracks_max: None, error: None };
+        let drawing = Arc::new(Mutex::new(drawing));
+        let saved = Saved(Arc::clone(&drawing));
+        let tap = move |frame: &TrackedFrame| drawing.lock().unwrap_or_else(PoisonError::into_inner).take(frame);
+        Ok(Some((Box::new(tap), saved)))
+    }
+}
+
+/// A camera id as a file name: what could mean something to a file system becomes `%XX`.
+fn file_name(camera: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    camera.bytes().map(|b| if is_plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+struct Drawing {
+    writer: Option<AnnotatedWriter>,
+    video: PathBuf,
+    picture: PathBuf,
+    class_names: Vec<String>,
+    /// Most tracks of a frame so far: the picture shows that frame.
+    tracks_max: Option<usize>,
+    /// The first error ends the drawing, not the run.
+    error: Option<VisionError>,
+}
+
+impl Drawing {
+    fn take(&mut self, frame: &TrackedFrame) {
+        if let Err(error) = self.draw(frame) {
+            self.writer = None;
+            self.error = Some(error);
+        }
+    }
+
+    fn draw(&mut self, frame: &TrackedFrame) -> Result<(), VisionError> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        writer.write(&frame.image, &frame.detections, &self.class_names)?;
+        let tracks: BTreeSet<u64> = frame.detections.iter().filter_map(|tracked| tracked.track_id).collect();
+        if self.tracks_max.is_none_or(|most| tracks.len() > most) {
+            self.tracks_max = Some(tracks.len());
+            writer.snapshot(&self.picture)?;
+        }
+        Ok(())
+    }
+}
+
+/// A video that is being written.
+pub struct Saved(Arc<Mutex<Drawing>>);
+
+/// A video that is whole, and its picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedFiles {
+    video: PathBuf,
+    picture: PathBuf,
+}
+
+impl Saved {
+    /// Ends the video. Blocks: it is read back.
+    ///
+    /// # Errors
+    /// What went wrong, now or before; no video is left then.
+    pub fn finish(self) -> Result<SavedFiles, VisionError> {
+        let mut drawing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = drawing.error.take() {
+            return Err(error);
+        }
+        if let Some(writer) = drawing.writer.take() {
+            writer.finish()?;
+        }
+        Ok(SavedFiles { video: drawing.video.clone(), picture: drawing.picture.clone() })
+    }
+}
+
+impl SavedFiles {
+    /// Says where they are.
+    pub fn say(&self, terminal: &Terminal) {
+        terminal.say(&format!("video:   {}\npicture: {}", self.video.display(), self.picture.display()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_for_one_camera_and_a_folder_for_several() {
+        let plan = |given, cameras| Saving::plan(given, Path::new("d/annotated"), cameras);
+        assert_eq!(plan(None, 2).unwrap(), Saving::Off);
+        assert_eq!(plan(Some(""), 2).unwrap(), Saving::Folder("d/annotated".into()));
+        assert_eq!(plan(Some("x.mp4"), 1).unwrap(), Saving::File("x.mp4".into()));
+        assert_eq!(plan(Some("x"), 3).unwrap(), Saving::Folder("x".into()));
+        assert!(plan(Some("x.mp4"), 2).unwrap_err().to_string().contains("2 sources"));
+    }
+
+    #[test]
+    fn a_camera_id_can_not_leave_its_folder() {
+        assert_eq!(file_name("cam_01"), "cam_01");
+        assert_eq!(file_name("../x"), "%2E%2E%2Fx");
+    }
+}

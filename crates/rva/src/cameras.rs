@@ -1,0 +1,121 @@
+//! Which sources a command looks at, and under which names.
+
+use crate::exit::Refusal;
+use rva_service::{Loaded, Origin};
+use rva_types::{CameraId, SourceIdentity, StoreId, StreamId};
+
+/// A source and what its records say about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraPlan {
+    /// As the user gave it; may hold a password.
+    pub source: String,
+    /// Store, camera, stream.
+    pub identity: SourceIdentity,
+}
+
+/// The sources of the command line; else `VIDEO_PATH`; else the enabled cameras of the file; else its `source`.
+///
+/// # Errors
+/// There are none, or one camera id is to stand for several.
+pub fn plan(sources: &[String], loaded: &Loaded) -> anyhow::Result<Vec<CameraPlan>> {
+    let config = &loaded.config;
+    let source_origin = loaded.settings.iter().find(|setting| setting.path == "source").map(|setting| &setting.origin);
+    let from_environment = matches!(source_origin, Some(Origin::Environment(_)));
+    let enabled: Vec<_> = config.cameras.iter().filter(|(_, camera)| camera.enabled).collect();
+    if !sources.is_empty() {
+        return of_sources(sources, loaded);
+    }
+    if let Some(source) = config.source.as_ref().filter(|_| from_environment || enabled.is_empty()) {
+        return of_sources(std::slice::from_ref(source), loaded);
+    }
+    if enabled.is_empty() {
+        let text = "found no source, wanted one on the command line, cameras in rva.yaml, or VIDEO_PATH";
+        return Err(Refusal::usage(text).into());
+    }
+    enabled
+        .into_iter()
+        .map(|(id, camera)| {
+            let store = camera.store.as_ref().unwrap_or(&config.store_id);
+            let stream = camera.stream.as_ref().unwrap_or(&config.stream_id);
+            Ok(CameraPlan { source: camera.source.clone(), identity: identity(store, id, stream)? })
+        })
+        .collect()
+}
+
+fn of_sources(sources: &[String], loaded: &Loaded) -> anyhow::Result<Vec<CameraPlan>> {
+    let config = &loaded.config;
+    if let (Some(id), 2..) = (&config.camera_id, sources.len()) {
+        let text = format!(
+            "found camera id {id} for {} sources, wanted one source; several are named cam_01, cam_02, …, or by rva.yaml",
+            sources.len()
+        );
+        return Err(Refusal::usage(text).into());
+    }
+    let numbered = |index: usize| format!("cam_{:02}", index + 1);
+    sources
+        .iter()
+        .enumerate()
+        .map(|(index, source)| {
+            let camera = config.camera_id.clone().unwrap_or_else(|| numbered(index));
+            let identity = identity(&config.store_id, &camera, &config.stream_id)?;
+            Ok(CameraPlan { source: source.clone(), identity })
+        })
+        .collect()
+}
+
+fn identity(store: &str, camera: &str, stream: &str) -> anyhow::Result<SourceIdentity> {
+    let refused = |error: rva_types::IdError| Refusal::usage(error.to_string());
+    Ok(SourceIdentity {
+        store_id: StoreId::parse(store).map_err(refused)?,
+        camera_id: CameraId::parse(camera).map_err(refused)?,
+        stream_id: StreamId::parse(stream).map_err(refused)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rva_service::{Layers, load};
+
+    fn loaded(file: &str, environment: &[(&str, &str)]) -> Loaded {
+        let environment = environment.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        load(&Layers { file: Some(("rva.yaml".into(), file.into())), environment, ..Layers::default() }).unwrap()
+    }
+
+    fn named(sources: &[&str], loaded: &Loaded) -> Vec<(String, String, String)> {
+        let sources: Vec<String> = sources.iter().map(ToString::to_string).collect();
+        plan(&sources, loaded)
+            .unwrap()
+            .into_iter()
+            .map(|p| (p.source, p.identity.store_id.to_string(), p.identity.camera_id.to_string()))
+            .collect()
+    }
+
+    fn triple(a: &str, b: &str, c: &str) -> (String, String, String) {
+        (a.into(), b.into(), c.into())
+    }
+
+    const CAMERAS: &str = "cameras:\n  door: {source: a.mp4, store: s7}\n  off: {source: b.mp4, enabled: false}\n";
+
+    #[test]
+    fn several_sources_are_counted() {
+        let found = named(&["a", "b"], &loaded("", &[]));
+        assert_eq!(found, [triple("a", "store_01", "cam_01"), triple("b", "store_01", "cam_02")]);
+    }
+
+    #[test]
+    fn the_command_line_beats_the_environment_which_beats_the_file() {
+        assert_eq!(named(&[], &loaded(CAMERAS, &[])), [triple("a.mp4", "s7", "door")]);
+        let with_env = loaded(CAMERAS, &[("VIDEO_PATH", "v.mp4"), ("CAMERA_ID", "c")]);
+        assert_eq!(named(&[], &with_env), [triple("v.mp4", "store_01", "c")]);
+        assert_eq!(named(&["x"], &with_env), [triple("x", "store_01", "c")]);
+    }
+
+    #[test]
+    fn one_camera_id_for_two_sources_and_no_source_at_all_are_refused() {
+        let both = plan(&["a".into(), "b".into()], &loaded("camera_id: c\n", &[])).unwrap_err().to_string();
+        assert!(both.contains("2 sources"), "{both}");
+        let none = plan(&[], &loaded("", &[])).unwrap_err().to_string();
+        assert!(none.contains("VIDEO_PATH") && none.contains("rva.yaml"), "{none}");
+    }
+}

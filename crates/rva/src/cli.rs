@@ -1,0 +1,434 @@
+//! The command line: names and help texts. What a value may be is said by the configuration's table of keys, so that
+//! a flag, a variable and a file are checked alike and all problems are reported at once.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use rva_service::Override;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  rva run video.mp4 --model yolov8n.onnx             detect, track, log and commit, in one process
+  rva run rtsp://camera/1 --model yolov8n.onnx       the same, until Ctrl-C
+  rva query \"SELECT count(*) FROM bronze_raw\"        SQL over the committed rows
+  rva doctor                                         what is installed, and what is missing
+
+Settings come from a complete default, then rva.yaml, then the environment (RVA_DETECTOR_CONF, CONF_THRES, …),
+then flags: `rva config show` prints each with its origin. Exit codes: `rva help exit-codes`.
+
+There is no --show: servers have no display, and a window would need a graphical OpenCV. Use --save, which writes
+an annotated video and a picture.";
+
+/// Retail video analytics on one machine: from a video to committed rows, exactly once
+#[derive(Debug, Parser)]
+#[command(name = "rva", version, after_help = EXAMPLES, disable_help_subcommand = true, max_term_width = 110)]
+pub struct Cli {
+    /// Flags of every command
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
+pub struct CommonArgs {
+    /// Configuration file [default: rva.yaml, where there is one]
+    #[arg(long, global = true, env = "RVA_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// How log lines look: text or json
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// error, warn, info, debug, trace, or directives like info,rva_lake=debug
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// No progress and no summary; only warnings and errors are logged
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Detect, track, log and commit, in one process
+    #[command(after_help = "Data folder: catalog.db (the Iceberg catalog `lakehouse`), warehouse/ and log/.")]
+    Run(RunArgs),
+    /// Detect and track, and write one JSON record a frame
+    Detect(DetectArgs),
+    /// Commit what is in the log to the tables
+    Ingest(IngestArgs),
+    /// Put the records of NDJSON files into the log; commit them with `rva ingest --drain`
+    Replay(ReplayArgs),
+    /// SQL over the tables
+    #[command(after_help = QUERY_HELP)]
+    Query(QueryArgs),
+    /// Rows, files, size, last commit and offsets of each table
+    Tables(TablesArgs),
+    /// Each prerequisite: found, version, where
+    Doctor(DoctorArgs),
+    /// The merged configuration
+    Config(ConfigArgs),
+    /// Write a completion script to stdout
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print this help, that of a command, or `exit-codes`
+    Help {
+        /// A command, or exit-codes
+        topic: Option<String>,
+    },
+}
+
+const QUERY_HELP: &str = "\
+Tables: bronze_raw and bronze_dead_letters, in namespace rva. JSON functions work on payload:
+
+  rva query \"SELECT json_length(payload, 'detections') AS people, frame_index FROM bronze_raw LIMIT 5\"
+
+json writes one object a line, csv has a header line.";
+
+/// Where the tables and the log are.
+#[derive(Debug, Args)]
+pub struct FolderArgs {
+    /// Folder of catalog.db, warehouse/ and log/ [default: rva-data]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data_dir: Option<String>,
+}
+
+/// What finds and follows people, in Ultralytics' words.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Detection")]
+pub struct DetectionArgs {
+    /// A YOLOv8 detection export (ONNX)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub model: Option<String>,
+    /// Least confidence of a recorded detection, 0 to 1 [default: 0.25]
+    #[arg(long, value_name = "CONF", allow_negative_numbers = true)]
+    pub conf: Option<String>,
+    /// Largest overlap that non-maximum suppression leaves, 0 to 1 [default: 0.7]
+    #[arg(long, value_name = "IOU", allow_negative_numbers = true)]
+    pub iou: Option<String>,
+    /// Class ids or names to keep, separated by commas [default: all]
+    #[arg(long, value_name = "CLASSES")]
+    pub classes: Option<String>,
+    /// Input size in pixels, 640 or height,width, for models that leave it open
+    #[arg(long, value_name = "PIXELS")]
+    pub imgsz: Option<String>,
+    /// Most detections of a frame [default: 300]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub max_det: Option<String>,
+    /// Suppress overlapping boxes across classes
+    #[arg(long)]
+    pub agnostic_nms: bool,
+    /// 16-bit input, for models that take it
+    #[arg(long)]
+    pub half: bool,
+    /// cpu, cuda:0 or tensorrt:0 [default: cpu]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// A tracker's name, or a tracker YAML file as Ultralytics has it [default: bytetrack]
+    #[arg(long, value_name = "TRACKER")]
+    pub tracker: Option<String>,
+    /// Process every n-th frame [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub vid_stride: Option<String>,
+    /// The ONNX Runtime library [default: searched, see `rva doctor`]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub onnxruntime: Option<String>,
+    /// Write an annotated video and a picture, with boxes, ids and trails
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub save: Option<String>,
+}
+
+/// What the records say about where they come from.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Identity")]
+pub struct IdentityArgs {
+    /// The shop [default: store_01]
+    #[arg(long, value_name = "ID")]
+    pub store_id: Option<String>,
+    /// The camera; several sources count cam_01, cam_02, … [default: cam_01]
+    #[arg(long, value_name = "ID")]
+    pub camera_id: Option<String>,
+    /// The stream [default: stream_01]
+    #[arg(long, value_name = "ID")]
+    pub stream_id: Option<String>,
+    /// Capture time of a file's first frame, RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub start_time: Option<String>,
+}
+
+/// When the tables are committed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Commits")]
+pub struct CommitArgs {
+    /// Longest time between two commits while there is something new [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    pub commit_interval: Option<String>,
+    /// Size at which a commit doesn't wait for the interval [default: 128MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub commit_bytes: Option<String>,
+}
+
+/// `rva run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A video file, a folder or glob of images, a webcam index or a stream URL [default: the configured cameras]
+    #[arg(value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// Where the tables and the log are
+    #[command(flatten)]
+    pub folder: FolderArgs,
+    /// Detection
+    #[command(flatten)]
+    pub detection: DetectionArgs,
+    /// Identity
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// Commits
+    #[command(flatten)]
+    pub commit: CommitArgs,
+}
+
+/// `rva detect`
+#[derive(Debug, Args)]
+pub struct DetectArgs {
+    /// A video file, a folder or glob of images, a webcam index or a stream URL
+    #[arg(value_name = "SOURCE")]
+    pub source: Option<String>,
+    /// The NDJSON file to write; - is stdout
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+    /// Detection
+    #[command(flatten)]
+    pub detection: DetectionArgs,
+    /// Identity
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+}
+
+/// `rva ingest`
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// Stop at the log's end
+    #[arg(long)]
+    pub drain: bool,
+    /// Go on where the log no longer holds records that the table lacks; they are counted as lost
+    #[arg(long)]
+    pub accept_gap: bool,
+    /// Where the tables and the log are
+    #[command(flatten)]
+    pub folder: FolderArgs,
+    /// Commits
+    #[command(flatten)]
+    pub commit: CommitArgs,
+}
+
+/// `rva replay`
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// NDJSON files as `rva detect` writes them; bad lines go to the dead letters with their line number
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    /// Where the tables and the log are
+    #[command(flatten)]
+    pub folder: FolderArgs,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RowFormat {
+    /// Columns in a frame, for people
+    Table,
+    /// A header line, then one line a row
+    Csv,
+    /// One object a line
+    Json,
+}
+
+/// `rva query`
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// One SELECT
+    #[arg(value_name = "SQL")]
+    pub sql: String,
+    /// How rows are written
+    #[arg(long, value_enum, default_value_t = RowFormat::Table)]
+    pub format: RowFormat,
+    /// Where the tables and the log are
+    #[command(flatten)]
+    pub folder: FolderArgs,
+}
+
+/// `rva tables`
+#[derive(Debug, Args)]
+pub struct TablesArgs {
+    /// How rows are written
+    #[arg(long, value_enum, default_value_t = RowFormat::Table)]
+    pub format: RowFormat,
+    /// Where the tables and the log are
+    #[command(flatten)]
+    pub folder: FolderArgs,
+}
+
+/// `rva doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// A YOLOv8 detection export (ONNX) to look at
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub model: Option<String>,
+    /// The ONNX Runtime library
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub onnxruntime: Option<String>,
+    /// Where the tables and the log are
+    #[command(flatten)]
+    pub folder: FolderArgs,
+}
+
+/// `rva config`
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// What to do with it
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every setting and where it came from; secrets are hidden
+    Show {
+        /// yaml reads back as a configuration file
+        #[arg(long, value_enum, default_value_t = ConfigFormat::Yaml)]
+        format: ConfigFormat,
+    },
+}
+
+/// How the configuration is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConfigFormat {
+    /// Origins as comments
+    Yaml,
+    /// Settings and origins as one object
+    Json,
+}
+
+/// Gathers the flags that were given.
+struct Given(Vec<Override>);
+
+impl Given {
+    fn text(&mut self, path: &'static str, flag: &'static str, value: Option<&String>) {
+        self.0.extend(value.map(|text| Override { path, flag, text: text.clone() }));
+    }
+
+    fn on(&mut self, path: &'static str, flag: &'static str, is_on: bool) {
+        self.text(path, flag, is_on.then(|| "true".to_owned()).as_ref());
+    }
+
+    fn folder(&mut self, args: &FolderArgs) {
+        self.text("data_dir", "--data-dir", args.data_dir.as_ref());
+    }
+
+    fn detection(&mut self, args: &DetectionArgs) {
+        self.text("detector.model", "--model", args.model.as_ref());
+        self.text("detector.conf", "--conf", args.conf.as_ref());
+        self.text("detector.iou", "--iou", args.iou.as_ref());
+        self.text("detector.classes", "--classes", args.classes.as_ref());
+        self.text("detector.imgsz", "--imgsz", args.imgsz.as_ref());
+        self.text("detector.max_det", "--max-det", args.max_det.as_ref());
+        self.on("detector.agnostic_nms", "--agnostic-nms", args.agnostic_nms);
+        self.on("detector.half", "--half", args.half);
+        self.text("detector.device", "--device", args.device.as_ref());
+        self.text("detector.tracker", "--tracker", args.tracker.as_ref());
+        self.text("detector.vid_stride", "--vid-stride", args.vid_stride.as_ref());
+        self.text("detector.onnxruntime", "--onnxruntime", args.onnxruntime.as_ref());
+    }
+
+    fn identity(&mut self, args: &IdentityArgs) {
+        self.text("store_id", "--store-id", args.store_id.as_ref());
+        self.text("camera_id", "--camera-id", args.camera_id.as_ref());
+        self.text("stream_id", "--stream-id", args.stream_id.as_ref());
+        self.text("start_time", "--start-time", args.start_time.as_ref());
+    }
+
+    fn commit(&mut self, args: &CommitArgs) {
+        self.text("ingest.commit_interval", "--commit-interval", args.commit_interval.as_ref());
+        self.text("ingest.commit_bytes", "--commit-bytes", args.commit_bytes.as_ref());
+    }
+}
+
+impl Cli {
+    /// The flags that stand for configuration keys.
+    pub fn overrides(&self) -> Vec<Override> {
+        let mut given = Given(Vec::new());
+        given.text("telemetry.log_format", "--log-format", self.common.log_format.as_ref());
+        given.text("telemetry.log_level", "--log-level", self.common.log_level.as_ref());
+        given.on("telemetry.quiet", "--quiet", self.common.quiet);
+        match &self.command {
+            Command::Run(args) => {
+                given.folder(&args.folder);
+                given.detection(&args.detection);
+                given.identity(&args.identity);
+                given.commit(&args.commit);
+            }
+            Command::Detect(args) => {
+                given.detection(&args.detection);
+                given.identity(&args.identity);
+            }
+            Command::Ingest(args) => {
+                given.folder(&args.folder);
+                given.commit(&args.commit);
+            }
+            Command::Replay(args) => given.folder(&args.folder),
+            Command::Query(args) => given.folder(&args.folder),
+            Command::Tables(args) => given.folder(&args.folder),
+            Command::Doctor(args) => {
+                given.folder(&args.folder);
+                given.text("detector.model", "--model", args.model.as_ref());
+                given.text("detector.onnxruntime", "--onnxruntime", args.onnxruntime.as_ref());
+            }
+            Command::Config(_) | Command::Completions { .. } | Command::Help { .. } => {}
+        }
+        given.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_stands_for_a_known_key() {
+        let line = "rva --quiet --log-format json --log-level debug run a.mp4 --data-dir d --model m --conf 0.1 \
+             --iou 0.2 --classes person --imgsz 640 --max-det 3 --agnostic-nms --half --device cpu --tracker bytetrack \
+             --vid-stride 2 --onnxruntime lib.so --store-id s --camera-id c --stream-id t \
+             --start-time 2026-01-31T08:00:00Z --commit-interval 5s --commit-bytes 1MiB --save";
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let overrides = cli.overrides();
+        assert_eq!(overrides.len(), 22);
+        let layers = rva_service::Layers { overrides, ..Default::default() };
+        let config = rva_service::load(&layers).unwrap().config;
+        assert_eq!(config.camera_id.as_deref(), Some("c"));
+        assert_eq!(config.detector.vid_stride, 2);
+        assert!(config.detector.half && config.telemetry.quiet);
+    }
+
+    #[test]
+    fn save_takes_its_path_after_an_equals_sign_only() {
+        let parse = |line: &str| match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+            Command::Run(args) => (args.sources, args.detection.save),
+            _ => panic!("not run"),
+        };
+        assert_eq!(parse("rva run --save a.mp4"), (vec!["a.mp4".into()], Some(String::new())));
+        assert_eq!(parse("rva run a.mp4 --save=x.avi"), (vec!["a.mp4".into()], Some("x.avi".into())));
+        assert_eq!(parse("rva run a.mp4"), (vec!["a.mp4".into()], None));
+    }
+}

@@ -1,0 +1,57 @@
+//! `rva ingest`: the log into the tables.
+
+use crate::{
+    cli::IngestArgs,
+    embedded::{Ingesting, RowsCommitted},
+    exit::Exit,
+    folder::DataFolder,
+    terminal::Terminal,
+};
+use rva_ingest::{HeldBy, IngestEnd, IngestLease, IngestReport};
+use rva_service::{Loaded, StopFlag};
+
+/// Follows the log, or brings it to its end with `--drain`.
+///
+/// # Errors
+/// Folder, log or tables can't be used, or they don't fit together.
+pub async fn run(args: IngestArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let folder = DataFolder::at(&loaded.config.data_dir)?;
+    folder.wants_log()?;
+    let stop = StopFlag::on_signals()?;
+    let say = |held: HeldBy| terminal.say(&standby_text(held, &folder));
+    let lease = tokio::select! {
+        lease = IngestLease::acquire(folder.root(), say) => lease?,
+        () = stop.stopped() => return Ok(Exit::Done),
+    };
+    let ingest = Ingesting::start(&folder, &loaded.config, args.accept_gap, lease, RowsCommitted::default()).await?;
+    if !args.drain {
+        terminal.say(&format!("following {}; Ctrl-C commits what was read and ends", folder.log().display()));
+    }
+    let report = if args.drain { ingest.drain(&stop).await? } else { ingest.follow(&stop).await? };
+    summary(&report, terminal);
+    let is_cut_off = args.drain && report.end == IngestEnd::Stopped;
+    Ok(if is_cut_off { Exit::Interrupted } else { Exit::Done })
+}
+
+fn standby_text(held: HeldBy, folder: &DataFolder) -> String {
+    let who = held.pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+    format!("standby: {who} ingests into {}; this one takes over when it ends", folder.root().display())
+}
+
+/// What an ingest did, each reason for which a message didn't become a row included.
+pub fn summary(report: &IngestReport, terminal: &Terminal) {
+    let counters = &report.counters;
+    let mut text = format!("{} rows committed to rva.bronze_raw in {} commits", counters.rows, counters.commits);
+    if counters.rows_known > 0 {
+        text.push_str(&format!(", {} were there already", counters.rows_known));
+    }
+    if counters.dead_letters_total() > 0 {
+        let reasons: Vec<String> = counters.dead_letters.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+        let (total, reasons) = (counters.dead_letters_total(), reasons.join(", "));
+        text.push_str(&format!("; {total} dead letters in rva.bronze_dead_letters ({reasons})"));
+    }
+    if counters.records_lost > 0 {
+        text.push_str(&format!("; {} records were lost before they were read", counters.records_lost));
+    }
+    terminal.say(&text);
+}

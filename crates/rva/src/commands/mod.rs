@@ -1,0 +1,12 @@
+//! One module for each command.
+
+pub mod completions;
+pub mod config;
+pub mod detect;
+pub mod doctor;
+pub mod help;
+pub mod ingest;
+pub mod query;
+pub mod replay;
+pub mod run;
+pub mod tables;

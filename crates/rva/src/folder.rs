@@ -1,0 +1,86 @@
+//! The data folder: `catalog.db`, `warehouse/`, `log/`.
+
+use anyhow::Context;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Paths of a data folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFolder {
+    root: PathBuf,
+}
+
+impl DataFolder {
+    /// Of a path, which need not exist. Iceberg stores absolute paths, so it is made absolute.
+    ///
+    /// # Errors
+    /// The working directory is gone.
+    pub fn at(path: &Path) -> anyhow::Result<Self> {
+        let root = std::path::absolute(path).with_context(|| format!("find data folder {}", path.display()))?;
+        // The same folder through a link is the same folder.
+        Ok(Self { root: fs::canonicalize(&root).unwrap_or(root) })
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The Iceberg catalog.
+    pub fn catalog(&self) -> PathBuf {
+        self.root.join("catalog.db")
+    }
+
+    /// The embedded log.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// Annotated videos and pictures, where no other place is named.
+    pub fn annotated(&self) -> PathBuf {
+        self.root.join("annotated")
+    }
+
+    /// Checks that there are tables to read.
+    ///
+    /// # Errors
+    /// There are none; says which command makes some.
+    pub fn wants_tables(&self) -> anyhow::Result<()> {
+        if self.catalog().is_file() {
+            return Ok(());
+        }
+        anyhow::bail!(
+            "found no catalog.db in {}, wanted a data folder with tables: `rva run` and `rva ingest` make one (--data-dir names another)",
+            self.root.display()
+        )
+    }
+
+    /// Checks that there is a log to read.
+    ///
+    /// # Errors
+    /// There is none; says which command makes one.
+    pub fn wants_log(&self) -> anyhow::Result<()> {
+        if self.log().is_dir() {
+            return Ok(());
+        }
+        anyhow::bail!(
+            "found no log/ in {}, wanted a data folder with a log: `rva run` and `rva replay` make one (--data-dir names another)",
+            self.root.display()
+        )
+    }
+
+    /// Makes the folder, if it isn't there, and checks that it can be written.
+    ///
+    /// # Errors
+    /// Why not, with the path.
+    pub fn make_writable(&self) -> anyhow::Result<()> {
+        let wanted =
+            || format!("data folder {} can't be used, wanted a folder that can be written", self.root.display());
+        fs::create_dir_all(&self.root).with_context(wanted)?;
+        let probe = self.root.join(format!(".probe-{}", std::process::id()));
+        fs::write(&probe, b"").with_context(wanted)?;
+        fs::remove_file(&probe).with_context(wanted)
+    }
+}

@@ -1,0 +1,15 @@
+//! Bad input: each is a clear text with what was found and wanted, an exit code, and no row lost or made up.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod damage;
+mod disk_full;
+mod models;
+mod permissions;
+mod replays;
+mod settings;
+mod signals;
+mod sources;
+mod tables;
+mod world;

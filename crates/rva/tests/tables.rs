@@ -1,0 +1,116 @@
+//! From NDJSON to rows and back out through SQL, without a video.
+
+mod common;
+
+use common::{record, rva};
+use std::{collections::BTreeSet, fs, path::Path};
+use tempfile::tempdir;
+
+/// Keys of `bronze_raw` as SQL gives them; each may be there once only.
+fn keys(folder: &Path) -> BTreeSet<String> {
+    let sql = "SELECT pipeline_run_id, camera_id, frame_index FROM bronze_raw";
+    let csv = rva(folder, &["query", sql, "--format", "csv"]).exits(0).stdout;
+    let lines: Vec<String> = csv.lines().skip(1).map(str::to_owned).collect();
+    let set: BTreeSet<String> = lines.iter().cloned().collect();
+    assert_eq!(set.len(), lines.len(), "a key is there twice: {csv}");
+    set
+}
+
+/// 20 records of each of two cameras, and two lines that are none.
+fn write_records(path: &Path) -> BTreeSet<String> {
+    let (mut text, mut keys) = (String::new(), BTreeSet::new());
+    for frame in 1..=20 {
+        for camera in ["door", "till"] {
+            let run = format!("run-{camera}");
+            text.push_str(&record(&run, camera, frame));
+            text.push('\n');
+            keys.insert(format!("{run},{camera},{frame}"));
+        }
+        if frame == 5 {
+            text.push_str("not json\n{\"pipeline_run_id\":\"r\"}\n");
+        }
+    }
+    fs::write(path, text).unwrap();
+    keys
+}
+
+#[test]
+fn replayed_records_are_rows_once_and_bad_lines_are_dead_letters_with_their_number() {
+    let folder = tempdir().unwrap();
+    let wanted = write_records(&folder.path().join("a.ndjson"));
+    let replay =
+        rva(folder.path(), &["replay", "a.ndjson"]).exits(0).says(&["42 records", "2 of them", "rva ingest --drain"]);
+    assert_eq!(replay.stdout, "");
+    rva(folder.path(), &["ingest", "--drain"]).exits(0).says(&["40 rows", "2 dead letters"]);
+    assert_eq!(keys(folder.path()), wanted);
+
+    let sql = "SELECT reason, detail, properties['replay_line'] AS line FROM bronze_dead_letters ORDER BY line";
+    let dead = rva(folder.path(), &["query", sql, "--format", "json"]).exits(0).stdout;
+    let dead: Vec<serde_json::Value> = dead.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let found: Vec<_> =
+        dead.iter().map(|row| (row["reason"].as_str().unwrap(), row["line"].as_str().unwrap())).collect();
+    assert_eq!(found, [("invalid_json", "11"), ("missing_field", "12")]);
+
+    rva(folder.path(), &["replay", "a.ndjson"]).exits(0);
+    rva(folder.path(), &["ingest", "--drain"]).exits(0).says(&["0 rows", "40 were there already"]);
+    assert_eq!(keys(folder.path()), wanted, "the same file a second time adds nothing");
+    rva(folder.path(), &["ingest", "--drain"]).exits(0).says(&["0 rows"]);
+}
+
+#[test]
+fn a_query_is_written_as_table_csv_or_json_lines() {
+    let folder = tempdir().unwrap();
+    write_records(&folder.path().join("a.ndjson"));
+    rva(folder.path(), &["replay", "a.ndjson"]).exits(0);
+    rva(folder.path(), &["ingest", "--drain"]).exits(0);
+    let sql = "SELECT camera_id, count(*) AS frames, sum(json_length(payload, 'detections')) AS people \
+               FROM rva.bronze_raw GROUP BY camera_id ORDER BY camera_id";
+    let query = |format: &str| rva(folder.path(), &["query", sql, "--format", format]).exits(0).stdout;
+    assert_eq!(query("csv"), "camera_id,frames,people\ndoor,20,20\ntill,20,20\n");
+    let json =
+        "{\"camera_id\":\"door\",\"frames\":20,\"people\":20}\n{\"camera_id\":\"till\",\"frames\":20,\"people\":20}\n";
+    assert_eq!(query("json"), json);
+    assert!(query("table").contains("| door      | 20     | 20     |"), "{}", query("table"));
+
+    let none = rva(folder.path(), &["query", "SELECT frame_index FROM bronze_raw WHERE false", "--format", "csv"]);
+    assert_eq!(none.exits(0).stdout, "frame_index\n");
+    rva(folder.path(), &["query", "SELECT nothing FROM bronze_raw"]).exits(1).says(&["nothing"]);
+    rva(folder.path(), &["query", "SELEC 1"]).exits(1).says(&["SELEC"]);
+    rva(folder.path(), &["query", "DROP TABLE bronze_raw"]).exits(1);
+    assert_eq!(keys(folder.path()).len(), 40, "a query changes nothing");
+}
+
+#[test]
+fn the_tables_are_listed_with_rows_and_offsets() {
+    let folder = tempdir().unwrap();
+    write_records(&folder.path().join("a.ndjson"));
+    rva(folder.path(), &["replay", "a.ndjson", "--data-dir", "d"]).exits(0);
+    rva(folder.path(), &["ingest", "--drain", "--data-dir", "d"]).exits(0);
+    let json = rva(folder.path(), &["tables", "--format", "json", "--data-dir", "d"]).exits(0).stdout;
+    let tables: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let raw = tables.iter().find(|table| table["name"] == "rva.bronze_raw").unwrap();
+    assert_eq!(raw["rows"], 40);
+    assert_eq!((&raw["offsets"]["door"], &raw["offsets"]["till"]), (&"0:20:-1".into(), &"0:20:-1".into()));
+    let text = rva(folder.path(), &["tables", "--data-dir", "d"]).exits(0).stdout;
+    assert!(
+        text.contains("rva.bronze_raw") && text.contains("rva.bronze_dead_letters") && text.contains("door 0:20:-1"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_error() {
+    let folder = tempdir().unwrap();
+    write_records(&folder.path().join("a.ndjson"));
+    rva(folder.path(), &["replay", "a.ndjson"]).exits(0);
+    rva(folder.path(), &["ingest", "--drain"]).exits(0);
+    let sql = "SELECT repeat(payload, 500) AS long FROM bronze_raw";
+    let mut child = common::command(folder.path(), &["query", sql, "--format", "json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ran: common::Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ran.exits(0).stderr, "");
+}

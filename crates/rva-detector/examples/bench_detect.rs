@@ -2,9 +2,10 @@
 //!
 //! `bare` runs the model on one picture that is already prepared, as often as the video has frames. `null` is the
 //! whole pipeline (decode, letterbox, infer, track, record) into a sink that forgets; `log` the same into the embedded
-//! log, synced as in production. The turns alternate, so that a machine that gets slower does so for all.
+//! log, synced as in production; `run` is the whole command `rva run`, from its start to its last commit. The turns
+//! alternate, so that a machine that gets slower does so for all.
 //!
-//! `cargo run --release -p rva-detector --example bench_detect -- --model M.onnx --video V [--turns 5] [--csv FILE]`
+//! `cargo run --release -p rva-detector --example bench_detect -- --model M.onnx --video V [--rva RVA] [--turns 5]`
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -25,6 +26,9 @@ struct Cli {
     video: String,
     #[arg(long, default_value_t = 5)]
     turns: usize,
+    /// The `rva` program; without it `run` is left out
+    #[arg(long)]
+    rva: Option<PathBuf>,
     /// Threads of one inference; all cores where it isn't given
     #[arg(long)]
     intra_threads: Option<usize>,
@@ -33,7 +37,7 @@ struct Cli {
     csv: Option<PathBuf>,
 }
 
-const KINDS: [&str; 3] = ["bare", "null", "log"];
+const KINDS: [&str; 4] = ["bare", "null", "log", "run"];
 
 struct Forgetful;
 
@@ -58,7 +62,10 @@ fn main() -> anyhow::Result<()> {
     let mut frames = 0;
     for turn in 1..=cli.turns {
         // The pipeline first, for its number of frames; the order turns around each time.
-        let mut order = [1, 2, 0];
+        let mut order = vec![1, 2, 0];
+        if cli.rva.is_some() {
+            order.insert(1, 3);
+        }
         if turn % 2 == 0 {
             order.reverse();
         }
@@ -66,6 +73,8 @@ fn main() -> anyhow::Result<()> {
             let line = if kind == 0 {
                 let seconds = bare(&setup, frames)?;
                 figures(frames, seconds, &[0.0, 0.0, seconds, 0.0, 0.0])
+            } else if kind == 3 {
+                figures(frames, command(&cli)?, &[0.0; 5])
             } else {
                 let report = runtime.block_on(whole(&setup, KINDS[kind] == "log"))?;
                 frames = report.records;
@@ -80,7 +89,7 @@ fn main() -> anyhow::Result<()> {
     }
     print!("{csv}");
     let medians = rates.map(median);
-    for (kind, rate) in KINDS.iter().zip(medians) {
+    for (kind, rate) in KINDS.iter().zip(medians).filter(|(_, rate)| rate.is_finite()) {
         eprintln!("median {kind:>4}: {rate:.2} frames a second, {:.3} of bare", rate / medians[0]);
     }
     if let Some(file) = cli.csv {
@@ -131,6 +140,20 @@ async fn whole((camera, detector): &(CameraSetup, DetectorSetup), log: bool) -> 
         CameraEnd::Finished => Ok(report),
         end => bail!("found a run that ended with {end:?}, wanted a whole one"),
     }
+}
+
+/// Seconds for the whole command, start and last commit included.
+fn command(cli: &Cli) -> anyhow::Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let program = cli.rva.as_deref().context("found no --rva, wanted the program")?;
+    let mut command = std::process::Command::new(program);
+    command.args(["run", &cli.video, "--quiet", "--model"]).arg(&cli.model).arg("--data-dir").arg(folder.path());
+    let started = Instant::now();
+    let status = command.status().with_context(|| format!("start {}", program.display()))?;
+    if !status.success() {
+        bail!("found {status} from {}, wanted success", program.display());
+    }
+    Ok(started.elapsed().as_secs_f64())
 }
 
 /// Frames a second and the rest of the line.

@@ -2,9 +2,9 @@
 
 use crate::{
     Gap,
-    start::{follows, gap_before},
+    start::{follows, gap_at_oldest, gap_before},
 };
-use rva_bus::Message;
+use rva_bus::{Message, PartitionRange};
 use rva_lake::{Batch, BronzeRow};
 use rva_types::{DeadLetter, OffsetMap, PartitionName, Position, Timestamp, decode_message};
 use std::{collections::BTreeMap, time::Duration};
@@ -21,7 +21,7 @@ pub enum Offer {
     Skipped,
     /// It does not follow what was read; nothing was taken (I8: read again from the stored offsets).
     Gap(Gap),
-    /// Its partition is not known yet; nothing was taken.
+    /// Its partition, or the oldest record of it, is not known yet; nothing was taken.
     UnknownPartition,
 }
 
@@ -60,7 +60,8 @@ pub struct Batcher {
     rows: Vec<BronzeRow>,
     dead: Vec<DeadLetter>,
     open: BTreeMap<PartitionName, OpenEntry>,
-    topics: BTreeMap<PartitionName, (String, i32)>,
+    /// What the log said about its partitions.
+    ranges: BTreeMap<PartitionName, PartitionRange>,
     bytes: usize,
     /// When the oldest message that is not committed was taken.
     since: Option<Duration>,
@@ -77,15 +78,16 @@ impl Batcher {
             rows: Vec::new(),
             dead: Vec::new(),
             open: BTreeMap::new(),
-            topics: BTreeMap::new(),
+            ranges: BTreeMap::new(),
             bytes: 0,
             since: None,
         }
     }
 
-    /// Names the topic and number that dead letters of a partition carry.
-    pub fn learn_topic(&mut self, partition: &str, topic: (String, i32)) {
-        self.topics.insert(partition.to_owned(), topic);
+    /// Hears what the log says about a partition: its topic and number, which dead letters carry, and its oldest
+    /// record, which is the first to be taken where nothing was read.
+    pub fn learn(&mut self, range: &PartitionRange) {
+        self.ranges.insert(range.partition.clone(), range.clone());
     }
 
     /// The offsets that everything read is included in.
@@ -119,14 +121,26 @@ impl Batcher {
         if previous.is_some_and(|previous| message.position <= previous) {
             return Offer::Skipped;
         }
-        if let Some(after) = previous.filter(|_| !follows(previous, message.position)) {
-            return Offer::Gap(gap_before(&message.partition, after, message.position));
+        let Some(range) = self.ranges.get(&message.partition) else { return Offer::UnknownPartition };
+        // The next entry begins where this one has ended, and not before.
+        let in_entry =
+            |after: Position| (after.ledger, after.entry) == (message.position.ledger, message.position.entry);
+        let is_torn = |after: Position| self.open.contains_key(&message.partition) && !in_entry(after);
+        match (previous, range.first) {
+            (Some(after), _) if is_torn(after) || !follows(after, message.position) => {
+                return Offer::Gap(gap_before(&message.partition, after, message.position));
+            }
+            (None, Some(first)) if message.position > first => {
+                return Offer::Gap(gap_at_oldest(&message.partition, first, message.position));
+            }
+            // It was empty when it was asked for: only a new answer tells which record is its oldest.
+            (None, None) => return Offer::UnknownPartition,
+            _ => {}
         }
-        let Some(topic) = self.topics.get(&message.partition) else { return Offer::UnknownPartition };
         self.read.advance(&message.partition, message.position);
         self.since.get_or_insert(now);
         let bytes = message.body.len() + MESSAGE_OVERHEAD_BYTES;
-        let item = decoded(message, topic, ingest_ts);
+        let item = decoded(message, &range.topic, ingest_ts);
         if !message.ends_entry {
             let entry = self.open.entry(message.partition.clone()).or_default();
             entry.items.push(item);
@@ -240,10 +254,15 @@ mod tests {
         message(partition, Position::of_record(number), true, record(partition, number))
     }
 
+    fn range(partition: &str, first: u64) -> PartitionRange {
+        let first = Some(Position::of_record(first));
+        PartitionRange { partition: partition.into(), topic: (format!("embedded/{partition}"), 0), first, last: first }
+    }
+
     fn batcher() -> Batcher {
         let mut batcher = Batcher::new("log-1", OffsetMap::new(), OffsetMap::new());
         for partition in ["a", "b"] {
-            batcher.learn_topic(partition, (format!("embedded/{partition}"), 0));
+            batcher.learn(&range(partition, 1));
         }
         batcher
     }
@@ -283,11 +302,14 @@ mod tests {
         assert_eq!(offer(&mut batcher, &simple("a", 1)), Offer::Skipped);
         assert_eq!(offer(&mut batcher, &simple("a", 2)), Offer::Skipped);
         let Offer::Gap(gap) = offer(&mut batcher, &simple("a", 5)) else { panic!("wanted a gap") };
-        assert_eq!((gap.after, gap.found, gap.records), (Position::of_record(2), Some(Position::of_record(5)), 2));
+        assert_eq!(
+            (gap.after, gap.found, gap.records),
+            (Some(Position::of_record(2)), Some(Position::of_record(5)), 2)
+        );
         assert_eq!(offer(&mut batcher, &simple("a", 3)), Offer::Taken, "a gap takes nothing");
         batcher.accept_gap(&Gap {
             partition: "a".into(),
-            after: Position::of_record(3),
+            after: Some(Position::of_record(3)),
             found: Some(Position::of_record(5)),
             records: 1,
         });
@@ -296,8 +318,19 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_that_was_never_read_starts_with_its_oldest_record() {
+        let mut batcher = batcher();
+        batcher.learn(&range("a", 4));
+        let Offer::Gap(gap) = offer(&mut batcher, &simple("a", 6)) else { panic!("wanted a gap") };
+        assert_eq!((gap.after, gap.records), (None, 2));
+        assert_eq!(offer(&mut batcher, &simple("a", 4)), Offer::Taken);
+    }
+
+    #[test]
     fn i3_a_batch_ends_on_an_entry_boundary() {
         let mut batcher = batcher();
+        batcher
+            .learn(&PartitionRange { first: Some(Position { ledger: 7, entry: 0, batch_index: 0 }), ..range("a", 1) });
         let part = |entry: u64, index: i32, of: i32| {
             let position = Position { ledger: 7, entry, batch_index: index };
             message("a", position, index == of - 1, record("a", entry * 10 + index as u64))
@@ -314,6 +347,7 @@ mod tests {
         batcher.mark_committed(&first.bronze.to, Duration::ZERO);
         assert_eq!(batcher.cut(), None, "half an entry is no batch");
         assert_eq!(batcher.open_entry().unwrap().0, "a");
+        assert!(matches!(offer(&mut batcher, &part(2, 0, 1)), Offer::Gap(_)), "an entry that did not end is a gap");
         offer(&mut batcher, &part(1, 2, 3));
         let second = batcher.cut().unwrap();
         assert_eq!(frames(&second), keys("a", [10, 11, 12]));
@@ -338,7 +372,9 @@ mod tests {
     fn a_message_of_a_partition_that_nobody_listed_is_not_taken() {
         let mut batcher = batcher();
         assert_eq!(offer(&mut batcher, &simple("new", 1)), Offer::UnknownPartition);
-        batcher.learn_topic("new", ("embedded/new".into(), 0));
+        batcher.learn(&PartitionRange { first: None, ..range("new", 1) });
+        assert_eq!(offer(&mut batcher, &simple("new", 1)), Offer::UnknownPartition, "it was empty when asked for");
+        batcher.learn(&range("new", 1));
         assert_eq!(offer(&mut batcher, &simple("new", 1)), Offer::Taken);
     }
 

@@ -12,6 +12,7 @@ use rva_service::{LogFormat, StopFlag, TelemetryConfig, init_telemetry, parse_by
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 use tokio::sync::watch;
@@ -49,6 +50,9 @@ struct Arguments {
     /// Age at which a data file that no snapshot names is removed.
     #[arg(long, default_value = "1d", value_parser = parse_duration)]
     orphan_age: Duration,
+    /// Pause after each step of a commit, so that a test can hit every one of them.
+    #[arg(long, hide = true, default_value = "0", value_parser = parse_duration)]
+    step_pause: Duration,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     log_format: Format,
@@ -153,6 +157,13 @@ async fn ingest(arguments: &Arguments, stop: StopFlag) -> anyhow::Result<Option<
     let Some(mut log) = open_log(&dir.join("log"), arguments.drain, &stop).await? else { return Ok(None) };
     let mut options = LakeOptions::default();
     options.housekeeping.orphan_age = arguments.orphan_age;
+    if !arguments.step_pause.is_zero() {
+        let (pause, trace) = (arguments.step_pause, Arc::clone(&options.observer));
+        options.observer = Arc::new(move |step| {
+            trace(step);
+            std::thread::sleep(pause);
+        });
+    }
     let lake = Lake::open_embedded(dir, options).await.context("open the tables")?;
     let (mut bronze, mut dead) = (lake.bronze_sink()?, lake.dead_letter_sink()?);
     let (set_phase, phase) = watch::channel(if arguments.drain { Phase::Drain } else { Phase::Follow });

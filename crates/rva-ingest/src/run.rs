@@ -265,7 +265,7 @@ impl Ingest<'_> {
 
     fn learn(&mut self, ranges: &[PartitionRange]) {
         for range in ranges {
-            self.batcher.learn_topic(&range.partition, range.topic.clone());
+            self.batcher.learn(range);
         }
     }
 }

@@ -11,8 +11,8 @@ use std::fmt;
 pub struct Gap {
     /// The partition.
     pub partition: PartitionName,
-    /// The last position that was read or committed.
-    pub after: Position,
+    /// The last position that was read or committed; `None`: the first record of the partition is missing.
+    pub after: Option<Position>,
     /// The first one behind the hole; `None` where the log holds nothing more.
     pub found: Option<Position>,
     /// How many records are missing, where positions can tell; else 1.
@@ -27,7 +27,10 @@ impl fmt::Display for Gap {
             Some(found) => write!(f, "{found}")?,
             None => f.write_str("nothing")?,
         }
-        write!(f, " as the first record behind {after}, wanted its successor")
+        match after {
+            Some(after) => write!(f, " as the first record behind {after}, wanted its successor"),
+            None => f.write_str(" as the first record, wanted the oldest one that the log holds"),
+        }
     }
 }
 
@@ -187,10 +190,10 @@ pub(crate) fn check_rollback(rules: StartRules<'_>, point: &ResumePoint) -> Resu
 /// The hole between the stored position and the first record that the log still has, and the position behind which
 /// reading goes on.
 fn gap_at_start(partition: &str, stored: Position, first: Option<Position>, last: Position) -> Option<(Gap, Position)> {
-    let gap = |found, records| Gap { partition: partition.to_owned(), after: stored, found, records };
+    let gap = |found, records| Gap { partition: partition.to_owned(), after: Some(stored), found, records };
     match first {
         None if last > stored => Some((gap(None, distance(stored, last)), last)),
-        Some(first) if first > stored && !follows(Some(stored), first) => {
+        Some(first) if first > stored && !follows(stored, first) => {
             let before = Position { entry: first.entry.saturating_sub(1), batch_index: -1, ..first };
             Some((gap(Some(first), distance(stored, before)), before))
         }
@@ -205,8 +208,7 @@ fn distance(after: Position, to: Position) -> u64 {
 
 /// Whether `next` may directly follow `previous` in a partition. Within a ledger entries count up by one and batch
 /// indexes from 0; where the ledger changes, positions alone can't tell.
-pub(crate) fn follows(previous: Option<Position>, next: Position) -> bool {
-    let Some(previous) = previous else { return true };
+pub(crate) fn follows(previous: Position, next: Position) -> bool {
     if next.ledger != previous.ledger {
         return next.ledger > previous.ledger;
     }
@@ -219,7 +221,12 @@ pub(crate) fn follows(previous: Option<Position>, next: Position) -> bool {
 /// The hole before a message that does not follow what was read.
 pub(crate) fn gap_before(partition: &str, after: Position, found: Position) -> Gap {
     let before = Position { entry: found.entry.saturating_sub(1), ..found };
-    Gap { partition: partition.to_owned(), after, found: Some(found), records: distance(after, before) }
+    Gap { partition: partition.to_owned(), after: Some(after), found: Some(found), records: distance(after, before) }
+}
+
+/// The hole before the first message of a partition whose oldest record is `first`.
+pub(crate) fn gap_at_oldest(partition: &str, first: Position, found: Position) -> Gap {
+    Gap { partition: partition.to_owned(), after: None, found: Some(found), records: distance(first, found) }
 }
 
 #[cfg(test)]
@@ -346,11 +353,10 @@ mod tests {
     fn positions_follow_within_batches_entries_and_ledgers() {
         let p = |text: &str| text.parse::<Position>().unwrap();
         for (previous, next) in [("0:1:-1", "0:2:-1"), ("4:1:0", "4:1:1"), ("4:1:1", "4:2:0"), ("4:1:1", "5:0:-1")] {
-            assert!(follows(Some(p(previous)), p(next)), "{previous} {next}");
+            assert!(follows(p(previous), p(next)), "{previous} {next}");
         }
         for (previous, next) in [("0:1:-1", "0:3:-1"), ("4:1:0", "4:1:2"), ("4:1:1", "4:2:1"), ("4:1:-1", "4:1:0")] {
-            assert!(!follows(Some(p(previous)), p(next)), "{previous} {next}");
+            assert!(!follows(p(previous), p(next)), "{previous} {next}");
         }
-        assert!(follows(None, p("7:7:7")));
     }
 }

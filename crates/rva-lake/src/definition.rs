@@ -102,7 +102,7 @@ pub(crate) fn check_columns<R: TableRow>(metadata: &TableMetadata) -> Result<(),
         if name == "ingest_ts" && without_zone {
             let found = "timestamp without zone, as the predecessor system wrote it";
             let way_out =
-                format!("{wanted}; copy the rows into a new table with data/queries/rva/copy_predecessor_bronze.sql");
+                format!("{wanted}; copy the rows into a new table with data/queries/copy_predecessor_bronze.sql");
             return Err(refused(R::TABLE, name, found, &way_out));
         }
         return Err(refused(R::TABLE, name, &field.field_type.to_string(), &wanted.to_string()));

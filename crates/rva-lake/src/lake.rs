@@ -72,9 +72,7 @@ impl Lake {
             }
             Err(error) => return Err(folder_error("read", &file, error)),
         }
-        let writable = fs::OpenOptions::new().write(true).open(&file).is_ok();
-        // A catalog in WAL mode needs its side files; where none can be made, nobody writes either.
-        let mode = if writable { "mode=rw" } else { "mode=ro&immutable=1" };
+        let mode = reading_mode(&dir);
         let catalog: Arc<dyn Catalog> = Arc::new(sql_catalog(&dir, mode, Arc::clone(&options.storage)).await?);
         check_not_moved(catalog.as_ref(), &dir).await?;
         Ok(Self { catalog, options })
@@ -170,6 +168,19 @@ fn sqlite_url(dir: &Path, mode: &str) -> String {
     format!("{url}?{mode}")
 }
 
+/// How an existing catalog is opened to be read. A catalog in WAL mode needs its side files. Where none can be made and
+/// none holds anything, nobody writes either; one that holds commits must not be passed over.
+fn reading_mode(dir: &Path) -> &'static str {
+    let wal = fs::metadata(dir.join(format!("{CATALOG_FILE}-wal"))).map_or(0, |found| found.len());
+    if fs::OpenOptions::new().write(true).open(dir.join(CATALOG_FILE)).is_ok() {
+        "mode=rw"
+    } else if wal > 0 {
+        "mode=ro"
+    } else {
+        "mode=ro&immutable=1"
+    }
+}
+
 /// Write-ahead logging stays set in the file. Without it a reader can make a commit fail that the catalog then
 /// reports as done; the reload after each commit is the second net.
 async fn set_wal(dir: &Path) -> Result<(), LakeError> {
@@ -239,12 +250,7 @@ async fn check_not_moved(catalog: &dyn Catalog, dir: &Path) -> Result<(), LakeEr
 /// more can't be loaded.
 async fn table_place(dir: &Path, ident: &TableIdent) -> Result<Option<String>, LakeError> {
     let failed = |error: sqlx::Error| catalog_error(dir, error);
-    let mode = if fs::OpenOptions::new().write(true).open(dir.join(CATALOG_FILE)).is_ok() {
-        "mode=rw"
-    } else {
-        "mode=ro&immutable=1"
-    };
-    let mut connection = SqliteConnection::connect(&sqlite_url(dir, mode)).await.map_err(failed)?;
+    let mut connection = SqliteConnection::connect(&sqlite_url(dir, reading_mode(dir))).await.map_err(failed)?;
     let place = sqlx::query_scalar(
         "SELECT metadata_location FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?",
     )

@@ -19,6 +19,8 @@ pub mod memory;
 mod options;
 mod rows;
 mod seam;
+#[cfg(feature = "sql")]
+mod sql;
 mod state;
 pub mod storage;
 mod summary;
@@ -33,4 +35,6 @@ pub use options::CommitRules;
 pub use options::{CommitRetry, CommitStep, HousekeepingLimits, LakeOptions, StepObserver};
 pub use rows::BronzeRow;
 pub use seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
+#[cfg(feature = "sql")]
+pub use sql::SqlAnswer;
 pub use summary::TableSummary;

@@ -1,0 +1,114 @@
+//! SQL over the tables, read only: DataFusion on iceberg's own scan.
+//!
+//! A thin table provider of our own instead of `iceberg-datafusion`, which forces DataFusion's default features and
+//! so doubles the build. DataFusion's planner recurses deeply in debug builds: run it on a thread with 8 MiB of stack
+//! or more (a tokio worker has 2 MiB; set `thread_stack_size`).
+
+mod filters;
+mod provider;
+
+use crate::definition::NAMESPACE;
+use crate::errors::{lake_error, permanent};
+use crate::lake::{CATALOG, Lake};
+use crate::seam::{LakeError, LakeErrorKind};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use iceberg::NamespaceIdent;
+use provider::IcebergTable;
+use std::sync::Arc;
+
+/// What a query may hold in memory; beyond it DataFusion spills to disk or refuses.
+const MEMORY_MAX_BYTES: usize = 512 << 20;
+
+/// The rows of an answer, as they are computed.
+pub struct SqlAnswer {
+    /// Columns of every batch.
+    pub schema: SchemaRef,
+    /// Batches of at most 8,192 rows. An error ends the stream.
+    pub batches: BoxStream<'static, Result<RecordBatch, LakeError>>,
+}
+
+impl SqlAnswer {
+    /// All batches at once, for answers that are known to be small.
+    ///
+    /// # Errors
+    /// The first error of the stream.
+    pub async fn collect(self) -> Result<Vec<RecordBatch>, LakeError> {
+        let mut batches = Vec::new();
+        let mut stream = self.batches;
+        while let Some(batch) = stream.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    }
+}
+
+impl std::fmt::Debug for SqlAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlAnswer").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+/// What only a change of the query cures is permanent; storage and memory may be better later.
+fn sql_error(error: DataFusionError) -> LakeError {
+    let kind = match error.find_root() {
+        DataFusionError::IoError(_) | DataFusionError::ObjectStore(_) | DataFusionError::ResourcesExhausted(_) => {
+            LakeErrorKind::Transient
+        }
+        _ => LakeErrorKind::Permanent,
+    };
+    let text = error.strip_backtrace();
+    LakeError::new(kind, format!("could not run the query: {text}"))
+}
+
+impl Lake {
+    /// Runs one query. Tables are `bronze_raw`, `rva.bronze_raw` or `lakehouse.rva.bronze_raw`, each as of the moment
+    /// of this call; `payload->>'frame_index'` and the `json_…` functions read the payload.
+    ///
+    /// # Errors
+    /// `Permanent`: a query that can't be parsed or planned, or one that is no query (nothing is ever written).
+    /// `Transient`: catalog or storage are away.
+    pub async fn sql(&self, query: &str) -> Result<SqlAnswer, LakeError> {
+        let context = self.session().await?;
+        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let frame = context.sql_with_options(query, read_only).await.map_err(sql_error)?;
+        let stream = frame.execute_stream().await.map_err(sql_error)?;
+        let schema = stream.schema();
+        Ok(SqlAnswer { schema, batches: stream.map(|batch| batch.map_err(sql_error)).boxed() })
+    }
+
+    async fn session(&self) -> Result<SessionContext, LakeError> {
+        let config = SessionConfig::new()
+            .with_default_catalog_and_schema(CATALOG, NAMESPACE)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(true);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_MAX_BYTES)))
+            .build_arc()
+            .map_err(sql_error)?;
+        let mut context = SessionContext::new_with_config_rt(config, runtime);
+        datafusion_functions_json::register_all(&mut context).map_err(sql_error)?;
+        let schema = Arc::new(MemorySchemaProvider::new());
+        let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
+        let failed = |error| lake_error(format_args!("list the tables of {NAMESPACE}"), error);
+        if self.catalog.namespace_exists(&namespace).await.map_err(failed)? {
+            for ident in self.catalog.list_tables(&namespace).await.map_err(failed)? {
+                let failed = |error| lake_error(format_args!("read table {ident}"), error);
+                let table = self.catalog.load_table(&ident).await.map_err(failed)?;
+                let provider = IcebergTable::new(table).map_err(failed)?;
+                schema.register_table(ident.name().to_owned(), Arc::new(provider)).map_err(sql_error)?;
+            }
+        }
+        let catalog = MemoryCatalogProvider::new();
+        catalog.register_schema(NAMESPACE, schema).map_err(|error| permanent("register the tables", error))?;
+        context.register_catalog(CATALOG, Arc::new(catalog));
+        Ok(context)
+    }
+}

@@ -1,0 +1,25 @@
+-- One row per detection of bronze_raw.
+WITH detections AS (
+    SELECT
+        store_id, camera_id, pipeline_run_id, frame_index,
+        to_timestamp(payload->>'capture_ts') AS capture_ts,
+        unnest(json_get_array(payload, 'detections')) AS detection
+    FROM bronze_raw
+)
+SELECT
+    store_id,
+    camera_id,
+    pipeline_run_id,
+    frame_index,
+    capture_ts,
+    detection->>'det_id' AS det_id,
+    detection->>'class' AS class,
+    json_get_int(detection, 'class_id') AS class_id,
+    json_get_float(detection, 'conf') AS conf,
+    json_get_float(detection, 'bbox', 'x1') AS x1,
+    json_get_float(detection, 'bbox', 'y1') AS y1,
+    json_get_float(detection, 'bbox', 'x2') AS x2,
+    json_get_float(detection, 'bbox', 'y2') AS y2,
+    json_get_int(detection, 'track_id') AS track_id
+FROM detections
+ORDER BY store_id, camera_id, pipeline_run_id, frame_index, det_id

@@ -252,7 +252,8 @@ pub enum RowFormat {
 #[derive(Debug, Args)]
 pub struct QueryArgs {
     /// One SELECT
-    #[arg(value_name = "SQL")]
+    // A file of SQL begins with a comment, which looks like a flag.
+    #[arg(value_name = "SQL", allow_hyphen_values = true)]
     pub sql: String,
     /// How rows are written
     #[arg(long, value_enum, default_value_t = RowFormat::Table)]
@@ -419,6 +420,14 @@ mod tests {
         assert_eq!(config.camera_id.as_deref(), Some("c"));
         assert_eq!(config.detector.vid_stride, 2);
         assert!(config.detector.half && config.telemetry.quiet);
+    }
+
+    #[test]
+    fn sql_may_begin_with_a_comment_and_flags_are_still_flags() {
+        let line = ["rva", "query", "--format", "csv", "-- people\nSELECT 1", "--data-dir", "d"];
+        let Command::Query(args) = Cli::try_parse_from(line).unwrap().command else { panic!("not query") };
+        assert_eq!((args.sql.as_str(), args.format), ("-- people\nSELECT 1", RowFormat::Csv));
+        assert_eq!(args.folder.data_dir.as_deref(), Some("d"));
     }
 
     #[test]

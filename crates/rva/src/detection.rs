@@ -5,9 +5,7 @@ use anyhow::Context;
 use rva_detector::{CameraSetup, DetectorSetup, OpenCamera, RunSettings, open_camera};
 use rva_service::Config;
 use rva_types::Timestamp;
-use rva_vision::{
-    DetectOptions, Device, OpenOptions, PipelineOptions, SourceDescription, SourceSpec, find_library, parse_imgsz,
-};
+use rva_vision::{DetectOptions, Device, OpenOptions, PipelineOptions, SourceDescription, SourceSpec, parse_imgsz};
 use std::num::NonZeroU32;
 
 /// A camera that is open, and what its records will say.
@@ -62,7 +60,7 @@ fn detector_setup(config: &Config, cameras: usize) -> anyhow::Result<DetectorSet
     let vid_stride = NonZeroU32::new(detector.vid_stride).unwrap_or(NonZeroU32::MIN);
     Ok(DetectorSetup {
         model,
-        library: Some(find_library(detector.onnxruntime.as_deref())?.path),
+        library: detector.onnxruntime.clone(),
         conf: detector.conf,
         classes: detector.classes.clone(),
         options,

@@ -1,33 +1,73 @@
 //! Query results as text.
 
-use crate::cli::RowFormat;
+use crate::{cli::RowFormat, output::to_stdout};
 use arrow::{
-    array::RecordBatch, csv::WriterBuilder as CsvWriter, json::LineDelimitedWriter, util::pretty::pretty_format_batches,
+    array::RecordBatch, csv::WriterBuilder as CsvWriter, datatypes::SchemaRef, json::LineDelimitedWriter,
+    util::pretty::pretty_format_batches,
 };
 
-/// Rows in a format: `table` for people, `csv` with a header line, `json` with one object a line.
-///
-/// # Errors
-/// A column of a type that the format can't hold.
-pub fn to_text(batches: &[RecordBatch], format: RowFormat) -> anyhow::Result<String> {
-    match format {
-        RowFormat::Table => Ok(format!("{}\n", pretty_format_batches(batches)?)),
-        RowFormat::Csv => {
-            let mut bytes = Vec::new();
-            let mut writer = CsvWriter::new().with_header(true).build(&mut bytes);
-            for batch in batches {
-                writer.write(batch)?;
-            }
-            drop(writer);
-            Ok(String::from_utf8(bytes)?)
+/// Writes rows to stdout: `csv` (with a header line) and `json` (one object a line) as they come, `table` at the end,
+/// since the widths of its columns are known only then.
+pub struct RowWriter {
+    format: RowFormat,
+    /// Batches of a table; starts with an empty one, so that an answer without rows still names its columns.
+    held: Vec<RecordBatch>,
+}
+
+impl RowWriter {
+    /// Begins: writes the header of `csv`.
+    ///
+    /// # Errors
+    /// Stdout can't be written.
+    pub fn new(format: RowFormat, schema: &SchemaRef) -> anyhow::Result<Self> {
+        let empty = RecordBatch::new_empty(SchemaRef::clone(schema));
+        if format == RowFormat::Csv {
+            to_stdout(&csv(&empty, true)?)?;
         }
-        RowFormat::Json => {
-            let mut writer = LineDelimitedWriter::new(Vec::new());
-            writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
-            writer.finish()?;
-            Ok(String::from_utf8(writer.into_inner())?)
-        }
+        Ok(Self { format, held: vec![empty] })
     }
+
+    /// Writes rows.
+    ///
+    /// # Errors
+    /// A column of a type that the format can't hold, or stdout can't be written.
+    pub fn write(&mut self, batch: RecordBatch) -> anyhow::Result<()> {
+        match self.format {
+            RowFormat::Table => self.held.push(batch),
+            RowFormat::Csv => to_stdout(&csv(&batch, false)?)?,
+            RowFormat::Json => to_stdout(&json(&batch)?)?,
+        }
+        Ok(())
+    }
+
+    /// Writes what was held.
+    ///
+    /// # Errors
+    /// As [`RowWriter::write`].
+    pub fn finish(self) -> anyhow::Result<()> {
+        if self.format == RowFormat::Table {
+            to_stdout(&table(&self.held)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn table(batches: &[RecordBatch]) -> anyhow::Result<String> {
+    Ok(format!("{}\n", pretty_format_batches(batches)?))
+}
+
+fn csv(batch: &RecordBatch, has_header: bool) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    CsvWriter::new().with_header(has_header).build(&mut bytes).write(batch)?;
+    Ok(String::from_utf8(bytes)?)
+}
+
+/// A null is a key that isn't there.
+fn json(batch: &RecordBatch) -> anyhow::Result<String> {
+    let mut writer = LineDelimitedWriter::new(Vec::new());
+    writer.write(batch)?;
+    writer.finish()?;
+    Ok(String::from_utf8(writer.into_inner())?)
 }
 
 #[cfg(test)]
@@ -46,21 +86,21 @@ mod tests {
     }
 
     #[test]
-    fn csv_quotes_what_needs_it_and_has_one_header() {
-        let batches = [batch(vec![1], vec![Some("a,\"b\"")]), batch(vec![2], vec![None])];
-        assert_eq!(to_text(&batches, RowFormat::Csv).unwrap(), "n,t\n1,\"a,\"\"b\"\"\"\n2,\n");
+    fn csv_quotes_what_needs_it_and_has_a_header_of_its_own() {
+        let empty = batch(vec![], vec![]);
+        assert_eq!(csv(&empty, true).unwrap(), "n,t\n");
+        let rows = batch(vec![1, 2], vec![Some("a,\"b\""), None]);
+        assert_eq!(csv(&rows, false).unwrap(), "1,\"a,\"\"b\"\"\"\n2,\n");
     }
 
     #[test]
     fn json_is_one_object_a_line() {
-        let text = to_text(&[batch(vec![1, 2], vec![Some("x"), None])], RowFormat::Json).unwrap();
+        let text = json(&batch(vec![1, 2], vec![Some("x"), None])).unwrap();
         assert_eq!(text, "{\"n\":1,\"t\":\"x\"}\n{\"n\":2}\n");
     }
 
     #[test]
-    fn a_result_without_rows_still_names_its_columns() {
-        let empty = [batch(vec![], vec![])];
-        assert_eq!(to_text(&empty, RowFormat::Csv).unwrap(), "n,t\n");
-        assert!(to_text(&empty, RowFormat::Table).unwrap().contains("| n | t |"));
+    fn a_table_without_rows_still_names_its_columns() {
+        assert!(table(&[batch(vec![], vec![])]).unwrap().contains("| n | t |"));
     }
 }

@@ -91,6 +91,11 @@ fn every_frame_of_two_videos_is_a_row_once_and_says_what_detect_says() {
         "rva tables",
     ]);
     assert_eq!(ran.stdout, "");
+    let next = ran.stderr.lines().find_map(|line| line.trim().strip_prefix("rva query \"")?.split('"').next()).unwrap();
+    let people = rva(folder.path(), &["query", next, "--format", "csv", "--data-dir", "d"]).exits(0).stdout;
+    let lines: Vec<&str> = people.lines().collect();
+    assert_eq!(lines[0], "minute,camera_id,people");
+    assert!(lines[1].starts_with("2026-01-31T08:00:00,cam_01,") && lines[2].contains(",cam_02,"), "{people}");
     let rows = payloads(folder.path(), "d");
     let wanted: BTreeSet<_> = ["cam_01", "cam_02"].iter().flat_map(|c| (1..=40).map(|n| (c.to_string(), n))).collect();
     assert_eq!(rows.keys().cloned().collect::<BTreeSet<_>>(), wanted);

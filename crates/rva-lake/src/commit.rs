@@ -363,10 +363,13 @@ fn moved<R>(batch: &Batch<R>) -> Vec<(String, rva_types::Position)> {
 }
 
 /// Whether somebody else moved a partition of ours. Other partitions may have moved: then the batch is rebuilt on them.
+/// But they only ever advance: one that went back says that the table was rolled back, and a commit on top of it would
+/// hide that for good.
 fn is_fenced<R: TableRow, K: KeyCheck<R>>(batch: &Batch<R>, stored: &StoredState) -> bool {
     let offsets = stored.offsets();
     let ours = moved(batch).into_iter().map(|(partition, _)| partition).chain(K::partitions_of(batch));
     ours.into_iter().any(|partition| offsets.get(&partition) != batch.from.get(&partition))
+        || batch.from.iter().any(|(partition, position)| !offsets.includes(partition, position))
 }
 
 fn check_source<R>(ident: &TableIdent, batch: &Batch<R>, stored: &StoredState) -> Result<(), LakeError> {

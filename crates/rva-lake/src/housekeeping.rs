@@ -51,17 +51,38 @@ fn referenced(metadata: &TableMetadata) -> HashSet<i64> {
     needed
 }
 
+/// What expiry will do.
+#[derive(Debug, Default)]
+struct Expiry {
+    expired: Vec<SnapshotRef>,
+    /// Properties that lead to snapshots which stay although their descendants go.
+    anchors: Vec<(String, String)>,
+}
+
 /// The snapshots to expire: those beyond the newest of the lineage, and old ones outside it. The newest that carries a
-/// job's map always stays.
-fn expirable(table: &Table, limits: &HousekeepingLimits, now: SystemTime) -> Vec<SnapshotRef> {
+/// job's map always stays, and so does one that the table was rolled back from: it is how a rollback is told.
+fn expiry(table: &Table, limits: &HousekeepingLimits, now: SystemTime) -> Expiry {
     let metadata = table.metadata();
     let lineage = lineage(table);
+    let newest = limits.snapshots_kept.max(1);
     let mut kept = referenced(metadata);
-    kept.extend(lineage.iter().take(limits.snapshots_kept.max(1)).map(|snapshot| snapshot.snapshot_id()));
-    let mut jobs = HashSet::new();
-    for snapshot in &lineage {
-        for job in StateKeys::job_markers(snapshot) {
-            if jobs.insert(job.to_owned()) {
+    kept.extend(lineage.iter().take(newest).map(|snapshot| snapshot.snapshot_id()));
+    let (mut jobs, mut anchors) = (HashSet::new(), Vec::new());
+    for (at, snapshot) in lineage.iter().enumerate() {
+        for keys in StateKeys::of_snapshot(snapshot) {
+            if jobs.insert(keys.anchor_key().to_owned()) {
+                kept.insert(snapshot.snapshot_id());
+                if at >= newest {
+                    anchors.push((keys.anchor_key().to_owned(), snapshot.snapshot_id().to_string()));
+                }
+            }
+        }
+    }
+    for snapshot in metadata.snapshots() {
+        for keys in StateKeys::of_snapshot(snapshot) {
+            let anchored = keys.anchored(metadata).map(|anchor| anchor.snapshot_id());
+            let needed = !jobs.contains(keys.anchor_key()) && anchored == Some(snapshot.snapshot_id());
+            if needed || keys.is_mirrored(metadata, snapshot) {
                 kept.insert(snapshot.snapshot_id());
             }
         }
@@ -71,12 +92,13 @@ fn expirable(table: &Table, limits: &HousekeepingLimits, now: SystemTime) -> Vec
         let made = std::time::Duration::from_millis(u64::try_from(snapshot.timestamp_ms()).unwrap_or(0));
         now.duration_since(SystemTime::UNIX_EPOCH + made).is_ok_and(|age| age > limits.orphan_age)
     };
-    metadata
+    let expired = metadata
         .snapshots()
         .filter(|snapshot| !kept.contains(&snapshot.snapshot_id()))
         .filter(|snapshot| ours.contains(&snapshot.snapshot_id()) || too_old(snapshot))
         .cloned()
-        .collect()
+        .collect();
+    Expiry { expired, anchors }
 }
 
 /// Snapshots whose manifest lists together name every manifest: those with no child of ours.
@@ -166,7 +188,7 @@ impl Housekeeper {
         limits: &HousekeepingLimits,
         now: SystemTime,
     ) -> Result<Table> {
-        let expired = expirable(table, limits, now);
+        let Expiry { expired, anchors } = expiry(table, limits, now);
         if expired.is_empty() {
             return Ok(table.clone());
         }
@@ -177,7 +199,13 @@ impl Housekeeper {
         let mut unreferenced = manifests_of(table, &read).await?;
         let transaction = Transaction::new(table);
         let action = transaction.expire_snapshots().expire_older_than_ms(0).expire_snapshot_ids(ids.iter().copied());
-        let answer = action.apply(transaction)?.commit(catalog.as_ref()).await;
+        let mut transaction = action.apply(transaction)?;
+        if !anchors.is_empty() {
+            let properties = transaction.update_table_properties();
+            let properties = anchors.into_iter().fold(properties, |all, (key, value)| all.set(key, value));
+            transaction = properties.apply(transaction)?;
+        }
+        let answer = transaction.commit(catalog.as_ref()).await;
         // Its outcome is as unknown as that of any commit: only what is gone from the table loses its files.
         let table = catalog.load_table(table.identifier()).await?;
         let gone = expired.iter().filter(|snapshot| table.metadata().snapshot_by_id(snapshot.snapshot_id()).is_none());

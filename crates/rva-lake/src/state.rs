@@ -2,7 +2,7 @@
 //! mirrored in a table property, which outlives the expiry of the snapshot.
 
 use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
-use iceberg::spec::{Snapshot, TableMetadata, TableMetadataRef};
+use iceberg::spec::{Snapshot, SnapshotRef, TableMetadata, TableMetadataRef};
 use iceberg::util::snapshot::ancestors_of;
 use rva_types::OffsetMap;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,11 @@ pub(crate) struct StateKeys {
     commit: String,
     offsets: String,
     mirror: String,
+    anchor: String,
 }
+
+/// Properties of a snapshot's summary, and the mirror as a table property.
+pub(crate) type Properties = (HashMap<String, String>, (String, String));
 
 /// What one commit of the job recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +95,7 @@ impl StateKeys {
             commit: key("commit"),
             offsets: key("offsets"),
             mirror: key("mirror"),
+            anchor: key("anchor"),
         })
     }
 
@@ -99,14 +104,32 @@ impl StateKeys {
         snapshot.summary().additional_properties.keys().any(|key| key.starts_with("rva.") && key.ends_with(".commit"))
     }
 
-    /// The keys under which jobs mark their snapshots.
-    pub(crate) fn job_markers(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+    /// The keys of every job that marked a snapshot.
+    pub(crate) fn of_snapshot(snapshot: &Snapshot) -> impl Iterator<Item = Self> {
         let keys = snapshot.summary().additional_properties.keys();
-        keys.filter(|key| key.starts_with("rva.") && key.ends_with(".offsets")).map(String::as_str)
+        keys.filter_map(|key| key.strip_prefix("rva.")?.strip_suffix(".offsets"))
+            .filter_map(|job| Self::of_job(job).ok())
+    }
+
+    /// The property that names the newest snapshot with the job's map where expiry cut it off from its descendants.
+    pub(crate) fn anchor_key(&self) -> &str {
+        &self.anchor
+    }
+
+    /// The snapshot that the anchor names, if it is there.
+    pub(crate) fn anchored<'a>(&self, metadata: &'a TableMetadata) -> Option<&'a SnapshotRef> {
+        let id = metadata.properties().get(&self.anchor)?.parse().ok()?;
+        metadata.snapshot_by_id(id)
+    }
+
+    /// Whether a snapshot is the one that the job's mirror was written with.
+    pub(crate) fn is_mirrored(&self, metadata: &TableMetadata, snapshot: &Snapshot) -> bool {
+        let mirror = self.mirror_of(metadata).ok().flatten();
+        mirror.is_some_and(|mirror| self.commit_of(snapshot) == Some(mirror.commit.as_str()))
     }
 
     /// Summary properties and the mirror property of a commit.
-    pub(crate) fn write(&self, state: &JobState) -> Result<(HashMap<String, String>, (String, String)), LakeError> {
+    pub(crate) fn write(&self, state: &JobState) -> Result<Properties, LakeError> {
         let mirror = serde_json::to_string(&MirrorJson {
             version: STATE_VERSION.to_owned(),
             source: state.source.clone(),
@@ -133,15 +156,7 @@ impl StateKeys {
     /// `Permanent`: a state of another version, or one that can't be read.
     pub(crate) fn read(&self, metadata: &TableMetadataRef) -> Result<StoredState, LakeError> {
         let mirror = self.mirror_of(metadata)?;
-        let mut lineage = None;
-        if let Some(current) = metadata.current_snapshot_id() {
-            for snapshot in ancestors_of(metadata, current) {
-                if let Some(state) = self.state_of(&snapshot)? {
-                    lineage = Some(state);
-                    break;
-                }
-            }
-        }
+        let lineage = self.state_of_lineage(metadata)?;
         let mirror_sequence = mirror.as_ref().map_or(0, |state| state.sequence);
         let rolled_back_from = self.rolled_back_from(metadata, lineage.as_ref(), mirror.as_ref());
         let held = match (lineage, mirror) {
@@ -150,6 +165,24 @@ impl StateKeys {
             (lineage, _) => lineage,
         };
         Ok(StoredState { held, mirror_sequence, rolled_back_from })
+    }
+
+    /// The state of the newest ancestor that carries one. Where expiry took the snapshots between it and its
+    /// descendants the anchor leads to it.
+    fn state_of_lineage(&self, metadata: &TableMetadataRef) -> Result<Option<JobState>, LakeError> {
+        let Some(current) = metadata.current_snapshot_id() else { return Ok(None) };
+        let mut oldest = None;
+        for snapshot in ancestors_of(metadata, current) {
+            if let Some(state) = self.state_of(&snapshot)? {
+                return Ok(Some(state));
+            }
+            oldest = Some(snapshot);
+        }
+        let cut_off = oldest.is_some_and(|snapshot| snapshot.parent_snapshot_id().is_some());
+        match self.anchored(metadata) {
+            Some(snapshot) if cut_off => self.state_of(snapshot),
+            _ => Ok(None),
+        }
     }
 
     /// The mirror is written with every commit, so a mirror ahead of the lineage means that the table went back. With

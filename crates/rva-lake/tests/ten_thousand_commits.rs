@@ -6,12 +6,28 @@ mod common;
 use common::{at, batch, quick, row};
 use iceberg::TableIdent;
 use rva_lake::{CommitOutcome, Lake, TableSink};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const COMMITS: u64 = 10_000;
 const KEPT: usize = 100;
 const SLACK: usize = 50;
+
+/// Time from each step to the next.
+#[derive(Default)]
+struct StepClock {
+    since: Option<(&'static str, Instant)>,
+    spent: BTreeMap<&'static str, Duration>,
+}
+
+impl StepClock {
+    fn begin(&mut self, step: &'static str) {
+        if let Some((before, began)) = self.since.replace((step, Instant::now())) {
+            *self.spent.entry(before).or_default() += began.elapsed();
+        }
+    }
+}
 
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -47,6 +63,9 @@ async fn ten_thousand_commits_leave_nothing_unreferenced_and_memory_flat() {
     let mut options = quick();
     options.housekeeping.snapshots_kept = KEPT;
     options.housekeeping.snapshots_slack = SLACK;
+    let clock = Arc::new(Mutex::new(StepClock::default()));
+    let steps = Arc::clone(&clock);
+    options.observer = Arc::new(move |step| steps.lock().unwrap().begin(step.name()));
     let lake = Lake::open_embedded(dir.path(), options).await.unwrap();
     let mut sink = lake.bronze_sink().unwrap();
     let mut times: Vec<Duration> = Vec::new();
@@ -58,6 +77,7 @@ async fn ten_thousand_commits_leave_nothing_unreferenced_and_memory_flat() {
         let began = Instant::now();
         let outcome = sink.commit(&one).await.unwrap();
         times.push(began.elapsed());
+        clock.lock().unwrap().begin("between");
         assert_eq!(outcome, CommitOutcome::Committed { rows_appended: 1, rows_known: 0 });
         from = to;
         if number == commits / 10 {
@@ -71,6 +91,9 @@ async fn ten_thousand_commits_leave_nothing_unreferenced_and_memory_flat() {
             window.sort();
             println!("commits {:>6}..{upto:<6} median {:>7.2?} longest {:>7.2?}", upto - 99, window[50], window[99]);
         }
+    }
+    for (step, spent) in &clock.lock().unwrap().spent {
+        println!("{step:>16} {:>7.2?} a commit", *spent / u32::try_from(commits).unwrap());
     }
     println!("resident {early} KiB after {} commits, {late} KiB after {commits}", commits / 10);
     // Data files are listed in memory, about 400 bytes each; anything that keeps whole snapshots is far above this.

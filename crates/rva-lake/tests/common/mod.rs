@@ -105,3 +105,26 @@ pub async fn dead_letters(lake: &rva_lake::Lake) -> Vec<rva_types::DeadLetter> {
     }
     rows
 }
+
+/// What another engine does to the bronze table: any change of its metadata, swapped in on the catalog's database.
+/// (iceberg builds a `TableCommit` only inside itself.)
+pub async fn change_metadata(
+    data_dir: &std::path::Path,
+    catalog: &dyn iceberg::Catalog,
+    change: impl FnOnce(iceberg::spec::TableMetadataBuilder) -> iceberg::Result<iceberg::spec::TableMetadataBuilder>,
+) {
+    use sqlx::Connection;
+    let ident = iceberg::TableIdent::from_strs(["rva", "bronze_raw"]).unwrap();
+    let table = catalog.load_table(&ident).await.unwrap();
+    let old = table.metadata_location().unwrap().to_owned();
+    let builder = table.metadata().clone().into_builder(Some(old.clone()));
+    let metadata = change(builder).unwrap().build().unwrap().metadata;
+    let location: iceberg::MetadataLocation = old.parse().unwrap();
+    let location = location.with_next_version();
+    metadata.write_to(table.file_io(), &location).await.unwrap();
+    let url = format!("sqlite://{}", data_dir.join("catalog.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let swap = "UPDATE iceberg_tables SET metadata_location = ? WHERE metadata_location = ?";
+    let swapped = sqlx::query(swap).bind(location.to_string()).bind(old).execute(&mut connection).await.unwrap();
+    assert_eq!(swapped.rows_affected(), 1);
+}

@@ -1,0 +1,227 @@
+//! A real catalog with faults, and a storage with faults.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use futures::stream::BoxStream;
+use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig, StorageFactory};
+use iceberg::table::Table;
+use iceberg::{Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent};
+use rva_lake::storage::{LakeStorage, LakeStorageFactory};
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+/// What happens to one `update_table`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatalogFault {
+    /// Nothing: it passes.
+    None,
+    /// An error, nothing applied.
+    RequestLost,
+    /// An error, applied.
+    ResponseLost,
+    /// Ok, nothing applied: SQLite's COMMIT failed and the catalog didn't say so.
+    Lie,
+    /// An error now; applied before the third load from now, too late for the first look.
+    AppliedLate,
+    /// A conflict, as a compactor's commit causes it.
+    Conflict,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    updates: VecDeque<CatalogFault>,
+    loads_failing: u32,
+    late: Option<(u32, TableCommit)>,
+}
+
+/// A catalog that passes calls on, but for planned faults.
+#[derive(Debug, Clone)]
+pub struct FaultyCatalog {
+    pub inner: Arc<dyn Catalog>,
+    plan: Arc<Mutex<Plan>>,
+}
+
+impl FaultyCatalog {
+    pub fn over(inner: Arc<dyn Catalog>) -> Self {
+        Self { inner, plan: Arc::default() }
+    }
+
+    pub fn on_updates(&self, faults: impl IntoIterator<Item = CatalogFault>) {
+        self.plan.lock().unwrap().updates.extend(faults);
+    }
+
+    pub fn fail_loads(&self, count: u32) {
+        self.plan.lock().unwrap().loads_failing = count;
+    }
+}
+
+fn lost(text: &str) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("injected: {text}"))
+}
+
+#[async_trait::async_trait]
+impl Catalog for FaultyCatalog {
+    async fn load_table(&self, table: &TableIdent) -> Result<Table> {
+        let late = {
+            let mut plan = self.plan.lock().unwrap();
+            if plan.loads_failing > 0 {
+                plan.loads_failing -= 1;
+                return Err(lost("the catalog is away"));
+            }
+            match plan.late.take() {
+                Some((0, commit)) => Some(commit),
+                Some((loads, commit)) => {
+                    plan.late = Some((loads - 1, commit));
+                    None
+                }
+                None => None,
+            }
+        };
+        if let Some(commit) = late {
+            // It may lose against what came between; either is right.
+            let _ = self.inner.update_table(commit).await;
+        }
+        self.inner.load_table(table).await
+    }
+
+    async fn update_table(&self, commit: TableCommit) -> Result<Table> {
+        let fault = self.plan.lock().unwrap().updates.pop_front().unwrap_or(CatalogFault::None);
+        match fault {
+            CatalogFault::None => self.inner.update_table(commit).await,
+            CatalogFault::RequestLost => Err(lost("the request was lost")),
+            CatalogFault::ResponseLost => {
+                self.inner.update_table(commit).await?;
+                Err(lost("the response was lost"))
+            }
+            CatalogFault::Lie => self.inner.load_table(commit.identifier()).await,
+            CatalogFault::AppliedLate => {
+                self.plan.lock().unwrap().late = Some((1, commit));
+                Err(lost("the request is on its way"))
+            }
+            CatalogFault::Conflict => {
+                Err(Error::new(ErrorKind::CatalogCommitConflicts, "injected conflict").with_retryable(true))
+            }
+        }
+    }
+
+    async fn list_namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {
+        self.inner.list_namespaces(parent).await
+    }
+    async fn create_namespace(&self, name: &NamespaceIdent, of: HashMap<String, String>) -> Result<Namespace> {
+        self.inner.create_namespace(name, of).await
+    }
+    async fn get_namespace(&self, namespace: &NamespaceIdent) -> Result<Namespace> {
+        self.inner.get_namespace(namespace).await
+    }
+    async fn namespace_exists(&self, namespace: &NamespaceIdent) -> Result<bool> {
+        self.inner.namespace_exists(namespace).await
+    }
+    async fn update_namespace(&self, namespace: &NamespaceIdent, of: HashMap<String, String>) -> Result<()> {
+        self.inner.update_namespace(namespace, of).await
+    }
+    async fn drop_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
+        self.inner.drop_namespace(namespace).await
+    }
+    async fn list_tables(&self, namespace: &NamespaceIdent) -> Result<Vec<TableIdent>> {
+        self.inner.list_tables(namespace).await
+    }
+    async fn create_table(&self, namespace: &NamespaceIdent, creation: TableCreation) -> Result<Table> {
+        self.inner.create_table(namespace, creation).await
+    }
+    async fn drop_table(&self, table: &TableIdent) -> Result<()> {
+        self.inner.drop_table(table).await
+    }
+    async fn purge_table(&self, table: &TableIdent) -> Result<()> {
+        self.inner.purge_table(table).await
+    }
+    async fn table_exists(&self, table: &TableIdent) -> Result<bool> {
+        self.inner.table_exists(table).await
+    }
+    async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
+        self.inner.rename_table(from, to).await
+    }
+    async fn register_table(&self, table: &TableIdent, location: String) -> Result<Table> {
+        self.inner.register_table(table, location).await
+    }
+}
+
+/// Writes fail for paths that end so, while it is set: no space left.
+#[derive(Debug, Clone, Default)]
+pub struct FullDisk(Arc<Mutex<Option<&'static str>>>);
+
+impl FullDisk {
+    pub fn for_files_ending_in(&self, ending: Option<&'static str>) {
+        *self.0.lock().unwrap() = ending;
+    }
+
+    fn check(&self, path: &str) -> Result<()> {
+        match *self.0.lock().unwrap() {
+            Some(ending) if path.ends_with(ending) => {
+                let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+                Err(Error::new(ErrorKind::Unexpected, format!("could not write {path}")).with_source(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct FaultyStorage {
+    inner: LakeStorage,
+    #[serde(skip)]
+    disk: FullDisk,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct FaultyFactory {
+    pub inner: LakeStorageFactory,
+    #[serde(skip)]
+    pub disk: FullDisk,
+}
+
+#[typetag::serde]
+impl StorageFactory for FaultyFactory {
+    fn build(&self, _config: &StorageConfig) -> Result<Arc<dyn Storage>> {
+        Ok(Arc::new(FaultyStorage { inner: self.inner.storage(), disk: self.disk.clone() }))
+    }
+}
+
+#[async_trait::async_trait]
+#[typetag::serde]
+impl Storage for FaultyStorage {
+    async fn exists(&self, path: &str) -> Result<bool> {
+        self.inner.exists(path).await
+    }
+    async fn metadata(&self, path: &str) -> Result<FileMetadata> {
+        self.inner.metadata(path).await
+    }
+    async fn read(&self, path: &str) -> Result<bytes::Bytes> {
+        self.inner.read(path).await
+    }
+    async fn reader(&self, path: &str) -> Result<Box<dyn FileRead>> {
+        self.inner.reader(path).await
+    }
+    async fn write(&self, path: &str, bs: bytes::Bytes) -> Result<()> {
+        self.disk.check(path)?;
+        self.inner.write(path, bs).await
+    }
+    async fn writer(&self, path: &str) -> Result<Box<dyn FileWrite>> {
+        self.disk.check(path)?;
+        self.inner.writer(path).await
+    }
+    async fn delete(&self, path: &str) -> Result<()> {
+        self.inner.delete(path).await
+    }
+    async fn delete_prefix(&self, path: &str) -> Result<()> {
+        self.inner.delete_prefix(path).await
+    }
+    async fn delete_stream(&self, paths: BoxStream<'static, String>) -> Result<()> {
+        self.inner.delete_stream(paths).await
+    }
+    fn new_input(&self, path: &str) -> Result<InputFile> {
+        Ok(InputFile::new(Arc::new(self.clone()), path.to_owned()))
+    }
+    fn new_output(&self, path: &str) -> Result<OutputFile> {
+        Ok(OutputFile::new(Arc::new(self.clone()), path.to_owned()))
+    }
+}

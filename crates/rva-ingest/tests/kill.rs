@@ -261,7 +261,12 @@ async fn a_killed_ingest_loses_nothing_and_repeats_nothing() {
     let sent: Vec<Key> = writing.join().unwrap().into_iter().collect();
     drain(dir.path());
     let (found, offsets) = table(dir.path()).await;
-    println!("torture: kills={done} sent={} rows={} duplicates=0 missing=0 steps={hits:?}", sent.len(), found.len());
+    let unique: BTreeSet<_> = found.iter().collect();
+    let duplicates = found.len() - unique.len();
+    let missing = sent.iter().filter(|key| !unique.contains(key)).count();
+    let (kills, rows) = (done, found.len());
+    println!("kill: steps {hits:?}");
+    println!("torture: kills={kills} sent={} rows={rows} duplicates={duplicates} missing={missing}", sent.len());
     assert_eq!(found, sent, "keys in the table");
     assert_eq!(offsets, log_end(dir.path()).await, "offsets at the end");
     match keys_by_pyiceberg(dir.path()) {

@@ -1,5 +1,7 @@
 //! The command line without a video: help, completions, configuration, doctor, and what is refused.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{demo_model, rva};

@@ -1,5 +1,7 @@
 //! From a video to rows, with the demo's model.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Ran, clip, command, demo_model, footage, record, rva};

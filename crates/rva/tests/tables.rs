@@ -1,5 +1,7 @@
 //! From NDJSON to rows and back out through SQL, without a video.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{record, rva};

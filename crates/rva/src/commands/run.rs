@@ -93,11 +93,11 @@ pub fn log_options(config: &Config) -> LogOptions {
     }
 }
 
+/// A camera, and its annotated video where one is wanted.
+pub type StartedCamera = (ReadyCamera, Option<(FrameTap, Saved)>);
+
 /// Every video is begun before any camera runs: one that can't be made stops the run before it has done anything.
-pub fn begin_saving(
-    cameras: Vec<ReadyCamera>,
-    saving: &Saving,
-) -> anyhow::Result<Vec<(ReadyCamera, Option<(FrameTap, Saved)>)>> {
+pub fn begin_saving(cameras: Vec<ReadyCamera>, saving: &Saving) -> anyhow::Result<Vec<StartedCamera>> {
     cameras
         .into_iter()
         .map(|camera| {

@@ -19,10 +19,6 @@ printf '\nPeople per minute, from SQL on bronze_raw (data/queries/people_per_min
 "$rva" query --data-dir data/demo "$(cat data/queries/people_per_minute.sql)"
 cat <<END
 
-This model was trained on this very clip to try the pipeline: it is not for counting people in a shop (data/models/README.md).
-
-Next:
-  $rva query --data-dir data/demo "SELECT camera_id, count(*) AS frames FROM bronze_raw GROUP BY camera_id"
-  $rva tables --data-dir data/demo
-  $rva run YOUR_VIDEO.mp4 --model data/models/demo-person-416.onnx --data-dir data/mine --save
+Rows, video, picture and the next three commands to try stand above the query. rva is $rva.
+The model was trained on this very clip, to try the pipeline: it is not for counting people in a shop (data/models/README.md).
 END

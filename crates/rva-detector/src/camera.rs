@@ -6,6 +6,7 @@ use crate::{
     progress::Pace,
 };
 use bytes::Bytes;
+use roaring::RoaringTreemap;
 use rva_bus::{BusError, EventSink, OutgoingMessage};
 use rva_track::Tracker;
 use rva_types::{
@@ -101,7 +102,7 @@ pub struct CameraReport {
     pub records_rejected: u64,
     /// Detections in the records that were sent.
     pub detections: u64,
-    /// Highest track id, which is the number of confirmed tracks.
+    /// Different track ids in the records. Ids have gaps: a track that is never confirmed takes one too.
     pub tracks: u64,
     /// Where the pipeline's time went.
     pub times: StageTimes,
@@ -166,7 +167,7 @@ pub async fn run_camera(
         records: accepted,
         records_rejected: rejected,
         detections: counts.detections,
-        tracks: counts.tracks,
+        tracks: counts.tracks.len(),
         times: outcome.times,
         elapsed: started.elapsed(),
     }
@@ -202,7 +203,8 @@ fn panicked(error: &tokio::task::JoinError) -> PipelineOutcome {
 #[derive(Debug, Default)]
 struct Counts {
     detections: u64,
-    tracks: u64,
+    /// Compressed: ids of a run are dense.
+    tracks: RoaringTreemap,
 }
 
 fn pipeline(
@@ -244,8 +246,7 @@ impl Delivery {
     fn take(&mut self, mut frame: TrackedFrame) -> OutgoingMessage {
         frame.detections.retain(|tracked| self.writer.holds(tracked));
         self.counts.detections += frame.detections.len() as u64;
-        let highest = frame.detections.iter().filter_map(|tracked| tracked.track_id).max();
-        self.counts.tracks = self.counts.tracks.max(highest.unwrap_or(0));
+        self.counts.tracks.extend(frame.detections.iter().filter_map(|tracked| tracked.track_id));
         if let Some(tap) = &mut self.observers.tap {
             tap(&frame);
         }

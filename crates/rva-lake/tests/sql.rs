@@ -100,9 +100,9 @@ fn people_per_minute_counts_persons_and_frames_without_any() {
     run(|| async {
         let (_dir, lake) = filled().await;
         let wanted = [
-            "store_01 cam_01 2026-01-31T08:00:00 2 1 0.5",
-            "store_02 cam_01 2026-01-31T08:00:00 1 1 1.0",
-            "store_01 cam_01 2026-01-31T08:01:00 1 2 2.0",
+            "store_01 cam_01 2026-01-31T08:00:00 2 1 1 0.5",
+            "store_02 cam_01 2026-01-31T08:00:00 1 1 1 1.0",
+            "store_01 cam_01 2026-01-31T08:01:00 1 1 2 2.0",
         ];
         assert_eq!(lines(&lake, &shipped("people_per_minute")).await, wanted);
     });

@@ -12,6 +12,7 @@ use crate::storage::make_folder;
 use iceberg::io::StorageFactory;
 use iceberg::{Catalog, CatalogBuilder, NamespaceIdent, TableIdent};
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalogBuilder};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rva_types::DeadLetter;
 use sqlx::{Connection, SqliteConnection};
 use std::{
@@ -170,9 +171,14 @@ fn sqlite_url(dir: &Path, mode: &str) -> String {
 
 /// How an existing catalog is opened to be read. A catalog in WAL mode needs its side files. Where none can be made and
 /// none holds anything, nobody writes either; one that holds commits must not be passed over.
+///
+/// The file is asked about, never opened: closing any descriptor of it drops the locks of this process's SQLite
+/// connections. The next program to close the catalog would take itself for the last one and remove the write-ahead
+/// log, and what is committed here afterwards would be lost.
 fn reading_mode(dir: &Path) -> &'static str {
+    let file = dir.join(CATALOG_FILE);
     let wal = fs::metadata(dir.join(format!("{CATALOG_FILE}-wal"))).map_or(0, |found| found.len());
-    if fs::OpenOptions::new().write(true).open(dir.join(CATALOG_FILE)).is_ok() {
+    if accessat(CWD, &file, Access::WRITE_OK, AtFlags::EACCESS).is_ok() {
         "mode=rw"
     } else if wal > 0 {
         "mode=ro"

@@ -48,7 +48,7 @@ impl DataFolder {
     /// # Errors
     /// There are none; says which command makes some.
     pub fn wants_tables(&self) -> anyhow::Result<()> {
-        if self.catalog().is_file() {
+        if self.holds(&self.catalog())? {
             return Ok(());
         }
         anyhow::bail!(
@@ -62,13 +62,20 @@ impl DataFolder {
     /// # Errors
     /// There is none; says which command makes one.
     pub fn wants_log(&self) -> anyhow::Result<()> {
-        if self.log().is_dir() {
+        if self.holds(&self.log())? {
             return Ok(());
         }
         anyhow::bail!(
             "found no log/ in {}, wanted a data folder with a log: `rva run` and `rva replay` make one (--data-dir names another)",
             self.root.display()
         )
+    }
+
+    /// Whether something is there; not being allowed to look is an error, not an absence.
+    fn holds(&self, path: &Path) -> anyhow::Result<bool> {
+        path.try_exists().with_context(|| {
+            format!("data folder {} can't be used, wanted a folder that can be read", self.root.display())
+        })
     }
 
     /// Makes the folder, if it isn't there, and checks that it can be written.

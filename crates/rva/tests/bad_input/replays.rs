@@ -24,8 +24,8 @@ fn bad_lines_of_a_replay_are_dead_letters_with_reason_and_number_and_the_good_on
     let earlier = world.rows();
     let good = keys("again", "till", 1..=4);
     let lines: Vec<String> = records(&good).lines().map(str::to_owned).collect();
-    let mut negative: Value = serde_json::from_str(&lines[0]).unwrap();
-    negative["frame_index"] = json!(-1);
+    let mut half_frame: Value = serde_json::from_str(&lines[0]).unwrap();
+    half_frame["frame_index"] = json!(1.5);
     let mut nameless: Value = serde_json::from_str(&lines[0]).unwrap();
     nameless["source"] = json!(null);
     let envelope = json!({
@@ -38,7 +38,7 @@ fn bad_lines_of_a_replay_are_dead_letters_with_reason_and_number_and_the_good_on
         ("wrong_shape", b"17".to_vec()),
         ("missing_field", b"{\"schema_version\":\"1.0\",\"pipeline_run_id\":\"r\"}".to_vec()),
         ("invalid_utf8", b"{\"schema_version\":\"\xff\"}".to_vec()),
-        ("invalid_field", negative.to_string().into_bytes()),
+        ("invalid_field", half_frame.to_string().into_bytes()),
         ("missing_source", nameless.to_string().into_bytes()),
         ("envelope_mismatch", envelope.to_string().into_bytes()),
     ];

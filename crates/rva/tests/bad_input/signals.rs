@@ -4,13 +4,7 @@ use crate::{
     common::footage,
     world::{World, keys, last_without_hole, records},
 };
-use std::{
-    collections::BTreeSet,
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::Duration,
-};
+use std::{collections::BTreeSet, thread::sleep, time::Duration};
 
 /// The whole footage: more than any of these tests lets a run see. `None` where it or the runtime is absent.
 fn long_video(world: &World) -> Option<String> {
@@ -47,26 +41,6 @@ fn ctrl_c_at_any_time_commits_every_frame_that_was_decoded() {
     }
 }
 
-/// Somebody who writes to the catalog and doesn't come to an end, so that no commit gets through.
-fn catalog_lock(world: &World) -> Child {
-    let script = "import sqlite3, sys\n\
-                  held = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)\n\
-                  held.execute('BEGIN IMMEDIATE')\n\
-                  print('held', flush=True)\n\
-                  sys.stdin.read()";
-    let mut child = Command::new("python3")
-        .args(["-c", script])
-        .arg(world.data().join("catalog.db"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "held\n");
-    child
-}
-
 #[test]
 fn a_second_ctrl_c_ends_at_once_and_the_next_ingest_brings_what_the_log_holds() {
     let world = World::seeded();
@@ -74,14 +48,14 @@ fn a_second_ctrl_c_ends_at_once_and_the_next_ingest_brings_what_the_log_holds() 
     let earlier = world.rows();
     let mut run = world.start_run(&video, &["--commit-interval", "1h"]);
     run.wait_for("frames in the log", |_| world.logged("cam_01").len() >= 5);
-    let mut lock = catalog_lock(&world);
+    // Somebody who writes to the catalog and doesn't come to an end, so that no commit gets through.
+    let lock = world.hold_catalog("BEGIN IMMEDIATE");
     run.signal("-INT");
     // With the catalog held nothing but the second signal can end it; how long lies between them changes nothing.
     sleep(Duration::from_millis(500));
     run.signal("-INT");
     run.end().exits(130);
-    lock.kill().unwrap();
-    lock.wait().unwrap();
+    drop(lock);
 
     assert_eq!(world.rows(), earlier, "nothing was committed, that is what the test is about");
     let logged = world.logged("cam_01");
@@ -114,4 +88,31 @@ fn a_second_writer_on_a_data_folder_is_refused_and_names_the_first() {
     ingest.end().exits(0);
     assert_eq!(world.rows(), &earlier | &world.logged("first"));
     assert!(world.logged("second").is_empty());
+}
+
+#[test]
+fn queries_beside_a_running_ingest_take_nothing_from_its_commits() {
+    let world = World::seeded();
+    let mut wanted = world.rows();
+    let mut ingest = world.start(&["ingest", "--commit-interval", "100ms"]);
+    ingest.wait_until_it_says(&["following"]);
+    for round in 0..4_u64 {
+        // Each opens the catalog and closes it again: only the last of all programs may remove its write-ahead log.
+        for _ in 0..3 {
+            assert!(world.rows().is_subset(&wanted));
+        }
+        let more = keys(&format!("round-{round}"), "till", 1..=5);
+        world.write("more.ndjson", records(&more));
+        world.rva(&["replay", "more.ndjson"]).exits(0);
+        wanted.extend(more);
+        let number = (round + 1) * 5;
+        let committed = world.data().join("log/till/committed");
+        ingest.wait_for("the commit", |_| {
+            std::fs::read_to_string(&committed).is_ok_and(|text| text.starts_with(&format!("{number:020}")))
+        });
+        assert_eq!(world.rows(), wanted, "what was acknowledged is in the table");
+    }
+    ingest.signal("-INT");
+    ingest.end().exits(0).says(&["20 rows committed"]);
+    assert_eq!(world.rows(), wanted);
 }

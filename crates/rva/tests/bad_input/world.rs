@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::{
     collections::BTreeSet,
     fs::{self, File},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -140,6 +141,27 @@ impl World {
         keys
     }
 
+    /// Another program that has the catalog open in a transaction; it is killed when it is dropped.
+    pub fn hold_catalog(&self, begin: &str) -> Holder {
+        let script = "import sqlite3, sys\n\
+                      held = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)\n\
+                      held.executescript(sys.argv[2])\n\
+                      print('held', flush=True)\n\
+                      sys.stdin.read()";
+        let mut child = Command::new("python3")
+            .args(["-c", script])
+            .arg(self.data().join("catalog.db"))
+            .arg(begin)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "held\n");
+        Holder(child)
+    }
+
     /// Every file below the working folder but those below `without`, to see that nothing else was made.
     pub fn files(&self, without: &Path) -> BTreeSet<PathBuf> {
         let (mut found, mut folders) = (BTreeSet::new(), vec![self.path().to_owned()]);
@@ -199,10 +221,6 @@ impl Running {
         assert!(sent.success(), "{} is gone:\n{}", self.pid(), self.said());
     }
 
-    pub fn is_over(&mut self) -> bool {
-        self.child.as_mut().unwrap().try_wait().unwrap().is_some()
-    }
-
     /// Waits for its end. A process that a signal ended has 128 and the signal's number, as in a shell.
     pub fn end(mut self) -> Ran {
         use std::os::unix::process::ExitStatusExt;
@@ -218,6 +236,16 @@ impl Drop for Running {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// See [`World::hold_catalog`].
+pub struct Holder(Child);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! `RVA_KILLS=N` kills N times, `RVA_KILL_SEED=N` chooses the moments.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "common/tables.rs"]
 mod tables;
 

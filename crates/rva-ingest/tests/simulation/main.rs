@@ -2,6 +2,8 @@
 //!
 //! `RVA_SIM_SEEDS=N` runs another number of seeds, `RVA_SIM_SEED=N` one of them with its trace.
 
+#![allow(clippy::unwrap_used)]
+
 mod check;
 mod faults;
 mod log;

@@ -172,7 +172,9 @@ impl Running {
 /// Says why a camera ended, where that is not its own end, and what it means for the exit code.
 pub fn end_of(report: &CameraReport, terminal: &Terminal) -> Exit {
     let failed = |error: &(dyn std::error::Error + Send + Sync), exit: Exit| {
-        terminal.say_error(&format!("{}: {error}", report.source.uri));
+        // A source's own errors begin with its name.
+        let (uri, text) = (&report.source.uri, error.to_string());
+        terminal.say_error(&if text.starts_with(uri) { text } else { format!("{uri}: {text}") });
         exit
     };
     match &report.end {

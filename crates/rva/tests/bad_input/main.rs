@@ -1,5 +1,7 @@
 //! Bad input: each is a clear text with what was found and wanted, an exit code, and no row lost or made up.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -85,3 +85,41 @@ async fn opening_to_read_makes_nothing_and_says_what_is_missing() {
     assert!(error.to_string().contains("catalog.db"), "{error}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, b"not a folder").unwrap();
+    let error = Lake::open_embedded(&file.join("data"), quick()).await.unwrap_err();
+    assert_eq!(error.kind(), LakeErrorKind::Permanent);
+    assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+    let damaged = dir.path().join("damaged");
+    std::fs::create_dir(&damaged).unwrap();
+    std::fs::write(damaged.join("catalog.db"), "x".repeat(8192)).unwrap();
+    let error = Lake::open_embedded(&damaged, quick()).await.unwrap_err();
+    assert_eq!(error.kind(), LakeErrorKind::Permanent, "{error}");
+    assert!(error.to_string().contains("catalog.db"), "{error}");
+}
+
+#[tokio::test]
+async fn a_data_folder_may_have_an_awkward_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("ein ordner%20mit é");
+    let lake = Lake::open_embedded(&data, quick()).await.unwrap();
+    let mut sink = lake.bronze_sink().unwrap();
+    sink.commit(&batch(at(&[]), at(&[("a", 1)]), vec![row("run", 1)])).await.unwrap();
+    let read = Lake::open_embedded_read_only(&data, quick()).await.unwrap();
+    assert_eq!(table_keys(&read).await, keys_of("run", [1]));
+    let error = Lake::open_embedded(&dir.path().join("a#b"), quick()).await.unwrap_err();
+    assert!(error.to_string().contains("a#b"), "{error}");
+}
+
+#[tokio::test]
+async fn a_job_name_that_can_be_no_property_key_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = quick();
+    options.job = "a b".into();
+    let error = Lake::open_embedded(dir.path(), options).await.unwrap_err();
+    assert!(error.to_string().contains("\"a b\""), "{error}");
+}

@@ -371,3 +371,16 @@ async fn a_table_of_another_shape_is_refused_with_what_was_found_and_wanted() {
     let text = refused_with(swapped).await;
     assert!(text.contains("column camera_id: found store_id in place 5"), "{text}");
 }
+
+#[tokio::test]
+async fn a_clock_that_is_behind_is_transient_and_named() {
+    let mut fixture = fixture().await;
+    one(&mut fixture.sink, 1).await.unwrap();
+    common::change_in_the_future(fixture.dir.path(), &fixture.catalog, 10 * 60 * 1000).await;
+    let error = one(&mut fixture.sink, 2).await.unwrap_err();
+    assert_eq!(error.kind(), LakeErrorKind::Transient);
+    assert!(error.to_string().contains("clock") && error.to_string().contains("behind"), "{error}");
+    common::change_in_the_future(fixture.dir.path(), &fixture.catalog, 0).await;
+    assert_eq!(one(&mut fixture.sink, 2).await.unwrap(), committed(1, 0), "once the clock is right it goes in");
+    assert_eq!(table_keys(&fixture.lake).await, keys_of("run", 1..=2));
+}

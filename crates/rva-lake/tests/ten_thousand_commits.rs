@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const COMMITS: u64 = 10_000;
-const KEPT: usize = 100;
-const SLACK: usize = 50;
+const KEPT: usize = 20;
+const SLACK: usize = 30;
 
 /// Time from each step to the next.
 #[derive(Default)]

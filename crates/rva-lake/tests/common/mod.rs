@@ -113,12 +113,31 @@ pub async fn change_metadata(
     catalog: &dyn iceberg::Catalog,
     change: impl FnOnce(iceberg::spec::TableMetadataBuilder) -> iceberg::Result<iceberg::spec::TableMetadataBuilder>,
 ) {
-    use sqlx::Connection;
     let ident = iceberg::TableIdent::from_strs(["rva", "bronze_raw"]).unwrap();
     let table = catalog.load_table(&ident).await.unwrap();
-    let old = table.metadata_location().unwrap().to_owned();
-    let builder = table.metadata().clone().into_builder(Some(old.clone()));
+    let builder = table.metadata().clone().into_builder(table.metadata_location().map(str::to_owned));
     let metadata = change(builder).unwrap().build().unwrap().metadata;
+    swap_metadata(data_dir, &table, &metadata).await;
+}
+
+/// The table as changed by somebody whose clock is ahead.
+pub async fn change_in_the_future(data_dir: &std::path::Path, catalog: &dyn iceberg::Catalog, ahead_ms: i64) {
+    let ident = iceberg::TableIdent::from_strs(["rva", "bronze_raw"]).unwrap();
+    let table = catalog.load_table(&ident).await.unwrap();
+    let mut json = serde_json::to_value(table.metadata()).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    json["last-updated-ms"] = (i64::try_from(now.as_millis()).unwrap() + ahead_ms).into();
+    let metadata = serde_json::from_value(json).unwrap();
+    swap_metadata(data_dir, &table, &metadata).await;
+}
+
+async fn swap_metadata(
+    data_dir: &std::path::Path,
+    table: &iceberg::table::Table,
+    metadata: &iceberg::spec::TableMetadata,
+) {
+    use sqlx::Connection;
+    let old = table.metadata_location().unwrap();
     let location: iceberg::MetadataLocation = old.parse().unwrap();
     let location = location.with_next_version();
     metadata.write_to(table.file_io(), &location).await.unwrap();

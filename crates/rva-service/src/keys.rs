@@ -66,7 +66,7 @@ pub const KEYS: &[Key] = &[
         &["RVA_ONNXRUNTIME"],
     ),
     key("log.segment_size", Kind::Size(65_536), Some("64MiB"), "size at which a segment of the log is closed"),
-    key("log.size_max", Kind::Size(1_048_576), Some("10GiB"), "bound of the whole log"),
+    key("log.size_max", Kind::Size(1_048_576), Some("8GiB"), "bound of the whole log"),
     key("log.when_full", Kind::Choice(&["block", "drop_oldest"]), Some("block"), "what happens at the bound"),
     key("log.retention", Kind::Duration(0), Some("72h"), "how long committed records stay"),
     key("log.flush_interval", Kind::Duration(1), Some("200ms"), "most time of frames at risk on power loss"),

@@ -7,7 +7,7 @@ infrastructure/local/setup.sh
 # shellcheck source=infrastructure/local/environment.sh
 . infrastructure/local/environment.sh
 
-printf 'demo: building rva (the first time about 8 minutes on 2 cores, most of it the SQL engine)\n' >&2
+printf 'demo: building rva (the first time about 10 minutes on 2 cores, most of it the SQL engine)\n' >&2
 cargo build --locked -p rva
 rva=$TARGET_DIR/debug/rva
 

@@ -6,7 +6,7 @@ mod ndjson;
 mod replay;
 mod seam;
 
-pub use log::{CutTail, LogCounters, LogOptions, LogReader, LogWriter, SizePolicy};
+pub use log::{CutTail, LogCounters, LogOptions, LogReader, LogWriter, SizePolicy, settle};
 pub use ndjson::NdjsonSink;
 pub use replay::{
     REPLAY_FILE, REPLAY_LINE, REPLAY_LINE_BYTES, REPLAY_PARTITION, ReplayOptions, ReplayReport, replay, replay_file,

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use rva_bus::{BusErrorKind, LogReader};
+use rva_bus::{BusErrorKind, LogOptions, LogReader, settle};
 use rva_ingest::{
     IngestCounters, IngestEvent, IngestLease, IngestOptions, IngestReport, Phase, RollbackPolicy, SystemClock,
     run_ingest,
@@ -155,6 +155,7 @@ async fn ingest(arguments: &Arguments, stop: StopFlag) -> anyhow::Result<Option<
         () = stop.stopped() => return Ok(None),
     };
     let Some(mut log) = open_log(&dir.join("log"), arguments.drain, &stop).await? else { return Ok(None) };
+    settle(dir.join("log"), LogOptions::default()).await.context("open the log")?;
     let mut options = LakeOptions::default();
     options.housekeeping.orphan_age = arguments.orphan_age;
     if !arguments.step_pause.is_zero() {

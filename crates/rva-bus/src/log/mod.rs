@@ -55,10 +55,12 @@ mod reader;
 mod recovery;
 mod retention;
 mod scan;
+mod settle;
 mod writer;
 
 pub(crate) use folder::io_error;
 
 pub use files::{OsFiles, SegmentFile, SegmentFiles};
 pub use reader::LogReader;
+pub use settle::settle;
 pub use writer::{CutTail, LogCounters, LogOptions, LogWriter, SizePolicy};

@@ -8,9 +8,9 @@ use crate::{
     folder::DataFolder,
     terminal::Terminal,
 };
-use rva_bus::{BusErrorKind, LogWriter};
+use rva_bus::settle;
 use rva_ingest::{HeldBy, IngestEnd, IngestLease, IngestReport};
-use rva_service::{Config, Loaded, StopFlag};
+use rva_service::{Loaded, StopFlag};
 
 /// Follows the log, or brings it to its end with `--drain`.
 ///
@@ -26,7 +26,7 @@ pub async fn run(args: IngestArgs, loaded: Loaded, terminal: &Terminal) -> anyho
         lease = IngestLease::acquire(folder.root(), say) => lease?,
         () = stop.stopped() => return Ok(Exit::Done),
     };
-    settle(&folder, &loaded.config).await?;
+    settle(folder.log(), log_options(&loaded.config)).await?;
     let ingest = Ingesting::start(&folder, &loaded.config, args.accept_gap, lease, RowsCommitted::default()).await?;
     if !args.drain {
         terminal.say(&format!("following {}; Ctrl-C commits what was read and ends", folder.log().display()));
@@ -35,21 +35,6 @@ pub async fn run(args: IngestArgs, loaded: Loaded, terminal: &Terminal) -> anyho
     summary(&report, terminal);
     let is_cut_off = args.drain && report.end == IngestEnd::Stopped;
     Ok(if is_cut_off { Exit::Interrupted } else { Exit::Done })
-}
-
-/// Readers see what is durable. A writer that was killed leaves records behind that, which are accepted all the same:
-/// opening the log as a writer makes them durable. One that runs does so itself, and a full disk is waited for later.
-async fn settle(folder: &DataFolder, config: &Config) -> anyhow::Result<()> {
-    let (log, options) = (folder.log(), log_options(config));
-    let opened = tokio::task::spawn_blocking(move || LogWriter::open(log, options).map(drop)).await?;
-    match opened {
-        Err(error) if error.kind() == BusErrorKind::Transient => {
-            tracing::warn!("records of a writer that was killed stay unread for now: {error}");
-            Ok(())
-        }
-        Err(error) if error.kind() != BusErrorKind::Conflict => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 fn standby_text(held: HeldBy, folder: &DataFolder) -> String {

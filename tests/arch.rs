@@ -1,4 +1,5 @@
 //! The drawings of docs/architecture.md against the code: layers, forbidden dependencies, sizes of files.
+#![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
 use std::{

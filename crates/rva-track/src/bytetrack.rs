@@ -9,8 +9,8 @@
 
 use crate::assignment::Assignment;
 use crate::kalman::{BoxFilter, Rect};
-use crate::{ByteTrackParams, ParamError, Tracker};
-use rva_types::{BBox, Detection, MediaTime, TrackedDetection};
+use crate::{ByteTrackParams, ParamError, Tracker, TrackerFrame};
+use rva_types::{BBox, Detection, TrackedDetection};
 
 /// Most tracks at a time, lost and tentative ones included; beyond it no new one starts, which is counted.
 pub const TRACKS_MAX: usize = 4096;
@@ -320,9 +320,9 @@ impl ByteTrack {
 }
 
 impl Tracker for ByteTrack {
-    fn update(&mut self, detections: &[Detection], _media_time: MediaTime) -> Vec<TrackedDetection> {
+    fn update_into(&mut self, frame: &TrackerFrame<'_>, tracked: &mut Vec<TrackedDetection>) {
         self.frame += 1;
-        self.sort_detections(detections);
+        self.sort_detections(frame.detections);
         for track in &mut self.tracks {
             track.detection = None;
             if track.state != TrackState::Tentative {
@@ -335,14 +335,13 @@ impl Tracker for ByteTrack {
         self.start_tracks();
         self.remove_expired();
         self.remove_duplicates();
-        let mut tracked: Vec<_> =
-            detections.iter().map(|&detection| TrackedDetection { detection, track_id: None }).collect();
+        tracked.clear();
+        tracked.extend(frame.detections.iter().map(|&detection| TrackedDetection { detection, track_id: None }));
         for track in self.tracks.iter().filter(|track| track.state == TrackState::Confirmed) {
             if let Some(index) = track.detection {
                 tracked[index].track_id = Some(track.id);
             }
         }
-        tracked
     }
 
     fn name(&self) -> &'static str {
@@ -357,6 +356,7 @@ impl Tracker for ByteTrack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rva_types::MediaTime;
 
     fn tracker() -> ByteTrack {
         ByteTrack::new(ByteTrackParams::default()).unwrap()

@@ -8,25 +8,32 @@
 mod assignment;
 mod bytetrack;
 mod choice;
+mod frame;
 mod kalman;
 mod params;
 
 pub use bytetrack::{ByteTrack, Overlap, TRACKS_MAX, TrackEstimate, TrackState};
 pub use choice::{TrackError, TrackerChoice, tracker_by_name};
+pub use frame::{Cues, Embeddings, GmcMethod, TrackerFrame, Warp};
 pub use params::{ByteTrackParams, KEYS, ParamError, TRACK_BUFFER_MAX};
 
 use rva_types::{Detection, MediaTime, TrackedDetection};
 
 /// One tracker follows one camera through one run.
 ///
-/// Call [`Tracker::update`] for every processed frame, also for those without detections: lost tracks age on them.
+/// It is told of every processed frame, also of those without detections: lost tracks age on them.
 pub trait Tracker: Send {
-    /// Takes the detections of the next frame and gives them back, in the same order, each with the id of its
-    /// confirmed track. Boxes are the detector's own. Ids start at 1 and are never reused by this tracker.
-    ///
-    /// `media_time` is the frame's place on the stream's timeline; trackers that count frames may ignore it.
-    /// Detections that aren't finite get no track.
-    fn update(&mut self, detections: &[Detection], media_time: MediaTime) -> Vec<TrackedDetection>;
+    /// Takes the next frame and gives its detections back in `tracked`, which is emptied first: in the same order, each
+    /// with the id of its confirmed track. Boxes are the detector's own. Ids start at 1 and are never reused by this
+    /// tracker. Detections that aren't finite get no track.
+    fn update_into(&mut self, frame: &TrackerFrame<'_>, tracked: &mut Vec<TrackedDetection>);
+
+    /// The same where nothing but boxes is known.
+    fn update(&mut self, detections: &[Detection], media_time: MediaTime) -> Vec<TrackedDetection> {
+        let mut tracked = Vec::with_capacity(detections.len());
+        self.update_into(&TrackerFrame::of_boxes(detections, media_time), &mut tracked);
+        tracked
+    }
 
     /// The tracker's name as `--tracker` takes it.
     fn name(&self) -> &'static str;
@@ -34,4 +41,9 @@ pub trait Tracker: Send {
     /// The lowest confidence that this tracker makes use of, in [0, 1]: the detector keeps everything from
     /// `min(conf, lowest_conf)` for it.
     fn lowest_conf(&self) -> f32;
+
+    /// What it makes use of besides boxes. A tracker copes with a frame that lacks them.
+    fn cues(&self) -> Cues {
+        Cues::default()
+    }
 }

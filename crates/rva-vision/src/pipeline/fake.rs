@@ -4,7 +4,7 @@ use crate::{
     Detector, Frame, FrameSource, Image, ModelDescription, Prepare, Prepared, SourceDescription, VisionError,
     VisionErrorKind,
 };
-use rva_track::Tracker;
+use rva_track::{Tracker, TrackerFrame};
 use rva_types::{BBox, Detection, ImageSize, MediaTime, TrackedDetection};
 use std::{
     sync::{
@@ -249,13 +249,15 @@ pub struct FakeTracker {
 }
 
 impl Tracker for FakeTracker {
-    fn update(&mut self, detections: &[Detection], _media_time: MediaTime) -> Vec<TrackedDetection> {
+    fn update_into(&mut self, frame: &TrackerFrame<'_>, tracked: &mut Vec<TrackedDetection>) {
         self.seen += 1;
         assert!(self.panics_at != Some(self.seen), "tracker panics at its frame {}", self.seen);
-        let numbered = detections.iter().zip(1..);
-        numbered
-            .map(|(&detection, n)| TrackedDetection { detection, track_id: (detection.conf >= 0.5).then_some(n) })
-            .collect()
+        let numbered = frame.detections.iter().zip(1..);
+        tracked.clear();
+        tracked.extend(
+            numbered
+                .map(|(&detection, n)| TrackedDetection { detection, track_id: (detection.conf >= 0.5).then_some(n) }),
+        );
     }
 
     fn name(&self) -> &'static str {

@@ -4,7 +4,7 @@ use super::budget::{Budget, CloseOnDrop, Permit};
 use super::{End, FramesSkipped, PipelineOptions, PipelineOutcome, StageTimes, StopFlag, TrackedFrame, WhenFull};
 use crate::{Detector, Frame, FrameSource, Prepare, Prepared, VisionError, VisionErrorKind};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rva_track::Tracker;
+use rva_track::{Tracker, TrackerFrame};
 use rva_types::Detection;
 use std::{
     any::Any,
@@ -251,11 +251,16 @@ fn track_and_deliver(
 ) {
     let _close = CloseOnDrop(budget);
     for DetectedFrame { frame: InFlight { frame, decoded_at, permit }, detections } in frames {
-        let detections = timed(track_time, || tracker.update(&detections, frame.media_time));
+        let seen = TrackerFrame {
+            image_size: Some(frame.image.size()),
+            ..TrackerFrame::of_boxes(&detections, frame.media_time)
+        };
+        let mut tracked = Vec::with_capacity(detections.len());
+        timed(track_time, || tracker.update_into(&seen, &mut tracked));
         let Frame { index, media_time, image } = frame;
         let size = image.size();
-        let tracked = TrackedFrame { index, media_time, decoded_at, image, size, detections };
-        let flow = timed(deliver_time, || deliver(tracked));
+        let frame = TrackedFrame { index, media_time, decoded_at, image, size, detections: tracked };
+        let flow = timed(deliver_time, || deliver(frame));
         drop(permit);
         if flow.is_break() {
             delivered.abandoned = true;

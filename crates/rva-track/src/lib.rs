@@ -11,11 +11,13 @@ mod choice;
 mod frame;
 mod kalman;
 mod params;
+mod steady;
 
 pub use bytetrack::{ByteTrack, Overlap, TRACKS_MAX, TrackEstimate, TrackState};
 pub use choice::{TrackError, TrackerChoice, tracker_by_name};
 pub use frame::{Cues, Embeddings, GmcMethod, TrackerFrame, Warp};
 pub use params::{ByteTrackParams, KEYS, ParamError, TRACK_BUFFER_MAX};
+pub use steady::{SteadyTrack, SteadyTrackParams};
 
 use rva_types::{Detection, MediaTime, TrackedDetection};
 

@@ -3,7 +3,7 @@
 /// Longest `track_buffer`, in processed frames: over five minutes at 30 a second.
 pub const TRACK_BUFFER_MAX: u32 = 10_000;
 
-/// Every key of Ultralytics' tracker YAML files, of whichever tracker. A file made of these loads unchanged: a
+/// Every key of Ultralytics' tracker YAML files, of whichever tracker, and those of SteadyTrack's own. A file made of these loads unchanged: a
 /// tracker takes the keys it has use for and leaves the others alone.
 ///
 /// ByteTrack uses [`ByteTrackParams::KEYS`], checks that `tracker_type` names it, and ignores `gmc_method`,
@@ -21,6 +21,10 @@ pub const KEYS: &[&str] = &[
     "appearance_thresh",
     "with_reid",
     "model",
+    "confirm_conf_sum",
+    "lost_match_thresh",
+    "lost_expansion",
+    "lost_seconds_max",
 ];
 
 /// Why parameters can't be used.
@@ -140,16 +144,16 @@ fn buffer_wanted() -> String {
     format!("a number of frames from 0 to {TRACK_BUFFER_MAX}")
 }
 
-fn invalid(key: &'static str, found: &str, wanted: String) -> ParamError {
+pub(crate) fn invalid(key: &'static str, found: &str, wanted: String) -> ParamError {
     ParamError::Invalid { key, found: found.chars().take(64).collect(), wanted }
 }
 
-fn share(key: &'static str, value: &str) -> Result<f32, ParamError> {
+pub(crate) fn share(key: &'static str, value: &str) -> Result<f32, ParamError> {
     let number = value.parse().map_err(|_| invalid(key, value, "a number from 0 to 1".into()))?;
     checked_share(key, number)
 }
 
-fn checked_share(key: &'static str, value: f32) -> Result<f32, ParamError> {
+pub(crate) fn checked_share(key: &'static str, value: f32) -> Result<f32, ParamError> {
     if (0.0..=1.0).contains(&value) {
         return Ok(value);
     }
@@ -197,7 +201,7 @@ mod tests {
             params.set(key, value).unwrap();
         }
         assert_eq!(params, ByteTrackParams::default());
-        assert_eq!(BOTSORT_YAML.map(|(key, _)| key), KEYS);
+        assert!(BOTSORT_YAML.iter().all(|(key, _)| KEYS.contains(key)));
         assert!(ByteTrackParams::KEYS.iter().all(|key| KEYS.contains(key)));
     }
 

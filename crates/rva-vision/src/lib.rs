@@ -17,7 +17,7 @@ pub use detector::{
     DetectOptions, Device, FoundLibrary, LetterboxPreparer, YoloDetector, devices, find_library, parse_imgsz,
     resolve_classes,
 };
-pub use error::{VisionError, VisionErrorKind};
+pub use error::{Reopen, VisionError, VisionErrorKind};
 pub use image::Image;
 pub use libraries::{OpenCvDescription, opencv_description};
 #[doc(hidden)]
@@ -25,5 +25,5 @@ pub use pipeline::fake;
 pub use pipeline::{
     End, FramesSkipped, PipelineOptions, PipelineOutcome, StageTimes, StopFlag, TrackedFrame, WhenFull, run_pipeline,
 };
-pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceDescription};
-pub use source::{IMAGE_EXTENSIONS, OpenOptions, SourceSpec, StreamUrl, open};
+pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceCounts, SourceDescription};
+pub use source::{HwAcceleration, IMAGE_EXTENSIONS, OpenOptions, RtspTransport, SourceSpec, StreamUrl, open};

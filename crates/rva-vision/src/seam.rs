@@ -1,6 +1,6 @@
 //! The seams of vision: [`FrameSource`] and [`Detector`]. Both block, and each owns a thread of the pipeline.
 
-use crate::Image;
+use crate::{HwAcceleration, Image};
 use rva_types::{Detection, ImageSize, MediaTime};
 use std::sync::Arc;
 
@@ -28,12 +28,27 @@ pub struct SourceDescription {
     pub frame_count: Option<u64>,
     /// A webcam or stream: it has no end, and its frames are stamped by the wall clock.
     pub is_live: bool,
+    /// The hardware that decodes; `none` is the processor.
+    pub hw_acceleration: HwAcceleration,
+}
+
+/// What happened to a source beside the frames that it gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SourceCounts {
+    /// Complaints of the decoder about damaged data. The picture that they are about is given as the decoder repairs
+    /// it, or left out.
+    pub decode_errors: u64,
 }
 
 /// Gives frames one after another.
 pub trait FrameSource: Send {
     /// What is known of it.
     fn description(&self) -> &SourceDescription;
+
+    /// What happened until now beside the frames that were given.
+    fn counts(&self) -> SourceCounts {
+        SourceCounts::default()
+    }
 
     /// The next frame; `None` at the end.
     ///

@@ -60,6 +60,7 @@ impl FakeSource {
             fps: Some(25.0),
             frame_count: Some(frames),
             is_live: false,
+            hw_acceleration: crate::HwAcceleration::None,
         };
         Self {
             description,

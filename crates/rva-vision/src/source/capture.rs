@@ -128,6 +128,7 @@ impl CaptureSource {
                 fps,
                 frame_count: frame_count.filter(|_| is_file),
                 is_live: !is_file,
+                hw_acceleration: crate::HwAcceleration::None,
             },
             announced: None,
             clock,

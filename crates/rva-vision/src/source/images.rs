@@ -85,6 +85,7 @@ impl ImageSource {
             fps: Some(image_fps),
             frame_count: Some(paths.len() as u64),
             is_live: false,
+            hw_acceleration: crate::HwAcceleration::None,
         };
         Ok(Self { description, paths, done: 0, first: Some(first) })
     }

@@ -13,12 +13,13 @@ use std::{
 const PURE: &[(&str, &[&str])] = &[
     ("rva-types", &["chrono", "serde", "serde_json", "thiserror", "uuid"]),
     ("rva-track", &["rva-types", "thiserror", "lapjv", "pathfinding"]),
+    ("rva-eval", &["rva-types", "thiserror", "pathfinding", "serde", "serde_json"]),
 ];
 
 /// Layers from the bottom. A crate may name crates of lower layers only.
 const LAYERS: &[&[&str]] = &[
     &["rva-types"],
-    &["rva-track"],
+    &["rva-track", "rva-eval"],
     &["rva-bus", "rva-lake", "rva-vision"],
     &["rva-service"],
     &["rva-detector", "rva-ingest"],

@@ -4,7 +4,8 @@
 //! where detections of their size are lie near one another. Two steps: the vectors vote, as in a Hough transform
 //! (Duda and Hart, CACM 15, 1972), which finds also a jump of two heights that leaves no box overlapping its own
 //! prediction; then the median of what is left between each track and the detection that overlaps it most gives the
-//! shift to a fraction of a pixel. Both shrug off those who walk by themselves as long as they are the minority.
+//! shift to a fraction of a pixel, if it is significant. Both shrug off those who walk by themselves as long as they
+//! are the minority.
 //! BoT-SORT (Aharon et al., 2022, section 3.2) takes the motion from the picture; this needs none and costs
 //! microseconds. Only a translation is found: turning in the picture plane and zooming are left to the tracks'
 //! own velocities.
@@ -31,6 +32,8 @@ const LEAD: f64 = 1.3;
 const SUPPORT: f64 = 0.3;
 /// Overlap with a prediction above which a detection counts for the median.
 const IOU_MIN: f64 = 0.4;
+/// Standard errors that a median must be away from 0.
+const SIGNIFICANCE: f64 = 2.0;
 
 /// Finds shifts, and keeps its memory from one frame to the next.
 #[derive(Debug, Default)]
@@ -61,7 +64,7 @@ impl CameraMotion {
         if self.x.len() < KNOWN_MIN {
             return voted;
         }
-        (voted.0 + median(&mut self.x), voted.1 + median(&mut self.y))
+        (voted.0 + significant_median(&mut self.x), voted.1 + significant_median(&mut self.y))
     }
 
     /// The shift with most votes, to about half a cell; (0, 0) where none stands out.
@@ -160,6 +163,16 @@ fn neighbours(row: usize, column: usize) -> impl Iterator<Item = (usize, usize)>
     (row - 1..=row + 1).flat_map(move |row| (column - 1..=column + 1).map(move |column| (row, column)))
 }
 
+/// The median, or 0 where it could as well be chance: within [`SIGNIFICANCE`] standard errors, of which one is
+/// 1.2533 s / √n with the deviation s taken as 1.4826 times the median distance from the median. So a camera that
+/// stands still stays still, and lost tracks aren't dragged along by the jitter of boxes.
+fn significant_median(values: &mut [f64]) -> f64 {
+    let middle = median(values);
+    values.iter_mut().for_each(|value| *value = (*value - middle).abs());
+    let error = 1.2533 * 1.4826 * median(values) / (values.len() as f64).sqrt();
+    if middle.abs() > SIGNIFICANCE * error { middle } else { 0.0 }
+}
+
 /// The middle value, or the mean of the two in the middle; there is at least one. The values are sorted by it.
 fn median(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
@@ -196,6 +209,20 @@ mod tests {
         seen[0].x += 9.0;
         seen[1].x -= 6.0;
         assert_eq!(CameraMotion::default().shift(&crowd(), &seen), (0.0, 0.0));
+    }
+
+    #[test]
+    fn the_jitter_of_boxes_moves_no_camera_and_a_common_part_does() {
+        let jittered = |common: f64| {
+            let mut seen = moved(&crowd(), common, 0.0);
+            for (person, jitter) in seen.iter_mut().zip([-2.0, 1.5, -1.0, 2.5, 0.5, 1.0]) {
+                person.x += jitter;
+            }
+            seen
+        };
+        assert_eq!(CameraMotion::default().shift(&crowd(), &jittered(0.0)), (0.0, 0.0));
+        let (x, y) = CameraMotion::default().shift(&crowd(), &jittered(6.0));
+        assert!((x - 6.0).abs() < 1.0 && y == 0.0, "{x} {y}");
     }
 
     #[test]

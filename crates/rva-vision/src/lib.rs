@@ -7,6 +7,7 @@ mod annotate;
 mod detector;
 mod error;
 mod image;
+mod input_buffer;
 mod libraries;
 mod pipeline;
 mod seam;
@@ -19,6 +20,7 @@ pub use detector::{
 };
 pub use error::{Reopen, VisionError, VisionErrorKind};
 pub use image::Image;
+pub use input_buffer::{InputBuffer, InputBuffers};
 pub use libraries::{OpenCvDescription, opencv_description};
 #[doc(hidden)]
 pub use pipeline::fake;

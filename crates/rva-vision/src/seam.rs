@@ -1,6 +1,6 @@
 //! The seams of vision: [`FrameSource`] and [`Detector`]. Both block, and each owns a thread of the pipeline.
 
-use crate::{HwAcceleration, Image};
+use crate::{HwAcceleration, Image, InputBuffer};
 use rva_types::{Detection, ImageSize, MediaTime};
 use std::sync::Arc;
 
@@ -101,13 +101,15 @@ pub trait Prepare: Send {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
     /// Planar RGB, row by row.
-    pub chw: Vec<f32>,
+    pub chw: InputBuffer,
     /// Size of the network input.
     pub input_size: ImageSize,
     /// Size of the source picture.
     pub source_size: ImageSize,
-    /// Source pixels times this are input pixels.
-    pub scale: f32,
+    /// Source pixels times this are input pixels, across. It differs from `scale_y` where a side was rounded.
+    pub scale_x: f32,
+    /// The same, down.
+    pub scale_y: f32,
     /// Input pixels to the left of the picture.
     pub pad_left: f32,
     /// Input pixels above the picture.

@@ -1,7 +1,7 @@
 //! Letterbox: a picture of any size to the network's input, as Ultralytics' `LetterBox(auto=False, scaleup=True,
 //! center=True)` does it: scaled to fit without distortion, bilinear, centred on grey 114.
 
-use crate::{Image, Prepare, Prepared, VisionError, image::opencv_failed};
+use crate::{Image, InputBuffers, Prepare, Prepared, VisionError, image::opencv_failed};
 use opencv::{
     core::{Mat, Size},
     imgproc,
@@ -15,8 +15,10 @@ const PADDING: u8 = 114;
 /// Where a picture lies in a network input. All in input pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Letterbox {
-    /// Source pixels times this are input pixels.
-    pub scale: f64,
+    /// Source pixels times this are input pixels, across: of the scaled picture, whose sides are whole pixels.
+    pub scale_x: f64,
+    /// The same, down.
+    pub scale_y: f64,
     /// Size of the scaled picture, at least 1 x 1.
     pub scaled: ImageSize,
     /// Columns to its left.
@@ -27,14 +29,22 @@ pub struct Letterbox {
 
 impl Letterbox {
     /// Fits `source` into `input`. Halves are rounded to even as Python does, and of an odd border the right or lower
-    /// side gets one pixel more (Ultralytics' `round(d - 0.1)`).
+    /// side gets one pixel more (Ultralytics' `round(d - 0.1)`). The way back is a scale for each side, as in its
+    /// `scale_boxes` since 8.4: the rounded sides' own.
     pub fn new(source: ImageSize, input: ImageSize) -> Self {
         let (width, height) = (f64::from(source.width), f64::from(source.height));
         let scale = (f64::from(input.height) / height).min(f64::from(input.width) / width);
         let side = |length: f64, most: u32| ((length * scale).round_ties_even() as u32).clamp(1, most);
         let scaled = ImageSize { width: side(width, input.width), height: side(height, input.height) };
         let border = |most: u32, used: u32| (f64::from(most - used) / 2.0 - 0.1).round_ties_even().max(0.0) as u32;
-        Self { scale, scaled, left: border(input.width, scaled.width), top: border(input.height, scaled.height) }
+        let (scale_x, scale_y) = (f64::from(scaled.width) / width, f64::from(scaled.height) / height);
+        Self {
+            scale_x,
+            scale_y,
+            scaled,
+            left: border(input.width, scaled.width),
+            top: border(input.height, scaled.height),
+        }
     }
 }
 
@@ -42,8 +52,9 @@ impl Letterbox {
 #[derive(Debug)]
 pub struct LetterboxPreparer {
     input: ImageSize,
-    /// Reused from picture to picture.
+    /// Reused from picture to picture; small enough to stay in a core's cache between the two steps.
     resized: Mat,
+    inputs: InputBuffers,
     /// What a byte is in [0, 1]: a table gives the very quotient and is quicker than the division.
     unit: [f32; 256],
 }
@@ -51,7 +62,12 @@ pub struct LetterboxPreparer {
 impl LetterboxPreparer {
     /// For a network input of this size.
     pub fn new(input: ImageSize) -> Self {
-        Self { input, resized: Mat::default(), unit: std::array::from_fn(|byte| byte as f32 / 255.0) }
+        Self {
+            input,
+            resized: Mat::default(),
+            inputs: InputBuffers::default(),
+            unit: std::array::from_fn(|byte| byte as f32 / 255.0),
+        }
     }
 }
 
@@ -67,11 +83,14 @@ impl Prepare for LetterboxPreparer {
                 .map_err(opencv_failed)?;
             self.resized.data_bytes().map_err(opencv_failed)?
         };
+        let mut chw = self.inputs.take(3 * self.input.width as usize * self.input.height as usize);
+        planes(pixels, &place, self.input, &self.unit, &mut chw);
         Ok(Prepared {
-            chw: planes(pixels, &place, self.input, &self.unit),
+            chw,
             input_size: self.input,
             source_size: source,
-            scale: place.scale as f32,
+            scale_x: place.scale_x as f32,
+            scale_y: place.scale_y as f32,
             pad_left: place.left as f32,
             pad_top: place.top as f32,
         })
@@ -79,12 +98,11 @@ impl Prepare for LetterboxPreparer {
 }
 
 /// Blue, green, red bytes to planes of red, green and blue with the border around, each value written once.
-fn planes(bgr: &[u8], place: &Letterbox, input: ImageSize, unit: &[f32; 256]) -> Vec<f32> {
+fn planes(bgr: &[u8], place: &Letterbox, input: ImageSize, unit: &[f32; 256], chw: &mut [f32]) {
     let (width, height) = (input.width as usize, input.height as usize);
     let (left, top) = (place.left as usize, place.top as usize);
     let (inner, rows) = (place.scaled.width as usize, place.scaled.height as usize);
     let grey = unit[usize::from(PADDING)];
-    let mut chw = vec![0.0_f32; 3 * width * height];
     let (red, rest) = chw.split_at_mut(width * height);
     let (green, blue) = rest.split_at_mut(width * height);
     for plane in [&mut *red, &mut *green, &mut *blue] {
@@ -105,7 +123,6 @@ fn planes(bgr: &[u8], place: &Letterbox, input: ImageSize, unit: &[f32; 256]) ->
             *r = unit[usize::from(pixel[2])];
         }
     }
-    chw
 }
 
 #[cfg(test)]
@@ -138,7 +155,8 @@ mod tests {
             let found = Letterbox::new(source, input);
             assert_eq!((found.scaled, found.left, found.top), (scaled, left, top), "{source:?} into {input:?}");
         }
-        assert_eq!(Letterbox::new(size(810, 1080), size(640, 640)).scale, 640.0 / 1080.0);
+        let place = Letterbox::new(size(641, 427), size(640, 640));
+        assert_eq!((place.scale_x, place.scale_y), (640.0 / 641.0, 426.0 / 427.0));
     }
 
     #[test]
@@ -149,8 +167,9 @@ mod tests {
         let red = [grey, grey, 1.0, 0.8, grey, grey];
         let green = [grey, grey, 0.2, 0.6, grey, grey];
         let blue = [grey, grey, 0.0, 0.4, grey, grey];
-        assert_eq!(prepared.chw, [red, green, blue].concat());
-        assert_eq!((prepared.scale, prepared.pad_left, prepared.pad_top), (1.0, 0.0, 1.0));
+        assert_eq!(*prepared.chw, *[red, green, blue].concat());
+        assert_eq!((prepared.scale_x, prepared.scale_y), (1.0, 1.0));
+        assert_eq!((prepared.pad_left, prepared.pad_top), (0.0, 1.0));
         assert_eq!((prepared.source_size, prepared.input_size), (size(2, 1), size(2, 3)));
     }
 

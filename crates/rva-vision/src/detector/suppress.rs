@@ -20,8 +20,8 @@ pub struct Suppression {
     classes: Option<Vec<u32>>,
     max_det: usize,
     agnostic: bool,
-    /// Best score and its class for each anchor, reused.
-    best: Vec<(f32, u32)>,
+    /// Best score of each anchor, reused.
+    best: Vec<f32>,
 }
 
 /// A box in input pixels.
@@ -60,23 +60,24 @@ impl Suppression {
     }
 
     fn candidates(&mut self, output: &[f32], anchors: usize) -> Vec<Candidate> {
+        let scores = &output[4 * anchors..];
         self.best.clear();
-        self.best.resize(anchors, (f32::NEG_INFINITY, 0));
-        // Class by class and not anchor by anchor: that is how the scores lie in memory.
-        for (class_id, scores) in (0u32..).zip(output[4 * anchors..].chunks_exact(anchors)) {
-            for (best, &score) in self.best.iter_mut().zip(scores) {
-                if score > best.0 {
-                    *best = (score, class_id);
-                }
+        self.best.resize(anchors, f32::NEG_INFINITY);
+        // Class by class and not anchor by anchor: that is how the scores lie in memory. The best score alone, which the
+        // compiler makes vector code of; few anchors are above the threshold, and only those are asked for their class.
+        for row in scores.chunks_exact(anchors) {
+            for (best, &score) in self.best.iter_mut().zip(row) {
+                *best = if score > *best { score } else { *best };
             }
         }
         let row = |index: usize| &output[index * anchors..(index + 1) * anchors];
         let (x, y, width, height) = (row(0), row(1), row(2), row(3));
-        let chosen = self.best.iter().enumerate().filter(|(_, (conf, class_id))| {
-            *conf > self.conf && self.classes.as_ref().is_none_or(|classes| classes.contains(class_id))
-        });
-        chosen
-            .map(|(i, &(conf, class_id))| {
+        let class_of = |i: usize, best: f32| (0u32..).zip(scores.chunks_exact(anchors)).find(|(_, row)| row[i] == best);
+        let strong = self.best.iter().enumerate().filter(|(_, conf)| **conf > self.conf);
+        strong
+            .filter_map(|(i, &conf)| class_of(i, conf).map(|(class_id, _)| (i, conf, class_id)))
+            .filter(|(.., class_id)| self.classes.as_ref().is_none_or(|classes| classes.contains(class_id)))
+            .map(|(i, conf, class_id)| {
                 let (w, h) = (width[i] / 2.0, height[i] / 2.0);
                 Candidate { bbox: BBox::new(x[i] - w, y[i] - h, x[i] + w, y[i] + h), conf, class_id }
             })
@@ -106,8 +107,8 @@ impl Suppression {
 
 fn to_source(candidate: &Candidate, prepared: &Prepared) -> Detection {
     let BBox { x1, y1, x2, y2 } = candidate.bbox;
-    let x = |value: f32| (value - prepared.pad_left) / prepared.scale;
-    let y = |value: f32| (value - prepared.pad_top) / prepared.scale;
+    let x = |value: f32| (value - prepared.pad_left) / prepared.scale_x;
+    let y = |value: f32| (value - prepared.pad_top) / prepared.scale_y;
     Detection {
         bbox: BBox::new(x(x1), y(y1), x(x2), y(y2)).clipped(prepared.source_size),
         conf: candidate.conf.clamp(0.0, 1.0),
@@ -123,10 +124,11 @@ mod tests {
     /// A 100 x 100 picture, 50 x 50 in an input of 60 x 50, five columns of border on each side.
     fn prepared() -> Prepared {
         Prepared {
-            chw: Vec::new(),
+            chw: Vec::new().into(),
             input_size: ImageSize { width: 60, height: 50 },
             source_size: ImageSize { width: 100, height: 100 },
-            scale: 0.5,
+            scale_x: 0.5,
+            scale_y: 0.5,
             pad_left: 5.0,
             pad_top: 0.0,
         }

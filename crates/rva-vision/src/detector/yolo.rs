@@ -268,10 +268,11 @@ fn tensor_shape(outlet: &Outlet) -> TensorShape {
 fn grey(input_size: ImageSize) -> Prepared {
     let length = 3 * input_size.width as usize * input_size.height as usize;
     Prepared {
-        chw: vec![114.0 / 255.0; length],
+        chw: vec![114.0 / 255.0; length].into(),
         input_size,
         source_size: input_size,
-        scale: 1.0,
+        scale_x: 1.0,
+        scale_y: 1.0,
         pad_left: 0.0,
         pad_top: 0.0,
     }

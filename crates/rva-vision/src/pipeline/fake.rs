@@ -230,10 +230,11 @@ impl Prepare for FakePrepare {
         fail_at(self.fault, index, "preparer")?;
         sleep_if_any(delay(self.delay_max, index + 2));
         Ok(Prepared {
-            chw: vec![index as f32; 12],
+            chw: vec![index as f32; 12].into(),
             input_size: ImageSize { width: 2, height: 2 },
             source_size: image.size(),
-            scale: 0.25,
+            scale_x: 0.25,
+            scale_y: 0.25,
             pad_left: 0.0,
             pad_top: 0.5,
         })

@@ -61,9 +61,10 @@ pub(super) fn run(
     let input_bytes = u64::from(input.width) * u64::from(input.height) * 3 * size_of::<f32>() as u64;
     let preparer = detector.preparer();
     let (mut times, mut decoded, mut delivered) = (StageTimes::default(), Decoded::default(), Delivered::default());
-    // Each queue can take all frames in flight: the budget is the bound, and sending never waits.
+    // A queue can take all frames in flight: the budget is the bound, and sending never waits. But for prepared ones,
+    // which are large: the next batch and the one after it keep the network busy.
     let (to_prepare, from_decode) = bounded(frames_max);
-    let (to_infer, from_prepare) = bounded(frames_max);
+    let (to_infer, from_prepare) = bounded(options.batch.get().saturating_mul(2).min(frames_max));
     let (to_deliver, from_infer) = bounded(frames_max);
 
     let (decode_result, later_result) = std::thread::scope(|scope| {

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test setup setup-tests build lint bench torture model bless clean-demo stack-up stack-down stack-status test-stack
+.PHONY: help demo test setup setup-tests build lint bench-detect parity torture model bless clean-demo stack-up stack-down stack-status test-stack
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -27,8 +27,11 @@ lint: ## rustfmt and clippy, warnings as errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-bench: setup ## frames a second of the pipeline beside the bare network, in turns, in one run
-	@infrastructure/local/bench.sh
+bench-detect: setup ## frames a second and memory of the pipeline beside bare ONNX Runtime, in turns, in one run
+	@infrastructure/local/bench_detect.sh
+
+parity: setup ## our detections and speed beside Ultralytics' (installs it, AGPL-3.0, and PyTorch, 3 GB, into .venv-parity)
+	@infrastructure/local/parity.sh
 
 torture: setup-tests ## kill -9 the ingest a thousand times (KILLS=1000) and compare the keys
 	@infrastructure/local/torture.sh

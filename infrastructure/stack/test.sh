@@ -20,13 +20,20 @@ trap stop EXIT
 
 say "fetching the servers, where they are missing"
 python3 infrastructure/stack/stack.py fetch
+run_tests() {
+  local status=0
+  cargo test --locked --no-fail-fast -p rva-stack "$@" || status=$?
+  cargo test --locked --no-fail-fast -p rva-bus --features pulsar --test pulsar "$@" || status=$?
+  return $status
+}
+
 say "building"
-cargo test --locked --no-run -p rva-stack
+run_tests --no-run
 say "starting the servers"
 python3 infrastructure/stack/stack.py up
 say "testing"
 status=0
-cargo test --locked --no-fail-fast -p rva-stack -- --show-output 2>&1 | tee "$log" | infrastructure/local/test_progress.sh || status=$?
+run_tests -- --show-output 2>&1 | tee "$log" | infrastructure/local/test_progress.sh || status=$?
 say "tested"
 python3 infrastructure/local/check_skips.py "$log" tests/allowed-skips.txt || status=$?
 exit $status

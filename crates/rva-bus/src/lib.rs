@@ -1,8 +1,10 @@
-//! Event sinks and sources: the embedded log, NDJSON files, and a log in memory for tests.
+//! Event sinks and sources: the embedded log, Pulsar (feature `pulsar`), NDJSON files, and a log in memory for tests.
 
 pub mod log;
 pub mod memory;
 mod ndjson;
+#[cfg(feature = "pulsar")]
+pub mod pulsar;
 mod replay;
 mod seam;
 

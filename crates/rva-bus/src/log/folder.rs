@@ -56,7 +56,7 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), BusError> {
 }
 
 /// Replaces a small file so that readers see the old or the new content whole.
-fn replace(path: &Path, content: &[u8], durably: bool) -> Result<(), BusError> {
+pub(crate) fn replace(path: &Path, content: &[u8], durably: bool) -> Result<(), BusError> {
     let temporary = path.with_extension("new");
     let write = || -> io::Result<()> {
         let mut file = File::create(&temporary)?;

@@ -59,6 +59,8 @@ mod settle;
 mod writer;
 
 pub(crate) use folder::io_error;
+#[cfg(feature = "pulsar")]
+pub(crate) use folder::replace;
 
 pub use files::{OsFiles, SegmentFile, SegmentFiles};
 pub use reader::LogReader;

@@ -71,6 +71,27 @@ impl LogReader {
         })
     }
 
+    /// What the log was told to be committed, within what is durable: where a reader that keeps no position of its own
+    /// goes on. It is a hint that may be behind.
+    ///
+    /// # Errors
+    /// The folder can't be read.
+    pub async fn acknowledged(&self) -> Result<OffsetMap, BusError> {
+        let dir = self.dir.clone();
+        blocking(move || {
+            let mut offsets = OffsetMap::new();
+            for (partition, folder) in folder::list_partitions(&dir)? {
+                let durable = folder::read_mark(&folder, true)?.map_or(0, |mark| mark.number);
+                let committed = folder::read_committed(&folder).min(durable);
+                if committed > 0 {
+                    offsets.advance(&partition, Position::of_record(committed));
+                }
+            }
+            Ok(offsets)
+        })
+        .await
+    }
+
     async fn look(&self, bytes_max: usize) -> Result<Look, BusError> {
         let dir = self.dir.clone();
         let mut look =

@@ -1,70 +1,119 @@
-//! The contract of the two seams, over every log.
+//! The contract of the two seams. `crate::over_every_log` says over which logs a clause runs.
 
-use crate::{body, drain, keys, message};
-use rva_bus::{EventSink, EventSource, LogOptions, LogReader, LogWriter, memory::MemoryLog};
+use crate::{body, message, over_every_log};
+use futures::future::BoxFuture;
+use rva_bus::{EventSink, EventSource, Message, PartitionRange};
 use rva_types::{OffsetMap, Position};
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
-/// A log as the contract sees it: a sink, and a source anew whenever it is asked for.
-struct Log<'a> {
-    sink: Box<dyn EventSink>,
-    source: Box<dyn Fn() -> Box<dyn EventSource> + 'a>,
+/// A log as the contract sees it: a sink, and a source at the oldest record whenever it is asked for.
+pub struct Log<'a> {
+    pub sink: Box<dyn EventSink + 'a>,
+    pub source: Box<dyn Fn() -> BoxFuture<'a, Box<dyn EventSource>> + 'a>,
+    /// Every key is a partition of its own, with records numbered from 1.
+    pub keys_are_partitions: bool,
 }
 
-/// Runs one clause over both logs.
-async fn over_every_log(clause: impl AsyncFn(&mut Log<'_>)) {
-    let memory = MemoryLog::default();
-    let reader = memory.clone();
-    clause(&mut Log { sink: Box::new(memory), source: Box::new(move || Box::new(reader.reader())) }).await;
-    let dir = tempfile::tempdir().unwrap();
-    // Small segments, so that every clause crosses several.
-    let options = LogOptions { segment_bytes_max: 700, ..LogOptions::default() };
-    let sink = Box::new(LogWriter::open(dir.path(), options).unwrap());
-    let source = || -> Box<dyn EventSource> { Box::new(LogReader::open(dir.path()).unwrap()) };
-    clause(&mut Log { sink, source: Box::new(source) }).await;
-}
-
-async fn fill(log: &mut Log<'_>, key: &str, numbers: std::ops::RangeInclusive<u64>) {
-    for i in numbers {
-        log.sink.send(message(key, body(i, 100))).await.unwrap();
+impl Log<'_> {
+    async fn fill(&mut self, key: &str, numbers: RangeInclusive<u64>) {
+        for i in numbers {
+            self.sink.send(message(key, body(i, 100))).await.unwrap();
+        }
+        self.sink.flush().await.unwrap();
     }
-    log.sink.flush().await.unwrap();
 }
 
-fn wanted(key: &str, numbers: std::ops::RangeInclusive<u64>) -> Vec<(String, u64, String)> {
-    numbers.map(|i| (key.to_owned(), i, body(i, 100))).collect()
+/// Reads until there are so many messages, and a little longer: a surplus shows.
+async fn read(source: &mut dyn EventSource, wanted: usize) -> Vec<Message> {
+    let mut all = Vec::new();
+    let end = Instant::now() + Duration::from_secs(60);
+    while all.len() < wanted && Instant::now() < end {
+        all.extend(source.poll(10_000, Duration::from_millis(200)).await.unwrap());
+    }
+    all.extend(source.poll(10_000, Duration::from_millis(50)).await.unwrap());
+    check_positions(&all);
+    all
+}
+
+/// Positions rise within a partition, and an entry ends with its last message.
+fn check_positions(messages: &[Message]) {
+    let mut before: BTreeMap<&str, &Message> = BTreeMap::new();
+    for message in messages {
+        if let Some(before) = before.insert(&message.partition, message) {
+            assert!(before.position < message.position, "{} then {}", before.position, message.position);
+            let entry = |m: &Message| (m.position.ledger, m.position.entry);
+            assert_eq!(before.ends_entry, entry(before) != entry(message), "at {}", before.position);
+        }
+    }
+    assert!(before.values().all(|last| last.ends_entry), "a partition ends within an entry");
+}
+
+/// The bodies of a key, in the order of reading.
+fn bodies(messages: &[Message], key: &str) -> Vec<String> {
+    let of_key = messages.iter().filter(|m| m.properties["camera_id"] == key);
+    of_key.map(|m| String::from_utf8_lossy(&m.body).into_owned()).collect()
+}
+
+fn wanted(numbers: RangeInclusive<u64>) -> Vec<String> {
+    numbers.map(|i| body(i, 100)).collect()
+}
+
+/// What a message is, in an order that doesn't depend on how partitions interleave.
+fn keys(messages: &[Message]) -> BTreeSet<(String, Position, String)> {
+    let key = |m: &Message| (m.partition.clone(), m.position, String::from_utf8_lossy(&m.body).into_owned());
+    messages.iter().map(key).collect()
+}
+
+fn offsets_behind(messages: &[Message]) -> OffsetMap {
+    let mut offsets = OffsetMap::new();
+    messages.iter().for_each(|m| offsets.advance(&m.partition, m.position));
+    offsets
 }
 
 #[tokio::test]
 async fn flushed_messages_come_back_in_order_with_their_properties() {
     over_every_log(async |log| {
-        fill(log, "a", 1..=30).await;
-        let mut source = (log.source)();
-        let messages = drain(&mut *source).await;
-        assert_eq!(keys(&messages), wanted("a", 1..=30));
-        assert!(messages.iter().all(|m| m.ends_entry && m.properties["camera_id"] == "a"));
+        log.fill("a", 1..=30).await;
+        let messages = read(&mut *(log.source)().await, 30).await;
+        assert_eq!(bodies(&messages, "a"), wanted(1..=30));
+        assert_eq!(messages.len(), 30);
     })
     .await;
 }
 
 #[tokio::test]
-async fn partitions_are_numbered_on_their_own_and_picked_up_when_they_appear() {
+async fn a_key_that_is_new_is_picked_up_and_ranges_hold_what_was_read() {
     over_every_log(async |log| {
-        fill(log, "b", 1..=3).await;
-        let mut source = (log.source)();
-        assert_eq!(keys(&drain(&mut *source).await), wanted("b", 1..=3));
-        fill(log, "a/../b", 1..=2).await;
-        assert_eq!(keys(&drain(&mut *source).await), wanted("a/../b", 1..=2));
+        log.fill("b", 1..=3).await;
+        let mut source = (log.source)().await;
+        let mut messages = read(&mut *source, 3).await;
+        log.fill("a/../b", 1..=2).await;
+        messages.extend(read(&mut *source, 2).await);
+        assert_eq!(bodies(&messages, "b"), wanted(1..=3));
+        assert_eq!(bodies(&messages, "a/../b"), wanted(1..=2));
         let ranges = source.partitions().await.unwrap();
-        let found: Vec<_> = ranges.into_iter().map(|r| (r.partition, r.topic, r.first, r.last)).collect();
-        let one = Some(Position::of_record(1));
-        assert_eq!(
-            found,
-            [
-                ("a/../b".into(), ("embedded/a/../b".into(), 0), one, Some(Position::of_record(2))),
-                ("b".into(), ("embedded/b".into(), 0), one, Some(Position::of_record(3))),
-            ]
-        );
+        assert!(ranges.is_sorted_by(|a, b| a.partition < b.partition));
+        for PartitionRange { partition, first, last, .. } in &ranges {
+            let of_partition = || messages.iter().filter(|m| m.partition == *partition).map(|m| m.position);
+            assert_eq!(of_partition().max(), *last, "partition {partition}");
+            assert_eq!(first.is_some(), last.is_some());
+            assert!(of_partition().min() >= *first, "partition {partition}");
+        }
+        if log.keys_are_partitions {
+            let one = Some(Position::of_record(1));
+            let found: Vec<_> = ranges.into_iter().map(|r| (r.partition, r.topic, r.first, r.last)).collect();
+            assert_eq!(
+                found,
+                [
+                    ("a/../b".into(), ("embedded/a/../b".into(), 0), one, Some(Position::of_record(2))),
+                    ("b".into(), ("embedded/b".into(), 0), one, Some(Position::of_record(3))),
+                ]
+            );
+        }
     })
     .await;
 }
@@ -72,19 +121,20 @@ async fn partitions_are_numbered_on_their_own_and_picked_up_when_they_appear() {
 #[tokio::test]
 async fn a_source_continues_behind_the_offsets() {
     over_every_log(async |log| {
-        fill(log, "a", 1..=20).await;
-        fill(log, "b", 1..=4).await;
-        for last in 0..=20 {
-            let mut source = (log.source)();
-            let mut offsets = OffsetMap::new();
-            offsets.advance("b", Position::of_record(4));
-            if last > 0 {
-                offsets.advance("a", Position::of_record(last));
+        log.fill("a", 1..=12).await;
+        log.fill("b", 1..=4).await;
+        log.fill("a", 13..=20).await;
+        let mut source = (log.source)().await;
+        let all = read(&mut *source, 24).await;
+        // The cuts lie between any two messages, also of one batch.
+        for cut in [0, 1, 2, 5, 11, 12, 13, 17, 23, 24] {
+            let (before, behind) = all.split_at(cut);
+            for attempt in ["seeking", "seeking back"] {
+                source.seek(&offsets_behind(before)).await.unwrap();
+                let found = read(&mut *source, behind.len()).await;
+                assert_eq!(keys(&found), keys(behind), "{attempt} to cut {cut}");
+                assert_eq!(found.len(), behind.len());
             }
-            source.seek(&offsets).await.unwrap();
-            assert_eq!(keys(&drain(&mut *source).await), wanted("a", last + 1..=20));
-            source.seek(&offsets).await.unwrap();
-            assert_eq!(keys(&drain(&mut *source).await), wanted("a", last + 1..=20), "seeking back reads again");
         }
     })
     .await;
@@ -93,14 +143,17 @@ async fn a_source_continues_behind_the_offsets() {
 #[tokio::test]
 async fn offsets_beyond_the_log_are_refused_and_name_both_positions() {
     over_every_log(async |log| {
-        fill(log, "a", 1..=5).await;
-        let mut source = (log.source)();
+        log.fill("a", 1..=5).await;
+        let mut source = (log.source)().await;
+        let last = read(&mut *source, 5).await.pop().unwrap();
+        let beyond = Position { entry: last.position.entry + 4, batch_index: -1, ..last.position };
         let mut offsets = OffsetMap::new();
-        offsets.advance("a", Position::of_record(9));
+        offsets.advance(&last.partition, beyond);
         let error = source.seek(&offsets).await.unwrap_err();
         assert_eq!(error.kind(), rva_bus::BusErrorKind::Permanent);
         let text = error.to_string();
-        assert!(text.contains("shortened") && text.contains('5') && text.contains("0:9:-1"), "{text}");
+        let names = [last.position.entry.to_string(), beyond.to_string()];
+        assert!(text.contains("shortened") && names.iter().all(|name| text.contains(name)), "{text}");
         let mut unknown = OffsetMap::new();
         unknown.advance("other", Position::of_record(1));
         assert!(source.seek(&unknown).await.is_err());
@@ -111,11 +164,23 @@ async fn offsets_beyond_the_log_are_refused_and_name_both_positions() {
 #[tokio::test]
 async fn a_poll_gives_about_the_bytes_asked_for_and_at_least_one_message() {
     over_every_log(async |log| {
-        fill(log, "a", 1..=10).await;
-        let mut source = (log.source)();
-        assert_eq!(keys(&source.poll(1, Duration::ZERO).await.unwrap()), wanted("a", 1..=1));
+        log.fill("a", 1..=10).await;
+        let mut source = (log.source)().await;
         let length = body(1, 100).len();
-        assert_eq!(keys(&source.poll(3 * length + 1, Duration::ZERO).await.unwrap()), wanted("a", 2..=4));
+        let wait = Duration::from_secs(20);
+        let mut all = source.poll(1, wait).await.unwrap();
+        assert_eq!(all.len(), 1);
+        // Whatever a poll read too far is given by the next one.
+        let some = source.poll(3 * length + 1, wait).await.unwrap();
+        assert!((1..=3).contains(&some.len()), "found {} messages", some.len());
+        assert!(!log.keys_are_partitions || some.len() == 3);
+        all.extend(some);
+        while all.len() < 10 {
+            let more = source.poll(2 * length, wait).await.unwrap();
+            assert!((1..=2).contains(&more.len()), "found {} messages", more.len());
+            all.extend(more);
+        }
+        assert_eq!(bodies(&all, "a"), wanted(1..=10));
     })
     .await;
 }
@@ -123,16 +188,16 @@ async fn a_poll_gives_about_the_bytes_asked_for_and_at_least_one_message() {
 #[tokio::test]
 async fn an_empty_poll_waits_and_a_message_ends_the_wait() {
     over_every_log(async |log| {
-        let mut source = (log.source)();
+        let mut source = (log.source)().await;
         let started = Instant::now();
         assert!(source.poll(1000, Duration::from_millis(60)).await.unwrap().is_empty());
         assert!(started.elapsed() >= Duration::from_millis(60));
         let late = async {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            fill(log, "a", 1..=1).await;
+            log.fill("a", 1..=1).await;
         };
         let (messages, ()) = tokio::join!(source.poll(1000, Duration::from_secs(60)), late);
-        assert_eq!(keys(&messages.unwrap()), wanted("a", 1..=1));
+        assert_eq!(bodies(&messages.unwrap(), "a"), wanted(1..=1));
     })
     .await;
 }
@@ -140,15 +205,22 @@ async fn an_empty_poll_waits_and_a_message_ends_the_wait() {
 #[tokio::test]
 async fn acknowledging_keeps_what_is_not_committed_and_the_identity_stays() {
     over_every_log(async |log| {
-        fill(log, "a", 1..=10).await;
-        let mut source = (log.source)();
-        let mut offsets = OffsetMap::new();
-        offsets.advance("a", Position::of_record(4));
-        source.acknowledge(&offsets).await.unwrap();
-        source.seek(&offsets).await.unwrap();
-        assert_eq!(keys(&drain(&mut *source).await), wanted("a", 5..=10));
-        assert!(!source.identity().is_empty());
-        assert_eq!(source.identity(), (log.source)().identity());
+        log.fill("a", 1..=4).await;
+        log.fill("a", 5..=10).await;
+        let mut source = (log.source)().await;
+        let all = read(&mut *source, 10).await;
+        let committed = offsets_behind(&all[..4]);
+        source.acknowledge(&committed).await.unwrap();
+        source.seek(&committed).await.unwrap();
+        assert_eq!(bodies(&read(&mut *source, 6).await, "a"), wanted(5..=10));
+        // A table that was rolled back reads again what was acknowledged.
+        source.acknowledge(&offsets_behind(&all)).await.unwrap();
+        source.seek(&offsets_behind(&all[..2])).await.unwrap();
+        assert_eq!(bodies(&read(&mut *source, 8).await, "a"), wanted(3..=10));
+        let identity = source.identity().to_owned();
+        drop(source);
+        assert!(!identity.is_empty());
+        assert_eq!(identity, (log.source)().await.identity());
     })
     .await;
 }
@@ -161,7 +233,7 @@ async fn any_body_comes_back_byte_for_byte() {
             log.sink.send(message("a", body)).await.unwrap();
         }
         log.sink.flush().await.unwrap();
-        let found: Vec<_> = drain(&mut *(log.source)()).await.into_iter().map(|m| m.body).collect();
+        let found: Vec<_> = read(&mut *(log.source)().await, 6).await.into_iter().map(|m| m.body).collect();
         assert_eq!(found, bodies);
     })
     .await;
@@ -172,40 +244,8 @@ async fn a_message_without_a_key_is_rejected_and_the_next_one_passes() {
     over_every_log(async |log| {
         let error = log.sink.send(message("", "{}")).await.unwrap_err();
         assert_eq!(error.kind(), rva_bus::BusErrorKind::Rejected);
-        fill(log, "a", 1..=1).await;
-        assert_eq!(keys(&drain(&mut *(log.source)()).await), wanted("a", 1..=1));
+        log.fill("a", 1..=1).await;
+        assert_eq!(bodies(&read(&mut *(log.source)().await, 1).await, "a"), wanted(1..=1));
     })
     .await;
-}
-
-#[tokio::test]
-async fn the_memory_logs_faults_happen_once_each() {
-    use rva_bus::{BusErrorKind::*, memory::MemoryFault::*};
-    let log = MemoryLog::default();
-    let mut sink = log.clone();
-    log.inject(Send(Transient));
-    assert_eq!(sink.send(message("a", "1")).await.unwrap_err().kind(), Transient);
-    for i in 1..=4 {
-        sink.send(message("a", i.to_string())).await.unwrap();
-    }
-    let mut source = log.reader();
-    assert!(drain(&mut source).await.is_empty(), "nothing is seen before the flush");
-    sink.flush().await.unwrap();
-    let numbers = |messages: &[rva_bus::Message]| messages.iter().map(|m| m.position.entry).collect::<Vec<_>>();
-    for fault in [Poll(Transient), Silence, Duplicate, Redeliver(2)] {
-        log.inject(fault);
-    }
-    assert!(source.poll(100, Duration::ZERO).await.is_err());
-    assert!(source.poll(100, Duration::ZERO).await.unwrap().is_empty());
-    assert_eq!(numbers(&source.poll(100, Duration::ZERO).await.unwrap()), [1, 1, 2, 2, 3, 3, 4, 4]);
-    assert_eq!(log.faults_left(), 0, "the first poll that gave something took both");
-    log.inject(Redeliver(2));
-    assert_eq!(numbers(&source.poll(100, Duration::ZERO).await.unwrap()), [3, 4]);
-    log.remove_before("a", 3);
-    assert!(log.reader().seek(&OffsetMap::new()).await.is_ok());
-    let mut behind = log.reader();
-    let mut offsets = OffsetMap::new();
-    offsets.advance("a", Position::of_record(1));
-    behind.seek(&offsets).await.unwrap();
-    assert_eq!(behind.poll(100, Duration::ZERO).await.unwrap_err().kind(), Permanent);
 }

@@ -8,11 +8,14 @@ mod crash;
 mod damage;
 mod faults;
 mod files;
+mod memory;
 mod model;
 mod retention;
 
 use bytes::Bytes;
-use rva_bus::{EventSource, LogOptions, Message, OutgoingMessage};
+use contract::Log;
+use futures::FutureExt;
+use rva_bus::{EventSource, LogOptions, LogReader, LogWriter, Message, OutgoingMessage, memory::MemoryLog};
 use rva_types::Timestamp;
 use std::{
     collections::BTreeMap,
@@ -23,6 +26,26 @@ use std::{
     },
     time::Duration,
 };
+
+/// Runs one clause of the contract over the embedded log and the one in memory.
+pub async fn over_every_log(clause: impl AsyncFn(&mut Log<'_>)) {
+    let memory = MemoryLog::default();
+    let reader = memory.clone();
+    let source = move || {
+        let reader: Box<dyn EventSource> = Box::new(reader.reader());
+        std::future::ready(reader).boxed()
+    };
+    clause(&mut Log { sink: Box::new(memory), source: Box::new(source), keys_are_partitions: true }).await;
+    let dir = tempfile::tempdir().unwrap();
+    // Small segments, so that every clause crosses several.
+    let options = LogOptions { segment_bytes_max: 700, ..LogOptions::default() };
+    let sink = Box::new(LogWriter::open(dir.path(), options).unwrap());
+    let source = || {
+        let reader: Box<dyn EventSource> = Box::new(LogReader::open(dir.path()).unwrap());
+        std::future::ready(reader).boxed()
+    };
+    clause(&mut Log { sink, source: Box::new(source), keys_are_partitions: true }).await;
+}
 
 pub fn message(key: &str, body: impl AsRef<[u8]>) -> OutgoingMessage {
     OutgoingMessage {

@@ -1,0 +1,315 @@
+//! The broker's admin interface: setting a topic up, and what a partition holds.
+
+use super::{PulsarConnection, TopicName, errors::permanent};
+use crate::{BusError, BusErrorKind};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
+use rva_types::Position;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Topic property: the random id that is part of the source's identity.
+const TOPIC_ID: &str = "rva.topic_id";
+
+/// What a topic is made with.
+#[derive(Debug, Clone)]
+pub struct TopicSetup {
+    /// The topic.
+    pub topic: TopicName,
+    /// Its partitions: at least so many; a topic is never made smaller. Default 4.
+    pub partitions: u32,
+    /// The ingest's subscription, which keeps what no table holds yet.
+    pub subscription: String,
+    /// How long acknowledged messages stay at least, so that a table that was rolled back can be filled again.
+    /// Default 72 h; a longer retention that is there stays.
+    pub retention: Duration,
+}
+
+impl TopicSetup {
+    /// With the defaults.
+    pub fn new(topic: TopicName, subscription: impl Into<String>) -> Self {
+        Self { topic, partitions: 4, subscription: subscription.into(), retention: Duration::from_secs(72 * 3600) }
+    }
+}
+
+/// Makes tenant, namespace, retention, topic, id and subscription where they are missing, and answers the topic's id.
+/// Idempotent: nothing is ever deleted, made smaller or shortened.
+///
+/// # Errors
+/// `Permanent` for a wrong token, a right that is missing, or a topic of that name without partitions; `Transient` where the
+/// broker doesn't answer.
+pub async fn set_up_topic(connection: &PulsarConnection, setup: &TopicSetup) -> Result<String, BusError> {
+    let admin = Admin::new(connection)?;
+    let topic = &setup.topic;
+    let clusters = admin.get::<Vec<String>>("clusters").await?.unwrap_or_default();
+    let tenant = json!({"adminRoles": [], "allowedClusters": clusters});
+    // Who may only use what is there must not need the right to make it.
+    if admin.get::<Vec<String>>(&format!("namespaces/{}", topic.tenant)).await?.is_none() {
+        admin.make(&format!("tenants/{}", topic.tenant), Some(tenant)).await?;
+    }
+    let namespaces = admin.get::<Vec<String>>(&format!("namespaces/{}", topic.tenant)).await?.unwrap_or_default();
+    if !namespaces.contains(&topic.namespace_path()) {
+        admin.make(&format!("namespaces/{}", topic.namespace_path()), None).await?;
+    }
+    admin.lengthen_retention(topic, setup.retention).await?;
+    admin.make_topic(topic, setup.partitions).await?;
+    let id = match admin.topic_id(topic).await? {
+        Some(id) => id,
+        None => admin.give_id(topic).await?,
+    };
+    // From the oldest message: what was sent before the set-up counts too.
+    let oldest = json!({"ledgerId": -1, "entryId": -1, "partitionIndex": -1});
+    admin.make(&format!("{}/subscription/{}", topic.path(), setup.subscription), Some(oldest)).await?;
+    Ok(id)
+}
+
+/// Asks the admin interface.
+pub(super) struct Admin {
+    client: Client,
+    base: String,
+    token: Option<String>,
+}
+
+/// What a partition holds, and how far a subscription has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PartitionState {
+    /// The first entry that is still there.
+    pub first: Option<Position>,
+    /// The last message that is there: its entry, and its index in the batch.
+    pub last: Option<Position>,
+    /// The last acknowledged entry; `None` where the subscription isn't there.
+    pub acknowledged: Option<(i64, i64)>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Ledger {
+    ledger_id: u64,
+    entries: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Cursor {
+    mark_delete_position: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InternalStats {
+    last_confirmed_entry: String,
+    ledgers: Vec<Ledger>,
+    cursors: BTreeMap<String, Cursor>,
+}
+
+#[derive(Deserialize)]
+struct Partitions {
+    partitions: u32,
+}
+
+fn parse_entry(text: &str) -> Result<(i64, i64), BusError> {
+    let parsed = text.split_once(':').and_then(|(l, e)| Some((l.parse().ok()?, e.parse().ok()?)));
+    parsed.ok_or_else(|| permanent(format!("found {text:?} in the broker's answer, wanted ledger:entry")))
+}
+
+impl Admin {
+    pub fn new(connection: &PulsarConnection) -> Result<Self, BusError> {
+        let mut builder = Client::builder().connect_timeout(Duration::from_secs(5)).timeout(connection.request_timeout);
+        if let Some(path) = &connection.ca_file {
+            let failed = |error: &dyn std::fmt::Display| {
+                permanent(format!("read the certificates of {}: {error}", path.display()))
+            };
+            let pem = std::fs::read(path).map_err(|error| failed(&error))?;
+            for certificate in Certificate::from_pem_bundle(&pem).map_err(|error| failed(&error))? {
+                builder = builder.add_root_certificate(certificate);
+            }
+        }
+        let client = builder.build().map_err(|error| permanent(format!("set up the HTTP client: {error}")))?;
+        let base = format!("{}/admin/v2", connection.admin_url.trim_end_matches('/'));
+        Ok(Self { client, base, token: connection.token.clone() })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}/{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Sends a request; 404 and 409 are answers, other failures are errors.
+    async fn send(&self, request: RequestBuilder, doing: &str) -> Result<Response, BusError> {
+        let response = request.send().await.map_err(|error| {
+            // The text of such an error is on its last source: "connection refused", "invalid peer certificate".
+            let mut deepest: &dyn std::error::Error = &error;
+            while let Some(source) = deepest.source() {
+                deepest = source;
+            }
+            let text = format!("{doing} at {}: {deepest}", self.base);
+            let is_permanent = error.is_builder() || text.contains("certificate");
+            let kind = if is_permanent { BusErrorKind::Permanent } else { BusErrorKind::Transient };
+            BusError::new(kind, text)
+        })?;
+        let status = response.status();
+        if status.is_success() || [StatusCode::NOT_FOUND, StatusCode::CONFLICT].contains(&status) {
+            return Ok(response);
+        }
+        let said: String = response.text().await.unwrap_or_default().chars().take(200).collect();
+        let (kind, wanted) = match status.as_u16() {
+            401 => (BusErrorKind::Permanent, ", wanted a token that the broker accepts"),
+            403 => (BusErrorKind::Permanent, ", wanted a token whose role may do that"),
+            408 | 429 | 500.. => (BusErrorKind::Transient, ""),
+            _ => (BusErrorKind::Permanent, ""),
+        };
+        Err(BusError::new(kind, format!("{doing} at {}: found status {status} ({said}){wanted}", self.base)))
+    }
+
+    /// `None` where there is no such thing.
+    async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Option<T>, BusError> {
+        let doing = format!("read {path}");
+        let response = self.send(self.request(Method::GET, path), &doing).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let bytes = response.bytes().await;
+        let bytes = bytes.map_err(|error| BusError::new(BusErrorKind::Transient, format!("{doing}: {error}")))?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let parsed = serde_json::from_slice(&bytes);
+        parsed.map(Some).map_err(|error| permanent(format!("{doing} at {}: {error}", self.base)))
+    }
+
+    /// PUT of something that may be there already.
+    async fn make(&self, path: &str, body: Option<Value>) -> Result<(), BusError> {
+        let mut request = self.request(Method::PUT, path);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        self.found(self.send(request, &format!("make {path}")).await?, path)
+    }
+
+    /// An answer that isn't 404.
+    fn found(&self, response: Response, path: &str) -> Result<(), BusError> {
+        match response.status() {
+            StatusCode::NOT_FOUND => Err(permanent(format!("found no {path} at {}", self.base))),
+            _ => Ok(()),
+        }
+    }
+
+    async fn lengthen_retention(&self, topic: &TopicName, wanted: Duration) -> Result<(), BusError> {
+        let path = format!("namespaces/{}/retention", topic.namespace_path());
+        let wanted_minutes = i64::try_from(wanted.as_secs().div_ceil(60)).unwrap_or(i64::MAX);
+        let found: Option<Value> = self.get(&path).await?;
+        let number = |name: &str| found.as_ref().and_then(|found| found[name].as_i64());
+        // -1: for ever, or any size.
+        let is_long = number("retentionTimeInMinutes").is_some_and(|found| found < 0 || found >= wanted_minutes);
+        if is_long && number("retentionSizeInMB").is_some_and(|size| size < 0) {
+            return Ok(());
+        }
+        let minutes = if is_long { number("retentionTimeInMinutes").unwrap_or(wanted_minutes) } else { wanted_minutes };
+        let body = json!({"retentionTimeInMinutes": minutes, "retentionSizeInMB": -1});
+        self.found(self.send(self.request(Method::POST, &path).json(&body), &format!("set {path}")).await?, &path)
+    }
+
+    async fn make_topic(&self, topic: &TopicName, wanted: u32) -> Result<(), BusError> {
+        let path = format!("{}/partitions", topic.path());
+        if let Some(found) = self.partitions(topic).await? {
+            if found < wanted {
+                let request = self.request(Method::POST, &path).json(&wanted);
+                return self.found(self.send(request, &format!("enlarge {topic}")).await?, &path);
+            }
+            return Ok(());
+        }
+        let body = json!({"partitions": wanted, "properties": {TOPIC_ID: uuid::Uuid::new_v4().to_string()}});
+        let request = self
+            .request(Method::PUT, &path)
+            .header("content-type", "application/vnd.partitioned-topic-metadata+json")
+            .body(body.to_string());
+        self.found(self.send(request, &format!("make {topic}")).await?, &path)?;
+        match self.partitions(topic).await? {
+            Some(_) => Ok(()),
+            None => Err(permanent(format!(
+                "found a topic {topic} without partitions, wanted one with {wanted}: use another name, or delete that one"
+            ))),
+        }
+    }
+
+    async fn give_id(&self, topic: &TopicName) -> Result<String, BusError> {
+        let path = format!("{}/properties", topic.path());
+        let body = json!({TOPIC_ID: uuid::Uuid::new_v4().to_string()});
+        self.make(&path, Some(body)).await?;
+        // Another set-up may have come between; the one that is stored counts.
+        let given = self.topic_id(topic).await?;
+        given.ok_or_else(|| permanent(format!("found no property {TOPIC_ID} on {topic}, which was just set")))
+    }
+
+    /// The id that the set-up gave; `None` where the topic or the id isn't there.
+    pub async fn topic_id(&self, topic: &TopicName) -> Result<Option<String>, BusError> {
+        let properties: Option<BTreeMap<String, String>> = self.get(&format!("{}/properties", topic.path())).await?;
+        Ok(properties.and_then(|mut properties| properties.remove(TOPIC_ID)))
+    }
+
+    /// How many partitions the topic has; `None` where there is no such partitioned topic.
+    pub async fn partitions(&self, topic: &TopicName) -> Result<Option<u32>, BusError> {
+        let found: Option<Partitions> = self.get(&format!("{}/partitions", topic.path())).await?;
+        Ok(found.map(|found| found.partitions).filter(|partitions| *partitions > 0))
+    }
+
+    /// The largest message that the broker takes, in bytes; 5 MiB, its default, where this user may not ask.
+    pub async fn message_bytes_max(&self) -> Result<usize, BusError> {
+        let found = match self.get::<BTreeMap<String, Value>>("brokers/configuration/runtime").await {
+            Err(error) if error.kind() == BusErrorKind::Permanent => None,
+            answer => answer?,
+        };
+        let number = found.as_ref().and_then(|found| found.get("maxMessageSize")?.as_str()?.parse().ok());
+        Ok(number.unwrap_or(5 << 20))
+    }
+
+    /// What a partition holds. Reads its last entry to know how many messages that has.
+    pub async fn state(&self, topic: &TopicName, number: u32, subscription: &str) -> Result<PartitionState, BusError> {
+        let path = format!("{}-partition-{number}", topic.path());
+        let stats: Option<InternalStats> = self.get(&format!("{path}/internalStats")).await?;
+        let stats = stats.ok_or_else(|| permanent(format!("found no partition {number} of {topic}")))?;
+        let (last_ledger, last_entry) = parse_entry(&stats.last_confirmed_entry)?;
+        // The newest ledger is listed with 0 entries while it is written.
+        let entries = |ledger: &Ledger| match i64::try_from(ledger.ledger_id) == Ok(last_ledger) {
+            true => u64::try_from(last_entry + 1).unwrap_or(0),
+            false => ledger.entries,
+        };
+        let filled = || stats.ledgers.iter().filter(|ledger| entries(ledger) > 0);
+        let at = |ledger: u64, entry: u64| Position { ledger, entry, batch_index: -1 };
+        let first = filled().next().map(|ledger| at(ledger.ledger_id, 0));
+        let mut last = filled().next_back().map(|ledger| at(ledger.ledger_id, entries(ledger) - 1));
+        if let Some(last) = &mut last {
+            last.batch_index = self.last_index(&path, *last).await?;
+        }
+        let cursor = stats.cursors.get(subscription);
+        let acknowledged = cursor.map(|cursor| parse_entry(&cursor.mark_delete_position)).transpose()?;
+        Ok(PartitionState { first, last, acknowledged })
+    }
+
+    /// The index of an entry's last message: -1 where it isn't a batch.
+    async fn last_index(&self, path: &str, entry: Position) -> Result<i32, BusError> {
+        let path = format!("{path}/ledger/{}/entry/{}", entry.ledger, entry.entry);
+        let response = self.send(self.request(Method::GET, &path), &format!("read {path}")).await?;
+        let header = response.headers().get("X-Pulsar-num-batch-message");
+        let messages = header.and_then(|value| value.to_str().ok()?.parse::<i32>().ok());
+        Ok(messages.map_or(-1, |messages| messages - 1))
+    }
+
+    /// Moves a subscription: the next message is the first one of `to`, or of the oldest entry. Its consumer is
+    /// disconnected.
+    pub async fn reset(
+        &self,
+        topic: &TopicName,
+        number: u32,
+        subscription: &str,
+        to: Option<Position>,
+    ) -> Result<(), BusError> {
+        let path = format!("{}-partition-{number}/subscription/{subscription}/resetcursor", topic.path());
+        let (ledger, entry) = to.map_or((-1, -1), |to| (to.ledger as i64, to.entry as i64));
+        let body = json!({"ledgerId": ledger, "entryId": entry, "partitionIndex": -1});
+        self.found(self.send(self.request(Method::POST, &path).json(&body), &format!("move {path}")).await?, &path)
+    }
+}

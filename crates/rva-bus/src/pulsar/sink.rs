@@ -1,0 +1,456 @@
+//! Messages to a topic: sent in order within a partition, and sent again from the first one without a receipt.
+
+use super::{
+    Client, PulsarConnection, TopicName,
+    admin::Admin,
+    errors::{of_pulsar, permanent},
+};
+use crate::{BusError, BusErrorKind, EventSink, OutgoingMessage};
+use ::pulsar::{
+    Producer, ProducerOptions, TokioExecutor,
+    compression::{Compression, CompressionLz4, CompressionZstd},
+    message::proto::{Schema, schema},
+    producer::{Message as PulsarMessage, SendFuture},
+};
+use futures::FutureExt;
+use rva_types::{Envelope, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, Timestamp};
+use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+/// Bytes of a batch at which it is sent; a larger message is a batch of its own.
+const BATCH_BYTES: usize = 128 << 10;
+/// What an entry may need beside its messages: metadata, keys and properties of a batch.
+const ENTRY_OVERHEAD_BYTES: usize = 64 << 10;
+
+/// Runs whose partition is remembered; the oldest are forgotten first. A run that was forgotten gets the partition of
+/// its key again, another one only where the topic was enlarged meanwhile.
+const RUNS_MAX: usize = 10_000;
+
+/// How batches are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordCompression {
+    /// Not at all.
+    None,
+    /// LZ4.
+    Lz4,
+    /// Zstandard of a level.
+    Zstd(i32),
+}
+
+/// How a sink sends.
+#[derive(Debug, Clone)]
+pub struct PulsarSinkOptions {
+    /// The topic; it must have been set up.
+    pub topic: TopicName,
+    /// How batches are compressed. Default Zstandard, level 1.
+    pub compression: RecordCompression,
+    /// Longest time that a message waits for its batch to fill. Default 20 ms.
+    pub batch_delay: Duration,
+    /// Messages without a receipt at which `send` waits. Default 8192.
+    pub unacknowledged_max: usize,
+    /// The same in bytes of their bodies. Default 16 MiB.
+    pub unacknowledged_bytes_max: usize,
+    /// How long a call goes on trying before it gives up with a transient error. Default 30 s.
+    pub retry_for: Duration,
+}
+
+impl PulsarSinkOptions {
+    /// With the defaults.
+    pub fn new(topic: TopicName) -> Self {
+        Self {
+            topic,
+            compression: RecordCompression::Zstd(1),
+            batch_delay: Duration::from_millis(20),
+            unacknowledged_max: 8192,
+            unacknowledged_bytes_max: 16 << 20,
+            retry_for: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What a sink did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PulsarSinkCounters {
+    /// Messages that the broker acknowledged.
+    pub acknowledged: u64,
+    /// Messages that were sent once more, since an earlier one or they themselves had no receipt.
+    pub resent: u64,
+    /// Producers that were made anew after a failure.
+    pub reconnects: u64,
+}
+
+struct Pending {
+    message: PulsarMessage,
+    bytes: usize,
+    /// `None`: to be sent (again).
+    receipt: Option<SendFuture>,
+}
+
+#[derive(Default)]
+struct Lane {
+    producer: Option<Producer<TokioExecutor>>,
+    /// Accepted and without a receipt, in order.
+    pending: VecDeque<Pending>,
+}
+
+/// Sends to a partitioned topic: an [`EventSink`].
+///
+/// A frame record goes out in the envelope of the data contract; any other body as it is. The partition is chosen by
+/// [`partition_of`] of the key when a run is seen first and kept for the run. A message counts as sent when the broker
+/// acknowledged it: `flush` waits for that. After a failed send or one whose outcome is unknown everything from the
+/// first message without a receipt on is sent again, in order, by a producer of another name. So the topic can hold a
+/// message twice, never out of order within one producer, and never not at all.
+pub struct PulsarSink {
+    client: Client,
+    options: PulsarSinkOptions,
+    partitions: u32,
+    body_bytes_max: usize,
+    lanes: BTreeMap<u32, Lane>,
+    runs: BTreeMap<String, u32>,
+    unacknowledged: usize,
+    unacknowledged_bytes: usize,
+    counters: PulsarSinkCounters,
+}
+
+/// The partition of a key among `partitions`: CRC-32C of its bytes, modulo.
+pub fn partition_of(key: &str, partitions: u32) -> u32 {
+    crc32c::crc32c(key.as_bytes()) % partitions.max(1)
+}
+
+#[derive(Deserialize)]
+struct RecordHead {
+    schema_version: String,
+    pipeline_run_id: String,
+    frame_index: i64,
+    /// The event time, where the message has none of its own.
+    #[serde(default)]
+    capture_ts: Option<String>,
+    /// There in an envelope, which goes out as it is.
+    #[serde(default)]
+    payload: Option<serde::de::IgnoredAny>,
+}
+
+impl PulsarSink {
+    /// Connects, and checks that the topic was set up and takes the contract's schema.
+    ///
+    /// # Errors
+    /// `Permanent` for a wrong address, token or certificate, a topic that wasn't set up, or one with another schema; `Transient`
+    /// where the broker doesn't answer.
+    pub async fn connect(connection: &PulsarConnection, options: PulsarSinkOptions) -> Result<Self, BusError> {
+        let admin = Admin::new(connection)?;
+        let partitions = admin.partitions(&options.topic).await?;
+        let partitions = partitions.ok_or_else(|| {
+            permanent(format!(
+                "found no partitioned topic {} at {}, wanted one: set it up first",
+                options.topic, connection.admin_url
+            ))
+        })?;
+        let entry_bytes_max = admin.message_bytes_max().await?;
+        let client = connection.connect().await?;
+        let mut sink = Self {
+            client,
+            options,
+            partitions,
+            body_bytes_max: entry_bytes_max.saturating_sub(BATCH_BYTES + ENTRY_OVERHEAD_BYTES),
+            lanes: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            unacknowledged: 0,
+            unacknowledged_bytes: 0,
+            counters: PulsarSinkCounters::default(),
+        };
+        // The first producer shows whether token and schema are right, before anything is accepted.
+        let producer = sink.make_producer(0).await?;
+        sink.lanes.entry(0).or_default().producer = Some(producer);
+        Ok(sink)
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> PulsarSinkCounters {
+        self.counters
+    }
+
+    /// The partition that each run was given, for whoever keeps it across restarts.
+    pub fn runs(&self) -> &BTreeMap<String, u32> {
+        &self.runs
+    }
+
+    /// Gives a run its partition before its first message, as it was kept.
+    pub fn keep_run(&mut self, run: impl Into<String>, partition: u32) {
+        self.runs.insert(run.into(), partition);
+    }
+
+    /// Fixes the partition of the message's run; true where it is a new run.
+    pub fn assign(&mut self, message: &OutgoingMessage) -> bool {
+        let Some(head) = serde_json::from_slice::<RecordHead>(&message.body).ok().filter(|head| head.payload.is_none())
+        else {
+            return false;
+        };
+        let is_new = !self.runs.contains_key(&head.pipeline_run_id);
+        let by_key = partition_of(&message.partition_key, self.partitions);
+        self.partition_of_run(head.pipeline_run_id, by_key);
+        is_new
+    }
+
+    fn partition_of_run(&mut self, run: String, by_key: u32) -> u32 {
+        if let Some(partition) = self.runs.get(&run) {
+            return *partition;
+        }
+        // Run ids are ordered by time: the first is the oldest.
+        while self.runs.len() >= RUNS_MAX {
+            self.runs.pop_first();
+        }
+        self.runs.insert(run, by_key);
+        by_key
+    }
+
+    async fn make_producer(&self, partition: u32) -> Result<Producer<TokioExecutor>, BusError> {
+        let topic = self.options.topic.partition(partition);
+        let compression = match self.options.compression {
+            RecordCompression::None => Compression::None,
+            RecordCompression::Lz4 => Compression::Lz4(CompressionLz4::default()),
+            RecordCompression::Zstd(level) => Compression::Zstd(CompressionZstd { level }),
+        };
+        let options = ProducerOptions {
+            schema: Some(Schema {
+                name: PULSAR_SCHEMA_NAME.into(),
+                schema_data: PULSAR_SCHEMA_DEFINITION.as_bytes().to_vec(),
+                r#type: schema::Type::Json.into(),
+                properties: Vec::new(),
+            }),
+            batch_size: Some(1000),
+            batch_byte_size: Some(BATCH_BYTES),
+            batch_timeout: Some(self.options.batch_delay),
+            compression: Some(compression),
+            block_queue_if_full: true,
+            ..ProducerOptions::default()
+        };
+        // No name of ours: the broker gives each incarnation one of its own, so that its deduplication can't take the
+        // first messages of this one for those of the last.
+        let made = self.client.producer().with_topic(&topic).with_options(options).build().await;
+        made.map_err(|error| of_pulsar(&format!("produce to {topic}"), error))
+    }
+
+    /// The message as it goes out, and its run.
+    fn encode(message: OutgoingMessage) -> Result<(PulsarMessage, Option<String>), BusError> {
+        let head = serde_json::from_slice::<RecordHead>(&message.body).ok().filter(|head| head.payload.is_none());
+        let run = head.as_ref().map(|head| head.pipeline_run_id.clone());
+        let capture_ts = || Timestamp::parse(head.as_ref()?.capture_ts.as_deref()?).ok();
+        let event_time = message.event_time.or_else(capture_ts);
+        let event_time = event_time.and_then(|ts| u64::try_from(ts.as_micros() / 1000).ok());
+        let payload = match (head, std::str::from_utf8(&message.body)) {
+            (Some(head), Ok(text)) => {
+                let envelope = Envelope {
+                    schema_version: head.schema_version,
+                    pipeline_run_id: head.pipeline_run_id,
+                    frame_index: head.frame_index,
+                    payload: text.to_owned(),
+                };
+                serde_json::to_vec(&envelope)
+                    .map_err(|error| BusError::new(BusErrorKind::Rejected, format!("write the envelope: {error}")))?
+            }
+            _ => message.body.to_vec(),
+        };
+        let encoded = PulsarMessage {
+            payload,
+            properties: message.properties.into_iter().collect(),
+            partition_key: Some(message.partition_key),
+            event_time,
+            ..PulsarMessage::default()
+        };
+        Ok((encoded, run))
+    }
+
+    /// Takes the receipts of a lane from its front, waiting for those that `wait_for` says; false where one is an
+    /// error.
+    async fn settle(&mut self, partition: u32, mut wait_for: usize, deadline: Instant) -> bool {
+        let Some(lane) = self.lanes.get_mut(&partition) else { return true };
+        while let Some(front) = lane.pending.front_mut() {
+            let Some(receipt) = &mut front.receipt else { return wait_for == 0 };
+            let result = if wait_for > 0 {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match tokio::time::timeout(left.max(Duration::from_millis(1)), receipt).await {
+                    Ok(result) => result.map(drop),
+                    Err(_) => return false,
+                }
+            } else {
+                match receipt.now_or_never() {
+                    Some(result) => result.map(drop),
+                    None => return true,
+                }
+            };
+            if let Err(error) = result {
+                tracing::warn!(topic = %self.options.topic, partition, %error, "a message has no receipt: sending again");
+                return false;
+            }
+            if let Some(done) = lane.pending.pop_front() {
+                self.unacknowledged -= 1;
+                self.unacknowledged_bytes -= done.bytes;
+                self.counters.acknowledged += 1;
+            }
+            wait_for = wait_for.saturating_sub(1);
+        }
+        true
+    }
+
+    /// Sends what a lane holds and hasn't sent, with a new producer where there is none.
+    async fn push(&mut self, partition: u32) -> Result<(), BusError> {
+        if self.lanes.entry(partition).or_default().producer.is_none() {
+            let producer = self.make_producer(partition).await?;
+            self.lanes.entry(partition).or_default().producer = Some(producer);
+        }
+        let Some(Lane { producer: Some(producer), pending }) = self.lanes.get_mut(&partition) else { return Ok(()) };
+        for pending in pending.iter_mut().filter(|pending| pending.receipt.is_none()) {
+            let sent = producer.send_non_blocking(pending.message.clone()).await;
+            let doing = || format!("send to {}", self.options.topic.partition(partition));
+            pending.receipt = Some(sent.map_err(|error| of_pulsar(&doing(), error))?);
+        }
+        Ok(())
+    }
+
+    /// Works on a lane until `wait_for` more of its messages have their receipts.
+    async fn work(&mut self, partition: u32, wait_for: usize) -> Result<(), BusError> {
+        let deadline = Instant::now() + self.options.retry_for;
+        let mut pause = Duration::from_millis(100);
+        let held = self.lanes.get(&partition).map_or(0, |lane| lane.pending.len());
+        let wanted = held.saturating_sub(wait_for);
+        loop {
+            let pushed = self.push(partition).await;
+            let error = match pushed {
+                Ok(()) => {
+                    if wait_for > 0 {
+                        self.send_batch(partition).await;
+                    }
+                    let left = self.lanes.get(&partition).map_or(0, |lane| lane.pending.len());
+                    if self.settle(partition, left.saturating_sub(wanted), deadline).await {
+                        return Ok(());
+                    }
+                    let topic = self.options.topic.partition(partition);
+                    BusError::new(BusErrorKind::Transient, format!("send to {topic}: found no receipt, wanted one"))
+                }
+                Err(error) => error,
+            };
+            self.forget_receipts(partition);
+            if error.kind() == BusErrorKind::Permanent || Instant::now() + pause >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    async fn send_batch(&mut self, partition: u32) {
+        if let Some(Lane { producer: Some(producer), .. }) = self.lanes.get_mut(&partition)
+            && let Err(error) = producer.send_batch().await
+        {
+            tracing::debug!(%error, "the batch is sent by its timer");
+        }
+    }
+
+    /// After a failure: everything without a receipt is sent again by another producer.
+    fn forget_receipts(&mut self, partition: u32) {
+        let Some(lane) = self.lanes.get_mut(&partition) else { return };
+        self.counters.reconnects += u64::from(lane.producer.take().is_some());
+        for pending in &mut lane.pending {
+            self.counters.resent += u64::from(pending.receipt.take().is_some());
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl EventSink for PulsarSink {
+    async fn send(&mut self, message: OutgoingMessage) -> Result<(), BusError> {
+        if message.partition_key.is_empty() {
+            return Err(BusError::new(BusErrorKind::Rejected, "found an empty partition key, wanted 1 to 64 bytes"));
+        }
+        let by_key = partition_of(&message.partition_key, self.partitions);
+        let (message, run) = Self::encode(message)?;
+        let properties: usize = message.properties.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let bytes = message.payload.len() + properties;
+        if bytes > self.body_bytes_max {
+            let text = format!(
+                "found a message of {bytes} bytes, wanted at most {}, what the broker takes",
+                self.body_bytes_max
+            );
+            return Err(BusError::new(BusErrorKind::Rejected, text));
+        }
+        let partition = match run {
+            Some(run) => self.partition_of_run(run, by_key),
+            None => by_key,
+        };
+        while self.unacknowledged >= self.options.unacknowledged_max
+            || (self.unacknowledged > 0 && self.unacknowledged_bytes + bytes > self.options.unacknowledged_bytes_max)
+        {
+            let fullest = self.lanes.iter().max_by_key(|(_, lane)| lane.pending.len()).map(|(partition, _)| *partition);
+            self.work(fullest.unwrap_or(partition), 1).await?;
+        }
+        let lane = self.lanes.entry(partition).or_default();
+        lane.pending.push_back(Pending { message, bytes, receipt: None });
+        self.unacknowledged += 1;
+        self.unacknowledged_bytes += bytes;
+        // It is accepted: what goes wrong from here on is tried again by the next call.
+        match self.push(partition).await {
+            Ok(()) => {
+                if !self.settle(partition, 0, Instant::now()).await {
+                    self.forget_receipts(partition);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(topic = %self.options.topic, partition, %error, "a message waits");
+                self.forget_receipts(partition);
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), BusError> {
+        let waiting: Vec<_> = self.lanes.iter().filter(|(_, lane)| !lane.pending.is_empty()).map(|(p, _)| *p).collect();
+        for partition in waiting {
+            self.work(partition, usize::MAX).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn encoded(body: &str) -> (PulsarMessage, Option<String>) {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let message =
+            OutgoingMessage { partition_key: "cam".into(), properties: BTreeMap::new(), event_time: None, body };
+        PulsarSink::encode(message).unwrap()
+    }
+
+    #[test]
+    fn a_record_goes_out_in_its_envelope_byte_for_byte() {
+        let record = r#"{"schema_version":"1.0", "pipeline_run_id":"r1","frame_index":7,"more":"\u00e9"}"#;
+        let (message, run) = encoded(record);
+        let envelope: Envelope = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!((envelope.payload.as_str(), envelope.frame_index), (record, 7));
+        assert_eq!((run.as_deref(), message.partition_key.as_deref()), (Some("r1"), Some("cam")));
+        let again = String::from_utf8(message.payload).unwrap();
+        assert_eq!(String::from_utf8(encoded(&again).0.payload).unwrap(), again, "an envelope isn't wrapped twice");
+    }
+
+    #[test]
+    fn what_is_no_record_goes_out_as_it_is() {
+        for body in ["", "null", "[1]", "{\"frame_index\":1}", "no json"] {
+            let (message, run) = encoded(body);
+            assert_eq!((message.payload.as_slice(), run), (body.as_bytes(), None));
+        }
+    }
+
+    #[test]
+    fn the_partition_of_a_key_never_changes() {
+        // Values that are written down: another hash would send a camera's next run elsewhere on half-updated machines.
+        let found: Vec<_> = ["cam_01", "cam_02", "cam_03", "lobby"].map(|key| partition_of(key, 4)).into();
+        assert_eq!(found, [0, 0, 3, 0]);
+        assert!((0..1000).map(|i| partition_of(&format!("cam_{i}"), 4)).all(|p| p < 4));
+        assert_eq!(partition_of("x", 0), 0);
+    }
+}

@@ -1,6 +1,9 @@
 //! Trackers by name.
 
-use crate::{ByteTrack, ByteTrackParams, KEYS, ParamError, SteadyTrack, SteadyTrackParams, Tracker};
+use crate::{ByteTrack, ByteTrackParams, Key, ParamError, SteadyTrack, SteadyTrackParams, Tracker};
+
+/// The keys of all trackers.
+pub(crate) const TABLES: &[&[Key]] = &[ByteTrackParams::KEYS, SteadyTrackParams::KEYS];
 
 /// Names that the contract knows and that this build has no tracker for yet.
 const NOT_BUILT: &[&str] = &["botsort", "deepsort", "ocsort", "sort"];
@@ -60,9 +63,12 @@ impl TrackerChoice {
         }
     }
 
-    /// The keys that [`TrackerChoice::set`] takes, those that the tracker ignores too.
-    pub fn keys(&self) -> &'static [&'static str] {
-        KEYS
+    /// The keys that the tracker uses. [`TrackerChoice::set`] takes those of other trackers too, and ignores them.
+    pub fn keys(&self) -> &'static [Key] {
+        match self {
+            Self::ByteTrack(_) => ByteTrackParams::KEYS,
+            Self::Steady(_) => SteadyTrackParams::KEYS,
+        }
     }
 
     /// Sets one parameter from the text of a YAML scalar.

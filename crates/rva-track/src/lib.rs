@@ -7,6 +7,7 @@
 
 mod assignment;
 mod bytetrack;
+mod bytetrack_params;
 mod choice;
 mod frame;
 mod kalman;
@@ -14,9 +15,10 @@ mod params;
 mod steady;
 
 pub use bytetrack::{ByteTrack, Overlap, TRACKS_MAX, TrackEstimate, TrackState};
+pub use bytetrack_params::ByteTrackParams;
 pub use choice::{TrackError, TrackerChoice, tracker_by_name};
 pub use frame::{Cues, Embeddings, GmcMethod, TrackerFrame, Warp};
-pub use params::{ByteTrackParams, KEYS, ParamError, TRACK_BUFFER_MAX};
+pub use params::{Key, Kind, ParamError, TRACK_BUFFER_MAX};
 pub use steady::{SteadyTrack, SteadyTrackParams};
 
 use rva_types::{Detection, MediaTime, TrackedDetection};

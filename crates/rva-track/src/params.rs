@@ -1,40 +1,33 @@
-//! ByteTrack's parameters, under the keys of Ultralytics' tracker YAML.
+//! Parameters of trackers: one table of keys for each, from which everything else follows.
+//!
+//! A tracker declares its parameters once, with `params!`: name, type, default, range and what it means. That makes
+//! the struct, its defaults, the key table ([`Key`]), reading from the text of a YAML scalar and the check of ranges.
 
-/// Longest `track_buffer`, in processed frames: over five minutes at 30 a second.
+use crate::choice::TABLES;
+
+/// Longest `track_buffer` or `max_age`, in processed frames: over five minutes at 30 a second.
 pub const TRACK_BUFFER_MAX: u32 = 10_000;
 
-/// Every key of Ultralytics' tracker YAML files, of whichever tracker, and those of SteadyTrack's own. A file made of these loads unchanged: a
-/// tracker takes the keys it has use for and leaves the others alone.
-///
-/// ByteTrack uses [`ByteTrackParams::KEYS`], checks that `tracker_type` names it, and ignores `gmc_method`,
-/// `proximity_thresh`, `appearance_thresh`, `with_reid` and `model`, which are BoT-SORT's.
-pub const KEYS: &[&str] = &[
-    "tracker_type",
-    "track_high_thresh",
-    "track_low_thresh",
-    "new_track_thresh",
-    "track_buffer",
-    "match_thresh",
-    "fuse_score",
-    "gmc_method",
-    "proximity_thresh",
-    "appearance_thresh",
-    "with_reid",
-    "model",
-    "confirm_conf_sum",
-    "lost_match_thresh",
-    "lost_expansion",
-    "lost_seconds_max",
-];
+/// Keys of Ultralytics' tracker YAML files that no tracker here has use for.
+const ULTRALYTICS_KEYS: &[&str] = &["gmc_method", "proximity_thresh", "appearance_thresh", "with_reid", "model"];
+
+/// Names the tracker in a YAML file; every tracker knows it.
+const TRACKER_TYPE: &str = "tracker_type";
+/// Longest part of what was found that an error repeats, in characters.
+const FOUND_MAX: usize = 64;
+/// Likeness (Damerau-Levenshtein, normalised) above which a known key is taken for the one that was meant.
+const NEAR: f64 = 0.4;
 
 /// Why parameters can't be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ParamError {
     /// No tracker has such a key.
-    #[error("found tracker key {found:?}, wanted one of {}", KEYS.join(", "))]
+    #[error("found tracker key {found:?}, wanted {wanted}")]
     UnknownKey {
         /// As it was given.
         found: String,
+        /// The nearest known key, or all keys of the tracker where none is near.
+        wanted: String,
     },
     /// The value doesn't fit the key.
     #[error("found {key} {found}, wanted {wanted}")]
@@ -48,132 +41,234 @@ pub enum ParamError {
     },
 }
 
-/// ByteTrack's parameters. The default is Ultralytics' `bytetrack.yaml`.
+/// What a parameter takes. Ends of ranges belong to them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ByteTrackParams {
-    /// Confidence from which (inclusive) a detection takes part in the first association, in [0, 1]. Raising it
-    /// moves detections to the second stage, where they can keep a track alive but not start or find one again.
-    pub track_high_thresh: f32,
-    /// Confidence above which (exclusive) a detection takes part in the second association, in [0, 1] and at most
-    /// `track_high_thresh`. Raising it makes tracks break in occlusions; lowering it lets them hang on background.
-    pub track_low_thresh: f32,
-    /// Confidence from which (inclusive) a detection that no track took starts one, in [0, 1]. Raising it means
-    /// fewer false tracks and later starts.
-    pub new_track_thresh: f32,
-    /// For how many processed frames a lost track is kept, at most [`TRACK_BUFFER_MAX`]. Raising it bridges longer
-    /// occlusions and confuses more people.
-    pub track_buffer: u32,
-    /// Highest distance (exclusive; 1 - IoU, times confidence where `fuse_score` is on) at which a track takes a
-    /// detection in the first association, in [0, 1]. Raising it accepts pairs that overlap less.
-    pub match_thresh: f32,
-    /// Whether the overlap is multiplied with the detection's confidence in the first association and in that of
-    /// the tentative tracks.
-    pub fuse_score: bool,
+pub enum Kind {
+    /// A number.
+    Number {
+        /// Lowest.
+        least: f32,
+        /// Highest.
+        most: f32,
+    },
+    /// A whole number.
+    Count {
+        /// Lowest.
+        least: u32,
+        /// Highest.
+        most: u32,
+    },
+    /// `true` or `false`.
+    Flag,
 }
 
-impl Default for ByteTrackParams {
-    fn default() -> Self {
-        Self {
-            track_high_thresh: 0.25,
-            track_low_thresh: 0.1,
-            new_track_thresh: 0.25,
-            track_buffer: 30,
-            match_thresh: 0.8,
-            fuse_score: true,
+impl Kind {
+    /// A share or a confidence.
+    pub(crate) const SHARE: Self = Self::Number { least: 0.0, most: 1.0 };
+    /// A number of processed frames that a track waits.
+    pub(crate) const FRAMES: Self = Self::Count { least: 0, most: TRACK_BUFFER_MAX };
+
+    /// In words, as errors and the documentation have it.
+    pub fn wanted(&self) -> String {
+        match self {
+            Self::Number { least, most } => format!("a number from {least} to {most}"),
+            Self::Count { least, most } => format!("a whole number from {least} to {most}"),
+            Self::Flag => "true or false".into(),
         }
     }
 }
 
-impl ByteTrackParams {
-    /// The keys that ByteTrack uses.
-    pub const KEYS: &'static [&'static str] =
-        &["track_high_thresh", "track_low_thresh", "new_track_thresh", "track_buffer", "match_thresh", "fuse_score"];
+/// A parameter of a tracker.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// As it stands in a YAML file.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Its default, as a YAML scalar.
+    pub default: fn() -> String,
+    /// What it means and what raising it does.
+    pub doc: &'static str,
+}
 
-    /// Sets one key from the text of a YAML scalar (`0.25`, `30`, `True`). Keys of other trackers are known and
-    /// ignored, see [`KEYS`].
-    ///
-    /// # Errors
-    /// An unknown key, a value that can't be read or is out of its range, or a `tracker_type` that isn't
-    /// `bytetrack`. The parameters are then as before. What two keys say together is checked by
-    /// [`ByteTrackParams::validate`].
-    pub fn set(&mut self, key: &str, value: &str) -> Result<(), ParamError> {
-        let Some(&key) = KEYS.iter().find(|&&known| known == key) else {
-            return Err(ParamError::UnknownKey { found: key.chars().take(64).collect() });
-        };
-        match key {
-            "track_high_thresh" => self.track_high_thresh = share(key, value)?,
-            "track_low_thresh" => self.track_low_thresh = share(key, value)?,
-            "new_track_thresh" => self.new_track_thresh = share(key, value)?,
-            "match_thresh" => self.match_thresh = share(key, value)?,
-            "track_buffer" => {
-                let frames = value.parse().map_err(|_| invalid(key, value, buffer_wanted()))?;
-                self.track_buffer = checked_buffer(frames)?;
+/// What a parameter's value can be.
+pub(crate) trait Scalar: Sized {
+    fn read(text: &str) -> Option<Self>;
+    fn fits(&self, kind: &Kind) -> bool;
+    fn shown(&self) -> String;
+}
+
+impl Scalar for f32 {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn fits(&self, kind: &Kind) -> bool {
+        matches!(kind, Kind::Number { least, most } if (*least..=*most).contains(self))
+    }
+
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Scalar for u32 {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn fits(&self, kind: &Kind) -> bool {
+        matches!(kind, Kind::Count { least, most } if (*least..=*most).contains(self))
+    }
+
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Scalar for bool {
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "true" | "True" | "TRUE" => Some(true),
+            "false" | "False" | "FALSE" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn fits(&self, kind: &Kind) -> bool {
+        matches!(kind, Kind::Flag)
+    }
+
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Declares a tracker's parameters: see the module's head.
+macro_rules! params {
+    (
+        $(#[$attr:meta])*
+        $name:ident of $tracker:expr, $(
+            $(#[doc = $doc:literal])+
+            $key:ident: $type:ty = $default:expr, $kind:expr;
+        )+
+    ) => {
+        $(#[$attr])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name {
+            $($(#[doc = $doc])+ pub $key: $type,)+
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($key: $default),+ }
             }
-            "fuse_score" => {
-                self.fuse_score = match value {
-                    "true" | "True" | "TRUE" => true,
-                    "false" | "False" | "FALSE" => false,
-                    _ => return Err(invalid(key, value, "true or false".into())),
-                }
+        }
+
+        impl $name {
+            /// The keys that the tracker uses.
+            pub const KEYS: &'static [$crate::params::Key] = &[$($crate::params::Key {
+                name: stringify!($key),
+                kind: $kind,
+                default: || $crate::params::Scalar::shown(&<$name>::default().$key),
+                doc: concat!($($doc),+),
+            }),+];
+
+            /// Sets one key from the text of a YAML scalar. Keys of other trackers are known and ignored.
+            ///
+            /// # Errors
+            /// A key that no tracker has, a value that can't be read or is out of its range, or a `tracker_type` that
+            /// names another tracker. The parameters are then as before. What two keys say together is checked by
+            /// `validate`.
+            pub fn set(&mut self, key: &str, value: &str) -> Result<(), $crate::ParamError> {
+                $(if key == stringify!($key) {
+                    self.$key = $crate::params::read(stringify!($key), value, &$kind)?;
+                    return Ok(());
+                })+
+                $crate::params::check_foreign($tracker, Self::KEYS, key, value)
             }
-            "tracker_type" if value != "bytetrack" => return Err(invalid(key, value, "bytetrack".into())),
-            _ => {}
-        }
-        Ok(())
-    }
 
-    /// Checks every range, and that `track_low_thresh` is not above `track_high_thresh`.
-    ///
-    /// # Errors
-    /// The first key that is out of its range, with found and wanted.
-    pub fn validate(&self) -> Result<(), ParamError> {
-        checked_share("track_high_thresh", self.track_high_thresh)?;
-        checked_share("track_low_thresh", self.track_low_thresh)?;
-        checked_share("new_track_thresh", self.new_track_thresh)?;
-        checked_share("match_thresh", self.match_thresh)?;
-        checked_buffer(self.track_buffer)?;
-        if self.track_low_thresh > self.track_high_thresh {
-            let wanted = format!("at most track_high_thresh, which is {}", self.track_high_thresh);
-            return Err(invalid("track_low_thresh", &self.track_low_thresh.to_string(), wanted));
+            /// Checks every key against its range.
+            fn check_ranges(&self) -> Result<(), $crate::ParamError> {
+                $($crate::params::check(stringify!($key), &self.$key, &$kind)?;)+
+                Ok(())
+            }
         }
-        Ok(())
-    }
+    };
 }
-
-fn buffer_wanted() -> String {
-    format!("a number of frames from 0 to {TRACK_BUFFER_MAX}")
-}
+pub(crate) use params;
 
 pub(crate) fn invalid(key: &'static str, found: &str, wanted: String) -> ParamError {
-    ParamError::Invalid { key, found: found.chars().take(64).collect(), wanted }
+    ParamError::Invalid { key, found: found.chars().take(FOUND_MAX).collect(), wanted }
 }
 
-pub(crate) fn share(key: &'static str, value: &str) -> Result<f32, ParamError> {
-    let number = value.parse().map_err(|_| invalid(key, value, "a number from 0 to 1".into()))?;
-    checked_share(key, number)
+pub(crate) fn read<T: Scalar>(key: &'static str, text: &str, kind: &Kind) -> Result<T, ParamError> {
+    T::read(text).filter(|value| value.fits(kind)).ok_or_else(|| invalid(key, text, kind.wanted()))
 }
 
-pub(crate) fn checked_share(key: &'static str, value: f32) -> Result<f32, ParamError> {
-    if (0.0..=1.0).contains(&value) {
-        return Ok(value);
+pub(crate) fn check<T: Scalar>(key: &'static str, value: &T, kind: &Kind) -> Result<(), ParamError> {
+    if value.fits(kind) { Ok(()) } else { Err(invalid(key, &value.shown(), kind.wanted())) }
+}
+
+/// `low` must not be above `high`.
+pub(crate) fn check_order(low: (&'static str, f32), high: (&'static str, f32)) -> Result<(), ParamError> {
+    if low.1 <= high.1 {
+        return Ok(());
     }
-    Err(invalid(key, &value.to_string(), "a number from 0 to 1".into()))
+    Err(invalid(low.0, &low.1.to_string(), format!("at most {}, which is {}", high.0, high.1)))
 }
 
-fn checked_buffer(frames: u32) -> Result<u32, ParamError> {
-    if frames <= TRACK_BUFFER_MAX {
-        return Ok(frames);
+/// Whether a key that isn't the tracker's own is one of another tracker, or names this one.
+pub(crate) fn check_foreign(tracker: &'static str, own: &[Key], key: &str, value: &str) -> Result<(), ParamError> {
+    if key == TRACKER_TYPE {
+        return if value == tracker { Ok(()) } else { Err(invalid(TRACKER_TYPE, value, tracker.into())) };
     }
-    Err(invalid("track_buffer", &frames.to_string(), buffer_wanted()))
+    let known = || {
+        let tables = TABLES.iter().copied().flatten().map(|key| key.name);
+        tables.chain(ULTRALYTICS_KEYS.iter().copied()).chain([TRACKER_TYPE])
+    };
+    if known().any(|name| name == key) {
+        return Ok(());
+    }
+    let found: String = key.chars().take(FOUND_MAX).collect();
+    let mut nearest: Option<(f64, &str)> = None;
+    for name in own.iter().map(|key| key.name).chain(known()) {
+        let near = strsim::normalized_damerau_levenshtein(&found, name);
+        if near > nearest.map_or(NEAR, |(best, _)| best) {
+            nearest = Some((near, name));
+        }
+    }
+    let all = || format!("one of {}", own.iter().map(|key| key.name).collect::<Vec<_>>().join(", "));
+    Err(ParamError::UnknownKey { found, wanted: nearest.map_or_else(all, |(_, name)| name.to_owned()) })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::TrackerChoice;
 
-    /// Ultralytics' botsort.yaml, values and all.
-    const BOTSORT_YAML: [(&str, &str); 12] = [
-        ("tracker_type", "bytetrack"),
+    #[test]
+    fn every_key_takes_its_default_and_refuses_nonsense_with_key_found_and_wanted() {
+        for name in TrackerChoice::NAMES {
+            let fresh = TrackerChoice::by_name(name).unwrap();
+            for key in fresh.keys() {
+                let mut choice = fresh.clone();
+                choice.set(key.name, &(key.default)()).unwrap();
+                assert_eq!(choice, fresh, "{name} {}", key.name);
+                assert!(key.doc.len() > 20 && !key.kind.wanted().is_empty(), "{name} {}", key.name);
+                for wrong in ["much", "", "NaN", "-1", "1e30", "null"] {
+                    let text = choice.set(key.name, wrong).unwrap_err().to_string();
+                    assert!(
+                        text.contains(key.name) && text.contains(wrong) && text.contains(&key.kind.wanted()),
+                        "{text}"
+                    );
+                    assert_eq!(choice, fresh, "{name} {}", key.name);
+                }
+            }
+        }
+    }
+
+    /// Ultralytics' botsort.yaml.
+    const ULTRALYTICS: [(&str, &str); 11] = [
         ("track_high_thresh", "0.25"),
         ("track_low_thresh", "0.1"),
         ("new_track_thresh", "0.25"),
@@ -188,67 +283,25 @@ mod tests {
     ];
 
     #[test]
-    fn ultralytics_keys_load_unchanged_and_give_the_default() {
-        let mut params = ByteTrackParams {
-            track_high_thresh: 0.9,
-            track_low_thresh: 0.8,
-            new_track_thresh: 0.7,
-            track_buffer: 1,
-            match_thresh: 0.1,
-            fuse_score: false,
-        };
-        for (key, value) in BOTSORT_YAML {
-            params.set(key, value).unwrap();
-        }
-        assert_eq!(params, ByteTrackParams::default());
-        assert!(BOTSORT_YAML.iter().all(|(key, _)| KEYS.contains(key)));
-        assert!(ByteTrackParams::KEYS.iter().all(|key| KEYS.contains(key)));
-    }
-
-    #[test]
-    fn a_wrong_value_names_key_found_and_wanted_and_changes_nothing() {
-        let cases = [
-            ("track_high_thresh", "1.5", "0 to 1"),
-            ("track_low_thresh", "NaN", "0 to 1"),
-            ("new_track_thresh", "much", "0 to 1"),
-            ("match_thresh", "-0.1", "0 to 1"),
-            ("track_buffer", "30.5", "0 to 10000"),
-            ("track_buffer", "10001", "0 to 10000"),
-            ("track_buffer", "-1", "0 to 10000"),
-            ("fuse_score", "maybe", "true or false"),
-            ("tracker_type", "botsort", "bytetrack"),
-        ];
-        for (key, value, wanted) in cases {
-            let mut params = ByteTrackParams::default();
-            let text = params.set(key, value).unwrap_err().to_string();
-            assert!(text.contains(key) && text.contains(value) && text.contains(wanted), "{text}");
-            assert_eq!(params, ByteTrackParams::default());
+    fn a_file_of_ultralytics_loads_whichever_tracker_it_names() {
+        for name in TrackerChoice::NAMES {
+            let mut choice = TrackerChoice::by_name(name).unwrap();
+            choice.set("tracker_type", name).unwrap();
+            for (key, value) in ULTRALYTICS {
+                choice.set(key, value).unwrap();
+            }
+            choice.build().unwrap();
         }
     }
 
     #[test]
-    fn an_unknown_key_is_refused_with_the_known_ones() {
-        let error = ByteTrackParams::default().set("track_hi_thresh", "0.5").unwrap_err();
-        assert_eq!(error, ParamError::UnknownKey { found: "track_hi_thresh".into() });
-        assert!(error.to_string().contains("track_high_thresh"), "{error}");
-    }
-
-    #[test]
-    fn a_low_threshold_above_the_high_one_is_refused() {
-        let params = ByteTrackParams { track_low_thresh: 0.5, ..Default::default() };
-        let text = params.validate().unwrap_err().to_string();
-        assert_eq!(text, "found track_low_thresh 0.5, wanted at most track_high_thresh, which is 0.25");
-        assert_eq!(ByteTrackParams { track_low_thresh: 0.25, ..Default::default() }.validate(), Ok(()));
-    }
-
-    #[test]
-    fn validation_finds_what_a_struct_literal_brought_in() {
-        for params in [
-            ByteTrackParams { match_thresh: f32::NAN, ..Default::default() },
-            ByteTrackParams { new_track_thresh: 2.0, ..Default::default() },
-            ByteTrackParams { track_buffer: u32::MAX, ..Default::default() },
-        ] {
-            assert!(matches!(params.validate(), Err(ParamError::Invalid { .. })), "{params:?}");
-        }
+    fn a_mistyped_key_is_refused_with_the_nearest_and_a_strange_one_with_all() {
+        let mut choice = TrackerChoice::by_name("bytetrack").unwrap();
+        let text = choice.set("track_hi_thresh", "0.5").unwrap_err().to_string();
+        assert_eq!(text, r#"found tracker key "track_hi_thresh", wanted track_high_thresh"#);
+        let text = choice.set("qqqqq", "0.5").unwrap_err().to_string();
+        assert!(text.contains("one of track_high_thresh, track_low_thresh"), "{text}");
+        let text = choice.set("tracker_type", "nosuch").unwrap_err().to_string();
+        assert_eq!(text, "found tracker_type nosuch, wanted bytetrack");
     }
 }

@@ -1,12 +1,12 @@
 //! Trackers by name.
 
-use crate::{ByteTrack, ByteTrackParams, Key, ParamError, SteadyTrack, SteadyTrackParams, Tracker};
+use crate::{ByteTrack, ByteTrackParams, Key, ParamError, Sort, SortParams, SteadyTrack, SteadyTrackParams, Tracker};
 
 /// The keys of all trackers.
-pub(crate) const TABLES: &[&[Key]] = &[ByteTrackParams::KEYS, SteadyTrackParams::KEYS];
+pub(crate) const TABLES: &[&[Key]] = &[ByteTrackParams::KEYS, SortParams::KEYS, SteadyTrackParams::KEYS];
 
 /// Names that the contract knows and that this build has no tracker for yet.
-const NOT_BUILT: &[&str] = &["botsort", "deepsort", "ocsort", "sort"];
+const NOT_BUILT: &[&str] = &["botsort", "deepsort", "ocsort"];
 
 /// Why there is no such tracker.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -34,13 +34,15 @@ pub enum TrackError {
 pub enum TrackerChoice {
     /// [`ByteTrack`].
     ByteTrack(ByteTrackParams),
+    /// [`Sort`].
+    Sort(SortParams),
     /// [`SteadyTrack`].
     Steady(SteadyTrackParams),
 }
 
 impl TrackerChoice {
     /// The names that [`TrackerChoice::by_name`] takes.
-    pub const NAMES: &'static [&'static str] = &[ByteTrack::NAME, SteadyTrack::NAME];
+    pub const NAMES: &'static [&'static str] = &[ByteTrack::NAME, Sort::NAME, SteadyTrack::NAME];
 
     /// The named tracker with its default parameters.
     ///
@@ -49,6 +51,7 @@ impl TrackerChoice {
     pub fn by_name(name: &str) -> Result<Self, TrackError> {
         match name {
             ByteTrack::NAME => Ok(Self::ByteTrack(ByteTrackParams::default())),
+            Sort::NAME => Ok(Self::Sort(SortParams::default())),
             SteadyTrack::NAME => Ok(Self::Steady(SteadyTrackParams::default())),
             _ if NOT_BUILT.contains(&name) => Err(TrackError::NotBuilt { found: name.to_owned() }),
             _ => Err(TrackError::Unknown { found: name.chars().take(64).collect() }),
@@ -59,6 +62,7 @@ impl TrackerChoice {
     pub fn name(&self) -> &'static str {
         match self {
             Self::ByteTrack(_) => ByteTrack::NAME,
+            Self::Sort(_) => Sort::NAME,
             Self::Steady(_) => SteadyTrack::NAME,
         }
     }
@@ -67,6 +71,7 @@ impl TrackerChoice {
     pub fn keys(&self) -> &'static [Key] {
         match self {
             Self::ByteTrack(_) => ByteTrackParams::KEYS,
+            Self::Sort(_) => SortParams::KEYS,
             Self::Steady(_) => SteadyTrackParams::KEYS,
         }
     }
@@ -78,6 +83,7 @@ impl TrackerChoice {
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), ParamError> {
         match self {
             Self::ByteTrack(params) => params.set(key, value),
+            Self::Sort(params) => params.set(key, value),
             Self::Steady(params) => params.set(key, value),
         }
     }
@@ -89,6 +95,7 @@ impl TrackerChoice {
     pub fn build(&self) -> Result<Box<dyn Tracker>, TrackError> {
         match self {
             Self::ByteTrack(params) => Ok(Box::new(ByteTrack::new(*params)?)),
+            Self::Sort(params) => Ok(Box::new(Sort::new(*params)?)),
             Self::Steady(params) => Ok(Box::new(SteadyTrack::new(*params)?)),
         }
     }
@@ -117,12 +124,12 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
         let error = TrackerChoice::by_name("foo").unwrap_err();
-        assert_eq!(error.to_string(), r#"found tracker "foo", wanted bytetrack or steady"#);
+        assert_eq!(error.to_string(), r#"found tracker "foo", wanted bytetrack or sort or steady"#);
     }
 
     #[test]
     fn a_planned_tracker_is_said_to_be_not_built_yet() {
-        for name in ["botsort", "deepsort", "ocsort", "sort"] {
+        for name in ["botsort", "deepsort", "ocsort"] {
             let text = TrackerChoice::by_name(name).unwrap_err().to_string();
             assert!(text.contains(name) && text.contains("not built yet") && text.contains("bytetrack"), "{text}");
         }

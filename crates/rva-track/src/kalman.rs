@@ -45,6 +45,26 @@ impl Rect {
         self.x2 > self.x1 && self.y2 > self.y1
     }
 
+    pub(crate) fn centred(x: f64, y: f64, width: f64, height: f64) -> Self {
+        Self { x1: x - width / 2.0, y1: y - height / 2.0, x2: x + width / 2.0, y2: y + height / 2.0 }
+    }
+
+    pub(crate) fn left(&self) -> f64 {
+        self.x1
+    }
+
+    pub(crate) fn right(&self) -> f64 {
+        self.x2
+    }
+
+    pub(crate) fn width(&self) -> f64 {
+        self.x2 - self.x1
+    }
+
+    pub(crate) fn is_finite(&self) -> bool {
+        [self.x1, self.y1, self.x2, self.y2].iter().all(|side| side.is_finite())
+    }
+
     fn area(&self, margin: f64) -> f64 {
         (self.x2 - self.x1 + margin) * (self.y2 - self.y1 + margin)
     }
@@ -53,6 +73,14 @@ impl Rect {
     fn xyah(&self) -> [f64; 4] {
         let (width, height) = (self.x2 - self.x1, self.y2 - self.y1);
         [self.x1 + width / 2.0, self.y1 + height / 2.0, width / height, height]
+    }
+}
+
+impl Rect {
+    /// Centre x, centre y, area, width over height: what SORT's filter measures.
+    pub(crate) fn xysr(&self) -> [f64; 4] {
+        let [x, y, aspect, _] = self.xyah();
+        [x, y, self.area(0.0), aspect]
     }
 }
 
@@ -70,9 +98,9 @@ impl From<Rect> for BBox {
 
 /// One quantity, its velocity per frame, and their covariance.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Axis {
-    value: f64,
-    velocity: f64,
+pub(crate) struct Axis {
+    pub(crate) value: f64,
+    pub(crate) velocity: f64,
     value_var: f64,
     velocity_var: f64,
     covariance: f64,
@@ -80,20 +108,33 @@ struct Axis {
 
 impl Axis {
     fn new(value: f64, std: f64, velocity_std: f64) -> Self {
-        Self { value, velocity: 0.0, value_var: std * std, velocity_var: velocity_std * velocity_std, covariance: 0.0 }
+        Self::with_variances(value, std * std, velocity_std * velocity_std)
+    }
+
+    /// At rest.
+    pub(crate) fn with_variances(value: f64, value_var: f64, velocity_var: f64) -> Self {
+        Self { value, velocity: 0.0, value_var, velocity_var, covariance: 0.0 }
+    }
+
+    fn predict(&mut self, std: f64, velocity_std: f64) {
+        self.step(std * std, velocity_std * velocity_std);
+    }
+
+    fn update(&mut self, measured: f64, std: f64) {
+        self.measure(measured, std * std);
     }
 
     /// F = [[1, 1], [0, 1]]: x ← F x, P ← F P Fᵀ + Q.
-    fn predict(&mut self, std: f64, velocity_std: f64) {
+    pub(crate) fn step(&mut self, var: f64, velocity_var: f64) {
         self.value += self.velocity;
-        self.value_var += 2.0 * self.covariance + self.velocity_var + std * std;
+        self.value_var += 2.0 * self.covariance + self.velocity_var + var;
         self.covariance += self.velocity_var;
-        self.velocity_var += velocity_std * velocity_std;
+        self.velocity_var += velocity_var;
     }
 
     /// H = [1, 0]: K = P Hᵀ / s with s = H P Hᵀ + R, x ← x + K (z - H x), P ← P - K s Kᵀ.
-    fn update(&mut self, measured: f64, std: f64) {
-        let innovation_var = self.value_var + std * std;
+    pub(crate) fn measure(&mut self, measured: f64, var: f64) {
+        let innovation_var = self.value_var + var;
         let (gain, velocity_gain) = (self.value_var / innovation_var, self.covariance / innovation_var);
         let innovation = measured - self.value;
         self.value += gain * innovation;

@@ -11,14 +11,18 @@ mod bytetrack_params;
 mod choice;
 mod frame;
 mod kalman;
+mod overlap;
 mod params;
+mod sort;
 mod steady;
+mod streak;
 
 pub use bytetrack::{ByteTrack, Overlap, TRACKS_MAX, TrackEstimate, TrackState};
 pub use bytetrack_params::ByteTrackParams;
 pub use choice::{TrackError, TrackerChoice, tracker_by_name};
 pub use frame::{Cues, Embeddings, GmcMethod, TrackerFrame, Warp};
 pub use params::{Key, Kind, ParamError, TRACK_BUFFER_MAX};
+pub use sort::{Sort, SortParams};
 pub use steady::{SteadyTrack, SteadyTrackParams};
 
 use rva_types::{Detection, MediaTime, TrackedDetection};

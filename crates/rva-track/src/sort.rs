@@ -1,0 +1,310 @@
+//! SORT: a Kalman filter, overlap, and nothing else.
+//!
+//! Source: Bewley et al., "Simple online and realtime tracking" (ICIP 2016), with the parameters of the filter and the
+//! life of a track as in the authors' code. Differences: the detector's boxes are given back instead of the filter's
+//! (which [`Sort::tracks`] shows), pairs without any overlap are never joined (the authors allow it at an
+//! `iou_threshold` of 0), and ids are minted in the order of the detections.
+
+use crate::kalman::{Axis, Rect};
+use crate::overlap::Overlaps;
+use crate::params::{Kind, params};
+use crate::streak::{Mint, Streak};
+use crate::{ParamError, TrackEstimate, TrackState, Tracker, TrackerFrame};
+use rva_types::TrackedDetection;
+
+/// Variances as in the authors' code, in pixels (of the area: square pixels): a new track's measured values and its
+/// velocities, of which nothing is known; the process; the measurement of a position and of area and aspect ratio.
+const FIRST_VAR: f64 = 10.0;
+const FIRST_VELOCITY_VAR: f64 = 10_000.0;
+const STEP_VAR: f64 = 1.0;
+const STEP_VELOCITY_VAR: f64 = 0.01;
+const STEP_AREA_VELOCITY_VAR: f64 = 0.0001;
+const POSITION_VAR: f64 = 1.0;
+const SHAPE_VAR: f64 = 10.0;
+
+params! {
+    /// SORT's parameters. The default is the authors'.
+    #[derive(Copy)]
+    SortParams of Sort::NAME,
+    /// For how many processed frames a track that isn't seen is kept. Raising it bridges longer occlusions and
+    /// confuses more people.
+    max_age: u32 = 1, Kind::FRAMES;
+    /// How many frames in a row after its first a track must be seen in to be confirmed, also after every gap; in the
+    /// first `min_hits` frames of a run none. Raising it means fewer false tracks and later starts.
+    min_hits: u32 = 3, Kind::FRAMES;
+    /// Lowest IoU (inclusive) at which a track takes a detection, in [0, 1]. Raising it accepts fewer pairs.
+    iou_threshold: f32 = 0.3, Kind::SHARE;
+}
+
+impl SortParams {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// The first key that is out of its range, with found and wanted.
+    pub fn validate(&self) -> Result<(), ParamError> {
+        self.check_ranges()
+    }
+}
+
+/// SORT's filter: constant velocity of centre and area, constant aspect ratio.
+///
+/// No matrix of the authors' couples two of the four, so it falls apart into four small filters.
+#[derive(Debug, Clone, Copy)]
+struct AreaFilter {
+    x: Axis,
+    y: Axis,
+    area: Axis,
+    aspect: Axis,
+}
+
+impl AreaFilter {
+    fn new(rect: &Rect) -> Self {
+        let [x, y, area, aspect] = rect.xysr();
+        let moving = |value| Axis::with_variances(value, FIRST_VAR, FIRST_VELOCITY_VAR);
+        Self { x: moving(x), y: moving(y), area: moving(area), aspect: Axis::with_variances(aspect, FIRST_VAR, 0.0) }
+    }
+
+    fn predict(&mut self) {
+        if self.area.value + self.area.velocity <= 0.0 {
+            self.area.velocity = 0.0;
+        }
+        self.x.step(STEP_VAR, STEP_VELOCITY_VAR);
+        self.y.step(STEP_VAR, STEP_VELOCITY_VAR);
+        self.area.step(STEP_VAR, STEP_AREA_VELOCITY_VAR);
+        self.aspect.step(STEP_VAR, 0.0);
+    }
+
+    fn update(&mut self, rect: &Rect) {
+        let [x, y, area, aspect] = rect.xysr();
+        self.x.measure(x, POSITION_VAR);
+        self.y.measure(y, POSITION_VAR);
+        self.area.measure(area, SHAPE_VAR);
+        self.aspect.measure(aspect, SHAPE_VAR);
+    }
+
+    /// The estimated box; not finite where the area or the aspect ratio has gone below 0.
+    fn rect(&self) -> Rect {
+        let width = (self.area.value * self.aspect.value).sqrt();
+        Rect::centred(self.x.value, self.y.value, width, self.area.value / width)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Track {
+    id: u64,
+    filter: AreaFilter,
+    rect: Rect,
+    conf: f32,
+    streak: Streak,
+    /// Index of the detection of the latest frame.
+    detection: Option<usize>,
+}
+
+/// SORT for one camera and run.
+///
+/// Association doesn't look at class or confidence: it takes whatever it is given. A detection without finite numbers
+/// or without an area gets no track. Ids are minted when a track starts, so a track that is never confirmed uses one
+/// up and leaves a gap.
+#[derive(Debug)]
+pub struct Sort {
+    params: SortParams,
+    frame: u64,
+    mint: Mint,
+    tracks: Vec<Track>,
+    // From here: memory that is kept from frame to frame.
+    seen: Vec<usize>,
+    rows: Vec<Rect>,
+    columns: Vec<Rect>,
+    matched: Vec<bool>,
+    row_hits: Vec<bool>,
+    column_hits: Vec<bool>,
+    overlaps: Overlaps,
+}
+
+impl Sort {
+    /// Its name for `--tracker`.
+    pub const NAME: &'static str = "sort";
+
+    /// A tracker that has seen nothing.
+    ///
+    /// # Errors
+    /// As [`SortParams::validate`].
+    pub fn new(params: SortParams) -> Result<Self, ParamError> {
+        params.validate()?;
+        Ok(Self {
+            params,
+            frame: 0,
+            mint: Mint::default(),
+            tracks: Vec::new(),
+            seen: Vec::new(),
+            rows: Vec::new(),
+            columns: Vec::new(),
+            matched: Vec::new(),
+            row_hits: Vec::new(),
+            column_hits: Vec::new(),
+            overlaps: Overlaps::default(),
+        })
+    }
+
+    /// All tracks as they are after the latest frame, in no promised order.
+    pub fn tracks(&self) -> impl Iterator<Item = TrackEstimate> {
+        self.tracks.iter().map(|track| TrackEstimate {
+            track_id: track.id,
+            bbox: track.rect.into(),
+            conf: track.conf,
+            state: match track.streak {
+                streak if !streak.is_seen() => TrackState::Lost,
+                streak if streak.is_confirmed(self.params.min_hits, self.frame) => TrackState::Confirmed,
+                _ => TrackState::Tentative,
+            },
+        })
+    }
+
+    /// How many times a detection could not start a track because there were [`crate::TRACKS_MAX`] already.
+    pub fn new_tracks_refused(&self) -> u64 {
+        self.mint.refused()
+    }
+
+    fn predict(&mut self) {
+        for track in &mut self.tracks {
+            track.filter.predict();
+            track.rect = track.filter.rect();
+            track.streak.predict();
+            track.detection = None;
+        }
+        self.tracks.retain(|track| track.rect.is_finite());
+    }
+
+    fn associate(&mut self, frame: &TrackerFrame<'_>) {
+        let Self { tracks, rows, columns, seen, matched, overlaps, .. } = self;
+        seen.clear();
+        columns.clear();
+        for (index, detection) in frame.detections.iter().enumerate() {
+            let rect = Rect::from(detection.bbox);
+            if detection.bbox.is_finite() && rect.has_area() && !detection.conf.is_nan() {
+                seen.push(index);
+                columns.push(rect);
+            }
+        }
+        rows.clear();
+        rows.extend(tracks.iter().map(|track| track.rect));
+        matched.clear();
+        matched.resize(columns.len(), false);
+        let threshold = f64::from(self.params.iou_threshold);
+        let found = overlaps.find(rows, columns);
+        // Where no track and no detection has a choice, the authors take the pairs above the threshold as they are.
+        let plain =
+            is_one_to_one(found, threshold, &mut self.row_hits, &mut self.column_hits, rows.len(), columns.len());
+        let pairs = if plain { found } else { overlaps.assign(rows.len()) };
+        for pair in pairs.iter().filter(|pair| if plain { pair.iou > threshold } else { pair.iou >= threshold }) {
+            let track = &mut tracks[pair.row];
+            track.filter.update(&columns[pair.column]);
+            track.rect = track.filter.rect();
+            track.streak.hit();
+            track.detection = Some(seen[pair.column]);
+            track.conf = frame.detections[seen[pair.column]].conf;
+            matched[pair.column] = true;
+        }
+    }
+
+    fn start_tracks(&mut self, frame: &TrackerFrame<'_>) {
+        let unmatched = self.columns.iter().zip(&self.seen).zip(&self.matched).filter(|(_, matched)| !**matched);
+        for ((rect, &detection), _) in unmatched {
+            let Some(id) = self.mint.next(self.tracks.len()) else { continue };
+            self.tracks.push(Track {
+                id,
+                filter: AreaFilter::new(rect),
+                rect: *rect,
+                conf: frame.detections[detection].conf,
+                streak: Streak::default(),
+                detection: Some(detection),
+            });
+        }
+    }
+}
+
+/// Whether there is a pair above the threshold, and no row or column has two.
+fn is_one_to_one(
+    pairs: &[crate::overlap::Pair],
+    threshold: f64,
+    row_hits: &mut Vec<bool>,
+    column_hits: &mut Vec<bool>,
+    rows: usize,
+    columns: usize,
+) -> bool {
+    row_hits.clear();
+    row_hits.resize(rows, false);
+    column_hits.clear();
+    column_hits.resize(columns, false);
+    let mut any = false;
+    for pair in pairs.iter().filter(|pair| pair.iou > threshold) {
+        if std::mem::replace(&mut row_hits[pair.row], true) || std::mem::replace(&mut column_hits[pair.column], true) {
+            return false;
+        }
+        any = true;
+    }
+    any
+}
+
+impl Tracker for Sort {
+    fn update_into(&mut self, frame: &TrackerFrame<'_>, tracked: &mut Vec<TrackedDetection>) {
+        self.frame += 1;
+        self.predict();
+        self.associate(frame);
+        self.start_tracks(frame);
+        tracked.clear();
+        tracked.extend(frame.detections.iter().map(|&detection| TrackedDetection { detection, track_id: None }));
+        for track in self.tracks.iter().filter(|t| t.streak.is_confirmed(self.params.min_hits, self.frame)) {
+            if let Some(index) = track.detection {
+                tracked[index].track_id = Some(track.id);
+            }
+        }
+        self.tracks.retain(|track| !track.streak.is_expired(self.params.max_age));
+    }
+
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    /// 1: it makes no use of boxes that the record doesn't hold.
+    fn lowest_conf(&self) -> f32 {
+        1.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rva_types::{BBox, Detection, MediaTime};
+
+    fn seen(x: f32) -> Detection {
+        Detection { bbox: BBox::new(x, 100.0, x + 40.0, 220.0), conf: 0.9, class_id: 0 }
+    }
+
+    fn ids(tracker: &mut Sort, detections: &[Detection]) -> Vec<Option<u64>> {
+        tracker.update(detections, MediaTime::default()).iter().map(|tracked| tracked.track_id).collect()
+    }
+
+    #[test]
+    fn the_first_frames_confirm_at_once_and_a_later_track_after_min_hits_more() {
+        let mut tracker = Sort::new(SortParams::default()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(ids(&mut tracker, &[seen(0.0)]), [Some(1)]);
+        }
+        for wanted in [None, None, None, Some(2)] {
+            assert_eq!(ids(&mut tracker, &[seen(0.0), seen(300.0)]), [Some(1), wanted]);
+        }
+    }
+
+    #[test]
+    fn a_track_waits_for_max_age_frames_and_not_longer() {
+        for (empty, state) in [(1, Some(TrackState::Lost)), (2, None)] {
+            let mut tracker = Sort::new(SortParams::default()).unwrap();
+            ids(&mut tracker, &[seen(0.0)]);
+            for _ in 0..empty {
+                ids(&mut tracker, &[]);
+            }
+            assert_eq!(tracker.tracks().map(|track| track.state).next(), state);
+        }
+    }
+}

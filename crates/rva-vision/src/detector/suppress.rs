@@ -121,14 +121,14 @@ mod tests {
     use super::*;
     use rva_types::ImageSize;
 
-    /// A 100 x 100 picture, 50 x 50 in an input of 60 x 50, five columns of border on each side.
+    /// A 100 x 200 picture, 50 x 50 in an input of 60 x 50, five columns of border on each side.
     fn prepared() -> Prepared {
         Prepared {
             chw: Vec::new().into(),
             input_size: ImageSize { width: 60, height: 50 },
-            source_size: ImageSize { width: 100, height: 100 },
+            source_size: ImageSize { width: 100, height: 200 },
             scale_x: 0.5,
-            scale_y: 0.5,
+            scale_y: 0.25,
             pad_left: 5.0,
             pad_top: 0.0,
         }
@@ -156,8 +156,8 @@ mod tests {
             &[([20.0, 10.0, 10.0, 4.0], [0.5, 0.3]), ([0.0, 45.0, 30.0, 20.0], [0.1, 0.9])],
         );
         let wanted = [
-            Detection { bbox: BBox::new(0.0, 70.0, 20.0, 100.0), conf: 0.9, class_id: 1 },
-            Detection { bbox: BBox::new(20.0, 16.0, 40.0, 24.0), conf: 0.5, class_id: 0 },
+            Detection { bbox: BBox::new(0.0, 140.0, 20.0, 200.0), conf: 0.9, class_id: 1 },
+            Detection { bbox: BBox::new(20.0, 32.0, 40.0, 48.0), conf: 0.5, class_id: 0 },
         ];
         assert_eq!(found, wanted);
     }

@@ -111,7 +111,7 @@ pub struct CameraReport {
 }
 
 /// The confidence from which a detector must keep boxes: `min(conf, tracker.lowest_conf())`. With less, a tracker that
-/// joins weak boxes to known tracks (ByteTrack's second stage) would never see one.
+/// joins weak boxes to known tracks (the second stage of ByteTrack and SteadyTrack) would never see one.
 pub fn detector_floor(conf: f64, tracker: &dyn Tracker) -> f32 {
     (conf as f32).min(tracker.lowest_conf())
 }

@@ -41,7 +41,7 @@ struct Cli {
     classes: Option<Vec<String>>,
     #[arg(long, default_value = "cpu")]
     device: String,
-    #[arg(long, env = "TRACKER_TYPE", default_value = "bytetrack")]
+    #[arg(long, env = "TRACKER_TYPE", default_value = "steady")]
     tracker: String,
     /// Process every n-th frame
     #[arg(long, default_value = "1")]

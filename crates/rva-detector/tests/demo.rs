@@ -48,7 +48,7 @@ fn setup() -> Result<(CameraSetup, DetectorSetup), String> {
         conf: 0.4,
         classes: Some(vec!["person".into()]),
         options: DetectOptions::default(),
-        tracker: TrackerChoice::by_name("bytetrack").unwrap(),
+        tracker: TrackerChoice::by_name("steady").unwrap(),
         pipeline: PipelineOptions::default(),
     };
     Ok((camera, detector))
@@ -116,7 +116,7 @@ fn detections(record: &Value) -> impl Iterator<Item = &Value> {
 fn check(record: &Value) {
     assert_eq!(record["image_size"], serde_json::json!({"width": 768, "height": 576}));
     let runtime = serde_json::json!({
-        "model_name": "demo-person-416.onnx", "tracker_type": "bytetrack", "conf_thres": 0.4, "class_filter": [0]
+        "model_name": "demo-person-416.onnx", "tracker_type": "steady", "conf_thres": 0.4, "class_filter": [0]
     });
     assert_eq!(record["runtime"], runtime);
     for (j, detection) in detections(record).enumerate() {

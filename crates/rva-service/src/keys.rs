@@ -50,7 +50,7 @@ pub const KEYS: &[Key] = &[
         key(
             "detector.tracker",
             Kind::Text,
-            Some("bytetrack"),
+            Some("steady"),
             "a tracker's name, or a tracker YAML file as Ultralytics has it",
         ),
         &["TRACKER_TYPE"],

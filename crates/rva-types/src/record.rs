@@ -31,7 +31,7 @@ pub struct TrackedDetection {
 pub struct RuntimeDescription {
     /// The model's file name.
     pub model_name: String,
-    /// `bytetrack`, `sort`, …
+    /// `steady`, `bytetrack`, `sort`, …
     pub tracker_type: String,
     /// Detections of a record are at or above this confidence, in [0, 1].
     pub conf_thres: f64,

@@ -128,7 +128,7 @@ pub struct DetectionArgs {
     /// cpu, cuda:0 or tensorrt:0 [default: cpu]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// A tracker's name, or a tracker YAML file as Ultralytics has it [default: bytetrack]
+    /// A tracker's name, or a tracker YAML file as Ultralytics has it [default: steady]
     #[arg(long, value_name = "TRACKER")]
     pub tracker: Option<String>,
     /// Process every n-th frame [default: 1]

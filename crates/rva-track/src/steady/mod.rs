@@ -22,7 +22,7 @@
 //! What differs from ByteTrack besides: the confidence has no part in the likeness but in the filter's noise and in
 //! the birth of a track, which is confirmed once the confidences of its detections sum up to `confirm_conf_sum`; the
 //! first frame is a frame like any other; there is no search for duplicate tracks. What was tried and left out
-//! stands in docs/trackers.md.
+//! stands in docs/steady.md.
 
 mod camera;
 mod extent;

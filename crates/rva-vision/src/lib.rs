@@ -15,8 +15,8 @@ mod source;
 
 pub use annotate::{AnnotateOptions, AnnotatedWriter};
 pub use detector::{
-    DetectOptions, Device, FoundLibrary, LetterboxPreparer, YoloDetector, devices, find_library, parse_imgsz,
-    resolve_classes,
+    BatchModel, BatchOptions, DetectOptions, Device, FoundLibrary, LetterboxPreparer, Preparers, Selection,
+    SharedDetector, SharedModel, YoloDetector, devices, find_library, parse_imgsz, resolve_classes,
 };
 pub use error::{Reopen, VisionError, VisionErrorKind};
 pub use image::Image;

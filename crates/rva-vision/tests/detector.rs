@@ -6,8 +6,8 @@
 use opencv::{prelude::*, videoio};
 use rva_types::{BBox, Detection, ImageSize};
 use rva_vision::{
-    DetectOptions, Detector, Device, FoundLibrary, Image, Prepared, VisionErrorKind, YoloDetector, devices,
-    find_library,
+    BatchOptions, DetectOptions, Detector, Device, FoundLibrary, Image, Prepared, Selection, SharedModel,
+    VisionErrorKind, YoloDetector, devices, find_library,
 };
 use std::{
     path::{Path, PathBuf},
@@ -65,7 +65,7 @@ fn load(library: &FoundLibrary, model: &Path, options: &DetectOptions) -> YoloDe
     YoloDetector::load(library, model, options).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn detect(detector: &mut YoloDetector, image: &Image) -> Vec<Detection> {
+fn detect(detector: &mut dyn Detector, image: &Image) -> Vec<Detection> {
     let prepared = detector.preparer().prepare(image).unwrap();
     let mut found = detector.infer(&[prepared]).unwrap();
     assert_eq!(found.len(), 1);
@@ -384,4 +384,39 @@ fn a_second_library_in_one_process_is_refused() {
     let error = YoloDetector::load(&other, &toy("plain"), &DetectOptions::default()).unwrap_err();
     assert_eq!(error.kind(), VisionErrorKind::Runtime);
     assert!(error.to_string().contains(&library.path.display().to_string()), "{error}");
+}
+
+/// The pictures of each camera through a detector of its own and through a shared one, by the camera's own choice.
+fn shared_and_own(library: &FoundLibrary, model: &Path, cameras: &[(f32, Option<Vec<u32>>)], image: &Image) {
+    let loaded = load(library, model, &DetectOptions::default());
+    let shared = SharedModel::start(Box::new(loaded), BatchOptions::default()).unwrap();
+    let asking = cameras.iter().map(|(conf, classes)| {
+        let detector = shared.detector(Selection { conf: *conf, classes: classes.clone() }).unwrap();
+        (conf, classes, detector)
+    });
+    // All are made before the first asks, so that they share calls.
+    let asking: Vec<_> = asking.collect();
+    std::thread::scope(|scope| {
+        for (conf, classes, mut detector) in asking {
+            scope.spawn(move || {
+                let options = DetectOptions { conf: *conf, classes: classes.clone(), ..Default::default() };
+                let wanted = detect(&mut load(library, model, &options), image);
+                for _ in 0..2 {
+                    assert_same(&detect(&mut detector, image), &wanted, &format!("conf {conf}, classes {classes:?}"));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_shared_detector_finds_what_one_of_its_own_finds() {
+    let Some(library) = library() else { return };
+    let Some(bus) = shared("images/bus.jpg") else { return };
+    let bus = picture(&bus);
+    let cameras = [(0.25, None), (0.1, Some(vec![0])), (0.5, Some(vec![0]))];
+    shared_and_own(&library, &repository().join("data/models/demo-person-416.onnx"), &cameras, &bus);
+    let Some(model) = shared("models/yolov8n-dynbatch.onnx") else { return };
+    let cameras = [(0.25, None), (0.1, Some(vec![0])), (0.25, Some(vec![5]))];
+    shared_and_own(&library, &model, &cameras, &bus);
 }

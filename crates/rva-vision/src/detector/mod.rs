@@ -11,6 +11,7 @@ mod literal;
 mod options;
 mod probe;
 mod runtime;
+mod shared;
 mod suppress;
 mod yolo;
 
@@ -19,4 +20,5 @@ pub use letterbox::LetterboxPreparer;
 pub use library::{FoundLibrary, find_library};
 pub use options::{DetectOptions, parse_imgsz, resolve_classes};
 pub use runtime::devices;
+pub use shared::{BatchModel, BatchOptions, Preparers, Selection, SharedDetector, SharedModel};
 pub use yolo::YoloDetector;

@@ -1,7 +1,7 @@
 //! From the network's raw output to detections in source pixels, as Ultralytics' `non_max_suppression`
 //! (`multi_label=False`) and `scale_boxes` define it, on torchvision's greedy `nms`.
 
-use super::DetectOptions;
+use super::{DetectOptions, Selection};
 use crate::Prepared;
 use rva_types::{BBox, Detection};
 
@@ -43,6 +43,12 @@ impl Suppression {
             agnostic: options.agnostic_nms,
             best: Vec::new(),
         }
+    }
+
+    /// Changes which confidences and classes stay.
+    pub fn select(&mut self, selection: &Selection) {
+        self.conf = selection.conf;
+        self.classes.clone_from(&selection.classes);
     }
 
     /// Detections of one picture, best first, clipped to it. `output` is `[4 + classes, anchors]` row by row: centre x

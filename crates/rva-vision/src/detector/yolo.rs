@@ -1,7 +1,7 @@
 //! A YOLOv8 detection model in an ONNX Runtime session.
 
 use super::{
-    DetectOptions, Device, FoundLibrary, LetterboxPreparer,
+    BatchModel, DetectOptions, Device, FoundLibrary, LetterboxPreparer, Preparers, Selection,
     layout::{Element, Layout, ModelFacts, TensorShape},
     runtime,
     suppress::Suppression,
@@ -21,6 +21,8 @@ pub struct YoloDetector {
     layout: Layout,
     description: ModelDescription,
     suppression: Suppression,
+    /// What this detector itself keeps.
+    selection: Selection,
     /// Input of a batch of several pictures, reused.
     batch: Vec<f32>,
     /// The same in 16 bits, for models that take that.
@@ -68,6 +70,7 @@ impl YoloDetector {
                 device: options.device.to_string(),
             },
             suppression: Suppression::new(options),
+            selection: Selection { conf: options.conf, classes: options.classes.clone() },
             session,
             layout,
             batch: Vec::new(),
@@ -84,13 +87,25 @@ impl YoloDetector {
         Ok(detector)
     }
 
+    /// Changes which detections are kept, without loading the model again.
+    ///
+    /// # Errors
+    /// `Config`: a confidence outside [0, 1], an empty list of classes, or one that the model doesn't have.
+    pub fn select(&mut self, selection: Selection) -> Result<(), VisionError> {
+        selection.check(self.layout.class_names.len())?;
+        self.selection = selection;
+        Ok(())
+    }
+
     /// Pictures of one run: what the model fixes, or all.
     fn chunk(&self, pictures: usize) -> usize {
         self.layout.batch.unwrap_or(pictures).max(1)
     }
 
     /// One run of at most a chunk of pictures.
-    fn run(&mut self, pictures: &[Prepared]) -> Result<Vec<Vec<Detection>>, VisionError> {
+    ///
+    /// `selections` has one for each picture, or is empty: then the detector's own counts.
+    fn run(&mut self, pictures: &[Prepared], selections: &[Selection]) -> Result<Vec<Vec<Detection>>, VisionError> {
         let ImageSize { width, height } = self.layout.input_size;
         let count = self.layout.batch.unwrap_or(pictures.len());
         let shape = [count, 3, height as usize, width as usize];
@@ -128,6 +143,7 @@ impl YoloDetector {
             .iter()
             .enumerate()
             .map(|(i, picture)| {
+                self.suppression.select(selections.get(i).unwrap_or(&self.selection));
                 let values = &values[i * picture_length..(i + 1) * picture_length];
                 self.suppression.detections(values, anchors, picture)
             })
@@ -145,6 +161,29 @@ impl Detector for YoloDetector {
     }
 
     fn infer(&mut self, batch: &[Prepared]) -> Result<Vec<Vec<Detection>>, VisionError> {
+        self.infer_selected(batch, &[])
+    }
+}
+
+impl BatchModel for YoloDetector {
+    fn description(&self) -> &ModelDescription {
+        &self.description
+    }
+
+    fn preparers(&self) -> Preparers {
+        let input_size = self.layout.input_size;
+        Box::new(move || Box::new(LetterboxPreparer::new(input_size)))
+    }
+
+    fn batch_fixed(&self) -> Option<usize> {
+        self.layout.batch
+    }
+
+    fn infer_selected(
+        &mut self,
+        batch: &[Prepared],
+        selections: &[Selection],
+    ) -> Result<Vec<Vec<Detection>>, VisionError> {
         let wanted = self.layout.input_size;
         if let Some(other) = batch.iter().find(|picture| picture.input_size != wanted) {
             let ImageSize { width, height } = other.input_size;
@@ -154,8 +193,9 @@ impl Detector for YoloDetector {
             ));
         }
         let mut found = Vec::with_capacity(batch.len());
-        for pictures in batch.chunks(self.chunk(batch.len())) {
-            found.extend(self.run(pictures)?);
+        let chunk = self.chunk(batch.len());
+        for (n, pictures) in batch.chunks(chunk).enumerate() {
+            found.extend(self.run(pictures, selections.get(n * chunk..).unwrap_or_default())?);
         }
         Ok(found)
     }

@@ -28,4 +28,7 @@ pub use pipeline::{
     End, FramesSkipped, PipelineOptions, PipelineOutcome, StageTimes, StopFlag, TrackedFrame, WhenFull, run_pipeline,
 };
 pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceCounts, SourceDescription};
-pub use source::{HwAcceleration, IMAGE_EXTENSIONS, OpenOptions, RtspTransport, SourceSpec, StreamUrl, open};
+pub use source::{
+    AbandonedCaptures, GstPipeline, HwAcceleration, IMAGE_EXTENSIONS, OpenOptions, RtspTransport, SourceSpec,
+    StreamUrl, abandoned_captures, open,
+};

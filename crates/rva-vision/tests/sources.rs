@@ -421,7 +421,7 @@ fn a_refused_stream_says_why_and_keeps_its_credentials() {
     drop(listener);
     let url = format!("rtsp://admin:s3cret@127.0.0.1:{port}/ch1");
     let error = read_all(&url).unwrap_err();
-    names(&error, VisionErrorKind::Unreadable, &[&format!("rtsp://127.0.0.1:{port}/ch1"), "Connection refused"]);
+    names(&error, VisionErrorKind::Refused, &[&format!("rtsp://127.0.0.1:{port}/ch1"), "refuses the connection"]);
     let all = format!("{error} {error:?}");
     assert!(!all.contains("s3cret") && !all.contains("admin"), "{all}");
 }
@@ -432,7 +432,7 @@ fn a_stream_that_does_not_answer_is_given_up() {
     let url = format!("rtsp://admin:s3cret@{}/ch1", listener.local_addr().unwrap());
     let options = OpenOptions { open_timeout: Duration::from_millis(300), ..OpenOptions::default() };
     let error = open(&SourceSpec::parse(&url).unwrap(), &options).map(|_| ()).unwrap_err();
-    names(&error, VisionErrorKind::Unreadable, &["found no answer within 0.3 s"]);
+    names(&error, VisionErrorKind::Stalled, &["says nothing within 0.3 s"]);
 }
 
 /// Answers one HTTP request after another with the same status, further headers, and body, until the test ends.
@@ -474,7 +474,7 @@ fn a_remote_file_is_read_like_a_local_one() {
 fn a_wrong_password_is_told_from_other_failures() {
     let address = serve("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"camera\"", Vec::new());
     let error = read_all(&format!("http://admin:s3cret@{address}/a.mp4")).unwrap_err();
-    names(&error, VisionErrorKind::Unreadable, &["401 Unauthorized", "credentials"]);
+    names(&error, VisionErrorKind::Unauthorized, &["user or password are refused (401)"]);
     assert!(!error.to_string().contains("s3cret"), "{error}");
 }
 

@@ -1,17 +1,15 @@
-//! Video through OpenCV's `VideoCapture`: files, streams and webcams.
-//!
-//! Files and URLs are opened by the FFmpeg back end alone: the others print URLs with their passwords, and know neither
-//! timeouts nor media times.
+//! Video through OpenCV's `VideoCapture`: files, streams, webcams and GStreamer pipelines. How each is opened is in
+//! [`opening`](super::opening).
 
 use super::{
-    OpenOptions, StreamUrl,
-    container::Head,
-    io_failed, noise,
+    StreamUrl,
+    changes::RateWatch,
+    noise::Ear,
     timeline::{Announcement, Timeline},
 };
-use crate::{Frame, FrameSource, Image, SourceDescription, VisionError, VisionErrorKind, image::opencv_failed};
+use crate::{Frame, FrameSource, HwAcceleration, Image, SourceCounts, SourceDescription, VisionError, VisionErrorKind};
 use opencv::{
-    core::{Mat, Vector},
+    core::Mat,
     prelude::*,
     videoio::{self, VideoCapture},
 };
@@ -23,6 +21,14 @@ use std::{
 
 /// Rates above are no rates but time bases that FFmpeg couldn't do better than.
 const FPS_MAX: f64 = 1000.0;
+/// Damaged packets in a row that are passed over. OpenCV fails for each, and goes on with the next.
+const DAMAGED_MAX: u32 = 1000;
+/// Complaints of the decoder are logged at most so often.
+const COMPLAINTS_EVERY: Duration = Duration::from_secs(10);
+/// Frames that a decoder may still hold when its data end: OpenCV gives them after the call that waited in vain.
+const HELD_FRAMES: u64 = 32;
+/// Before so many frames a decoder's own threads may still begin, each with a picture format.
+const BEGINNING_FRAMES: u64 = 64;
 
 /// How frames get their media time.
 enum Clock {
@@ -32,9 +38,39 @@ enum Clock {
     Wall { opened: Instant, last_micros: i64 },
 }
 
+/// What [`CaptureSource::new`] has to know of a capture that is open.
+pub(super) struct Opened {
+    /// The library's part.
+    pub(super) capture: VideoCapture,
+    /// What the libraries say on the threads of this capture.
+    pub(super) ear: Arc<Ear>,
+    /// How it is called; no credentials.
+    pub(super) uri: String,
+    /// For what the libraries say.
+    pub(super) url: Option<StreamUrl>,
+    /// A file on disk, a stream that may be a file, or neither.
+    pub(super) kind: Kind,
+    /// Its number of frames is a guess from its length.
+    pub(super) has_estimated_count: bool,
+    /// How long it may be silent.
+    pub(super) read_timeout: Duration,
+}
+
+/// What is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It has an end, and its frames have their own times.
+    File,
+    /// The same if it says how many frames it has.
+    PerhapsFile,
+    /// It has no end, and its frames are stamped by the wall clock.
+    Live,
+}
+
 /// An open video.
 pub(super) struct CaptureSource {
     capture: VideoCapture,
+    ear: Arc<Ear>,
     description: SourceDescription,
     announced: Option<Announcement>,
     clock: Clock,
@@ -46,89 +82,47 @@ pub(super) struct CaptureSource {
     is_cut_off: bool,
     is_ended: bool,
     url: Option<StreamUrl>,
+    read_timeout: Duration,
+    rate: RateWatch,
+    /// Frames before the last call that waited for the whole time-out.
+    waited_at: Option<u64>,
+    /// How often decoders had begun when the first frames were through.
+    formats: Option<u64>,
+    /// Pictures that the decoder gave without pixels.
+    empty: u64,
+    /// Complaints that were logged, and when.
+    said: (u64, Option<Instant>),
 }
 
 impl CaptureSource {
-    /// A video file.
-    pub(super) fn file(path: &str) -> Result<Self, VisionError> {
-        let head = Head::read(path).map_err(|error| io_failed(path, error))?;
-        // FFmpeg takes `name:rest` for a protocol; an absolute path can't be taken for one.
-        let absolute = std::path::absolute(path).map_err(|error| io_failed(path, error))?;
-        let (capture, lines) = noise::listen(|| VideoCapture::from_file(&absolute, videoio::CAP_FFMPEG));
-        match capture {
-            Ok(capture) if capture.is_opened().unwrap_or(false) => {
-                Self::new(capture, path.to_owned(), None, head.has_estimated_count())
-            }
-            _ => Err(not_a_video(path, &head, &lines)),
-        }
-    }
-
-    /// A stream, or a remote file.
-    pub(super) fn stream(url: &StreamUrl, options: &OpenOptions) -> Result<Self, VisionError> {
-        let millis = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX).max(1);
-        let timeouts = Vector::from_slice(&[
-            videoio::CAP_PROP_OPEN_TIMEOUT_MSEC,
-            millis(options.open_timeout),
-            videoio::CAP_PROP_READ_TIMEOUT_MSEC,
-            millis(options.read_timeout),
-        ]);
-        let started = Instant::now();
-        let (capture, lines) =
-            noise::listen(|| VideoCapture::from_file_with_params(url.secret(), videoio::CAP_FFMPEG, &timeouts));
-        match capture {
-            Ok(capture) if capture.is_opened().unwrap_or(false) => {
-                Self::new(capture, url.shown().to_owned(), Some(url.clone()), true)
-            }
-            _ => Err(not_connected(url, &lines, started.elapsed(), options.open_timeout)),
-        }
-    }
-
-    /// A local camera.
-    pub(super) fn webcam(index: u32) -> Result<Self, VisionError> {
-        let uri = format!("webcam:{index}");
-        let (backend, device) = if cfg!(target_os = "linux") {
-            (videoio::CAP_V4L2, Some(format!("/dev/video{index}")))
-        } else {
-            (videoio::CAP_ANY, None)
-        };
-        if let Some(device) = device.filter(|device| !std::path::Path::new(device).exists()) {
-            return Err(VisionError::new(
-                VisionErrorKind::NotFound,
-                format!("{uri}: found no {device}, wanted a camera there (in a container: pass the device in)"),
-            ));
-        }
-        let (capture, lines) = noise::listen(|| VideoCapture::new(index as i32, backend));
-        match capture {
-            Ok(capture) if capture.is_opened().unwrap_or(false) => Self::new(capture, uri, None, true),
-            _ => Err(VisionError::new(
-                VisionErrorKind::Unreadable,
-                format!(
-                    "{uri}: can't open it{}, wanted a camera that gives pictures and isn't in use",
-                    because(&lines)
-                ),
-            )),
-        }
-    }
-
-    fn new(capture: VideoCapture, uri: String, url: Option<StreamUrl>, is_estimate: bool) -> Result<Self, VisionError> {
+    /// Decodes the first frame.
+    pub(super) fn new(opened: Opened) -> Result<Self, VisionError> {
+        let Opened { capture, ear, uri, url, kind, has_estimated_count, read_timeout } = opened;
         let number = |property| capture.get(property).ok().filter(|value| value.is_finite() && *value > 0.0);
         let fps = number(videoio::CAP_PROP_FPS).filter(|fps| *fps <= FPS_MAX);
         let frame_count = number(videoio::CAP_PROP_FRAME_COUNT).map(|count| count.round() as u64);
-        let is_file = uri_is_file(&uri, url.as_ref(), frame_count);
+        let is_file = kind == Kind::File || kind == Kind::PerhapsFile && frame_count.is_some();
         let clock = if is_file {
             Clock::Container(Timeline::new(fps))
         } else {
             Clock::Wall { opened: Instant::now(), last_micros: -1 }
         };
+        let hw_acceleration = match number(videoio::CAP_PROP_HW_ACCELERATION).map(|value| value as i32) {
+            Some(value) if value == videoio::VIDEO_ACCELERATION_D3D11 => HwAcceleration::D3d11,
+            Some(value) if value == videoio::VIDEO_ACCELERATION_VAAPI => HwAcceleration::Vaapi,
+            Some(value) if value == videoio::VIDEO_ACCELERATION_MFX => HwAcceleration::Mfx,
+            _ => HwAcceleration::None,
+        };
         let mut source = Self {
             capture,
+            ear,
             description: SourceDescription {
                 uri,
                 size: ImageSize { width: 1, height: 1 },
                 fps,
                 frame_count: frame_count.filter(|_| is_file),
                 is_live: !is_file,
-                hw_acceleration: crate::HwAcceleration::None,
+                hw_acceleration,
             },
             announced: None,
             clock,
@@ -137,6 +131,12 @@ impl CaptureSource {
             is_cut_off: false,
             is_ended: false,
             url,
+            read_timeout,
+            rate: RateWatch::default(),
+            waited_at: None,
+            formats: None,
+            empty: 0,
+            said: (0, None),
         };
         let Some(first) = source.decode()? else {
             return Err(VisionError::new(
@@ -151,7 +151,7 @@ impl CaptureSource {
         source.description.size = first.image.size();
         source.first = Some(first);
         source.announced = match (source.description.frame_count, fps) {
-            (Some(frames), Some(fps)) => Some(Announcement { frames, fps, is_estimate }),
+            (Some(frames), Some(fps)) => Some(Announcement { frames, fps, is_estimate: has_estimated_count }),
             _ => None,
         };
         Ok(source)
@@ -159,19 +159,35 @@ impl CaptureSource {
 
     /// The next frame from the decoder, into a picture of its own: earlier ones may still be looked at.
     fn decode(&mut self) -> Result<Option<Frame>, VisionError> {
-        let Some(media_time) = self.advance()? else {
-            return Ok(None);
-        };
-        let mut mat = Mat::default();
-        let is_retrieved = self.capture.retrieve(&mut mat, 0).map_err(opencv_failed)?;
-        if !is_retrieved || mat.empty() {
-            self.is_ended = true;
-            return Err(VisionError::new(
-                VisionErrorKind::Incomplete,
-                format!("{}: found frame {} without pixels, wanted a picture", self.description.uri, self.decoded),
-            ));
+        for _ in 0..DAMAGED_MAX {
+            let Some(media_time) = self.advance()? else {
+                return Ok(None);
+            };
+            let mut mat = Mat::default();
+            let is_retrieved = self.capture.retrieve(&mut mat, 0);
+            if !matches!(is_retrieved, Ok(true)) || mat.empty() {
+                // It keeps its place in time and its index.
+                self.empty += 1;
+                continue;
+            }
+            let image = Image::from_mat(mat)?;
+            if self.decoded > 1 && self.first.is_none() && self.has_size() && image.size() != self.description.size {
+                let (before, now) = (self.description.size, image.size());
+                let text = |size: ImageSize| format!("{}x{}", size.width, size.height);
+                return Err(self.changed(&format!("pictures of {}", text(now)), &text(before)));
+            }
+            return Ok(Some(Frame { index: self.decoded, media_time, image: Arc::new(image) }));
         }
-        Ok(Some(Frame { index: self.decoded, media_time, image: Arc::new(Image::from_mat(mat)?) }))
+        self.is_ended = true;
+        Err(VisionError::new(
+            VisionErrorKind::Unreadable,
+            format!("{}: found {DAMAGED_MAX} frames in a row without pixels, wanted pictures", self.description.uri),
+        ))
+    }
+
+    /// Whether the size is known: from the first frame on.
+    fn has_size(&self) -> bool {
+        self.description.size != ImageSize { width: 1, height: 1 }
     }
 
     /// Goes on by one frame and says where it is; `None` at the end.
@@ -180,34 +196,119 @@ impl CaptureSource {
             return Ok(None);
         }
         let asked = Instant::now();
-        let (is_there, lines) = noise::listen(|| self.capture.grab());
-        self.is_cut_off |= lines.iter().any(|line| line.contains("partial file") || line.contains("prematurely"));
-        if !matches!(is_there, Ok(true)) {
-            self.is_ended = true;
-            return self.end(&lines, asked.elapsed()).map(|()| None);
-        }
-        self.decoded += 1;
-        let media_time = match &mut self.clock {
-            Clock::Container(timeline) => {
-                let reported_ms = self.capture.get(videoio::CAP_PROP_POS_MSEC).unwrap_or_default();
-                timeline.place(reported_ms)
+        let mut reason = Vec::new();
+        for damaged in 0.. {
+            let (is_there, lines) = self.ear.listen(|| self.capture.grab());
+            self.is_cut_off |= lines.iter().any(|line| line.contains("partial file") || line.contains("prematurely"));
+            let is_silent = lines.is_empty();
+            if reason.is_empty() {
+                reason = lines;
             }
+            if asked.elapsed() >= self.read_timeout {
+                self.waited_at = Some(self.decoded);
+            }
+            if matches!(is_there, Ok(true)) {
+                break;
+            }
+            // OpenCV fails for a damaged packet as it does at the end; only after the first there is a next one.
+            if is_silent || damaged == DAMAGED_MAX || asked.elapsed() >= self.read_timeout {
+                self.is_ended = true;
+                return self.end(&reason, asked.elapsed()).map(|()| None);
+            }
+        }
+        // OpenCV goes on scaling by the old size, from memory that it doesn't own: the new picture must not be fetched.
+        self.look_for_changes()?;
+        self.decoded += 1;
+        self.say_complaints(&reason);
+        let reported_ms = self.capture.get(videoio::CAP_PROP_POS_MSEC).unwrap_or_default();
+        let media_time = match &mut self.clock {
+            Clock::Container(timeline) => timeline.place(reported_ms),
             Clock::Wall { opened, last_micros } => {
                 *last_micros = (opened.elapsed().as_micros() as i64).max(*last_micros + 1);
-                MediaTime::from_micros(*last_micros)
+                let media_time = MediaTime::from_micros(*last_micros);
+                if let Some((before, now)) = self.rate.see(reported_ms) {
+                    return Err(self.changed(&format!("{now:.1} frames a second"), &format!("{before:.1}")));
+                }
+                media_time
             }
         };
         Ok(Some(media_time))
     }
 
+    /// Whether the decoder says that the pictures are others than at the opening.
+    fn look_for_changes(&mut self) -> Result<(), VisionError> {
+        if let Some((before, now)) = self.ear.new_size() {
+            return Err(self.changed(&format!("pictures of {now}"), &before));
+        }
+        if self.decoded >= BEGINNING_FRAMES {
+            let formats = self.ear.formats();
+            if *self.formats.get_or_insert(formats) != formats {
+                return Err(self.changed("pictures of another size or format", "those of its opening"));
+            }
+        }
+        Ok(())
+    }
+
+    fn changed(&mut self, found: &str, wanted: &str) -> VisionError {
+        self.is_ended = true;
+        VisionError::new(
+            VisionErrorKind::SourceChanged,
+            format!(
+                "{}: found {found} after {} frames, wanted {wanted} as at its opening: what follows is another run",
+                self.description.uri, self.decoded
+            ),
+        )
+    }
+
+    /// Logs what the decoder complains about, not more often than every ten seconds.
+    fn say_complaints(&mut self, lines: &[String]) {
+        let (errors, now) = (self.counts().decode_errors, Instant::now());
+        let (said, at) = self.said;
+        if errors == said || at.is_some_and(|at| now.duration_since(at) < COMPLAINTS_EVERY) {
+            return;
+        }
+        self.said = (errors, Some(now));
+        let line = self.hidden(lines).into_iter().next().unwrap_or_default();
+        tracing::warn!(
+            source = %self.description.uri,
+            complaints = errors - said,
+            frame = self.decoded,
+            line,
+            "found damaged data in the stream; it goes on"
+        );
+    }
+
+    /// Whether the last frames were only what the decoder still held.
+    fn has_stalled(&self) -> bool {
+        self.waited_at.is_some_and(|at| self.decoded - at <= HELD_FRAMES)
+    }
+
+    /// Lines of the libraries without credentials.
+    fn hidden(&self, lines: &[String]) -> Vec<String> {
+        match &self.url {
+            Some(url) => lines.iter().map(|line| url.hide(line)).collect(),
+            None => lines.to_vec(),
+        }
+    }
+
     /// Whether this end, which came after waiting a while for a frame, is the right one.
     fn end(&self, lines: &[String], waited: Duration) -> Result<(), VisionError> {
         let uri = &self.description.uri;
-        let hidden: Vec<String> = match &self.url {
-            Some(url) => lines.iter().map(|line| url.hide(line)).collect(),
-            None => lines.to_vec(),
-        };
+        let hidden = self.hidden(lines);
+        let errors = self.counts().decode_errors;
+        if errors > 0 {
+            tracing::warn!(source = %uri, complaints = errors, frames = self.decoded, "found damaged data until the end");
+        }
         match (&self.clock, self.announced) {
+            (Clock::Wall { .. }, _) if self.has_stalled() => Err(VisionError::new(
+                VisionErrorKind::Stalled,
+                format!(
+                    "{uri}: found no frame within {:.1} s after {} frames{}, wanted it to go on",
+                    self.read_timeout.as_secs_f64(),
+                    self.decoded,
+                    because(&hidden)
+                ),
+            )),
             (Clock::Wall { last_micros, .. }, _) => Err(VisionError::new(
                 VisionErrorKind::Incomplete,
                 format!(
@@ -244,6 +345,10 @@ impl FrameSource for CaptureSource {
         &self.description
     }
 
+    fn counts(&self) -> SourceCounts {
+        SourceCounts { decode_errors: self.ear.errors() + self.empty }
+    }
+
     fn next_frame(&mut self) -> Result<Option<Frame>, VisionError> {
         match self.first.take() {
             Some(first) => Ok(Some(first)),
@@ -259,49 +364,7 @@ impl FrameSource for CaptureSource {
     }
 }
 
-/// A path is a file; a URL is one where it may be and says how many frames it has.
-fn uri_is_file(uri: &str, url: Option<&StreamUrl>, frame_count: Option<u64>) -> bool {
-    match url {
-        Some(url) => url.may_be_file() && frame_count.is_some(),
-        None => !uri.starts_with("webcam:"),
-    }
-}
-
-fn because(lines: &[String]) -> String {
+/// What the libraries said, in brackets.
+pub(super) fn because(lines: &[String]) -> String {
     if lines.is_empty() { String::new() } else { format!(" ({})", lines.join("; ")) }
-}
-
-fn not_a_video(path: &str, head: &Head, lines: &[String]) -> VisionError {
-    let found = head.describe();
-    // The container was read without a complaint: what it lacks is pictures.
-    if head.container().is_some() && lines.is_empty() {
-        return VisionError::new(
-            VisionErrorKind::Empty,
-            format!("{path}: found {found} with no video frames, wanted at least 1"),
-        );
-    }
-    VisionError::new(
-        VisionErrorKind::Unreadable,
-        format!(
-            "{path}: found {found}{}, wanted a whole video file (MP4, AVI, MKV, MOV, …), an image or a folder of images",
-            because(lines)
-        ),
-    )
-}
-
-fn not_connected(url: &StreamUrl, lines: &[String], waited: Duration, timeout: Duration) -> VisionError {
-    let lines: Vec<String> = lines.iter().map(|line| url.hide(line)).collect();
-    let found = if waited >= timeout {
-        format!("found no answer within {:.1} s", timeout.as_secs_f64())
-    } else {
-        "can't open it".to_owned()
-    };
-    VisionError::new(
-        VisionErrorKind::Unreadable,
-        format!(
-            "{}: {found}{}, wanted a stream of video that can be reached and, where it asks, the right credentials",
-            url.shown(),
-            because(&lines)
-        ),
-    )
 }

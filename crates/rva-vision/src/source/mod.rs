@@ -4,17 +4,28 @@
 //! said at once. Nothing is kept of frames that were given: memory doesn't grow with the length of a source.
 
 mod capture;
+mod changes;
 mod container;
+mod gst;
 mod images;
 pub(crate) mod noise;
+mod opening;
+mod probe;
 mod spec;
 mod timeline;
+mod watch;
 
 use crate::{FrameSource, VisionError, VisionErrorKind};
-use std::{fs, path::Path, time::Duration};
+use std::{fs, ops::RangeInclusive, path::Path, time::Duration};
+use watch::{Limits, watched};
 
+pub use gst::GstPipeline;
 pub use images::IMAGE_EXTENSIONS;
 pub use spec::{SourceSpec, StreamUrl};
+pub use watch::{AbandonedCaptures, abandoned_captures};
+
+/// What time-outs may be.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
 /// How a source is opened.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,8 +116,11 @@ impl Default for OpenOptions {
 /// Opens a source and decodes its first frame.
 ///
 /// # Errors
-/// - [`VisionErrorKind::NotFound`]: no such file, folder or camera, or nothing matches the pattern;
-/// - [`VisionErrorKind::Unreadable`]: not a video or not an image, or the stream can't be connected to;
+/// - [`VisionErrorKind::NotFound`]: no such file, folder, camera or path of a stream, or nothing matches the pattern;
+/// - [`VisionErrorKind::Unreadable`]: not a video or not an image, or a stream that answers and can't be decoded;
+/// - [`VisionErrorKind::Unreachable`], [`VisionErrorKind::Refused`], [`VisionErrorKind::Unauthorized`],
+///   [`VisionErrorKind::NotAStream`], [`VisionErrorKind::Stalled`]: what is wrong with a stream;
+/// - [`VisionErrorKind::Exhausted`]: too many captures hang inside the video library;
 /// - [`VisionErrorKind::Empty`]: a folder without images, a video without frames;
 /// - [`VisionErrorKind::Config`]: an option outside its range;
 /// - [`VisionErrorKind::Io`]: the operating system refused to read it.
@@ -117,11 +131,25 @@ pub fn open(spec: &SourceSpec, options: &OpenOptions) -> Result<Box<dyn FrameSou
             format!("found image_fps {}, wanted a number above 0 and at most 1000", options.image_fps),
         ));
     }
-    match spec {
-        SourceSpec::Webcam(index) => Ok(Box::new(capture::CaptureSource::webcam(*index)?)),
-        SourceSpec::Stream(url) => Ok(Box::new(capture::CaptureSource::stream(url, options)?)),
-        SourceSpec::Path(text) => open_path(text, options),
+    for (name, value) in [("open_timeout", options.open_timeout), ("read_timeout", options.read_timeout)] {
+        if !TIMEOUTS.contains(&value) {
+            return Err(VisionError::new(
+                VisionErrorKind::Config,
+                format!("found {name} {value:?}, wanted {:?} to {:?}", TIMEOUTS.start(), TIMEOUTS.end()),
+            ));
+        }
     }
+    let limits = Limits::of(options.open_timeout, options.read_timeout);
+    let (uri, options) = (spec.to_string(), options.clone());
+    Ok(match spec.clone() {
+        SourceSpec::Path(text) => return open_path(&text, &options),
+        // What isn't a file on disk can hang inside a library.
+        SourceSpec::Webcam(index) => Box::new(watched(&uri, limits, move || opening::webcam(index, &options))?),
+        SourceSpec::Stream(url) => Box::new(watched(&uri, limits, move || opening::stream(&url, &options))?),
+        SourceSpec::Pipeline(pipeline) => {
+            Box::new(watched(&uri, limits, move || opening::pipeline(&pipeline, &options))?)
+        }
+    })
 }
 
 fn open_path(text: &str, options: &OpenOptions) -> Result<Box<dyn FrameSource>, VisionError> {
@@ -144,7 +172,7 @@ fn open_path(text: &str, options: &OpenOptions) -> Result<Box<dyn FrameSource>, 
     } else if images::is_image(path) {
         Ok(Box::new(images::ImageSource::of_file(text, options.image_fps)?))
     } else {
-        Ok(Box::new(capture::CaptureSource::file(text)?))
+        Ok(Box::new(opening::file(text, options)?))
     }
 }
 

@@ -1,15 +1,17 @@
 //! Catches what FFmpeg and OpenCV would print on stderr, for two reasons: their lines may hold a URL with its password,
 //! and they say why something can't be opened, where OpenCV only says that it can't.
 //!
-//! FFmpeg has one log callback for the process. OpenCV installs its own only if `OPENCV_FFMPEG_DEBUG` or
-//! `OPENCV_FFMPEG_LOGLEVEL` is set: who sets them wants to see everything, and does.
+//! FFmpeg has one log callback for the process, and each line is called out on the thread that it is about: so many
+//! cameras listen at once, and nobody's stderr is touched. Lines of FFmpeg's decoding threads find their camera by the
+//! name of the thread (FFmpeg 6 and later names its threads itself: then they are lost).
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
     ffi::{CStr, c_char, c_int, c_void},
     sync::{
-        Once,
-        atomic::{AtomicPtr, Ordering},
+        Arc, LazyLock, Mutex, MutexGuard, Once, PoisonError, Weak,
+        atomic::{AtomicPtr, AtomicU32, Ordering},
     },
 };
 
@@ -23,47 +25,191 @@ const AV_LOG_ERROR: c_int = 16;
 const AV_LOG_WARNING: c_int = 24;
 /// How the one warning begins that is an answer: 401, 404, 503.
 const HTTP_ANSWER: &str = "HTTP error";
+/// How FFmpeg's H.264 decoder says, as information, that the size of the pictures is another.
+const NEW_SIZE: &CStr = c"Reinit context to ";
+/// How every decoder says, in its chatter, that it begins with pictures of a size and format.
+const NEW_FORMAT: &CStr = c"Format %s chosen by get_format()";
+/// How threads are called while FFmpeg starts its own, which inherit the name.
+const THREAD_NAME: &str = "rva-cap-";
+/// Linux gives a name 15 bytes.
+const IDS: u32 = 10_000_000;
 
 thread_local! {
-    /// Lines of the call that this thread is in; `None` outside of one, and in FFmpeg's own threads.
-    static HEARD: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+    /// Whose call this thread is in; `None` outside of one, and in FFmpeg's own threads.
+    static LISTENING: RefCell<Option<Arc<Ear>>> = const { RefCell::new(None) };
+}
+
+/// Ears by the number in the name of their threads.
+static EARS: LazyLock<Mutex<HashMap<u32, Weak<Ear>>>> = LazyLock::new(Mutex::default);
+
+/// What one capture hears of the libraries: on the thread that calls them, and on those that FFmpeg starts for it.
+#[derive(Debug)]
+pub(crate) struct Ear {
+    id: u32,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    lines: Vec<String>,
+    errors: u64,
+    size: Option<String>,
+    new_size: Option<(String, String)>,
+    formats: u64,
+}
+
+impl Ear {
+    /// One that is known by the name of the threads that are started in [`Ear::listen_to_opening`].
+    pub(crate) fn new() -> Arc<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let ear = Arc::new(Self { id: NEXT.fetch_add(1, Ordering::Relaxed) % IDS, heard: Mutex::default() });
+        let mut ears = EARS.lock().unwrap_or_else(PoisonError::into_inner);
+        ears.retain(|_, ear| ear.strong_count() > 0);
+        ears.insert(ear.id, Arc::downgrade(&ear));
+        ear
+    }
+
+    /// Runs a call of the libraries and gives back what they complained about.
+    pub(crate) fn listen<T>(self: &Arc<Self>, call: impl FnOnce() -> T) -> (T, Vec<String>) {
+        quiet();
+        self.heard().lines.clear();
+        let before = LISTENING.with(|listening| listening.replace(Some(self.clone())));
+        let answer = call();
+        LISTENING.with(|listening| listening.replace(before));
+        (answer, std::mem::take(&mut self.heard().lines))
+    }
+
+    /// The same for the call in which FFmpeg starts its threads.
+    pub(crate) fn listen_to_opening<T>(self: &Arc<Self>, call: impl FnOnce() -> T) -> (T, Vec<String>) {
+        self.listen(|| thread_name::during(&format!("{THREAD_NAME}{}", self.id), call))
+    }
+
+    /// Complaints until now.
+    pub(crate) fn errors(&self) -> u64 {
+        self.heard().errors
+    }
+
+    /// Sizes of the pictures before and now, `640x480`, where the decoder said that they are others.
+    pub(crate) fn new_size(&self) -> Option<(String, String)> {
+        self.heard().new_size.clone()
+    }
+
+    /// How often a decoder began with pictures of a size and format.
+    pub(crate) fn formats(&self) -> u64 {
+        self.heard().formats
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, line: &str) {
+        let mut heard = self.heard();
+        heard.errors += 1;
+        let lines = &mut heard.lines;
+        if lines.len() < LINES_MAX && lines.last().is_none_or(|last| last != line) {
+            lines.push(line.to_owned());
+        }
+    }
+
+    /// `Reinit context to 640x480, pix_fmt: yuv420p`.
+    fn hear_size(&self, line: &str) {
+        let Some(size) = line.split([' ', ',']).find(|word| word.starts_with(|c: char| c.is_ascii_digit())) else {
+            return;
+        };
+        let mut heard = self.heard();
+        match heard.size.replace(size.to_owned()) {
+            Some(before) if before != size => heard.new_size = Some((before, size.to_owned())),
+            _ => {}
+        }
+    }
 }
 
 /// Runs a call of the libraries and gives back what they complained about on this thread.
 pub(crate) fn listen<T>(call: impl FnOnce() -> T) -> (T, Vec<String>) {
-    quiet();
-    HEARD.with(|heard| *heard.borrow_mut() = Some(Vec::new()));
-    let answer = call();
-    let lines = HEARD.with(|heard| heard.borrow_mut().take()).unwrap_or_default();
-    (answer, lines)
+    Ear::new().listen(call)
 }
 
-/// Takes stderr from the libraries, once.
+/// The ear that a line on this thread is for.
+fn ear() -> Option<Arc<Ear>> {
+    // A thread that is ending has no place for lines any more.
+    let listening = LISTENING.try_with(|listening| listening.try_borrow().ok()?.clone()).ok().flatten();
+    listening.or_else(|| {
+        let id = thread_name::get()?.strip_prefix(THREAD_NAME)?.parse().ok()?;
+        EARS.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.upgrade()
+    })
+}
+
+/// Takes stderr from the libraries, once. OpenCV's own log is silent whatever `OPENCV_LOG_LEVEL` says: it prints URLs.
 fn quiet() {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
-        if std::env::var_os("OPENCV_LOG_LEVEL").is_none()
-            && let Err(error) = opencv::core::set_log_level(opencv::core::LogLevel::LOG_LEVEL_SILENT)
-        {
+        if let Err(error) = opencv::core::set_log_level(opencv::core::LogLevel::LOG_LEVEL_SILENT) {
             tracing::debug!(%error, "leave opencv's log level as it is");
+        }
+        // OpenCV would take FFmpeg's log back with each opening, and print URLs with their passwords.
+        for name in ["OPENCV_FFMPEG_DEBUG", "OPENCV_FFMPEG_LOGLEVEL"] {
+            if std::env::var_os(name).is_some() {
+                forget_variable(name);
+                tracing::warn!("{name} has no effect: ffmpeg would print credentials");
+            }
         }
         ffmpeg::catch_log();
     });
 }
 
-fn hear(line: &str) {
-    let line = line.trim();
-    // A thread that is ending has no place for lines any more.
-    let _ = HEARD.try_with(|heard| {
-        if let Ok(mut heard) = heard.try_borrow_mut()
-            && let Some(lines) = heard.as_mut()
-            && lines.len() < LINES_MAX
-            && !line.is_empty()
-            && lines.last().is_none_or(|last| last != line)
-        {
-            lines.push(line.to_owned());
+#[allow(unsafe_code)]
+fn forget_variable(name: &str) {
+    // SAFETY: taking a variable away moves pointers within the environment and frees nothing on the C libraries of the
+    // systems that this runs on, so one that reads it at the same time finds its variable or doesn't; it happens once,
+    // before the first video is opened.
+    unsafe { std::env::remove_var(name) };
+}
+
+/// The system's name of this thread, which threads that it starts inherit: FFmpeg before version 6 gives its own none.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+mod thread_name {
+    use std::ffi::{CStr, CString, c_char};
+
+    /// What Linux takes, with the zero at the end.
+    const BYTES: usize = 16;
+
+    pub(super) fn get() -> Option<String> {
+        let mut name = [0 as c_char; BYTES];
+        // SAFETY: PR_GET_NAME writes at most 16 bytes with a zero at the end.
+        let answer = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+        // SAFETY: as above; it was all zeros before.
+        (answer == 0).then(|| unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
+    }
+
+    fn set(name: &str) {
+        if let Ok(name) = CString::new(name) {
+            // SAFETY: PR_SET_NAME reads a C string and cuts it at 15 bytes.
+            unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
         }
-    });
+    }
+
+    pub(super) fn during<T>(name: &str, call: impl FnOnce() -> T) -> T {
+        let before = get();
+        set(name);
+        let answer = call();
+        if let Some(before) = before {
+            set(&before);
+        }
+        answer
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod thread_name {
+    pub(super) fn get() -> Option<String> {
+        None
+    }
+
+    pub(super) fn during<T>(_name: &str, call: impl FnOnce() -> T) -> T {
+        call()
+    }
 }
 
 /// FFmpeg's log functions, found at run time: OpenCV brings FFmpeg with it, and no headers of it are needed.
@@ -100,7 +246,10 @@ mod ffmpeg {
     }
 
     unsafe extern "C" fn on_line(context: *mut c_void, level: c_int, format: *const c_char, arguments: VaList) {
-        if level & 0xff > AV_LOG_WARNING {
+        let Some(meaning) = Meaning::of(level & 0xff, format) else { return };
+        let Some(ear) = ear() else { return };
+        if meaning == Meaning::Format {
+            ear.heard().formats += 1;
             return;
         }
         let format_line = FORMAT_LINE.load(Ordering::Acquire);
@@ -125,8 +274,64 @@ mod ffmpeg {
             CStr::from_ptr(line.as_ptr())
         };
         let line = line.to_string_lossy();
-        if level & 0xff <= AV_LOG_ERROR || line.starts_with(HTTP_ANSWER) {
-            hear(&line);
+        let line = line.trim();
+        match meaning {
+            Meaning::Size => ear.hear_size(line),
+            Meaning::Warning if !line.starts_with(HTTP_ANSWER) => {}
+            _ if line.is_empty() => {}
+            _ => ear.hear(line),
         }
+    }
+
+    /// What kind of line it is.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Meaning {
+        Error,
+        Warning,
+        Size,
+        Format,
+    }
+
+    impl Meaning {
+        /// By its level and the text that it is made from, without making it: there are thousands a second.
+        fn of(level: c_int, format: *const c_char) -> Option<Self> {
+            let starts = |text: &CStr| {
+                let bytes = text.to_bytes();
+                // SAFETY: FFmpeg's formats are C strings; strncmp reads no further than the zero of the shorter one.
+                !format.is_null() && unsafe { libc::strncmp(format, text.as_ptr(), bytes.len()) == 0 }
+            };
+            match () {
+                _ if level <= AV_LOG_ERROR => Some(Self::Error),
+                _ if level <= AV_LOG_WARNING => Some(Self::Warning),
+                _ if starts(NEW_SIZE) => Some(Self::Size),
+                _ if starts(NEW_FORMAT) => Some(Self::Format),
+                _ => None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_on_threads_that_an_opening_started_belong_to_it() {
+        let (one, other) = (Ear::new(), Ear::new());
+        let (worker, _) = one.listen_to_opening(|| std::thread::spawn(|| ear().map(|ear| ear.id)));
+        let (elsewhere, _) = other.listen(|| std::thread::spawn(|| ear().map(|ear| ear.id)));
+        let wanted = cfg!(target_os = "linux").then_some(one.id);
+        assert_eq!((worker.join().unwrap(), elsewhere.join().unwrap()), (wanted, None));
+    }
+
+    #[test]
+    fn only_another_size_is_a_new_one() {
+        let ear = Ear::new();
+        for line in ["Reinit context to 320x240, pix_fmt: yuv420p"; 2] {
+            ear.hear_size(line);
+        }
+        assert_eq!(ear.new_size(), None);
+        ear.hear_size("Reinit context to 640x480, pix_fmt: yuv420p");
+        assert_eq!(ear.new_size(), Some(("320x240".into(), "640x480".into())));
     }
 }

@@ -1,6 +1,9 @@
 //! What a source is called: a webcam index, a URL, or a path.
 
+use super::{GstPipeline, RtspTransport};
 use crate::{VisionError, VisionErrorKind};
+use base64::Engine;
+use percent_encoding::percent_decode_str;
 use std::fmt;
 use url::Url;
 
@@ -13,7 +16,7 @@ const SECRET_NAMES: [&str; 12] =
     ["pass", "pwd", "psw", "token", "key", "auth", "secret", "sig", "user", "login", "credential", "session"];
 
 /// Stands for what isn't shown.
-const HIDDEN: &str = "***";
+pub(super) const HIDDEN: &str = "***";
 
 /// Where frames come from. Its text shows no credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,16 +25,19 @@ pub enum SourceSpec {
     Webcam(u32),
     /// A stream or a remote file.
     Stream(StreamUrl),
+    /// A GStreamer pipeline.
+    Pipeline(GstPipeline),
     /// A video file, an image, a folder of images, or a pattern (`*`, `?`, `[…]`) that images match.
     /// Which one is decided by what is on disk when it is opened.
     Path(String),
 }
 
 impl SourceSpec {
-    /// Reads a source as a user writes it: `0`, `rtsp://…`, `video.mp4`, `images/`, `images/*.jpg`.
+    /// Reads a source as a user writes it: `0`, `rtsp://…`, `video.mp4`, `images/`, `images/*.jpg`, and, with `gst:` in
+    /// front or ` ! ` in it, a GStreamer pipeline that ends in `appsink`.
     ///
     /// # Errors
-    /// [`VisionErrorKind::Config`] for an empty text or a URL that can't be read. The text of the error doesn't repeat
+    /// [`VisionErrorKind::Config`] for an empty text, a pipeline without its end or a URL that can't be read. The text of the error doesn't repeat
     /// the URL.
     pub fn parse(text: &str) -> Result<Self, VisionError> {
         let text = text.trim();
@@ -44,6 +50,9 @@ impl SourceSpec {
         }
         if text.is_empty() {
             return Err(wrong("found an empty source, wanted a path, a webcam index or a URL"));
+        }
+        if text.starts_with("gst:") || text.contains(" ! ") {
+            return GstPipeline::parse(text).map(Self::Pipeline);
         }
         match text.split_once("://") {
             Some((scheme, path)) if scheme.eq_ignore_ascii_case("file") => {
@@ -62,6 +71,7 @@ impl fmt::Display for SourceSpec {
         match self {
             Self::Webcam(index) => write!(f, "webcam:{index}"),
             Self::Stream(url) => f.write_str(url.shown()),
+            Self::Pipeline(pipeline) => f.write_str(pipeline.shown()),
             Self::Path(path) => f.write_str(path),
         }
     }
@@ -80,10 +90,12 @@ pub struct StreamUrl {
     secret: String,
     shown: String,
     scheme: String,
+    url: Url,
 }
 
 impl StreamUrl {
-    fn parse(text: &str) -> Result<Self, VisionError> {
+    /// Reads a URL; the text of the error doesn't repeat it.
+    pub(super) fn parse(text: &str) -> Result<Self, VisionError> {
         let scheme = text.split("://").next().unwrap_or_default().to_ascii_lowercase();
         if !SCHEMES.contains(&scheme.as_str()) {
             return Err(wrong(format!("found a URL with scheme {scheme:?}, wanted one of {}", SCHEMES.join(", "))));
@@ -97,7 +109,7 @@ impl StreamUrl {
         if url.host_str().is_none_or(str::is_empty) && scheme != "udp" && scheme != "rtp" && scheme != "srt" {
             return Err(wrong(format!("found a {scheme} URL without a host, wanted {scheme}://host/path")));
         }
-        Ok(Self { secret: text.to_owned(), shown: shown(&url), scheme })
+        Ok(Self { secret: text.to_owned(), shown: shown(&url), scheme, url })
     }
 
     /// The URL without user name, password, fragment, and the values of parameters whose names sound secret.
@@ -105,9 +117,76 @@ impl StreamUrl {
         &self.shown
     }
 
-    /// The URL as it was given, for the library that opens it and nothing else.
-    pub(super) fn secret(&self) -> &str {
-        &self.secret
+    /// The URL for FFmpeg and nothing else. FFmpeg takes RTSP's transport from the end of the query and says the rest
+    /// to the camera; a process has one environment for all cameras, so OpenCV's own variable is no way.
+    pub(super) fn for_library(&self, transport: RtspTransport) -> String {
+        let is_rtsp = self.scheme.starts_with("rtsp");
+        let mark = if self.url.query().is_some() { '&' } else { '?' };
+        match transport {
+            RtspTransport::Udp if is_rtsp => format!("{}{mark}udp", self.secret.split('#').next().unwrap_or_default()),
+            _ => self.secret.clone(),
+        }
+    }
+
+    /// In lower case.
+    pub(super) fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The host's name or address; empty where there is none.
+    pub(super) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// Whether it names a port.
+    pub(super) fn has_port(&self) -> bool {
+        self.url.port().is_some()
+    }
+
+    /// The URL as a server is asked for it: without user, password and fragment.
+    pub(super) fn bare(&self) -> Url {
+        let mut bare = self.url.clone();
+        // It fails for URLs that can't have a user.
+        let _ = bare.set_username("");
+        let _ = bare.set_password(None);
+        bare.set_fragment(None);
+        bare
+    }
+
+    /// User and password, percent-decoded.
+    pub(super) fn credentials(&self) -> Option<(String, String)> {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let (user, password) = (self.url.username(), self.url.password().unwrap_or_default());
+        (!user.is_empty() || !password.is_empty()).then(|| (decoded(user), decoded(password)))
+    }
+
+    /// The same with other credentials, as some pipelines have them beside the URL.
+    pub(super) fn with_credentials(&self, user: &str, password: &str) -> Self {
+        let mut url = self.url.clone();
+        let _ = url.set_username(user);
+        let _ = url.set_password(Some(password));
+        Self { secret: url.to_string(), shown: shown(&url), scheme: self.scheme.clone(), url }
+    }
+
+    /// What a line of a library may say of the credentials: as given, as the parser writes them, decoded, and as the
+    /// Basic scheme sends them. The longest come first.
+    fn secrets(&self) -> Vec<String> {
+        let Some((user, password)) = self.credentials() else { return Vec::new() };
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        let (raw_user, raw_password) = (self.url.username(), self.url.password().unwrap_or_default());
+        let mut secrets = vec![
+            basic,
+            format!("{user}:{password}"),
+            format!("{raw_user}:{raw_password}"),
+            raw_user.to_owned(),
+            raw_password.to_owned(),
+            user,
+            password,
+        ];
+        // A shorter one would take letters out of innocent words.
+        secrets.retain(|secret| secret.len() > 2);
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets
     }
 
     /// Whether what it names may be a file with an end.
@@ -118,11 +197,8 @@ impl StreamUrl {
     /// A line of a library, fit for showing.
     pub(super) fn hide(&self, line: &str) -> String {
         let mut line = line.replace(&self.secret, &self.shown);
-        if let Ok(url) = Url::parse(&self.secret) {
-            let parts = [url.username(), url.password().unwrap_or_default()];
-            for part in parts.into_iter().filter(|part| part.len() > 2) {
-                line = line.replace(part, HIDDEN);
-            }
+        for secret in self.secrets() {
+            line = line.replace(&secret, HIDDEN);
         }
         // The libraries rewrite URLs (other scheme, port added), so a remaining one is shown by the same rules.
         line.split_inclusive(char::is_whitespace)
@@ -156,7 +232,7 @@ fn wrong(text: impl Into<String>) -> VisionError {
     VisionError::new(VisionErrorKind::Config, text)
 }
 
-fn shown(url: &Url) -> String {
+pub(super) fn shown(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let rest = match url.query() {
@@ -186,7 +262,7 @@ fn hide_values(text: &str) -> String {
         .collect()
 }
 
-fn is_secret_name(name: &str) -> bool {
+pub(super) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_NAMES.iter().any(|secret| name.contains(secret))
 }
@@ -255,5 +331,21 @@ mod tests {
             assert!(!hidden.contains("s3cret") && !hidden.contains("admin"), "{hidden}");
         }
         assert_eq!(url.hide("401 Unauthorized"), "401 Unauthorized");
+        let SourceSpec::Stream(url) = SourceSpec::parse("rtsp://ad%40min:s3%2Fcret@cam/1").unwrap() else {
+            panic!("wanted a stream");
+        };
+        for line in ["user ad@min, password s3/cret", "ad%40min:s3%2Fcret", "Basic YWRAbWluOnMzL2NyZXQ="] {
+            let hidden = url.hide(line);
+            assert!(!["s3", "min", "YWRA"].iter().any(|part| hidden.contains(part)), "{hidden}");
+        }
+    }
+
+    #[test]
+    fn ffmpeg_reads_the_transport_at_the_end_of_the_query() {
+        let told = |text: &str, transport| StreamUrl::parse(text).unwrap().for_library(transport);
+        assert_eq!(told("rtsp://u:p@cam/1", RtspTransport::Udp), "rtsp://u:p@cam/1?udp");
+        assert_eq!(told("rtsp://cam/1?a=b#c", RtspTransport::Udp), "rtsp://cam/1?a=b&udp");
+        assert_eq!(told("rtsp://cam/1", RtspTransport::Tcp), "rtsp://cam/1");
+        assert_eq!(told("http://cam/1", RtspTransport::Udp), "http://cam/1");
     }
 }

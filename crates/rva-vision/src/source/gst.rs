@@ -1,0 +1,178 @@
+//! GStreamer pipelines as sources: `gst:rtspsrc location=rtsp://… ! … ! appsink`.
+
+use super::{
+    StreamUrl, probe,
+    spec::{HIDDEN, is_secret_name, shown},
+};
+use crate::{VisionError, VisionErrorKind, opencv_description};
+use std::{fmt, time::Duration};
+use url::Url;
+
+/// A pipeline that may hold credentials. It has no `Display`; its `Debug` shows what [`GstPipeline::shown`] does.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GstPipeline {
+    secret: String,
+    shown: String,
+}
+
+impl GstPipeline {
+    /// Reads `gst:…`, or a text with ` ! ` in it, as OpenCV's users write it.
+    pub(super) fn parse(text: &str) -> Result<Self, VisionError> {
+        let secret = text.strip_prefix("gst:").unwrap_or(text).trim().to_owned();
+        let shown = format!("gst:{}", shown_pipeline(&secret));
+        let last = secret.rsplit('!').next().unwrap_or_default().trim();
+        if last.split_whitespace().next().is_none_or(|element| element != "appsink") {
+            return Err(VisionError::new(
+                VisionErrorKind::Config,
+                format!(
+                    "{shown}: found a GStreamer pipeline without an appsink at its end, wanted … ! videoconvert ! appsink"
+                ),
+            ));
+        }
+        Ok(Self { secret, shown })
+    }
+
+    /// The pipeline without the credentials of its URLs and without values whose names sound secret.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// The pipeline for GStreamer and nothing else.
+    pub(super) fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// Says what is wrong with it before OpenCV does, which can't say why.
+    ///
+    /// # Errors
+    /// [`VisionErrorKind::Config`]: OpenCV without GStreamer, an element that isn't installed, a property that isn't
+    /// one; and what is wrong with the stream that it names.
+    pub(super) fn check(&self, timeout: Duration) -> Result<(), VisionError> {
+        let wrong = |text: String| Err(VisionError::new(VisionErrorKind::Config, format!("{}: {text}", self.shown)));
+        if !opencv_description().has_gstreamer {
+            return wrong("found an OpenCV that was built without GStreamer, wanted one with it".to_owned());
+        }
+        if let Some(found) = library::complaint(&self.secret) {
+            let found = self.stream().map_or_else(|| found.clone(), |url| url.hide(&found));
+            return wrong(format!(
+                "found that GStreamer can't build it ({found}), wanted a pipeline of elements that are installed \
+                 (gstreamer1.0-plugins-base, -good, -bad, -libav)"
+            ));
+        }
+        match self.stream() {
+            Some(url) => probe::probe(&url, timeout),
+            None => Ok(()),
+        }
+    }
+
+    /// The RTSP or HTTP stream that it reads, with the credentials beside it.
+    pub(super) fn stream(&self) -> Option<StreamUrl> {
+        let value = |name: &str| {
+            let found = self.secret.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            found.map(|value| value.trim_matches('"'))
+        };
+        let url = StreamUrl::parse(value("location").or_else(|| value("uri"))?).ok()?;
+        match (value("user-id"), value("user-pw")) {
+            (None, None) => Some(url),
+            (user, password) => Some(url.with_credentials(user.unwrap_or_default(), password.unwrap_or_default())),
+        }
+    }
+}
+
+impl fmt::Debug for GstPipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GstPipeline({})", self.shown)
+    }
+}
+
+fn shown_pipeline(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| match word.split_once('=') {
+        Some((name, _)) if is_secret_name(name) || name.ends_with("-pw") || name.ends_with("-id") => {
+            format!("{name}={HIDDEN}")
+        }
+        Some((name, value)) if value.contains("://") => match Url::parse(value.trim_matches('"')) {
+            Ok(url) => format!("{name}={}", shown(&url)),
+            Err(_) => format!("{name}={HIDDEN}"),
+        },
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// GStreamer's own parser, found at run time: OpenCV brings GStreamer with it, and no headers of it are needed.
+#[allow(unsafe_code)]
+mod library {
+    use std::{
+        ffi::{CStr, CString, c_char, c_int, c_uint, c_void},
+        ptr::null_mut,
+    };
+
+    /// GLib's `GError`.
+    #[repr(C)]
+    struct Error {
+        domain: c_uint,
+        code: c_int,
+        message: *mut c_char,
+    }
+
+    type InitCheck = unsafe extern "C" fn(*mut c_int, *mut c_void, *mut *mut Error) -> c_int;
+    type ParseLaunch = unsafe extern "C" fn(*const c_char, *mut *mut Error) -> *mut c_void;
+    type Release = unsafe extern "C" fn(*mut c_void);
+
+    /// What GStreamer says against a pipeline; `None` where it can be built, and where GStreamer isn't found.
+    pub(super) fn complaint(pipeline: &str) -> Option<String> {
+        let text = CString::new(pipeline).ok()?;
+        let find = |name: &CStr| {
+            // SAFETY: the name is a C string, and RTLD_DEFAULT is a valid handle.
+            let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+            (!address.is_null()).then_some(address)
+        };
+        let (init, parse) = (find(c"gst_init_check")?, find(c"gst_parse_launch")?);
+        let (unref, free) = (find(c"gst_object_unref")?, find(c"g_error_free")?);
+        let mut error: *mut Error = null_mut();
+        // SAFETY: the addresses are those of the functions of these names, whose signatures have been these since
+        // GStreamer 1.0. gst_init_check takes null for arguments; it may be called often and by any thread. What
+        // gst_parse_launch gives is owned: the element is unreferenced once, the error is freed once after its text,
+        // which GLib ends with a zero, was copied.
+        unsafe {
+            std::mem::transmute::<*mut c_void, InitCheck>(init)(null_mut(), null_mut(), null_mut());
+            let element = std::mem::transmute::<*mut c_void, ParseLaunch>(parse)(text.as_ptr(), &mut error);
+            if !element.is_null() {
+                std::mem::transmute::<*mut c_void, Release>(unref)(element);
+            }
+            if error.is_null() {
+                return None;
+            }
+            let message = CStr::from_ptr((*error).message).to_string_lossy().into_owned();
+            std::mem::transmute::<*mut c_void, Release>(free)(error.cast());
+            Some(message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SourceSpec;
+
+    #[test]
+    fn credentials_of_pipelines_are_never_shown() {
+        let text = "rtspsrc location=rtsp://admin:s3cret@cam:554/1 user-id=admin user-pw=s3cret latency=0 ! decodebin ! appsink";
+        let spec = SourceSpec::parse(text).unwrap();
+        let wanted = "gst:rtspsrc location=rtsp://cam:554/1 user-id=*** user-pw=*** latency=0 ! decodebin ! appsink";
+        assert_eq!(spec.to_string(), wanted);
+        assert!(!format!("{spec:?}").contains("s3cret"));
+        let SourceSpec::Pipeline(pipeline) = spec else { panic!("wanted a pipeline") };
+        assert_eq!(pipeline.stream().unwrap().credentials(), Some(("admin".into(), "s3cret".into())));
+        assert_eq!(SourceSpec::parse(&format!("gst:{text}")).unwrap(), SourceSpec::Pipeline(pipeline));
+    }
+
+    #[test]
+    fn a_pipeline_without_its_end_is_refused() {
+        for text in ["gst:videotestsrc", "videotestsrc ! fakesink", "gst:", "a ! b.mp4"] {
+            let error = SourceSpec::parse(text).unwrap_err();
+            assert_eq!(error.kind(), VisionErrorKind::Config, "{text}");
+            assert!(error.to_string().contains("appsink"), "{error}");
+        }
+    }
+}

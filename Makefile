@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test setup setup-tests build lint bench-detect parity torture model bless clean-demo stack-up stack-down stack-status test-stack
+.PHONY: help demo test setup setup-tests build lint bench-detect bench-gpu parity torture model bless clean-demo stack-up stack-down stack-status test-stack
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,10 +25,13 @@ build: setup ## the optimised binaries, in target/release
 
 lint: ## rustfmt and clippy, warnings as errors
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --features rva/camera-motion --locked -- -D warnings
 
 bench-detect: setup ## frames a second and memory of the pipeline beside bare ONNX Runtime, in turns, in one run
 	@infrastructure/local/bench_detect.sh
+
+bench-gpu: setup ## streams of 1080p30 that one device carries (DEVICE=cuda:0 MODEL=yolov8n-fp16.onnx)
+	@infrastructure/local/bench_gpu.sh
 
 parity: setup ## our detections and speed beside Ultralytics' (installs it, AGPL-3.0, and PyTorch, 3 GB, into .venv-parity)
 	@infrastructure/local/parity.sh

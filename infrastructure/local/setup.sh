@@ -23,6 +23,7 @@ clang libclang-dev
 libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev
 LIST
   [ $want_tests = yes ] && echo "ffmpeg strace procps git util-linux
+    libopencv-video-dev libopencv-calib3d-dev libopencv-features2d-dev
     gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
   return 0
 }

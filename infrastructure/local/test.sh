@@ -14,7 +14,7 @@ mkdir -p "$TARGET_DIR"
 # The one long test on a single thread runs beside the others: cargo would run it alone.
 LONG=ten_thousand_commits
 printf 'test: building (the first time about 10 minutes on 2 cores)\n'
-long=$(cargo test --workspace --locked --no-run --message-format json-render-diagnostics |
+long=$(cargo test --workspace --features rva/camera-motion --locked --no-run --message-format json-render-diagnostics |
   "$RVA_PYTHON" -c '
 import json, sys
 lines = (json.loads(line) for line in sys.stdin)
@@ -26,7 +26,7 @@ trap 'kill $long_pid 2>/dev/null || true' EXIT
 
 status=0
 # Output of tests that passed is shown too: a skip is a line in it.
-cargo test --workspace --locked --no-fail-fast -- --show-output --skip $LONG 2>&1 | tee "$log" |
+cargo test --workspace --features rva/camera-motion --locked --no-fail-fast -- --show-output --skip $LONG 2>&1 | tee "$log" |
   infrastructure/local/test_progress.sh || status=$?
 printf 'test: waiting for %s\n' $LONG
 wait $long_pid || status=$?

@@ -13,8 +13,8 @@ use rva_types::{
     FrameRecord, FrameRecordInput, PropertyName, RunId, RuntimeDescription, SourceIdentity, Timestamp, TrackedDetection,
 };
 use rva_vision::{
-    Detector, End, FrameSource, FramesSkipped, PipelineOptions, PipelineOutcome, SourceDescription, StageTimes,
-    StopFlag, TrackedFrame, VisionError, VisionErrorKind, WhenFull, run_pipeline,
+    Detector, End, FindCues, FrameSource, FramesSkipped, PipelineOptions, PipelineOutcome, SourceDescription,
+    StageTimes, StopFlag, TrackedFrame, VisionError, VisionErrorKind, WhenFull, run_pipeline,
 };
 use std::{
     collections::BTreeMap,
@@ -34,6 +34,8 @@ pub struct OpenCamera {
     pub detector: Box<dyn Detector>,
     /// Follows them.
     pub tracker: Box<dyn Tracker>,
+    /// What it wants to know besides boxes, as its [`Tracker::cues`] say.
+    pub cues: Option<Box<dyn FindCues>>,
 }
 
 /// What a run's records say, and how fast it goes.
@@ -104,6 +106,8 @@ pub struct CameraReport {
     pub detections: u64,
     /// Different track ids in the records. Ids have gaps: a track that is never confirmed takes one too.
     pub tracks: u64,
+    /// Detections whose appearance wasn't looked at, since their frames had too many.
+    pub crops_left_out: u64,
     /// Where the pipeline's time went.
     pub times: StageTimes,
     /// From the first frame asked for to the last record flushed.
@@ -168,6 +172,7 @@ pub async fn run_camera(
         records_rejected: rejected,
         detections: counts.detections,
         tracks: counts.tracks.len(),
+        crops_left_out: outcome.crops_left_out,
         times: outcome.times,
         elapsed: started.elapsed(),
     }
@@ -196,6 +201,7 @@ fn panicked(error: &tokio::task::JoinError) -> PipelineOutcome {
         frames_decoded: 0,
         frames_delivered: 0,
         frames_skipped: FramesSkipped::default(),
+        crops_left_out: 0,
         times: StageTimes::default(),
     }
 }
@@ -214,7 +220,7 @@ fn pipeline(
     records: mpsc::Sender<OutgoingMessage>,
     stop: &StopFlag,
 ) -> (PipelineOutcome, Counts) {
-    let OpenCamera { mut source, mut detector, mut tracker } = camera;
+    let OpenCamera { mut source, mut detector, mut tracker, mut cues } = camera;
     let mut options = settings.pipeline.clone();
     if source.description().is_live {
         options.when_full = WhenFull::SkipFrame;
@@ -225,7 +231,8 @@ fn pipeline(
         Ok(()) => ControlFlow::Continue(()),
         Err(_) => ControlFlow::Break(()),
     };
-    let outcome = run_pipeline(&mut *source, &mut *detector, &mut *tracker, &options, stop, &mut deliver);
+    let cues = cues.as_mut().map(|cues| &mut **cues as &mut dyn FindCues);
+    let outcome = run_pipeline(&mut *source, &mut *detector, &mut *tracker, cues, &options, stop, &mut deliver);
     (outcome, delivery.counts)
 }
 

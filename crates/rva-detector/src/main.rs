@@ -43,6 +43,9 @@ struct Cli {
     device: String,
     #[arg(long, env = "TRACKER_TYPE", default_value = "steady")]
     tracker: String,
+    /// Appearance model in ONNX, for trackers that look at it
+    #[arg(long, value_name = "FILE")]
+    reid_model: Option<PathBuf>,
     /// Process every n-th frame
     #[arg(long, default_value = "1")]
     vid_stride: NonZeroU32,
@@ -90,6 +93,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         classes: cli.classes,
         options: DetectOptions { device: Device::parse(&cli.device)?, ..DetectOptions::default() },
         tracker: TrackerChoice::by_name(&cli.tracker)?,
+        reid_model: cli.reid_model,
         pipeline: PipelineOptions { vid_stride: cli.vid_stride, ..PipelineOptions::default() },
     };
     let (open, settings) = open_camera(&camera, &detector)?;

@@ -1,11 +1,11 @@
 //! From what was asked for to a camera that is open.
 
 use crate::{OpenCamera, RetryPace, RunSettings, detector_floor};
-use rva_track::TrackerChoice;
+use rva_track::{Tracker, TrackerChoice};
 use rva_types::{RunId, SourceIdentity, Timestamp};
 use rva_vision::{
-    DetectOptions, Detector, OpenOptions, PipelineOptions, SourceSpec, VisionError, VisionErrorKind, YoloDetector,
-    find_library, open, resolve_classes,
+    CueFinder, DetectOptions, Detector, Embedder, EmbedderOptions, FindCues, FoundLibrary, OpenOptions,
+    PipelineOptions, SourceSpec, VisionError, VisionErrorKind, YoloDetector, find_library, open, resolve_classes,
 };
 use std::{path::PathBuf, time::SystemTime};
 
@@ -38,6 +38,8 @@ pub struct DetectorSetup {
     pub options: DetectOptions,
     /// The tracker and its parameters.
     pub tracker: TrackerChoice,
+    /// An appearance model in ONNX for trackers that look at it (BoT-SORT `with_reid`, DeepSORT); others don't load it.
+    pub reid_model: Option<PathBuf>,
     /// Stride, batch and bounds.
     pub pipeline: PipelineOptions,
 }
@@ -46,7 +48,7 @@ pub struct DetectorSetup {
 ///
 /// # Errors
 /// What [`open`] and [`YoloDetector::load`] refuse; [`VisionErrorKind::Config`] for a confidence outside [0, 1],
-/// parameters that the tracker refuses, and classes that the model doesn't have.
+/// parameters that the tracker refuses, and classes that the model doesn't have; what [`CueFinder::for_tracker`] refuses.
 pub fn open_camera(camera: &CameraSetup, detector: &DetectorSetup) -> Result<(OpenCamera, RunSettings), VisionError> {
     let refused = |text: String| VisionError::new(VisionErrorKind::Config, text);
     if !(0.0..=1.0).contains(&detector.conf) {
@@ -56,6 +58,7 @@ pub fn open_camera(camera: &CameraSetup, detector: &DetectorSetup) -> Result<(Op
     let source = open(&camera.source, &camera.open)?;
     let opened_at = Timestamp::from(SystemTime::now());
     let library = find_library(detector.library.as_deref())?;
+    let cues = find_cues(&*tracker, detector, &library)?;
     let mut options =
         DetectOptions { conf: detector_floor(detector.conf, &*tracker), classes: None, ..detector.options.clone() };
     let mut model = YoloDetector::load(&library, &detector.model, &options)?;
@@ -73,5 +76,31 @@ pub fn open_camera(camera: &CameraSetup, detector: &DetectorSetup) -> Result<(Op
         pipeline: detector.pipeline.clone(),
         retry: RetryPace::default(),
     };
-    Ok((OpenCamera { source, detector: Box::new(model), tracker }, settings))
+    Ok((OpenCamera { source, detector: Box::new(model), tracker, cues }, settings))
+}
+
+/// What looks at frames for the tracker besides the detector; nothing where boxes are enough.
+///
+/// # Errors
+/// A tracker that looks at appearance without a model for it, and what [`CueFinder::for_tracker`] refuses.
+fn find_cues(
+    tracker: &dyn Tracker,
+    detector: &DetectorSetup,
+    library: &FoundLibrary,
+) -> Result<Option<Box<dyn FindCues>>, VisionError> {
+    let embedder = || {
+        let Some(model) = &detector.reid_model else {
+            let text = format!(
+                "found tracker {} that looks at appearance and no model for it, wanted --reid-model FILE (or `model:` in \
+                 the tracker's YAML): an ONNX model from [batch, 3, height, width] to [batch, numbers], or with_reid: false",
+                tracker.name()
+            );
+            return Err(VisionError::new(VisionErrorKind::Config, text));
+        };
+        let DetectOptions { device, intra_threads, .. } = detector.options;
+        // `half` speaks of the detector's file; an appearance model is used as it is.
+        Embedder::load(library, model, EmbedderOptions { device, intra_threads, ..EmbedderOptions::default() })
+    };
+    let finder = CueFinder::for_tracker(tracker.cues(), embedder)?;
+    Ok(finder.map(|finder| Box::new(finder) as Box<dyn FindCues>))
 }

@@ -104,6 +104,7 @@ fn camera(source: FakeSource, script: impl FnMut(u64) -> Vec<Detection> + Send +
         source: Box::new(source),
         detector: Box::new(FakeDetector::new(script)),
         tracker: Box::new(FakeTracker::default()),
+        cues: None,
     }
 }
 

@@ -49,6 +49,7 @@ fn setup() -> Result<(CameraSetup, DetectorSetup), String> {
         classes: Some(vec!["person".into()]),
         options: DetectOptions::default(),
         tracker: TrackerChoice::by_name("steady").unwrap(),
+        reid_model: None,
         pipeline: PipelineOptions::default(),
     };
     Ok((camera, detector))

@@ -62,6 +62,8 @@ pub struct DetectorConfig {
     pub device: String,
     /// `detector.tracker`
     pub tracker: String,
+    /// `detector.reid_model`
+    pub reid_model: Option<String>,
     /// `detector.vid_stride`, frames
     pub vid_stride: u32,
     /// `detector.onnxruntime`

@@ -55,6 +55,12 @@ pub const KEYS: &[Key] = &[
         ),
         &["TRACKER_TYPE"],
     ),
+    key(
+        "detector.reid_model",
+        Kind::Text,
+        None,
+        "appearance model in ONNX, for trackers that look at it (BoT-SORT with_reid, DeepSORT)",
+    ),
     key("detector.vid_stride", Kind::Integer(1, 100_000), Some("1"), "process every n-th frame"),
     named(
         key(

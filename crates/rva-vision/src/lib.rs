@@ -1,9 +1,10 @@
-//! Frame sources (OpenCV), detection (ONNX Runtime), and the pipeline that joins them.
+//! Frame sources (OpenCV), detection (ONNX Runtime), what trackers want to know besides, and the pipeline that joins them.
 //!
 //! [`open`] gives a [`FrameSource`] for a video file, images, a webcam or a stream; [`AnnotatedWriter`] draws what was
 //! found. Neither `cv::Mat` nor ONNX values leave this crate: a picture is an [`Image`], an error a [`VisionError`].
 
 mod annotate;
+mod cues;
 mod detector;
 mod error;
 mod image;
@@ -14,6 +15,9 @@ mod seam;
 mod source;
 
 pub use annotate::{AnnotateOptions, AnnotatedWriter};
+pub use cues::{
+    Appearance, CAMERA_MOTION_IS_BUILT_IN, CameraMotion, CueFinder, Embedder, EmbedderOptions, FindCues, FrameCues,
+};
 pub use detector::{
     BatchModel, BatchOptions, DetectOptions, Device, FoundLibrary, LetterboxPreparer, Preparers, Selection,
     SharedDetector, SharedModel, YoloDetector, devices, find_library, parse_imgsz, resolve_classes,

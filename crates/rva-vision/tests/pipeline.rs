@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use rva_track::{Tracker, TrackerFrame, Warp};
+use rva_types::{Detection, TrackedDetection};
 use rva_vision::{
-    End, PipelineOptions, PipelineOutcome, StopFlag, TrackedFrame, VisionErrorKind, WhenFull,
+    Appearance, End, FindCues, FrameCues, Image, PipelineOptions, PipelineOutcome, StopFlag, TrackedFrame, VisionError,
+    VisionErrorKind, WhenFull,
     fake::{FakeDetector, FakeSource, FakeTracker, Fault, index_of, person},
     run_pipeline,
 };
@@ -38,7 +41,7 @@ fn run(mut source: FakeSource, mut detector: FakeDetector, options: &PipelineOpt
         ControlFlow::Continue(())
     };
     let mut tracker = FakeTracker::default();
-    let outcome = run_pipeline(&mut source, &mut detector, &mut tracker, options, &StopFlag::new(), &mut deliver);
+    let outcome = run_pipeline(&mut source, &mut detector, &mut tracker, None, options, &StopFlag::new(), &mut deliver);
     (delivered, outcome)
 }
 
@@ -74,7 +77,7 @@ fn a_slow_end_makes_the_source_wait_within_the_frame_bound() {
         ControlFlow::Continue(())
     };
     let mut tracker = FakeTracker::default();
-    run_pipeline(&mut source, &mut detector(), &mut tracker, &options(5, 1), &StopFlag::new(), &mut deliver);
+    run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options(5, 1), &StopFlag::new(), &mut deliver);
     assert_eq!(alive_max.load(Ordering::Relaxed), 6, "five in flight and one in the decoder's hand");
 }
 
@@ -96,7 +99,7 @@ fn the_byte_bound_holds_too() {
         ControlFlow::Continue(())
     };
     let mut tracker = FakeTracker::default();
-    run_pipeline(&mut source, &mut detector(), &mut tracker, &options, &StopFlag::new(), &mut deliver);
+    run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options, &StopFlag::new(), &mut deliver);
     assert_eq!(alive_max.load(Ordering::Relaxed), 3, "two in flight and one in hand");
 }
 
@@ -140,7 +143,7 @@ fn a_stop_delivers_everything_decoded() {
         ControlFlow::Continue(())
     };
     let mut tracker = FakeTracker::default();
-    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, &options(8, 2), &stop, &mut deliver);
+    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options(8, 2), &stop, &mut deliver);
     assert!(matches!(outcome.end, End::Stopped), "{:?}", outcome.end);
     assert_eq!(delivered, upto(50));
     assert_eq!(*decoded.lock().unwrap(), 50);
@@ -153,7 +156,7 @@ fn a_flag_that_is_set_before_the_start_decodes_nothing() {
     stop.stop();
     let mut deliver = |_| ControlFlow::Continue(());
     let (mut source, mut tracker) = (FakeSource::new(5), FakeTracker::default());
-    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, &options(8, 1), &stop, &mut deliver);
+    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options(8, 1), &stop, &mut deliver);
     assert!(matches!(outcome.end, End::Stopped));
     assert_eq!((outcome.frames_decoded, tracker.seen), (0, 0));
 }
@@ -199,7 +202,7 @@ fn a_delivery_that_breaks_off_stops_the_others() {
     };
     let mut tracker = FakeTracker::default();
     let outcome =
-        run_pipeline(&mut source, &mut detector(), &mut tracker, &options(4, 2), &StopFlag::new(), &mut deliver);
+        run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options(4, 2), &StopFlag::new(), &mut deliver);
     assert!(matches!(outcome.end, End::Abandoned), "{:?}", outcome.end);
     assert_eq!(outcome.frames_delivered, 19, "the frame that broke it off isn't counted");
     assert_eq!(delivered, upto(20));
@@ -213,7 +216,8 @@ fn a_panic_in_the_tracker_ends_every_thread() {
         let mut tracker = FakeTracker { panics_at: Some(10), ..FakeTracker::default() };
         let _ended = ended;
         let mut deliver = |_| ControlFlow::Continue(());
-        run_pipeline(&mut source, &mut detector(), &mut tracker, &options(4, 1), &StopFlag::new(), &mut deliver).end
+        run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options(4, 1), &StopFlag::new(), &mut deliver)
+            .end
     });
     assert_eq!(when_ended.recv_timeout(Duration::from_secs(60)), Err::<(), _>(mpsc::RecvTimeoutError::Disconnected));
     assert!(caller.join().is_err());
@@ -253,10 +257,103 @@ fn an_overloaded_live_pipeline_skips_and_counts() {
         }
         ControlFlow::Continue(())
     };
-    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, &options, &StopFlag::new(), &mut deliver);
+    let outcome =
+        run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options, &StopFlag::new(), &mut deliver);
     assert!(matches!(outcome.end, End::Finished));
     assert_eq!(outcome.frames_decoded, 50);
     assert!(outcome.frames_skipped.by_overload >= 46, "two of the first 48 fit");
     assert_eq!(outcome.frames_delivered + outcome.frames_skipped.by_overload, 50);
     assert!(delivered.is_sorted());
+}
+
+/// Says of each frame what its number is, in every way; fails at a frame.
+struct NumberCues {
+    fault: Option<(u64, Fault)>,
+}
+
+impl FindCues for NumberCues {
+    fn find(&mut self, image: &Image, detections: &[Detection]) -> Result<FrameCues, VisionError> {
+        let index = index_of(image);
+        assert_eq!(detections[0].bbox.x1, index as f32, "the detections belong to the picture");
+        match self.fault {
+            Some((at, Fault::Error)) if at == index => {
+                return Err(VisionError::new(VisionErrorKind::Runtime, format!("cues break off at frame {index}")));
+            }
+            Some((at, Fault::Panic)) if at == index => panic!("cues panic at frame {index}"),
+            _ => {}
+        }
+        std::thread::sleep(Duration::from_micros(index % 7 * 50));
+        Ok(FrameCues {
+            camera_motion: Some(Warp([[1.0, 0.0, index as f64], [0.0, 1.0, 0.0]])),
+            appearance: Some(Appearance { dim: 2, values: vec![index as f32, 0.0] }),
+            crops_left_out: 2,
+        })
+    }
+}
+
+/// Checks that the cues belong to the frame, and notes whether there were any.
+#[derive(Default)]
+struct CueTracker {
+    with_cues: u64,
+    without: u64,
+}
+
+impl Tracker for CueTracker {
+    fn update_into(&mut self, frame: &TrackerFrame<'_>, tracked: &mut Vec<TrackedDetection>) {
+        let index = frame.detections[0].bbox.x1;
+        match (frame.camera_motion, frame.embeddings) {
+            (Some(Warp(warp)), Some(embeddings)) => {
+                assert_eq!((warp[0][2] as f32, embeddings.get(0)), (index, Some(&[index, 0.0][..])));
+                self.with_cues += 1;
+            }
+            (None, None) => self.without += 1,
+            half => panic!("found {half:?}"),
+        }
+        tracked.clear();
+        tracked.extend(frame.detections.iter().map(|&detection| TrackedDetection { detection, track_id: None }));
+    }
+
+    fn name(&self) -> &'static str {
+        "cues"
+    }
+
+    fn lowest_conf(&self) -> f32 {
+        0.1
+    }
+}
+
+fn run_with_cues(frames: u64, cues: Option<&mut dyn FindCues>) -> (Vec<u64>, CueTracker, PipelineOutcome) {
+    let (mut delivered, mut tracker) = (Vec::new(), CueTracker::default());
+    let mut deliver = |frame: TrackedFrame| {
+        delivered.push(frame.index);
+        ControlFlow::Continue(())
+    };
+    let (mut source, mut detector) = (FakeSource::new(frames), detector());
+    let outcome =
+        run_pipeline(&mut source, &mut detector, &mut tracker, cues, &options(6, 2), &StopFlag::new(), &mut deliver);
+    (delivered, tracker, outcome)
+}
+
+#[test]
+fn what_was_found_of_a_frame_reaches_the_tracker_with_that_frame() {
+    let (delivered, tracker, outcome) = run_with_cues(100, Some(&mut NumberCues { fault: None }));
+    assert!(matches!(outcome.end, End::Finished), "{:?}", outcome.end);
+    assert_eq!((delivered, tracker.with_cues, tracker.without), (upto(100), 100, 0));
+    assert_eq!(outcome.crops_left_out, 200);
+    assert!(outcome.times.cues > Duration::ZERO);
+    let (delivered, tracker, outcome) = run_with_cues(10, None);
+    assert_eq!((delivered, tracker.with_cues, tracker.without), (upto(10), 0, 10));
+    assert_eq!((outcome.crops_left_out, outcome.times.cues), (0, Duration::ZERO));
+}
+
+#[test]
+fn a_failure_in_finding_cues_ends_the_run_and_what_was_found_before_is_delivered() {
+    for fault in [Fault::Error, Fault::Panic] {
+        let (delivered, _, outcome) = run_with_cues(100_000, Some(&mut NumberCues { fault: Some((31, fault)) }));
+        assert_eq!(delivered, upto(30));
+        let End::Failed(error) = outcome.end else { panic!("{:?}", outcome.end) };
+        assert!(error.to_string().contains("cues") && error.to_string().contains("31"), "{error}");
+        assert_eq!(error.kind() == VisionErrorKind::Fault, fault == Fault::Panic);
+        assert!(outcome.frames_decoded < 100_000, "decoding ends early");
+    }
 }

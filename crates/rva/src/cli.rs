@@ -131,6 +131,9 @@ pub struct DetectionArgs {
     /// A tracker's name, or a tracker YAML file as Ultralytics has it [default: steady]
     #[arg(long, value_name = "TRACKER")]
     pub tracker: Option<String>,
+    /// Appearance model in ONNX, for trackers that look at it (BoT-SORT with_reid, DeepSORT)
+    #[arg(long, value_name = "FILE", help_heading = "Detection")]
+    pub reid_model: Option<String>,
     /// Process every n-th frame [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub vid_stride: Option<String>,
@@ -343,6 +346,7 @@ impl Given {
         self.on("detector.half", "--half", args.half);
         self.text("detector.device", "--device", args.device.as_ref());
         self.text("detector.tracker", "--tracker", args.tracker.as_ref());
+        self.text("detector.reid_model", "--reid-model", args.reid_model.as_ref());
         self.text("detector.vid_stride", "--vid-stride", args.vid_stride.as_ref());
         self.text("detector.onnxruntime", "--onnxruntime", args.onnxruntime.as_ref());
     }
@@ -409,12 +413,12 @@ mod tests {
     #[test]
     fn every_flag_stands_for_a_known_key() {
         let line = "rva --quiet --log-format json --log-level debug run a.mp4 --data-dir d --model m --conf 0.1 \
-             --iou 0.2 --classes person --imgsz 640 --max-det 3 --agnostic-nms --half --device cpu --tracker bytetrack \
+             --iou 0.2 --classes person --imgsz 640 --max-det 3 --agnostic-nms --half --device cpu --tracker bytetrack --reid-model o.onnx \
              --vid-stride 2 --onnxruntime lib.so --store-id s --camera-id c --stream-id t \
              --start-time 2026-01-31T08:00:00Z --commit-interval 5s --commit-bytes 1MiB --save";
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
         let overrides = cli.overrides();
-        assert_eq!(overrides.len(), 22);
+        assert_eq!(overrides.len(), 23);
         let layers = rva_service::Layers { overrides, ..Default::default() };
         let config = rva_service::load(&layers).unwrap().config;
         assert_eq!(config.camera_id.as_deref(), Some("c"));

@@ -56,6 +56,7 @@ fn detector_setup(config: &Config, cameras: usize) -> anyhow::Result<DetectorSet
     };
     options.validate()?;
     let tracker = trackers::choose(&detector.tracker)?;
+    let reid_model = trackers::reid_model(detector.reid_model.as_deref(), &detector.tracker, &tracker)?;
     let model = models::find(detector.model.as_deref())?;
     let vid_stride = NonZeroU32::new(detector.vid_stride).unwrap_or(NonZeroU32::MIN);
     Ok(DetectorSetup {
@@ -65,6 +66,7 @@ fn detector_setup(config: &Config, cameras: usize) -> anyhow::Result<DetectorSet
         classes: detector.classes.clone(),
         options,
         tracker,
+        reid_model,
         pipeline: PipelineOptions { vid_stride, ..PipelineOptions::default() },
     })
 }

@@ -16,10 +16,18 @@ pub fn find(named: Option<&str>) -> anyhow::Result<PathBuf> {
     let Some(named) = named else {
         anyhow::bail!("found no model, wanted --model FILE (or detector.model, MODEL_NAME). {}", offer());
     };
+    find_file(named, "model")
+}
+
+/// The same for a model that is named; `what` it is called in errors.
+///
+/// # Errors
+/// As those of [`find`].
+pub fn find_file(named: &str, what: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(named);
     if path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("pt")) {
         anyhow::bail!(
-            "found model {named}, a PyTorch file, wanted its ONNX export: yolo export model={named} format=onnx"
+            "found {what} {named}, a PyTorch file, wanted its ONNX export: yolo export model={named} format=onnx"
         );
     }
     let mut candidates = vec![path.to_path_buf()];
@@ -28,8 +36,8 @@ pub fn find(named: Option<&str>) -> anyhow::Result<PathBuf> {
     }
     match candidates.iter().find(|candidate| candidate.is_file()) {
         Some(found) => Ok(found.clone()),
-        None if path.is_dir() => anyhow::bail!("found model {named}, a folder, wanted an ONNX file. {}", offer()),
-        None => anyhow::bail!("model {named}: no such file. {}", offer()),
+        None if path.is_dir() => anyhow::bail!("found {what} {named}, a folder, wanted an ONNX file. {}", offer()),
+        None => anyhow::bail!("{what} {named}: no such file. {}", offer()),
     }
 }
 

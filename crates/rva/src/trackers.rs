@@ -1,10 +1,10 @@
 //! A tracker by name or by Ultralytics' YAML file.
 
-use crate::exit::Refusal;
+use crate::{exit::Refusal, models};
 use anyhow::Context;
 use rva_track::TrackerChoice;
 use serde_yaml_ng::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Reads `--tracker`: a name, or a YAML file whose `tracker_type` names one and whose other keys set it up.
 ///
@@ -12,7 +12,7 @@ use std::path::Path;
 /// An unknown name; a file that can't be read, with the key that is wrong.
 pub fn choose(text: &str) -> anyhow::Result<TrackerChoice> {
     let path = Path::new(text);
-    if !path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml") {
+    if !is_file(path) {
         return Ok(TrackerChoice::by_name(text)?);
     }
     let choice = read(path).with_context(|| format!("tracker file {text}"))?;
@@ -21,10 +21,49 @@ pub fn choose(text: &str) -> anyhow::Result<TrackerChoice> {
     Ok(choice)
 }
 
-fn read(path: &Path) -> anyhow::Result<TrackerChoice> {
+/// The appearance model: `--reid-model`, else `model` of the tracker's file; only for a tracker that looks at appearance.
+///
+/// # Errors
+/// No such file; `model: auto`, which are features of Ultralytics' own detector; a PyTorch file.
+pub fn reid_model(given: Option<&str>, tracker: &str, choice: &TrackerChoice) -> anyhow::Result<Option<PathBuf>> {
+    if choice.build()?.cues().appearance_from.is_none() {
+        return Ok(None);
+    }
+    let in_file = || -> anyhow::Result<Option<String>> {
+        let path = Path::new(tracker);
+        if !is_file(path) {
+            return Ok(None);
+        }
+        let model = mapping(path).with_context(|| format!("tracker file {tracker}"))?.get("model").and_then(scalar);
+        Ok(model.filter(|model| model != "null"))
+    };
+    let named = match given {
+        Some(given) => Some(given.to_owned()),
+        None => in_file()?,
+    };
+    match named.as_deref() {
+        None => Ok(None),
+        Some("auto") => Err(Refusal::usage(
+            "found model auto (features of the detector itself, which an ONNX export doesn't give away), wanted \
+             --reid-model FILE or `model: FILE` with an appearance model in ONNX, or with_reid: false",
+        )
+        .into()),
+        Some(named) => models::find_file(named, "reid model").map(Some),
+    }
+}
+
+fn is_file(path: &Path) -> bool {
+    path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml")
+}
+
+fn mapping(path: &Path) -> anyhow::Result<serde_yaml_ng::Mapping> {
     let text = std::fs::read_to_string(path).map_err(|error| Refusal::usage(error.to_string()))?;
-    let map: serde_yaml_ng::Mapping = serde_yaml_ng::from_str(&text)
-        .map_err(|error| Refusal::usage(format!("{error}, wanted keys like track_high_thresh")))?;
+    Ok(serde_yaml_ng::from_str(&text)
+        .map_err(|error| Refusal::usage(format!("{error}, wanted keys like track_high_thresh")))?)
+}
+
+fn read(path: &Path) -> anyhow::Result<TrackerChoice> {
+    let map = mapping(path)?;
     let named = map.get("tracker_type").and_then(Value::as_str).unwrap_or("bytetrack");
     let mut choice = TrackerChoice::by_name(named)?;
     for (key, value) in &map {

@@ -112,6 +112,7 @@ fn setups(cli: &Cli, intra_threads: Option<usize>) -> anyhow::Result<(CameraSetu
         classes: None,
         options: DetectOptions { intra_threads, ..DetectOptions::default() },
         tracker: TrackerChoice::by_name("bytetrack")?,
+        reid_model: None,
         pipeline: PipelineOptions::default(),
     };
     Ok((camera, detector))

@@ -174,7 +174,7 @@ fn is_float(element: &Element) -> bool {
 }
 
 /// `output output0 float32 [1, 84, 8400]`, or how many there are and each.
-fn shown(what: &str, tensors: &[TensorShape]) -> String {
+pub(crate) fn shown(what: &str, tensors: &[TensorShape]) -> String {
     let each: Vec<String> = tensors
         .iter()
         .map(|tensor| {

@@ -11,14 +11,20 @@ mod literal;
 mod options;
 mod probe;
 mod runtime;
+mod session;
 mod shared;
 mod suppress;
 mod yolo;
 
 pub use device::Device;
+pub(crate) use layout::{Element, TensorShape, shown};
 pub use letterbox::LetterboxPreparer;
 pub use library::{FoundLibrary, find_library};
 pub use options::{DetectOptions, parse_imgsz, resolve_classes};
+pub(crate) use runtime::absent;
 pub use runtime::devices;
+pub(crate) use session::{
+    SessionOptions, check_file, inference_failed, model_failed, open_session, refused, tensor_shape,
+};
 pub use shared::{BatchModel, BatchOptions, Preparers, Selection, SharedDetector, SharedModel};
 pub use yolo::YoloDetector;

@@ -106,7 +106,7 @@ pub(super) fn providers(
 }
 
 /// The error of a device that isn't there or doesn't start.
-pub(super) fn absent(library: &FoundLibrary, device: Device, found: &str) -> VisionError {
+pub(crate) fn absent(library: &FoundLibrary, device: Device, found: &str) -> VisionError {
     let there: Vec<String> = available().iter().map(Device::to_string).collect();
     VisionError::new(
         VisionErrorKind::Device,

@@ -2,18 +2,22 @@
 
 use super::{
     BatchModel, DetectOptions, Device, FoundLibrary, LetterboxPreparer, Preparers, Selection,
-    layout::{Element, Layout, ModelFacts, TensorShape},
+    layout::{Layout, ModelFacts},
     runtime,
+    session::{SessionOptions, check_file, inference_failed, model_failed, open_session, refused, tensor_shape},
     suppress::Suppression,
 };
 use crate::{Detector, ModelDescription, Prepare, Prepared, VisionError, VisionErrorKind};
 use half::f16;
 use ort::{
-    session::{Session, builder::GraphOptimizationLevel},
-    value::{DynTensorValueType, Outlet, TensorElementType, TensorRef, ValueRef},
+    session::Session,
+    value::{DynTensorValueType, TensorElementType, TensorRef, ValueRef},
 };
 use rva_types::{Detection, ImageSize};
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
+
+/// What a file should be.
+const WANTED: &str = "a YOLOv8 detection model in ONNX";
 
 /// A loaded model. One session; it is cheap to keep and takes a while to make.
 pub struct YoloDetector {
@@ -46,8 +50,13 @@ impl YoloDetector {
     /// names found and wanted.
     pub fn load(library: &FoundLibrary, model: &Path, options: &DetectOptions) -> Result<Self, VisionError> {
         options.validate()?;
-        check_file(model)?;
-        let session = session(library, model, options)?;
+        check_file(model, WANTED)?;
+        let session = open_session(
+            library,
+            model,
+            WANTED,
+            SessionOptions { device: options.device, half: options.half, intra_threads: options.intra_threads },
+        )?;
         let facts = facts(&session).map_err(|error| refused(model, &error.to_string()))?;
         let layout = Layout::read(&facts, options.imgsz).map_err(|found| refused(model, &found))?;
         if options.half && !layout.half_input && !matches!(options.device, Device::TensorRt(_)) {
@@ -224,64 +233,6 @@ fn values<'a>(
     Ok((anchors, values))
 }
 
-/// What the file is, as far as its first bytes tell; ONNX itself has no magic number.
-fn check_file(model: &Path) -> Result<(), VisionError> {
-    let unreadable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            VisionError::new(VisionErrorKind::NotFound, format!("load model {}: found no such file", model.display()))
-        }
-        _ => VisionError::new(VisionErrorKind::Io, format!("load model {}: {error}", model.display())),
-    };
-    let file = File::open(model).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.is_dir() {
-        return Err(refused(model, "found a folder, wanted an ONNX file"));
-    }
-    let mut head = Vec::new();
-    file.take(4).read_to_end(&mut head).map_err(unreadable)?;
-    match head.as_slice() {
-        [] => Err(refused(model, "found an empty file, wanted a YOLOv8 detection model in ONNX")),
-        b"PK\x03\x04" => Err(refused(
-            model,
-            "found a zip archive, wanted ONNX: PyTorch weights are exported with `yolo export model=… format=onnx`",
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn session(library: &FoundLibrary, model: &Path, options: &DetectOptions) -> Result<Session, VisionError> {
-    let environment = runtime::environment(library)?;
-    let providers = runtime::providers(library, options.device, options.half)?;
-    let runtime_failed = |error: &dyn std::fmt::Display| {
-        VisionError::new(VisionErrorKind::Runtime, format!("set up an ONNX Runtime session: {error}"))
-    };
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let builder = Session::builder(&environment)
-        .map_err(|error| runtime_failed(&error))?
-        .with_optimization_level(GraphOptimizationLevel::All)
-        .map_err(|error| runtime_failed(&error))?
-        .with_intra_threads(options.intra_threads.unwrap_or_else(cores))
-        .map_err(|error| runtime_failed(&error))?
-        .with_intra_op_spinning(SPINNING)
-        .map_err(|error| runtime_failed(&error))?;
-    let mut builder = builder
-        .with_execution_providers(providers)
-        .map_err(|error| runtime::absent(library, options.device, &first_line(error.message())))?;
-    builder.commit_from_file(model).map_err(|error| {
-        let text = first_line(error.message());
-        match (error.code(), options.device) {
-            (ort::ErrorCode::InvalidProtobuf, _) => refused(
-                model,
-                &format!("found a file that isn't ONNX ({text}), wanted a YOLOv8 detection model in ONNX"),
-            ),
-            (_, Device::Cpu) => refused(model, &format!("found a model that ONNX Runtime refuses ({text})")),
-            (_, device) => runtime::absent(library, device, &text),
-        }
-    })
-}
-
-/// Whether idle threads of a session wait in a busy loop. They would take the cores that decoding and the ingest need.
-const SPINNING: bool = false;
-
 fn facts(session: &Session) -> ort::Result<ModelFacts> {
     let metadata = session.metadata()?;
     Ok(ModelFacts {
@@ -292,17 +243,6 @@ fn facts(session: &Session) -> ort::Result<ModelFacts> {
         stride: metadata.custom("stride"),
         imgsz: metadata.custom("imgsz"),
     })
-}
-
-fn tensor_shape(outlet: &Outlet) -> TensorShape {
-    let element = match outlet.dtype().tensor_type() {
-        Some(TensorElementType::Float32) => Element::F32,
-        Some(TensorElementType::Float16) => Element::F16,
-        Some(other) => Element::Other(other.to_string()),
-        None => Element::Other("that is no tensor".to_owned()),
-    };
-    let dims = outlet.dtype().tensor_shape().map(|shape| shape.iter().copied().collect()).unwrap_or_default();
-    TensorShape { name: outlet.name().to_owned(), element, dims }
 }
 
 fn grey(input_size: ImageSize) -> Prepared {
@@ -316,21 +256,4 @@ fn grey(input_size: ImageSize) -> Prepared {
         pad_left: 0.0,
         pad_top: 0.0,
     }
-}
-
-fn refused(model: &Path, found: &str) -> VisionError {
-    VisionError::new(VisionErrorKind::Model, format!("load model {}: {found}", model.display()))
-}
-
-fn model_failed(found: &str) -> VisionError {
-    VisionError::new(VisionErrorKind::Model, format!("run model: {found}"))
-}
-
-fn inference_failed(error: ort::Error) -> VisionError {
-    VisionError::new(VisionErrorKind::Runtime, format!("run model: {}", first_line(error.message())))
-}
-
-/// ONNX Runtime appends stack traces to some of its texts.
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim().to_owned()
 }

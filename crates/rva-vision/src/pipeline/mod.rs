@@ -1,4 +1,4 @@
-//! The pipeline: decode → prepare → infer → track and deliver, each on a thread of its own (the last is the caller's),
+//! The pipeline: decode → prepare → infer → find cues (where the tracker wants any) → track and deliver, each on a thread of its own (the last is the caller's),
 //! in frame order.
 //!
 //! What bounds it: a frame takes a place and its bytes from one [budget](PipelineOptions) when it is decoded and gives
@@ -9,7 +9,7 @@ mod budget;
 pub mod fake;
 mod stages;
 
-use crate::{Detector, FrameSource, Image, VisionError};
+use crate::{Detector, FindCues, FrameSource, Image, VisionError};
 use rva_track::Tracker;
 use rva_types::{ImageSize, MediaTime, TrackedDetection};
 use std::{
@@ -126,6 +126,8 @@ pub struct StageTimes {
     pub prepare: Duration,
     /// In the detector: inference, box decoding, non-maximum suppression.
     pub infer: Duration,
+    /// In finding camera motion and appearance for the tracker.
+    pub cues: Duration,
     /// In the tracker.
     pub track: Duration,
     /// In the caller's `deliver`.
@@ -158,11 +160,14 @@ pub struct PipelineOutcome {
     pub frames_delivered: u64,
     /// Decoded frames that weren't processed. Without a failure, decoded = delivered + skipped.
     pub frames_skipped: FramesSkipped,
+    /// Detections whose appearance wasn't looked at, since their frames had too many.
+    pub crops_left_out: u64,
     /// Where the time went.
     pub times: StageTimes,
 }
 
-/// Runs a source to its end, through detector and tracker, and delivers each processed frame in frame order.
+/// Runs a source to its end, through detector and tracker, and delivers each processed frame in frame order. `cues` looks
+/// at each frame for the tracker, on a thread of its own; without it the tracker is told of boxes only.
 ///
 /// Blocks. `deliver` is called on this thread; while it blocks, the stages before it fill the budget and wait (or skip
 /// frames, see [`WhenFull`]). It breaks to give up: then the other stages end after the call that they are in.
@@ -172,9 +177,10 @@ pub fn run_pipeline(
     source: &mut dyn FrameSource,
     detector: &mut dyn Detector,
     tracker: &mut dyn Tracker,
+    cues: Option<&mut dyn FindCues>,
     options: &PipelineOptions,
     stop: &StopFlag,
     deliver: &mut dyn FnMut(TrackedFrame) -> ControlFlow<()>,
 ) -> PipelineOutcome {
-    stages::run(source, detector, tracker, options, stop, deliver)
+    stages::run(source, detector, tracker, cues, options, stop, deliver)
 }

@@ -1,8 +1,8 @@
-//! The four stages and what joins them.
+//! The stages and what joins them.
 
 use super::budget::{Budget, CloseOnDrop, Permit};
 use super::{End, FramesSkipped, PipelineOptions, PipelineOutcome, StageTimes, StopFlag, TrackedFrame, WhenFull};
-use crate::{Detector, Frame, FrameSource, Prepare, Prepared, VisionError, VisionErrorKind};
+use crate::{Detector, FindCues, Frame, FrameCues, FrameSource, Prepare, Prepared, VisionError, VisionErrorKind};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rva_track::{Tracker, TrackerFrame};
 use rva_types::Detection;
@@ -29,6 +29,8 @@ struct PreparedFrame<'a> {
 struct DetectedFrame<'a> {
     frame: InFlight<'a>,
     detections: Vec<Detection>,
+    /// Nothing before the stage that finds them.
+    cues: FrameCues,
 }
 
 /// What decoding counts; it lives outside of the thread, so that a panic doesn't take it away.
@@ -51,6 +53,7 @@ pub(super) fn run(
     source: &mut dyn FrameSource,
     detector: &mut dyn Detector,
     tracker: &mut dyn Tracker,
+    cues: Option<&mut dyn FindCues>,
     options: &PipelineOptions,
     stop: &StopFlag,
     deliver: &mut dyn FnMut(TrackedFrame) -> ControlFlow<()>,
@@ -65,11 +68,18 @@ pub(super) fn run(
     // which are large: the next batch and the one after it keep the network busy.
     let (to_prepare, from_decode) = bounded(frames_max);
     let (to_infer, from_prepare) = bounded(options.batch.get().saturating_mul(2).min(frames_max));
-    let (to_deliver, from_infer) = bounded(frames_max);
+    let (to_next, from_infer) = bounded(frames_max);
+    let mut crops_left_out = 0;
 
     let (decode_result, later_result) = std::thread::scope(|scope| {
-        let StageTimes { decode: decode_time, prepare: prepare_time, infer: infer_time, track, deliver: delivering } =
-            &mut times;
+        let StageTimes {
+            decode: decode_time,
+            prepare: prepare_time,
+            infer: infer_time,
+            cues: cues_time,
+            track,
+            deliver: delivering,
+        } = &mut times;
         let decoded = &mut decoded;
         let decoding = Decoding { budget, options, stop, input_bytes };
         let decode = named(scope, "rva-decode", move || decoding.run(source, &to_prepare, decoded, decode_time));
@@ -77,15 +87,25 @@ pub(super) fn run(
             named(scope, "rva-prepare", move || prepare(preparer, budget, &from_decode, &to_infer, prepare_time));
         let batch = options.batch.get();
         let infer =
-            named(scope, "rva-infer", move || infer(detector, batch, budget, &from_prepare, &to_deliver, infer_time));
-        if decode.is_ok() && prepare.is_ok() && infer.is_ok() {
-            track_and_deliver(tracker, deliver, budget, from_infer, &mut delivered, track, delivering);
+            named(scope, "rva-infer", move || infer(detector, batch, budget, &from_prepare, &to_next, infer_time));
+        let (looking, detected) = match cues {
+            None => (None, from_infer),
+            Some(cues) => {
+                let (to_deliver, from_cues) = bounded(frames_max);
+                let left_out = &mut crops_left_out;
+                let work = move || find_cues(cues, budget, &from_infer, &to_deliver, left_out, cues_time);
+                (Some(named(scope, "rva-cues", work)), from_cues)
+            }
+        };
+        if decode.is_ok() && prepare.is_ok() && infer.is_ok() && looking.as_ref().is_none_or(Result::is_ok) {
+            track_and_deliver(tracker, deliver, budget, detected, &mut delivered, track, delivering);
         } else {
             // A thread is missing: the others must not wait for it.
-            drop((CloseOnDrop(budget), from_infer));
+            drop((CloseOnDrop(budget), detected));
         }
         let (prepare, infer) = (joined("prepare", prepare), joined("infer", infer));
-        (joined("decode", decode), infer.and(prepare))
+        let looking = looking.map_or(Ok(()), |looking| joined("cues", looking));
+        (joined("decode", decode), looking.and(infer).and(prepare))
     });
     let end = match (delivered.abandoned, later_result, decode_result) {
         (true, ..) => End::Abandoned,
@@ -99,6 +119,7 @@ pub(super) fn run(
         frames_decoded: decoded.frames,
         frames_delivered: delivered.frames,
         frames_skipped: decoded.skipped,
+        crops_left_out,
         times,
     }
 }
@@ -233,9 +254,28 @@ fn infer<'a>(
             return Err(fault("infer", format_args!("found results for {found} pictures, wanted {wanted}")));
         }
         for (frame, detections) in batch.into_iter().zip(detections) {
-            if detected_frames.send(DetectedFrame { frame, detections }).is_err() {
+            if detected_frames.send(DetectedFrame { frame, detections, cues: FrameCues::default() }).is_err() {
                 return Ok(());
             }
+        }
+    }
+    Ok(())
+}
+
+fn find_cues<'a>(
+    cues: &mut dyn FindCues,
+    budget: &Budget,
+    frames: &Receiver<DetectedFrame<'a>>,
+    looked_at: &Sender<DetectedFrame<'a>>,
+    crops_left_out: &mut u64,
+    busy: &mut Duration,
+) -> StageResult {
+    let _close = CloseOnDrop(budget);
+    for mut detected in frames {
+        detected.cues = timed(busy, || cues.find(&detected.frame.frame.image, &detected.detections))?;
+        *crops_left_out += detected.cues.crops_left_out;
+        if looked_at.send(detected).is_err() {
+            break;
         }
     }
     Ok(())
@@ -251,9 +291,11 @@ fn track_and_deliver(
     deliver_time: &mut Duration,
 ) {
     let _close = CloseOnDrop(budget);
-    for DetectedFrame { frame: InFlight { frame, decoded_at, permit }, detections } in frames {
+    for DetectedFrame { frame: InFlight { frame, decoded_at, permit }, detections, cues } in frames {
         let seen = TrackerFrame {
             image_size: Some(frame.image.size()),
+            camera_motion: cues.camera_motion,
+            embeddings: cues.embeddings(),
             ..TrackerFrame::of_boxes(&detections, frame.media_time)
         };
         let mut tracked = Vec::with_capacity(detections.len());

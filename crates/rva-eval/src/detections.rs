@@ -29,6 +29,15 @@ pub struct DetectionBox {
     pub is_crowd: bool,
 }
 
+/// What a detector should have found, in which pictures.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DetectionTruth {
+    /// Every picture that was looked at, those without objects too: whatever is found in them is a false alarm.
+    pub images: BTreeSet<u64>,
+    /// The objects, all of them in `images`.
+    pub boxes: Vec<DetectionBox>,
+}
+
 /// A file that isn't COCO's.
 #[derive(Debug, thiserror::Error)]
 pub enum DetectionError {
@@ -52,10 +61,26 @@ pub enum DetectionError {
         /// As it stands there.
         found: [f64; 4],
     },
+    /// An object in a picture that isn't there.
+    #[error("{file}: found an annotation of image {image}, wanted one of the {images} images listed")]
+    Unlisted {
+        /// As the caller named it.
+        file: String,
+        /// Which picture.
+        image: u64,
+        /// How many the file lists.
+        images: usize,
+    },
+}
+
+#[derive(Deserialize)]
+struct CocoImage {
+    id: u64,
 }
 
 #[derive(Deserialize)]
 struct CocoTruth {
+    images: Vec<CocoImage>,
     annotations: Vec<CocoAnnotation>,
 }
 
@@ -87,17 +112,23 @@ fn checked(file: &str, found: DetectionBox) -> Result<DetectionBox, DetectionErr
 /// Ground truth: COCO's `instances_*.json`.
 ///
 /// # Errors
-/// Another shape, or boxes that can't be.
-pub fn ground_truth_from_coco(file: &str, text: &str) -> Result<Vec<DetectionBox>, DetectionError> {
-    let wanted = "COCO ground truth: an object with annotations of image_id, category_id, bbox";
+/// Another shape, boxes that can't be, or an annotation of a picture that isn't listed.
+pub fn ground_truth_from_coco(file: &str, text: &str) -> Result<DetectionTruth, DetectionError> {
+    let wanted = "COCO ground truth: an object with images of id and annotations of image_id, category_id, bbox";
     let json = |error| DetectionError::Json { file: file.to_owned(), wanted, error };
     let truth: CocoTruth = serde_json::from_str(text).map_err(json)?;
+    let images: BTreeSet<u64> = truth.images.into_iter().map(|image| image.id).collect();
     let boxes = truth.annotations.into_iter().map(|a| {
+        if !images.contains(&a.image_id) {
+            let (file, image) = (file.to_owned(), a.image_id);
+            return Err(DetectionError::Unlisted { file, image, images: images.len() });
+        }
         let area = a.area.unwrap_or(a.bbox[2] * a.bbox[3]);
         let (image, class, is_crowd) = (a.image_id, a.category_id, a.iscrowd != 0);
         checked(file, DetectionBox { image, class, bbox: a.bbox, score: 1.0, area, is_crowd })
     });
-    boxes.collect()
+    let boxes = boxes.collect::<Result<_, _>>()?;
+    Ok(DetectionTruth { images, boxes })
 }
 
 /// Results: COCO's list of image_id, category_id, bbox, score.
@@ -134,9 +165,14 @@ pub struct ApScores {
     pub ar: Option<f64>,
 }
 
+/// Numpy's `linspace(0.5, 0.95, 10)` to the last bit: an overlap exactly at a threshold decides a match.
 fn threshold(at: usize) -> f64 {
-    // As numpy's linspace(0.5, 0.95, 10).
-    0.5 + at as f64 * (0.45 / 9.0)
+    if at == THRESHOLDS - 1 { 0.95 } else { 0.5 + at as f64 * ((0.95 - 0.5) / (THRESHOLDS - 1) as f64) }
+}
+
+/// Numpy's `linspace(0, 1, 101)` to the last bit: 35 of 100 found don't reach its 0.35000000000000003.
+fn recall_point(at: usize) -> f64 {
+    at as f64 * 0.01
 }
 
 fn iou(found: &DetectionBox, truth: &DetectionBox) -> f64 {
@@ -218,7 +254,7 @@ fn precision(judged: &[Judged], truths: usize, at: usize) -> (f64, f64) {
         let point = curve.partition_point(|(recall, _)| *recall < wanted);
         curve.get(point).map_or(0.0, |(_, precision)| *precision)
     };
-    let sum: f64 = (0..RECALLS).map(|i| at_recall(i as f64 / (RECALLS - 1) as f64)).sum();
+    let sum: f64 = (0..RECALLS).map(|i| at_recall(recall_point(i))).sum();
     (sum / RECALLS as f64, recall)
 }
 
@@ -241,12 +277,11 @@ fn of_class(
 
 type ByImage<'a> = BTreeMap<u64, Vec<&'a DetectionBox>>;
 
-/// Scores detections against the truth. Detections in pictures and of classes that the truth doesn't name don't count,
-/// as in COCO.
-pub fn score_detections(truth: &[DetectionBox], found: &[DetectionBox]) -> ApScores {
-    let images: BTreeSet<u64> = truth.iter().map(|t| t.image).collect();
+/// Scores detections against the truth. Detections in pictures that the truth doesn't list, and of classes that it has
+/// no object of, don't count, as in COCO.
+pub fn score_detections(truth: &DetectionTruth, found: &[DetectionBox]) -> ApScores {
     let mut classes: BTreeMap<u64, (ByImage<'_>, ByImage<'_>)> = BTreeMap::new();
-    for t in truth {
+    for t in &truth.boxes {
         classes.entry(t.class).or_default().0.entry(t.image).or_default().push(t);
     }
     for f in found {
@@ -256,7 +291,7 @@ pub fn score_detections(truth: &[DetectionBox], found: &[DetectionBox]) -> ApSco
     }
     let mean = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
     let within = |range: (f64, f64)| -> Vec<[(f64, f64); THRESHOLDS]> {
-        classes.values().filter_map(|(truth, found)| of_class(&images, truth, found, range)).collect()
+        classes.values().filter_map(|(objects, found)| of_class(&truth.images, objects, found, range)).collect()
     };
     let (small, large) = (32f64.powi(2), 96f64.powi(2));
     let all = within((0.0, 1e10));
@@ -281,18 +316,22 @@ mod tests {
         DetectionBox { image, class: 1, bbox: [x, 0.0, 100.0, 100.0], score, area: 10_000.0, is_crowd: false }
     }
 
+    fn truth_of(boxes: &[DetectionBox]) -> DetectionTruth {
+        DetectionTruth { images: boxes.iter().map(|b| b.image).collect(), boxes: boxes.to_vec() }
+    }
+
     #[test]
     fn all_found_is_one_and_nothing_found_is_zero() {
         let truth = [at(1, 0.0, 1.0), at(2, 50.0, 1.0)];
-        assert_eq!(score_detections(&truth, &truth).ap, Some(1.0));
-        let none = score_detections(&truth, &[]);
+        assert_eq!(score_detections(&truth_of(&truth), &truth).ap, Some(1.0));
+        let none = score_detections(&truth_of(&truth), &[]);
         assert_eq!((none.ap, none.ap_large, none.ap_small), (Some(0.0), Some(0.0), None));
     }
 
     #[test]
     fn a_false_alarm_with_a_better_score_costs_precision() {
         let truth = [at(1, 0.0, 1.0)];
-        let scores = score_detections(&truth, &[at(1, 500.0, 0.9), at(1, 0.0, 0.8)]);
+        let scores = score_detections(&truth_of(&truth), &[at(1, 500.0, 0.9), at(1, 0.0, 0.8)]);
         assert!((scores.ap50.unwrap() - 0.5).abs() < 1e-9, "{scores:?}");
     }
 
@@ -300,6 +339,9 @@ mod tests {
     fn wrong_files_are_named() {
         let text = ground_truth_from_coco("gt.json", "[]").unwrap_err().to_string();
         assert!(text.contains("gt.json") && text.contains("annotations"), "{text}");
+        let stray = r#"{"images":[{"id":1}],"annotations":[{"image_id":7,"category_id":1,"bbox":[0,0,1,1]}]}"#;
+        let text = ground_truth_from_coco("gt.json", stray).unwrap_err().to_string();
+        assert_eq!(text, "gt.json: found an annotation of image 7, wanted one of the 1 images listed");
         let bad = r#"[{"image_id":3,"category_id":1,"bbox":[0,0,-1,2],"score":0.5}]"#;
         let text = results_from_coco("r.json", bad).unwrap_err().to_string();
         assert!(text.contains("image 3") && text.contains("-1"), "{text}");

@@ -15,7 +15,7 @@ mod sequence;
 
 pub use clear::ClearCounts;
 pub use detections::{
-    ApScores, DetectionBox, DetectionError, ground_truth_from_coco, results_from_coco, score_detections,
+    ApScores, DetectionBox, DetectionError, DetectionTruth, ground_truth_from_coco, results_from_coco, score_detections,
 };
 pub use footfall::{Counted, FootfallError, HandCount, Line, Seen, footfall_from_csv, score_footfall};
 pub use hota::{ALPHAS, HotaCounts};

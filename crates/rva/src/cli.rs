@@ -1,6 +1,7 @@
 //! The command line: names and help texts. What a value may be is said by the configuration's table of keys, so that
 //! a flag, a variable and a file are checked alike and all problems are reported at once.
 
+use crate::commands::eval::args::EvalArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use rva_service::Override;
@@ -66,6 +67,8 @@ pub enum Command {
     Query(QueryArgs),
     /// Rows, files, size, last commit and offsets of each table
     Tables(TablesArgs),
+    /// Scores against ground truth: tracks, detections, people counted
+    Eval(EvalArgs),
     /// Each prerequisite: found, version, where
     Doctor(DoctorArgs),
     /// The merged configuration
@@ -394,7 +397,7 @@ impl Cli {
                 given.text("detector.model", "--model", args.model.as_ref());
                 given.text("detector.onnxruntime", "--onnxruntime", args.onnxruntime.as_ref());
             }
-            Command::Config(_) | Command::Completions { .. } | Command::Help { .. } => {}
+            Command::Eval(_) | Command::Config(_) | Command::Completions { .. } | Command::Help { .. } => {}
         }
         given.0
     }

@@ -4,6 +4,7 @@ pub mod completions;
 pub mod config;
 pub mod detect;
 pub mod doctor;
+pub mod eval;
 pub mod help;
 pub mod ingest;
 pub mod query;

@@ -13,6 +13,6 @@ mod stamp;
 pub use camera::{CameraEnd, CameraReport, FrameTap, Observers, OpenCamera, RunSettings, detector_floor, run_camera};
 pub use delivery::RetryPace;
 pub use progress::Progress;
-pub use setup::{CameraSetup, DetectorSetup, open_camera};
+pub use setup::{CameraSetup, DetectorSetup, OpenSource, join_camera, load_shared, open_camera, open_source};
 pub use shared::SharedSink;
 pub use stamp::CaptureStamp;

@@ -7,7 +7,9 @@ use rva_detector::{CameraEnd, CameraReport, CameraSetup, DetectorSetup, Observer
 use rva_service::{LogFormat, StopFlag, TelemetryConfig, init_telemetry};
 use rva_track::TrackerChoice;
 use rva_types::{CameraId, SourceIdentity, StoreId, StreamId, Timestamp};
-use rva_vision::{DetectOptions, Device, OpenOptions, PipelineOptions, SourceSpec, VisionError, VisionErrorKind};
+use rva_vision::{
+    BatchOptions, DetectOptions, Device, OpenOptions, PipelineOptions, SourceSpec, VisionError, VisionErrorKind,
+};
 use std::{num::NonZeroU32, path::PathBuf, process::ExitCode};
 
 /// Detects and tracks what one camera sees, and writes a record for each frame.
@@ -95,6 +97,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         tracker: TrackerChoice::by_name(&cli.tracker)?,
         reid_model: cli.reid_model,
         pipeline: PipelineOptions { vid_stride: cli.vid_stride, ..PipelineOptions::default() },
+        batch: BatchOptions::default(),
     };
     let (open, settings) = open_camera(&camera, &detector)?;
     let mut sink: Box<dyn EventSink> = match (cli.target.output, cli.target.data_dir) {

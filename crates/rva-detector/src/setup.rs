@@ -4,8 +4,9 @@ use crate::{OpenCamera, RetryPace, RunSettings, detector_floor};
 use rva_track::{Tracker, TrackerChoice};
 use rva_types::{RunId, SourceIdentity, Timestamp};
 use rva_vision::{
-    CueFinder, DetectOptions, Detector, Embedder, EmbedderOptions, FindCues, FoundLibrary, OpenOptions,
-    PipelineOptions, SourceSpec, VisionError, VisionErrorKind, YoloDetector, find_library, open, resolve_classes,
+    BatchOptions, CueFinder, DetectOptions, Detector, Embedder, EmbedderOptions, FindCues, FrameSource, OpenOptions,
+    PipelineOptions, Selection, SharedModel, SourceSpec, VisionError, VisionErrorKind, YoloDetector, find_library, open,
+    resolve_classes,
 };
 use std::{path::PathBuf, time::SystemTime};
 
@@ -42,41 +43,112 @@ pub struct DetectorSetup {
     pub reid_model: Option<PathBuf>,
     /// Stride, batch and bounds.
     pub pipeline: PipelineOptions,
+    /// How cameras share calls of a [shared model](load_shared).
+    pub batch: BatchOptions,
 }
 
-/// Opens the source, loads the model and mints a run id: each call is a run of its own.
+/// A source that is open, before anything looks at it.
+pub struct OpenSource {
+    source: Box<dyn FrameSource>,
+    opened_at: Timestamp,
+}
+
+/// Opens the source alone.
+///
+/// # Errors
+/// What [`open`] refuses.
+pub fn open_source(camera: &CameraSetup) -> Result<OpenSource, VisionError> {
+    let source = open(&camera.source, &camera.open)?;
+    Ok(OpenSource { source, opened_at: Timestamp::from(SystemTime::now()) })
+}
+
+/// Opens the source, loads a model for this camera alone and mints a run id: each call is a run of its own.
 ///
 /// # Errors
 /// What [`open`] and [`YoloDetector::load`] refuse; [`VisionErrorKind::Config`] for a confidence outside [0, 1],
 /// parameters that the tracker refuses, and classes that the model doesn't have; what [`CueFinder::for_tracker`] refuses.
 pub fn open_camera(camera: &CameraSetup, detector: &DetectorSetup) -> Result<(OpenCamera, RunSettings), VisionError> {
-    let refused = |text: String| VisionError::new(VisionErrorKind::Config, text);
+    let following = tracker(detector)?;
+    let source = open_source(camera)?;
+    let mut model = load(detector)?;
+    let selection = selection(detector, &*following.0, &model.description().class_names)?;
+    let classes = selection.classes.clone();
+    model.select(selection)?;
+    Ok(ready(camera, detector, source, Box::new(model), following, classes))
+}
+
+/// Loads the model once, for any number of cameras.
+///
+/// # Errors
+/// As those of [`open_camera`] about the model.
+pub fn load_shared(detector: &DetectorSetup) -> Result<SharedModel, VisionError> {
+    SharedModel::start(Box::new(load(detector)?), detector.batch)
+}
+
+/// Joins an open source with a model that other cameras use too, and mints a run id.
+///
+/// # Errors
+/// As those of [`open_camera`] about confidence, tracker and classes.
+pub fn join_camera(
+    camera: &CameraSetup,
+    detector: &DetectorSetup,
+    source: OpenSource,
+    model: &SharedModel,
+) -> Result<(OpenCamera, RunSettings), VisionError> {
+    let following = tracker(detector)?;
+    let selection = selection(detector, &*following.0, &model.description().class_names)?;
+    let classes = selection.classes.clone();
+    let model = model.detector(selection)?;
+    Ok(ready(camera, detector, source, Box::new(model), following, classes))
+}
+
+fn refused(text: String) -> VisionError {
+    VisionError::new(VisionErrorKind::Config, text)
+}
+
+/// A tracker, and what looks at frames for it.
+type Following = (Box<dyn Tracker>, Option<Box<dyn FindCues>>);
+
+fn tracker(detector: &DetectorSetup) -> Result<Following, VisionError> {
     if !(0.0..=1.0).contains(&detector.conf) {
         return Err(refused(format!("found conf {}, wanted a number from 0 to 1", detector.conf)));
     }
     let tracker = detector.tracker.build().map_err(|error| refused(error.to_string()).with_source(error))?;
-    let source = open(&camera.source, &camera.open)?;
-    let opened_at = Timestamp::from(SystemTime::now());
+    let cues = find_cues(&*tracker, detector)?;
+    Ok((tracker, cues))
+}
+
+fn load(detector: &DetectorSetup) -> Result<YoloDetector, VisionError> {
     let library = find_library(detector.library.as_deref())?;
-    let cues = find_cues(&*tracker, detector, &library)?;
-    let mut options =
-        DetectOptions { conf: detector_floor(detector.conf, &*tracker), classes: None, ..detector.options.clone() };
-    let mut model = YoloDetector::load(&library, &detector.model, &options)?;
-    if let Some(wanted) = &detector.classes {
-        // Only the loaded model knows its names, and only a model that is loaded with ids keeps to them.
-        options.classes = Some(resolve_classes(wanted, &model.description().class_names)?);
-        model = YoloDetector::load(&library, &detector.model, &options)?;
-    }
+    // Each user selects for itself.
+    let options = DetectOptions { conf: detector.conf as f32, classes: None, ..detector.options.clone() };
+    YoloDetector::load(&library, &detector.model, &options)
+}
+
+/// What a camera's tracker and records need; only a loaded model knows the names of its classes.
+fn selection(detector: &DetectorSetup, tracker: &dyn Tracker, names: &[String]) -> Result<Selection, VisionError> {
+    let classes = detector.classes.as_ref().map(|wanted| resolve_classes(wanted, names)).transpose()?;
+    Ok(Selection { conf: detector_floor(detector.conf, tracker), classes })
+}
+
+fn ready(
+    camera: &CameraSetup,
+    setup: &DetectorSetup,
+    OpenSource { source, opened_at }: OpenSource,
+    detector: Box<dyn Detector>,
+    (tracker, cues): Following,
+    class_filter: Option<Vec<u32>>,
+) -> (OpenCamera, RunSettings) {
     let settings = RunSettings {
         identity: camera.identity.clone(),
         run: RunId::from_uuid(uuid::Uuid::now_v7()),
         start_time: camera.start_time.unwrap_or(opened_at),
-        conf: detector.conf,
-        class_filter: options.classes,
-        pipeline: detector.pipeline.clone(),
+        conf: setup.conf,
+        class_filter,
+        pipeline: setup.pipeline.clone(),
         retry: RetryPace::default(),
     };
-    Ok((OpenCamera { source, detector: Box::new(model), tracker, cues }, settings))
+    (OpenCamera { source, detector, tracker, cues }, settings)
 }
 
 /// What looks at frames for the tracker besides the detector; nothing where boxes are enough.
@@ -86,7 +158,6 @@ pub fn open_camera(camera: &CameraSetup, detector: &DetectorSetup) -> Result<(Op
 fn find_cues(
     tracker: &dyn Tracker,
     detector: &DetectorSetup,
-    library: &FoundLibrary,
 ) -> Result<Option<Box<dyn FindCues>>, VisionError> {
     let embedder = || {
         let Some(model) = &detector.reid_model else {
@@ -98,8 +169,9 @@ fn find_cues(
             return Err(VisionError::new(VisionErrorKind::Config, text));
         };
         let DetectOptions { device, intra_threads, .. } = detector.options;
+        let library = find_library(detector.library.as_deref())?;
         // `half` speaks of the detector's file; an appearance model is used as it is.
-        Embedder::load(library, model, EmbedderOptions { device, intra_threads, ..EmbedderOptions::default() })
+        Embedder::load(&library, model, EmbedderOptions { device, intra_threads, ..EmbedderOptions::default() })
     };
     let finder = CueFinder::for_tracker(tracker.cues(), embedder)?;
     Ok(finder.map(|finder| Box::new(finder) as Box<dyn FindCues>))

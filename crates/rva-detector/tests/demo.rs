@@ -7,8 +7,8 @@ use rva_detector::{CameraEnd, CameraSetup, DetectorSetup, Observers, open_camera
 use rva_track::TrackerChoice;
 use rva_types::{CameraId, RunId, SourceIdentity, StoreId, StreamId, Timestamp, decode_message};
 use rva_vision::{
-    DetectOptions, Frame, FrameSource, OpenOptions, PipelineOptions, SourceDescription, SourceSpec, StopFlag,
-    VisionError, find_library,
+    BatchOptions, DetectOptions, Frame, FrameSource, OpenOptions, PipelineOptions, SourceDescription, SourceSpec,
+    StopFlag, VisionError, find_library,
 };
 use serde_json::Value;
 use std::{
@@ -51,6 +51,7 @@ fn setup() -> Result<(CameraSetup, DetectorSetup), String> {
         tracker: TrackerChoice::by_name("steady").unwrap(),
         reid_model: None,
         pipeline: PipelineOptions::default(),
+        batch: BatchOptions::default(),
     };
     Ok((camera, detector))
 }

@@ -66,6 +66,10 @@ pub struct DetectorConfig {
     pub reid_model: Option<String>,
     /// `detector.vid_stride`, frames
     pub vid_stride: u32,
+    /// `detector.max_batch`, pictures
+    pub max_batch: u32,
+    /// `detector.max_wait_ms`
+    pub max_wait_ms: u32,
     /// `detector.onnxruntime`
     pub onnxruntime: Option<PathBuf>,
 }

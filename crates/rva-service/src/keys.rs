@@ -62,6 +62,18 @@ pub const KEYS: &[Key] = &[
         "appearance model in ONNX, for trackers that look at it (BoT-SORT with_reid, DeepSORT)",
     ),
     key("detector.vid_stride", Kind::Integer(1, 100_000), Some("1"), "process every n-th frame"),
+    key(
+        "detector.max_batch",
+        Kind::Integer(1, 256),
+        Some("8"),
+        "most pictures of several cameras in one call of the model; raising it helps on a GPU",
+    ),
+    key(
+        "detector.max_wait_ms",
+        Kind::Integer(0, 10_000),
+        Some("5"),
+        "longest wait of a picture for those of other cameras, in milliseconds",
+    ),
     named(
         key(
             "detector.onnxruntime",

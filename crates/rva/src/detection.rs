@@ -2,11 +2,18 @@
 
 use crate::{cameras::CameraPlan, exit::Refusal, models, trackers};
 use anyhow::Context;
-use rva_detector::{CameraSetup, DetectorSetup, OpenCamera, RunSettings, open_camera};
+use rva_detector::{
+    CameraSetup, DetectorSetup, OpenCamera, RunSettings, join_camera, load_shared, open_camera, open_source,
+};
 use rva_service::Config;
 use rva_types::Timestamp;
-use rva_vision::{DetectOptions, Device, OpenOptions, PipelineOptions, SourceDescription, SourceSpec, parse_imgsz};
-use std::num::NonZeroU32;
+use rva_vision::{
+    BatchOptions, DetectOptions, Device, OpenOptions, PipelineOptions, SourceDescription, SourceSpec, parse_imgsz,
+};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 /// A camera that is open, and what its records will say.
 pub struct ReadyCamera {
@@ -21,14 +28,28 @@ pub struct ReadyCamera {
 }
 
 /// Checks tracker, device, thresholds, sizes and times, finds model and library, then opens every source and loads
-/// the model for each. Blocks: on files, on networks, on loading.
+/// the model, once for all. Blocks: on files, on networks, on loading.
 ///
 /// # Errors
 /// The first thing that is wrong or missing, with found and wanted; what was open is closed again.
 pub fn open_all(config: &Config, plans: &[CameraPlan]) -> anyhow::Result<Vec<ReadyCamera>> {
     let cameras = plans.iter().map(|plan| setup(config, plan)).collect::<anyhow::Result<Vec<_>>>()?;
-    let detector = detector_setup(config, plans.len())?;
-    cameras.iter().map(|camera| open(camera, &detector)).collect()
+    let detector = detector_setup(config)?;
+    if let [camera] = &cameras[..] {
+        // Nobody to share with: a model of its own spares a copy of each picture.
+        return Ok(vec![ready(open_camera(camera, &detector).with_context(|| named(camera))?)]);
+    }
+    let sources = cameras.iter().map(|camera| open_source(camera).with_context(|| named(camera)));
+    let sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
+    let model = load_shared(&detector)?;
+    let joined = cameras.iter().zip(sources).map(|(camera, source)| {
+        join_camera(camera, &detector, source, &model).map(ready).with_context(|| named(camera))
+    });
+    joined.collect()
+}
+
+fn named(camera: &CameraSetup) -> String {
+    format!("camera {}", camera.identity.camera_id)
 }
 
 fn setup(config: &Config, plan: &CameraPlan) -> anyhow::Result<CameraSetup> {
@@ -41,7 +62,7 @@ fn setup(config: &Config, plan: &CameraPlan) -> anyhow::Result<CameraSetup> {
     })
 }
 
-fn detector_setup(config: &Config, cameras: usize) -> anyhow::Result<DetectorSetup> {
+fn detector_setup(config: &Config) -> anyhow::Result<DetectorSetup> {
     let detector = &config.detector;
     let options = DetectOptions {
         conf: detector.conf as f32,
@@ -52,7 +73,7 @@ fn detector_setup(config: &Config, cameras: usize) -> anyhow::Result<DetectorSet
         imgsz: detector.imgsz.as_deref().map(parse_imgsz).transpose()?,
         half: detector.half,
         device: Device::parse(&detector.device)?,
-        intra_threads: Some(threads_for(cameras)),
+        intra_threads: None,
     };
     options.validate()?;
     let tracker = trackers::choose(&detector.tracker)?;
@@ -68,19 +89,15 @@ fn detector_setup(config: &Config, cameras: usize) -> anyhow::Result<DetectorSet
         tracker,
         reid_model,
         pipeline: PipelineOptions { vid_stride, ..PipelineOptions::default() },
+        batch: BatchOptions {
+            max_batch: NonZeroUsize::new(detector.max_batch as usize).unwrap_or(NonZeroUsize::MIN),
+            max_wait: Duration::from_millis(detector.max_wait_ms.into()),
+        },
     })
 }
 
-fn open(setup: &CameraSetup, detector: &DetectorSetup) -> anyhow::Result<ReadyCamera> {
-    let (camera, settings) =
-        open_camera(setup, detector).with_context(|| format!("camera {}", setup.identity.camera_id))?;
+fn ready((camera, settings): (OpenCamera, RunSettings)) -> ReadyCamera {
     let source = camera.source.description().clone();
     let class_names = camera.detector.description().class_names.clone();
-    Ok(ReadyCamera { camera, settings, source, class_names })
-}
-
-/// Cores are shared by the cameras.
-fn threads_for(cameras: usize) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores / cameras.max(1)).max(1)
+    ReadyCamera { camera, settings, source, class_names }
 }

@@ -114,6 +114,7 @@ fn setups(cli: &Cli, intra_threads: Option<usize>) -> anyhow::Result<(CameraSetu
         tracker: TrackerChoice::by_name("bytetrack")?,
         reid_model: None,
         pipeline: PipelineOptions::default(),
+        batch: rva_vision::BatchOptions::default(),
     };
     Ok((camera, detector))
 }

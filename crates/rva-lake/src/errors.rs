@@ -16,9 +16,28 @@ fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     None
 }
 
+/// What an object store says that no retry changes: it refuses us, or the bucket isn't there. (A missing bucket comes
+/// as an object that isn't found, with S3's code in the text.)
+fn is_refused_by_store(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<object_store::Error>() {
+            Some(
+                object_store::Error::PermissionDenied { .. }
+                | object_store::Error::Unauthenticated { .. }
+                | object_store::Error::InvalidPath { .. },
+            ) => return true,
+            Some(object_store::Error::NotFound { source, .. }) => return source.to_string().contains("NoSuchBucket"),
+            _ => cause = error.source(),
+        }
+    }
+    false
+}
+
 /// An iceberg error at the seam: `could not <doing>: …`.
 pub(crate) fn lake_error(doing: impl std::fmt::Display, error: iceberg::Error) -> LakeError {
     let kind = match io_kind(&error) {
+        _ if is_refused_by_store(&error) => LakeErrorKind::Permanent,
         Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => LakeErrorKind::Permanent,
         Some(_) => LakeErrorKind::Transient,
         None => match error.kind() {

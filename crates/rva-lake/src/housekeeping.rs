@@ -8,7 +8,7 @@ use crate::files::{FileList, named_files};
 use crate::options::{CommitStep, HousekeepingLimits, LakeOptions};
 use crate::seam::LakeError;
 use crate::state::StateKeys;
-use crate::storage::StoredFile;
+use crate::storage::{StoredFile, plain};
 use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
@@ -17,15 +17,6 @@ use iceberg::{Catalog, Result};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
-
-/// A location without the ways of writing the same scheme.
-fn plain(location: &str) -> String {
-    if let Some(path) = location.strip_prefix("memory:") {
-        return format!("memory:/{}", path.trim_start_matches('/'));
-    }
-    let path = location.strip_prefix("file:").unwrap_or(location);
-    path.strip_prefix("//").unwrap_or(path).to_owned()
-}
 
 /// The current snapshot and its ancestors, newest first.
 fn lineage(table: &Table) -> Vec<SnapshotRef> {
@@ -238,9 +229,6 @@ impl Housekeeper {
     ) -> std::result::Result<(), LakeError> {
         let failed = |error| lake_error(format_args!("look for orphans of {}", table.identifier()), error);
         let location = table.metadata().location();
-        if !(location.starts_with('/') || location.starts_with("file:") || location.starts_with("memory:")) {
-            return Ok(());
-        }
         let age = options.housekeeping.orphan_age;
         let listed = options.lister.storage().list(location).await.map_err(failed)?;
         let old: Vec<StoredFile> = listed

@@ -5,6 +5,7 @@ use crate::dead_letters::DeadLetterSink;
 use crate::definition::{NAMESPACE, ensure_table};
 use crate::errors::lake_error;
 use crate::options::LakeOptions;
+use crate::rest::{RestOptions, rest_catalog};
 use crate::rows::BronzeRow;
 use crate::seam::{LakeError, LakeErrorKind};
 use crate::state::StateKeys;
@@ -76,6 +77,26 @@ impl Lake {
         let mode = reading_mode(&dir);
         let catalog: Arc<dyn Catalog> = Arc::new(sql_catalog(&dir, mode, Arc::clone(&options.storage)).await?);
         check_not_moved(catalog.as_ref(), &dir).await?;
+        Ok(Self { catalog, options })
+    }
+
+    /// Opens the lake of a REST catalog: namespace `rva` and the bronze tables are made where they aren't there.
+    /// `options` say how the catalog's object store is reached ([`LakeOptions::with_s3`]).
+    ///
+    /// # Errors
+    /// `Transient`: catalog or store don't answer. `Permanent`: the address isn't a catalog's, it refuses us, the store
+    /// does, the bucket isn't there, a table has other columns.
+    pub async fn open_rest(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
+        let catalog = rest_catalog(rest, Arc::clone(&options.storage)).await?;
+        Self::from_parts(catalog, options).await
+    }
+
+    /// Opens the lake of a REST catalog to read. Makes nothing.
+    ///
+    /// # Errors
+    /// As [`Lake::open_rest`].
+    pub async fn open_rest_read_only(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
+        let catalog = rest_catalog(rest, Arc::clone(&options.storage)).await?;
         Ok(Self { catalog, options })
     }
 

@@ -17,6 +17,7 @@ mod lake;
 mod location;
 pub mod memory;
 mod options;
+mod rest;
 mod rows;
 mod seam;
 #[cfg(feature = "sql")]
@@ -33,6 +34,7 @@ pub use lake::{CATALOG, CATALOG_FILE, Lake, WAREHOUSE_FOLDER, embedded_catalog};
 #[doc(hidden)]
 pub use options::CommitRules;
 pub use options::{CommitRetry, CommitStep, HousekeepingLimits, LakeOptions, StepObserver};
+pub use rest::{RestAuth, RestOptions};
 pub use rows::BronzeRow;
 pub use seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
 #[cfg(feature = "sql")]

@@ -1,6 +1,6 @@
 //! What can be set on a lake, and the steps of a commit that can be watched.
 
-use crate::storage::LakeStorageFactory;
+use crate::storage::{LakeStorageFactory, S3Options};
 use iceberg::io::StorageFactory;
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -166,6 +166,12 @@ impl Default for LakeOptions {
 }
 
 impl LakeOptions {
+    /// Reaches `s3://` locations too.
+    pub fn with_s3(self, s3: S3Options) -> Self {
+        let factory = LakeStorageFactory::with_s3(s3);
+        self.with_storage(Arc::new(factory.clone()), factory)
+    }
+
     /// Reads and writes through another factory, which wraps `inner`: for faults in tests. Listings go to `inner`.
     pub fn with_storage(mut self, storage: Arc<dyn StorageFactory>, inner: LakeStorageFactory) -> Self {
         self.storage = storage;

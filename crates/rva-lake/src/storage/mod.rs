@@ -1,12 +1,15 @@
 //! Where the tables' files live: one [`StorageFactory`] of our own for every scheme.
 //!
-//! `file://` and bare absolute paths are local files that survive a power loss; `memory://` is a store inside the
-//! process. A location is parsed into a place before anything is done with it; text is never joined to text.
+//! `file://` and bare absolute paths are local files that survive a power loss; `s3://` is a bucket; `memory:/` is a
+//! store inside the process. A location is parsed into a place before anything is done with it; text is never joined
+//! to text.
 
 mod local;
-mod memory;
+mod object;
+mod s3;
 
 pub(crate) use local::make_folder;
+pub use s3::{S3Keys, S3Options};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,6 +17,8 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig, StorageFactory};
 use iceberg::{Error, ErrorKind, Result};
+use object::ObjectFiles;
+use s3::S3Stores;
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
@@ -33,35 +38,67 @@ pub struct StoredFile {
 enum Place {
     Local(PathBuf),
     Memory(object_store::path::Path),
+    S3 { bucket: String, path: object_store::path::Path },
 }
 
-/// Parses a location. As in iceberg's own storages a `file:` URL is not percent-decoded: `store_id=..%2Fx` is a
-/// folder of that very name.
+fn refused(location: &str, wanted: &str) -> Error {
+    Error::new(ErrorKind::DataInvalid, format!("found location {location:?}, wanted {wanted}"))
+}
+
+/// Parses a location. As in iceberg's own storages nothing is percent-decoded: `store_id=..%2Fx` is a folder of that
+/// very name.
 fn place(location: &str) -> Result<Place> {
+    let object = |path: &str, wanted: &str| {
+        object_store::path::Path::parse(path).map_err(|error| refused(location, wanted).with_source(error))
+    };
     if let Some(rest) = location.strip_prefix("memory:") {
-        let path = rest.trim_start_matches('/');
-        return object_store::path::Path::parse(path).map(Place::Memory).map_err(|error| {
-            Error::new(ErrorKind::DataInvalid, format!("found location {location:?}, wanted memory:/PATH"))
-                .with_source(error)
-        });
+        return object(rest.trim_start_matches('/'), "memory:/PATH").map(Place::Memory);
+    }
+    // Spark and Flink of old write s3a and s3n for the same thing.
+    if let Some(rest) = ["s3://", "s3a://", "s3n://"].iter().find_map(|scheme| location.strip_prefix(scheme)) {
+        let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err(refused(location, "s3://BUCKET/PATH"));
+        }
+        let path = object(path, "s3://BUCKET/PATH without empty parts, \".\" and \"..\"")?;
+        return Ok(Place::S3 { bucket: bucket.to_owned(), path });
     }
     let path = location.strip_prefix("file:").unwrap_or(location);
     let path = path.strip_prefix("//").unwrap_or(path);
     let escapes = path.split('/').any(|part| part == "..");
     if path.contains("://") || !path.starts_with('/') || escapes || path.contains('\0') {
-        return Err(Error::new(
-            ErrorKind::DataInvalid,
-            format!("found location {location:?}, wanted file:///PATH or memory:/PATH without \"..\""),
-        ));
+        return Err(refused(location, "file:///PATH, s3://BUCKET/PATH or memory:/PATH without \"..\""));
     }
     Ok(Place::Local(PathBuf::from(path)))
 }
 
-/// The storage of a lake: local files and memory behind one type, chosen by each location's scheme.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// One spelling for each place, to compare locations that different engines wrote.
+pub(crate) fn plain(location: &str) -> String {
+    match place(location) {
+        Ok(Place::Local(path)) => path.to_string_lossy().into_owned(),
+        Ok(Place::Memory(path)) => format!("memory:/{path}"),
+        Ok(Place::S3 { bucket, path }) => format!("s3://{bucket}/{path}"),
+        Err(_) => location.to_owned(),
+    }
+}
+
+/// The storage of a lake: local files, S3 and memory behind one type, chosen by each location's scheme.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LakeStorage {
+    #[serde(skip, default = "in_memory")]
+    memory: ObjectFiles,
     #[serde(skip)]
-    memory: memory::MemoryStore,
+    s3: S3Stores,
+}
+
+fn in_memory() -> ObjectFiles {
+    ObjectFiles::new(Arc::new(object_store::memory::InMemory::new()), "memory:/")
+}
+
+impl Default for LakeStorage {
+    fn default() -> Self {
+        Self { memory: in_memory(), s3: S3Stores::default() }
+    }
 }
 
 impl LakeStorage {
@@ -73,6 +110,7 @@ impl LakeStorage {
         match place(location)? {
             Place::Local(path) => local::list(path).await,
             Place::Memory(path) => self.memory.list(path).await,
+            Place::S3 { bucket, path } => self.s3.bucket(&bucket)?.list(path).await,
         }
     }
 }
@@ -84,6 +122,7 @@ impl Storage for LakeStorage {
         match place(path)? {
             Place::Local(path) => local::exists(path).await,
             Place::Memory(path) => self.memory.exists(path).await,
+            Place::S3 { bucket, path } => self.s3.bucket(&bucket)?.exists(path).await,
         }
     }
 
@@ -91,6 +130,7 @@ impl Storage for LakeStorage {
         match place(path)? {
             Place::Local(path) => local::metadata(path).await,
             Place::Memory(path) => self.memory.metadata(path).await,
+            Place::S3 { bucket, path } => self.s3.bucket(&bucket)?.metadata(path).await,
         }
     }
 
@@ -98,6 +138,7 @@ impl Storage for LakeStorage {
         match place(path)? {
             Place::Local(path) => local::read(path).await,
             Place::Memory(path) => self.memory.read(path).await,
+            Place::S3 { bucket, path } => self.s3.bucket(&bucket)?.read(path).await,
         }
     }
 
@@ -105,6 +146,7 @@ impl Storage for LakeStorage {
         match place(path)? {
             Place::Local(path) => local::reader(path).await,
             Place::Memory(path) => Ok(self.memory.reader(path)),
+            Place::S3 { bucket, path } => Ok(self.s3.bucket(&bucket)?.reader(path)),
         }
     }
 
@@ -118,6 +160,7 @@ impl Storage for LakeStorage {
         match place(path)? {
             Place::Local(path) => local::writer(path).await,
             Place::Memory(path) => Ok(self.memory.writer(path)),
+            Place::S3 { bucket, path } => Ok(self.s3.bucket(&bucket)?.writer(path)),
         }
     }
 
@@ -125,6 +168,7 @@ impl Storage for LakeStorage {
         match place(path)? {
             Place::Local(path) => local::delete(path).await,
             Place::Memory(path) => self.memory.delete(path).await,
+            Place::S3 { bucket, path } => self.s3.bucket(&bucket)?.delete(path).await,
         }
     }
 
@@ -132,6 +176,7 @@ impl Storage for LakeStorage {
         match place(path)? {
             Place::Local(path) => local::delete_folder(path).await,
             Place::Memory(path) => self.memory.delete_folder(path).await,
+            Place::S3 { bucket, path } => self.s3.bucket(&bucket)?.delete_folder(path).await,
         }
     }
 
@@ -153,7 +198,7 @@ impl Storage for LakeStorage {
     }
 }
 
-/// Makes [`LakeStorage`]s. Those of one factory share their memory.
+/// Makes [`LakeStorage`]s. Those of one factory share their memory and their S3 clients.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LakeStorageFactory {
     #[serde(skip)]
@@ -161,6 +206,11 @@ pub struct LakeStorageFactory {
 }
 
 impl LakeStorageFactory {
+    /// A factory that reaches `s3://` locations too.
+    pub fn with_s3(options: S3Options) -> Self {
+        Self { storage: LakeStorage { s3: S3Stores::new(options), ..LakeStorage::default() } }
+    }
+
     /// The storage that this factory gives out, for listings: iceberg's own trait has none.
     pub fn storage(&self) -> LakeStorage {
         self.storage.clone()
@@ -169,8 +219,8 @@ impl LakeStorageFactory {
 
 #[typetag::serde(name = "RvaLakeStorageFactory")]
 impl StorageFactory for LakeStorageFactory {
-    fn build(&self, _config: &StorageConfig) -> Result<Arc<dyn Storage>> {
-        Ok(Arc::new(self.storage.clone()))
+    fn build(&self, config: &StorageConfig) -> Result<Arc<dyn Storage>> {
+        Ok(Arc::new(LakeStorage { memory: self.storage.memory.clone(), s3: self.storage.s3.of_config(config) }))
     }
 }
 
@@ -180,13 +230,37 @@ mod tests {
 
     #[test]
     fn locations_that_leave_their_folder_or_name_another_scheme_are_refused() {
-        for bad in ["file:///a/../b", "/a/..", "relative/path", "s3://bucket/key", "file:a", "memory:/a/../b", ""] {
+        for bad in [
+            "file:///a/../b",
+            "/a/..",
+            "relative/path",
+            "gs://bucket/key",
+            "s3:///key",
+            "s3://b/../c",
+            "file:a",
+            "memory:/a/../b",
+            "",
+        ] {
             assert!(place(bad).is_err(), "{bad}");
         }
         let local = |path: &str| Place::Local(PathBuf::from(path));
         assert_eq!(place("file:///a/store_id=..%2Fx/f").unwrap(), local("/a/store_id=..%2Fx/f"));
         assert_eq!(place("file:/a/b").unwrap(), local("/a/b"));
         assert_eq!(place("/a/b").unwrap(), local("/a/b"));
+        let s3 = |bucket: &str, path: &str| Place::S3 {
+            bucket: bucket.into(),
+            path: object_store::path::Path::parse(path).unwrap(),
+        };
+        assert_eq!(place("s3://b/data/store_id=..%2Fx/f").unwrap(), s3("b", "data/store_id=..%2Fx/f"));
+        assert_eq!(place("s3a://b/c").unwrap(), s3("b", "c"));
+    }
+
+    #[test]
+    fn spellings_of_one_place_are_one() {
+        assert_eq!(plain("s3a://b/c"), plain("s3://b/c"));
+        assert_eq!(plain("file:/a/b"), plain("/a/b"));
+        assert_eq!(plain("memory:///a"), plain("memory:/a"));
+        assert_ne!(plain("s3://b/c"), plain("/b/c"));
     }
 
     async fn round_trip(root: &str) {

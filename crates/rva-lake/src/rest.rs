@@ -1,0 +1,317 @@
+//! An Iceberg REST catalog: what other engines share.
+//!
+//! The crate's client asks for an OAuth2 token once and never again, so a layer of our own renews it: an answer of 401
+//! says that nothing was done, the token is asked for anew, and the call made once more. A commit can't be repeated here
+//! (its updates are consumed), so it comes back as a conflict, which the commit's own loop takes up.
+
+use crate::errors::lake_error;
+use crate::lake::CATALOG;
+use crate::seam::{LakeError, LakeErrorKind};
+use iceberg::io::StorageFactory;
+use iceberg::table::Table;
+use iceberg::{
+    Catalog, CatalogBuilder, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation,
+    TableIdent,
+};
+use iceberg_catalog_rest::{REST_CATALOG_PROP_URI, REST_CATALOG_PROP_WAREHOUSE, RestCatalog, RestCatalogBuilder};
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+
+/// Who we are to the catalog.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub enum RestAuth {
+    /// Nobody: an open catalog in a closed network.
+    #[default]
+    None,
+    /// A bearer token that somebody else renews.
+    Token(String),
+    /// OAuth2 client credentials: tokens are asked for and renewed.
+    ClientCredentials {
+        /// Client id and secret, `id:secret`.
+        credential: String,
+        /// Where tokens are given out; `None`: the catalog's own endpoint.
+        oauth2_uri: Option<String>,
+        /// `None`: `catalog`.
+        scope: Option<String>,
+    },
+}
+
+/// Which kind of it, without secrets.
+impl fmt::Debug for RestAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Token(_) => f.write_str("Token"),
+            Self::ClientCredentials { oauth2_uri, scope, .. } => f
+                .debug_struct("ClientCredentials")
+                .field("oauth2_uri", oauth2_uri)
+                .field("scope", scope)
+                .finish_non_exhaustive(),
+        }
+    }
+}
+
+/// Where a REST catalog is and how it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestOptions {
+    /// `http://iceberg-rest:8181`; the part before `/v1`.
+    pub uri: String,
+    /// The warehouse by the catalog's name for it, where it has several.
+    pub warehouse: Option<String>,
+    /// Who we are.
+    pub auth: RestAuth,
+    /// A file of certificates (PEM) to trust besides the system's.
+    pub ca_certificates: Option<PathBuf>,
+    /// For the connection to be there.
+    pub connect_timeout: Duration,
+    /// For a whole call. One that takes longer has an unknown outcome, which a reload decides.
+    pub request_timeout: Duration,
+}
+
+impl RestOptions {
+    /// A catalog at a URI: nobody asks who we are, 5 s to connect, 30 s for a call.
+    pub fn new(uri: impl Into<String>) -> Self {
+        Self {
+            uri: uri.into(),
+            warehouse: None,
+            auth: RestAuth::None,
+            ca_certificates: None,
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+
+    fn properties(&self) -> HashMap<String, String> {
+        let uri = self.uri.trim_end_matches('/').to_owned();
+        let mut properties = HashMap::from([(REST_CATALOG_PROP_URI.to_owned(), uri)]);
+        let mut set = |key: &str, value: &Option<String>| {
+            if let Some(value) = value {
+                properties.insert(key.to_owned(), value.clone());
+            }
+        };
+        set(REST_CATALOG_PROP_WAREHOUSE, &self.warehouse);
+        match &self.auth {
+            RestAuth::None => {}
+            RestAuth::Token(token) => set("token", &Some(token.clone())),
+            RestAuth::ClientCredentials { credential, oauth2_uri, scope } => {
+                set("credential", &Some(credential.clone()));
+                set("oauth2-server-uri", oauth2_uri);
+                set("scope", scope);
+            }
+        }
+        properties
+    }
+
+    fn client(&self) -> std::result::Result<reqwest::Client, LakeError> {
+        let permanent = |text: String| LakeError::new(LakeErrorKind::Permanent, text);
+        let mut builder =
+            reqwest::Client::builder().connect_timeout(self.connect_timeout).timeout(self.request_timeout);
+        if let Some(path) = &self.ca_certificates {
+            let pem = std::fs::read(path)
+                .map_err(|error| permanent(format!("could not read {}: {error}", path.display())))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| {
+                permanent(format!("found {} with {error}, wanted PEM certificates", path.display()))
+            })?;
+            if certificates.is_empty() {
+                return Err(permanent(format!("found no certificate in {}, wanted PEM", path.display())));
+            }
+            for certificate in certificates {
+                builder = builder.add_root_certificate(certificate);
+            }
+        }
+        builder.build().map_err(|error| permanent(format!("could not set up the catalog's client: {error}")))
+    }
+}
+
+/// The catalog, asked once: an address that is no catalog, a wrong token and an unknown warehouse are noticed here.
+///
+/// # Errors
+/// `Transient`: nobody answers there, or with a fault of its own. `Permanent`: it refuses us, or isn't a catalog.
+pub(crate) async fn rest_catalog(
+    options: &RestOptions,
+    storage: Arc<dyn StorageFactory>,
+) -> std::result::Result<Arc<dyn Catalog>, LakeError> {
+    let failed = |error| rest_error(options, error);
+    let builder = RestCatalogBuilder::default().with_client(options.client()?).with_storage_factory(storage);
+    let inner = builder.load(CATALOG, options.properties()).await.map_err(failed)?;
+    let renews = matches!(options.auth, RestAuth::ClientCredentials { .. });
+    let catalog = RenewingCatalog { inner, renews };
+    catalog.list_namespaces(None).await.map_err(failed)?;
+    Ok(Arc::new(catalog))
+}
+
+/// What the catalog's first answer says about the settings.
+fn rest_error(options: &RestOptions, error: Error) -> LakeError {
+    let uri = &options.uri;
+    let text = error.to_string();
+    let refused = |found: &str, wanted: &str| {
+        LakeError::new(LakeErrorKind::Permanent, format!("catalog {uri}: found {found}, wanted {wanted}"))
+    };
+    match status(&text) {
+        Some(401) => refused(
+            "401 Unauthorized",
+            match options.auth {
+                RestAuth::None => "a token or client credentials (ICEBERG_TOKEN, ICEBERG_CREDENTIAL)",
+                _ => "credentials that it accepts",
+            },
+        ),
+        Some(403) => refused("403 Forbidden", "an account that may use it"),
+        Some(404) => refused("404 Not Found", "the root of an Iceberg REST catalog, before /v1"),
+        Some(code @ 400..=499) if code != 408 && code != 429 => {
+            let warehouse = options.warehouse.as_deref().unwrap_or_default();
+            refused(&format!("{code} for warehouse {warehouse:?} ({})", one_line(&text)), "one that it knows")
+        }
+        // OAuth2's own errors (RFC 6749, 5.2) come without a status.
+        _ if ["invalid_client", "unauthorized_client", "invalid_scope", "invalid_grant"]
+            .iter()
+            .any(|code| text.contains(code)) =>
+        {
+            refused(&one_line(&text), "client credentials that its token endpoint accepts")
+        }
+        _ => lake_error(format_args!("open catalog {uri}"), error),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
+}
+
+/// The HTTP status that the crate's client tells in the context of its error.
+fn status(text: &str) -> Option<u16> {
+    let (_, rest) = text.split_once("status: ")?;
+    rest.get(..3)?.parse().ok()
+}
+
+fn is_unauthorized(error: &Error) -> bool {
+    status(&error.to_string()) == Some(401)
+}
+
+/// A REST catalog whose token is asked for anew when it ran out.
+#[derive(Debug)]
+struct RenewingCatalog {
+    inner: RestCatalog,
+    renews: bool,
+}
+
+impl RenewingCatalog {
+    /// Makes a call; after a 401 once more with a new token.
+    async fn call<T, F: Future<Output = Result<T>>>(&self, make: impl Fn() -> F) -> Result<T> {
+        match make().await {
+            Err(error) if self.renews && is_unauthorized(&error) => {
+                tracing::debug!("the catalog's token ran out, asking for a new one");
+                self.inner.regenerate_token().await?;
+                make().await
+            }
+            answer => answer,
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Catalog for RenewingCatalog {
+    async fn list_namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {
+        self.call(|| self.inner.list_namespaces(parent)).await
+    }
+
+    async fn create_namespace(
+        &self,
+        namespace: &NamespaceIdent,
+        properties: HashMap<String, String>,
+    ) -> Result<Namespace> {
+        self.call(|| self.inner.create_namespace(namespace, properties.clone())).await
+    }
+
+    async fn get_namespace(&self, namespace: &NamespaceIdent) -> Result<Namespace> {
+        self.call(|| self.inner.get_namespace(namespace)).await
+    }
+
+    async fn namespace_exists(&self, namespace: &NamespaceIdent) -> Result<bool> {
+        self.call(|| self.inner.namespace_exists(namespace)).await
+    }
+
+    async fn update_namespace(&self, namespace: &NamespaceIdent, properties: HashMap<String, String>) -> Result<()> {
+        self.call(|| self.inner.update_namespace(namespace, properties.clone())).await
+    }
+
+    async fn drop_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
+        self.call(|| self.inner.drop_namespace(namespace)).await
+    }
+
+    async fn list_tables(&self, namespace: &NamespaceIdent) -> Result<Vec<TableIdent>> {
+        self.call(|| self.inner.list_tables(namespace)).await
+    }
+
+    async fn create_table(&self, namespace: &NamespaceIdent, creation: TableCreation) -> Result<Table> {
+        // A creation can't be repeated; this call makes sure of the token first.
+        self.namespace_exists(namespace).await?;
+        self.inner.create_table(namespace, creation).await
+    }
+
+    async fn load_table(&self, table: &TableIdent) -> Result<Table> {
+        self.call(|| self.inner.load_table(table)).await
+    }
+
+    async fn drop_table(&self, table: &TableIdent) -> Result<()> {
+        self.call(|| self.inner.drop_table(table)).await
+    }
+
+    async fn purge_table(&self, table: &TableIdent) -> Result<()> {
+        self.call(|| self.inner.purge_table(table)).await
+    }
+
+    async fn table_exists(&self, table: &TableIdent) -> Result<bool> {
+        self.call(|| self.inner.table_exists(table)).await
+    }
+
+    async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
+        self.call(|| self.inner.rename_table(from, to)).await
+    }
+
+    async fn register_table(&self, table: &TableIdent, metadata_location: String) -> Result<Table> {
+        self.call(|| self.inner.register_table(table, metadata_location.clone())).await
+    }
+
+    async fn update_table(&self, commit: TableCommit) -> Result<Table> {
+        match self.inner.update_table(commit).await {
+            Err(error) if self.renews && is_unauthorized(&error) => {
+                self.inner.regenerate_token().await?;
+                let text = "the token ran out before the commit, nothing was done";
+                Err(Error::new(ErrorKind::CatalogCommitConflicts, text).with_retryable(true))
+            }
+            answer => answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_in_no_debug_text() {
+        let token = RestOptions { auth: RestAuth::Token("hush".into()), ..RestOptions::new("http://c") };
+        let auth = RestAuth::ClientCredentials { credential: "me:hush".into(), oauth2_uri: None, scope: None };
+        let client = RestOptions { auth, ..RestOptions::new("http://c") };
+        let text = format!("{token:?} {client:?}");
+        assert!(!text.contains("hush"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn certificates_that_are_none_are_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        std::fs::write(&path, "not a certificate").unwrap();
+        for path in [path, dir.path().join("missing.pem")] {
+            let options = RestOptions { ca_certificates: Some(path.clone()), ..RestOptions::new("https://c") };
+            let text = options.client().unwrap_err().to_string();
+            assert!(text.contains(&path.display().to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_found_in_the_clients_own_words() {
+        let error = Error::new(ErrorKind::Unexpected, "Received response with unexpected status code")
+            .with_context("status", "401 Unauthorized");
+        assert!(is_unauthorized(&error), "{error}");
+        assert_eq!(status("no such thing"), None);
+    }
+}

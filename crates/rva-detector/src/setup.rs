@@ -5,8 +5,8 @@ use rva_track::{Tracker, TrackerChoice};
 use rva_types::{RunId, SourceIdentity, Timestamp};
 use rva_vision::{
     BatchOptions, CueFinder, DetectOptions, Detector, Embedder, EmbedderOptions, FindCues, FrameSource, OpenOptions,
-    PipelineOptions, Selection, SharedModel, SourceSpec, VisionError, VisionErrorKind, YoloDetector, find_library, open,
-    resolve_classes,
+    PipelineOptions, Selection, SharedModel, SourceSpec, VisionError, VisionErrorKind, YoloDetector, find_library,
+    open, resolve_classes,
 };
 use std::{path::PathBuf, time::SystemTime};
 
@@ -155,10 +155,7 @@ fn ready(
 ///
 /// # Errors
 /// A tracker that looks at appearance without a model for it, and what [`CueFinder::for_tracker`] refuses.
-fn find_cues(
-    tracker: &dyn Tracker,
-    detector: &DetectorSetup,
-) -> Result<Option<Box<dyn FindCues>>, VisionError> {
+fn find_cues(tracker: &dyn Tracker, detector: &DetectorSetup) -> Result<Option<Box<dyn FindCues>>, VisionError> {
     let embedder = || {
         let Some(model) = &detector.reid_model else {
             let text = format!(

@@ -138,7 +138,23 @@ impl Admin {
     }
 
     /// Sends a request; 404 and 409 are answers, other failures are errors.
+    ///
+    /// Every request here may be repeated. The broker answers 500, and not 409, to one of two that make the same thing at
+    /// the same moment: asked again it says what became of it.
     async fn send(&self, request: RequestBuilder, doing: &str) -> Result<Response, BusError> {
+        for attempt in 1..=3 {
+            let Some(again) = request.try_clone() else { break };
+            match self.send_once(again, doing).await {
+                Err(error) if error.kind() == BusErrorKind::Transient => {
+                    tokio::time::sleep(Duration::from_millis(100 * attempt)).await;
+                }
+                answer => return answer,
+            }
+        }
+        self.send_once(request, doing).await
+    }
+
+    async fn send_once(&self, request: RequestBuilder, doing: &str) -> Result<Response, BusError> {
         let response = request.send().await.map_err(|error| {
             // The text of such an error is on its last source: "connection refused", "invalid peer certificate".
             let mut deepest: &dyn std::error::Error = &error;
@@ -159,6 +175,8 @@ impl Admin {
             401 => (BusErrorKind::Permanent, ", wanted a token that the broker accepts"),
             403 => (BusErrorKind::Permanent, ", wanted a token whose role may do that"),
             408 | 429 | 500.. => (BusErrorKind::Transient, ""),
+            // Another set-up is at the same subscription.
+            412 if said.contains("Busy") => (BusErrorKind::Transient, ""),
             _ => (BusErrorKind::Permanent, ""),
         };
         Err(BusError::new(kind, format!("{doing} at {}: found status {status} ({said}){wanted}", self.base)))

@@ -31,6 +31,21 @@ async fn setting_up_twice_changes_nothing_and_enlarges_only() {
 }
 
 #[tokio::test]
+async fn set_ups_at_the_same_moment_agree() {
+    let Some(stack) = rva_stack::stack() else { return };
+    let _turn = stack.shared().await;
+    let connection = connection(stack);
+    for _ in 0..5 {
+        let name = uuid::Uuid::new_v4().simple();
+        let topic: TopicName = format!("persistent://rva-test-{name}/bus/events").parse().unwrap();
+        let setup = TopicSetup::new(topic, SUBSCRIPTION);
+        let ids = futures::future::join_all((0..6).map(|_| set_up_topic(&connection, &setup))).await;
+        let ids: std::collections::BTreeSet<_> = ids.into_iter().map(|id| id.unwrap()).collect();
+        assert_eq!(ids.len(), 1, "{ids:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_topic_without_set_up_is_refused_and_says_so() {
     let Some(stack) = rva_stack::stack() else { return };
     let _turn = stack.shared().await;

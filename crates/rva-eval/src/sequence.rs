@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 /// Tolerance of TrackEval's comparisons (numpy's machine epsilon).
 pub(crate) const EPSILON: f64 = f64::EPSILON;
 
-/// Classes of MOT16 and MOT17 that a tracker may follow or not: a person on a vehicle, a static person, a distractor, a
+/// Classes of MOT16 and later that a tracker may follow or not: a person on a vehicle, a static person, a distractor, a
 /// reflection.
 const DISTRACTORS: [i64; 4] = [2, 7, 8, 12];
+/// One more in MOT20: a vehicle without a motor.
+const NON_MOTOR_VEHICLE: i64 = 6;
 const PEDESTRIAN: i64 = 1;
 
 /// Which rules of MOTChallenge hold.
@@ -17,14 +19,29 @@ const PEDESTRIAN: i64 = 1;
 pub enum Benchmark {
     /// The ground truth has no classes: rows marked 0 are left out, all others scored.
     Mot15,
-    /// Pedestrians are scored; results that lie on a distractor are taken away.
+    /// MOT16 too. Pedestrians are scored; results that lie on a distractor are taken away.
     Mot17,
+    /// The same with one more class of distractors.
+    Mot20,
 }
 
 impl Benchmark {
-    /// By the sequence's ground truth: classes are there from MOT16 on.
+    /// By the sequence's ground truth: classes are there from MOT16 on. It can't tell MOT20, see
+    /// [`Benchmark::of_named`].
     pub fn of(ground_truth: &[MotRow]) -> Self {
         if ground_truth.iter().any(|row| row.class > 0) { Self::Mot17 } else { Self::Mot15 }
+    }
+
+    /// The same by the sequence's name too: MOT20's begin with it.
+    pub fn of_named(name: &str, ground_truth: &[MotRow]) -> Self {
+        match Self::of(ground_truth) {
+            Self::Mot17 if name.starts_with("MOT20") => Self::Mot20,
+            benchmark => benchmark,
+        }
+    }
+
+    fn is_distractor(self, class: i64) -> bool {
+        DISTRACTORS.contains(&class) || (self == Self::Mot20 && class == NON_MOTOR_VEHICLE)
     }
 }
 
@@ -77,12 +94,12 @@ fn check_end(file: &str, rows: &[MotRow], frames: u32) -> Result<(), MotError> {
 }
 
 /// Results that lie on a distractor, by their place.
-fn on_distractors(truth: &[&MotRow], found: &[&MotRow], similarity: &[f64]) -> Vec<bool> {
+fn on_distractors(benchmark: Benchmark, truth: &[&MotRow], found: &[&MotRow], similarity: &[f64]) -> Vec<bool> {
     let scores: Vec<f64> = similarity.iter().map(|&s| if s < 0.5 - EPSILON { 0.0 } else { s }).collect();
     let mut removed = vec![false; found.len()];
     for (row, column) in best_pairs(&scores, truth.len(), found.len()) {
         let matched = scores[row * found.len() + column] > EPSILON;
-        removed[column] = matched && DISTRACTORS.contains(&truth[row].class);
+        removed[column] = matched && benchmark.is_distractor(truth[row].class);
     }
     removed
 }
@@ -109,10 +126,10 @@ impl Sequence {
         }
         let pairs = by_frame(truth.1, frames).into_iter().zip(by_frame(found.1, frames));
         let frames = pairs.map(|(truth, mut found)| {
-            if benchmark == Benchmark::Mot17 {
+            if benchmark != Benchmark::Mot15 {
                 let similarity: Vec<f64> =
                     truth.iter().flat_map(|t| found.iter().map(|f| iou(&t.bbox, &f.bbox))).collect();
-                let mut removed = on_distractors(&truth, &found, &similarity).into_iter();
+                let mut removed = on_distractors(benchmark, &truth, &found, &similarity).into_iter();
                 found.retain(|_| removed.next() != Some(true));
             }
             let scored =

@@ -79,7 +79,7 @@ fn made_up(benchmark: &'static str, seed: u64) -> Case {
     for id in 1..=14 {
         let (x, y, dx, dy) =
             (dice.within(0.0, 900.0), dice.within(0.0, 500.0), dice.within(-6.0, 6.0), dice.within(-2.0, 2.0));
-        let class = if benchmark == "MOT15" { -1 } else { [1, 1, 1, 7, 12, 2, 3][id as usize % 7] };
+        let class = if benchmark == "MOT15" { -1 } else { [1, 1, 1, 7, 12, 2, 3, 6, 8][id as usize % 9] };
         let (first, last) = (dice.within(1.0, 30.0) as u32, dice.within(31.0, 60.0) as u32);
         for frame in (first..=last).filter(|frame| *frame != 20) {
             let t = f64::from(frame);
@@ -94,7 +94,7 @@ fn made_up(benchmark: &'static str, seed: u64) -> Case {
         results.insert(name, rows);
     }
     results.insert("blind", Vec::new());
-    Case { benchmark, name: format!("made-up-{seed}"), frames, truth, results }
+    Case { benchmark, name: format!("{benchmark}-made-up-{seed}"), frames, truth, results }
 }
 
 fn tracked(detections: &[MotRow], frames: u32) -> Vec<MotRow> {
@@ -182,8 +182,12 @@ fn compare_all(cases: &[Case]) {
         fs::write(folder.join("gt/gt.txt"), write_truth(&case.truth)).unwrap();
         let info = format!("[Sequence]\nname={}\nseqLength={}\n", case.name, case.frames);
         fs::write(folder.join("seqinfo.ini"), info).unwrap();
-        let benchmark = if case.benchmark == "MOT15" { Benchmark::Mot15 } else { Benchmark::Mot17 };
-        assert_eq!(Benchmark::of(&case.truth), benchmark);
+        let benchmark = match case.benchmark {
+            "MOT15" => Benchmark::Mot15,
+            "MOT20" => Benchmark::Mot20,
+            _ => Benchmark::Mot17,
+        };
+        assert_eq!(Benchmark::of_named(&case.name, &case.truth), benchmark);
         for (name, rows) in &case.results {
             let data = root.join(case.benchmark).join("trackers").join(name).join("data");
             fs::create_dir_all(&data).unwrap();
@@ -209,7 +213,14 @@ fn compare_all(cases: &[Case]) {
 
 #[test]
 fn made_up_sequences_score_as_in_trackeval() {
-    compare_all(&[made_up("MOT15", 11), made_up("MOT15", 12), made_up("MOT17", 13), made_up("MOT17", 14)]);
+    compare_all(&[
+        made_up("MOT15", 11),
+        made_up("MOT15", 12),
+        made_up("MOT17", 13),
+        made_up("MOT17", 14),
+        made_up("MOT20", 15),
+        made_up("MOT20", 16),
+    ]);
 }
 
 #[test]

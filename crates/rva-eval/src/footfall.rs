@@ -71,6 +71,10 @@ pub struct FootfallError {
     wanted: &'static str,
 }
 
+/// Least distance from a line, in shares of the picture, at which somebody is on one side of it. Raising it counts
+/// fewer trembling boxes twice and misses people who turn round close to the line.
+const HYSTERESIS: f64 = 0.01;
+
 const COLUMNS: [&str; 4] = ["camera_id", "from", "to", "people"];
 const LINE_COLUMNS: [&str; 2] = ["line", "direction"];
 
@@ -141,14 +145,15 @@ fn side(line: &[f64; 4], (x, y): (f64, f64)) -> f64 {
     (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)
 }
 
-/// How often a path crosses the line in one direction, between its ends. A step that only touches the line is taken
-/// together with the next one, so standing on it counts once.
-fn crossings(line: &Line, path: &[(f64, f64)]) -> u64 {
+/// When a path crosses the line in one direction, between its ends. Points nearer to the line than [`HYSTERESIS`] are
+/// on neither side, so a box that trembles there crosses once; a crossing is dated by the point that completes it.
+fn crossings(line: &Line, path: &[(Timestamp, (f64, f64))]) -> Vec<Timestamp> {
     let [x1, y1, x2, y2] = line.points;
-    let (mut count, mut last) = (0, None::<(f64, (f64, f64))>);
-    for &point in path {
-        let now = side(&line.points, point);
-        if now == 0.0 {
+    let length = (x2 - x1).hypot(y2 - y1);
+    let (mut times, mut last) = (Vec::new(), None::<(f64, (f64, f64))>);
+    for &(at, point) in path {
+        let now = side(&line.points, point) / length;
+        if now.abs() < HYSTERESIS {
             continue;
         }
         if let Some((before, from)) = last
@@ -156,27 +161,30 @@ fn crossings(line: &Line, path: &[(f64, f64)]) -> u64 {
         {
             let ends = [from.0, from.1, point.0, point.1];
             let between = (side(&ends, (x1, y1)) < 0.0) != (side(&ends, (x2, y2)) < 0.0);
-            count += u64::from(between && (now > 0.0) == line.inward);
+            if between && (now > 0.0) == line.inward {
+                times.push(at);
+            }
         }
         last = Some((now, point));
     }
-    count
+    times
 }
 
 /// Counts what a hand count asks for. `seen` may be in any order.
 pub fn score_footfall(hand: Vec<HandCount>, seen: &[Seen]) -> Vec<Counted> {
     hand.into_iter()
         .map(|by_hand| {
-            let inside =
-                seen.iter().filter(|s| s.camera == by_hand.camera && s.at >= by_hand.from && s.at < by_hand.to);
+            let is_inside = |at: Timestamp| at >= by_hand.from && at < by_hand.to;
+            let of_camera = seen.iter().filter(|s| s.camera == by_hand.camera);
             let counted = match &by_hand.line {
-                None => inside.map(|s| &s.track).collect::<BTreeSet<_>>().len() as u64,
+                None => of_camera.filter(|s| is_inside(s.at)).map(|s| &s.track).collect::<BTreeSet<_>>().len() as u64,
                 Some(line) => {
+                    // Whole paths: a step from one interval into the next belongs to the next.
                     let mut paths: BTreeMap<_, Vec<_>> = BTreeMap::new();
-                    inside.for_each(|s| paths.entry(&s.track).or_default().push((s.at, s.anchor)));
+                    of_camera.for_each(|s| paths.entry(&s.track).or_default().push((s.at, s.anchor)));
                     let of_path = |mut path: Vec<(Timestamp, _)>| {
                         path.sort_by_key(|(at, _)| *at);
-                        crossings(line, &path.into_iter().map(|(_, anchor)| anchor).collect::<Vec<_>>())
+                        crossings(line, &path).into_iter().filter(|at| is_inside(*at)).count() as u64
                     };
                     paths.into_values().map(of_path).sum()
                 }
@@ -216,6 +224,24 @@ mod tests {
         let rows = format!("{HOUR},1,0.5 0 0.5 1,in\n{HOUR},1,0.5 0 0.5 1,out\n{HOUR},0,0.5 0.6 0.5 1,in");
         let counted: Vec<_> = score_footfall(hand(&rows), &people).iter().map(|row| row.counted).collect();
         assert_eq!(counted, [1, 1, 0], "past the line's end nobody crosses it");
+    }
+
+    #[test]
+    fn a_step_from_one_interval_into_the_next_counts_in_the_next() {
+        let people = [seen(3599, 1, 0.8, 0.5), seen(3600, 1, 0.2, 0.5)];
+        let next = "door,2025-11-25T11:00:00Z,2025-11-25T12:00:00Z";
+        let rows = format!("{HOUR},0,0.5 0 0.5 1,in\n{next},1,0.5 0 0.5 1,in");
+        let counted: Vec<_> = score_footfall(hand(&rows), &people).iter().map(|row| row.counted).collect();
+        assert_eq!(counted, [0, 1]);
+    }
+
+    #[test]
+    fn a_box_that_trembles_on_the_line_crosses_it_once() {
+        let walk = [0.8, 0.502, 0.498, 0.502, 0.497, 0.503, 0.2];
+        let people: Vec<_> = walk.iter().zip(0..).map(|(x, t)| seen(t, 1, *x, 0.5)).collect();
+        let rows = format!("{HOUR},1,0.5 0 0.5 1,in\n{HOUR},0,0.5 0 0.5 1,out");
+        let counted: Vec<_> = score_footfall(hand(&rows), &people).iter().map(|row| row.counted).collect();
+        assert_eq!(counted, [1, 0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test setup setup-tests build lint bench-detect bench-gpu parity torture model bless clean-demo stack-up stack-down stack-status test-stack
+.PHONY: help demo test eval setup setup-tests build lint bench-detect bench-gpu parity torture model bless clean-demo stack-up stack-down stack-status test-stack
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ bench-gpu: setup ## streams of 1080p30 that one device carries (DEVICE=cuda:0 MO
 
 parity: setup ## our detections and speed beside Ultralytics' (installs it, AGPL-3.0, and PyTorch, 3 GB, into .venv-parity)
 	@infrastructure/local/parity.sh
+
+eval: ## every tracker's scores on MOTChallenge sequences, and the recorded floors
+	@infrastructure/local/eval.sh
 
 torture: setup-tests ## kill -9 the ingest a thousand times (KILLS=1000) and compare the keys
 	@infrastructure/local/torture.sh

@@ -24,6 +24,7 @@ run_tests() {
   local status=0
   cargo test --locked --no-fail-fast -p rva-stack "$@" || status=$?
   cargo test --locked --no-fail-fast -p rva-bus --features pulsar --test pulsar "$@" || status=$?
+  cargo test --locked --no-fail-fast -p rva-lake --test stack "$@" || status=$?
   return $status
 }
 

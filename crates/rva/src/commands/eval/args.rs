@@ -50,9 +50,9 @@ pub struct TracksArgs {
     /// Run this tracker on the public detections: a name, a tracker YAML file, or all; may be given again
     #[arg(long, value_name = "TRACKER", required_unless_present = "tracks")]
     pub tracker: Vec<String>,
-    /// Folder of the public detections in a sequence
-    #[arg(long, value_name = "NAME", default_value = "det")]
-    pub detections: String,
+    /// Folders of public detections in a sequence; the first that is there counts
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "det")]
+    pub detections: Vec<String>,
     /// How scores are written
     #[arg(long, value_enum, default_value_t = RowFormat::Table)]
     pub format: RowFormat,

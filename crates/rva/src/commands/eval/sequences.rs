@@ -66,10 +66,10 @@ impl MotSequence {
         let truth = parse_ground_truth(&truth_file, &read(&truth_path)?)?;
         let info = SeqInfo { path: &info_path, text: read(&info_path)? };
         Ok(Self {
+            benchmark: Benchmark::of_named(&name_of(folder), &truth),
             name: name_of(folder),
             folder: Some(folder.to_owned()),
             truth_file,
-            benchmark: Benchmark::of(&truth),
             truth,
             frames: info.number("seqLength")?,
             frame_rate: info.number("frameRate")?,
@@ -87,16 +87,21 @@ impl MotSequence {
         Ok(Self { name, folder, truth_file, truth, benchmark, frames, frame_rate: 30.0, image_size: None })
     }
 
-    /// The public detections, by frame. Confidences outside of [0, 1] are cut off there.
+    /// The public detections, by frame, of the first of these folders that is there. Confidences outside of [0, 1] are
+    /// cut off there.
     ///
     /// # Errors
     /// There are none, or they can't be read.
-    pub fn detections(&self, kind: &str) -> anyhow::Result<Vec<MotRow>> {
+    pub fn detections(&self, kinds: &[String]) -> anyhow::Result<Vec<MotRow>> {
         let Some(folder) = &self.folder else {
             let found = &self.truth_file;
             return Err(Refusal::usage(format!("found {found} alone, wanted a sequence folder with detections")).into());
         };
-        let path = folder.join(kind).join("det.txt");
+        let mut paths = kinds.iter().map(|kind| folder.join(kind).join("det.txt"));
+        let Some(path) = paths.find(|path| path.is_file()) else {
+            let text = format!("found no det.txt in {}, wanted it in {}", folder.display(), kinds.join(" or "));
+            return Err(Refusal::usage(text).into());
+        };
         let mut rows = parse_results(&path.display().to_string(), &read(&path)?, false)?;
         rows.iter_mut().for_each(|row| row.conf = row.conf.clamp(0.0, 1.0));
         Ok(rows)

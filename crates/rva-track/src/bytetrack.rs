@@ -7,20 +7,13 @@
 //! IoU is over continuous coordinates as Ultralytics has it (the authors add a pixel, see [`Overlap`]), and a lost
 //! track is removed in the frame in which its buffer runs out (the authors' lists keep it for one more).
 
-use crate::assignment::Assignment;
 use crate::kalman::{BoxFilter, Rect};
+use crate::two_stage::{Target, TwoStage};
 use crate::{ByteTrackParams, ParamError, Tracker, TrackerFrame};
-use rva_types::{BBox, Detection, TrackedDetection};
+use rva_types::{BBox, TrackedDetection};
 
 /// Most tracks at a time, lost and tentative ones included; beyond it no new one starts, which is counted.
 pub const TRACKS_MAX: usize = 4096;
-
-/// Highest distance at which a track takes a weak detection, by overlap alone.
-const SECOND_MATCH_THRESH: f64 = 0.5;
-/// Highest distance at which a tentative track takes its second detection.
-const TENTATIVE_MATCH_THRESH: f64 = 0.7;
-/// Distance under which a track and a lost one are the same.
-const DUPLICATE_THRESH: f64 = 0.15;
 
 /// How the overlap of a track and a detection is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,7 +28,7 @@ pub enum Overlap {
 }
 
 impl Overlap {
-    fn margin(self) -> f64 {
+    pub(crate) fn margin(self) -> f64 {
         match self {
             Self::Predicted => 0.0,
             Self::LastSeen => 1.0,
@@ -67,62 +60,6 @@ pub struct TrackEstimate {
     pub state: TrackState,
 }
 
-#[derive(Debug, Clone)]
-struct Track {
-    id: u64,
-    state: TrackState,
-    filter: BoxFilter,
-    /// The filter's box that detections are compared with.
-    rect: Rect,
-    conf: f32,
-    first_frame: u64,
-    last_frame: u64,
-    /// Index of the detection of the latest frame.
-    detection: Option<usize>,
-}
-
-impl Track {
-    fn predict(&mut self, overlap: Overlap) {
-        if self.state == TrackState::Lost {
-            self.filter.hold_height();
-        }
-        self.filter.predict();
-        if overlap == Overlap::Predicted {
-            self.rect = self.filter.rect();
-        }
-    }
-
-    fn take(&mut self, candidate: &Candidate, frame: u64) {
-        self.filter.update(&candidate.rect);
-        self.rect = self.filter.rect();
-        self.state = TrackState::Confirmed;
-        self.conf = candidate.conf;
-        self.last_frame = frame;
-        self.detection = Some(candidate.detection);
-    }
-
-    /// Frames from the first detection to the latest.
-    fn age(&self) -> u64 {
-        self.last_frame - self.first_frame
-    }
-}
-
-/// A detection that can be tracked.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    rect: Rect,
-    conf: f32,
-    /// Index in the caller's order.
-    detection: usize,
-}
-
-/// Strong detections can start a track and find a lost one again, weak ones only keep one alive.
-#[derive(Debug, Clone, Copy)]
-enum Strength {
-    Strong,
-    Weak,
-}
-
 /// ByteTrack for one camera and run.
 ///
 /// Association doesn't look at the class, as in the paper: a person whom the detector calls a dog for one frame keeps
@@ -132,19 +69,30 @@ enum Strength {
 #[derive(Debug)]
 pub struct ByteTrack {
     params: ByteTrackParams,
-    overlap: Overlap,
-    frame: u64,
-    last_id: u64,
-    new_tracks_refused: u64,
-    tracks: Vec<Track>,
-    // From here: memory that is kept from frame to frame.
-    strong: Vec<Candidate>,
-    weak: Vec<Candidate>,
-    pool: Vec<usize>,
-    cost: Vec<f64>,
-    matched: Vec<bool>,
-    removed: Vec<bool>,
-    assignment: Assignment,
+    tracks: TwoStage<BoxFilter>,
+}
+
+impl Target for BoxFilter {
+    type Gates = ();
+
+    fn start(rect: &Rect, _: Option<&[f32]>) -> Self {
+        Self::new(rect)
+    }
+
+    fn predict(&mut self, lost: bool) {
+        if lost {
+            self.hold_height();
+        }
+        Self::predict(self);
+    }
+
+    fn take(&mut self, rect: &Rect, _: Option<&[f32]>) {
+        self.update(rect);
+    }
+
+    fn rect(&self) -> Rect {
+        Self::rect(self)
+    }
 }
 
 impl ByteTrack {
@@ -165,183 +113,24 @@ impl ByteTrack {
     /// As [`ByteTrackParams::validate`].
     pub fn with_overlap(params: ByteTrackParams, overlap: Overlap) -> Result<Self, ParamError> {
         params.validate()?;
-        Ok(Self {
-            params,
-            overlap,
-            frame: 0,
-            last_id: 0,
-            new_tracks_refused: 0,
-            tracks: Vec::new(),
-            strong: Vec::new(),
-            weak: Vec::new(),
-            pool: Vec::new(),
-            cost: Vec::new(),
-            matched: Vec::new(),
-            removed: Vec::new(),
-            assignment: Assignment::default(),
-        })
+        Ok(Self { params, tracks: TwoStage::new(params, overlap, ()) })
     }
 
     /// All tracks as they are after the latest frame, in no promised order.
     pub fn tracks(&self) -> impl Iterator<Item = TrackEstimate> {
-        self.tracks.iter().map(|track| TrackEstimate {
-            track_id: track.id,
-            bbox: track.rect.into(),
-            conf: track.conf,
-            state: track.state,
-        })
+        self.tracks.tracks()
     }
 
     /// How many times a detection could not start a track because there were [`TRACKS_MAX`] already.
     pub fn new_tracks_refused(&self) -> u64 {
-        self.new_tracks_refused
-    }
-
-    fn sort_detections(&mut self, detections: &[Detection]) {
-        self.strong.clear();
-        self.weak.clear();
-        for (index, detection) in detections.iter().enumerate() {
-            let candidate = Candidate { rect: detection.bbox.into(), conf: detection.conf, detection: index };
-            if !detection.bbox.is_finite() || !candidate.rect.has_area() {
-                continue;
-            }
-            // A confidence that is no number fails both comparisons.
-            if detection.conf >= self.params.track_high_thresh {
-                self.strong.push(candidate);
-            } else if detection.conf > self.params.track_low_thresh {
-                self.weak.push(candidate);
-            }
-        }
-    }
-
-    /// Lets the tracks in the pool take detections of one strength; those that nobody took stay, in their order.
-    fn associate(&mut self, strength: Strength, fuse_score: bool, limit: f64) {
-        let Self { tracks, pool, cost, matched, assignment, overlap, frame, .. } = self;
-        let candidates = match strength {
-            Strength::Strong => &mut self.strong,
-            Strength::Weak => &mut self.weak,
-        };
-        cost.clear();
-        for &index in pool.iter() {
-            let rect = tracks[index].rect;
-            cost.extend(candidates.iter().map(|candidate| {
-                let weight = if fuse_score { f64::from(candidate.conf) } else { 1.0 };
-                1.0 - weight * rect.iou(&candidate.rect, overlap.margin())
-            }));
-        }
-        matched.clear();
-        matched.resize(candidates.len(), false);
-        for &(row, column) in assignment.solve(cost, pool.len(), candidates.len(), limit) {
-            tracks[pool[row]].take(&candidates[column], *frame);
-            matched[column] = true;
-        }
-        let mut matched = matched.iter();
-        candidates.retain(|_| matched.next() != Some(&true));
-    }
-
-    /// First association: confirmed and lost tracks with strong detections.
-    fn associate_strong(&mut self) {
-        self.pool.clear();
-        self.pool.extend((0..self.tracks.len()).filter(|&i| self.tracks[i].state == TrackState::Confirmed));
-        self.pool.extend((0..self.tracks.len()).filter(|&i| self.tracks[i].state == TrackState::Lost));
-        let limit = f64::from(self.params.match_thresh);
-        self.associate(Strength::Strong, self.params.fuse_score, limit);
-    }
-
-    /// Second association: tracks that were confirmed until now with weak detections. The rest of them is lost.
-    fn associate_weak(&mut self) {
-        self.pool.clear();
-        self.pool.extend((0..self.tracks.len()).filter(|&i| {
-            let track = &self.tracks[i];
-            track.state == TrackState::Confirmed && track.detection.is_none()
-        }));
-        self.associate(Strength::Weak, false, SECOND_MATCH_THRESH);
-        for &index in &self.pool {
-            let track = &mut self.tracks[index];
-            if track.detection.is_none() {
-                track.state = TrackState::Lost;
-            }
-        }
-    }
-
-    /// Tentative tracks take what is left of the strong detections, or end.
-    fn associate_tentative(&mut self) {
-        self.pool.clear();
-        self.pool.extend((0..self.tracks.len()).filter(|&i| self.tracks[i].state == TrackState::Tentative));
-        self.associate(Strength::Strong, self.params.fuse_score, TENTATIVE_MATCH_THRESH);
-        self.tracks.retain(|track| track.state != TrackState::Tentative);
-    }
-
-    fn start_tracks(&mut self) {
-        let state = if self.frame == 1 { TrackState::Confirmed } else { TrackState::Tentative };
-        for candidate in &self.strong {
-            if candidate.conf < self.params.new_track_thresh {
-                continue;
-            }
-            if self.tracks.len() >= TRACKS_MAX {
-                self.new_tracks_refused += 1;
-                continue;
-            }
-            self.last_id += 1;
-            self.tracks.push(Track {
-                id: self.last_id,
-                state,
-                filter: BoxFilter::new(&candidate.rect),
-                rect: candidate.rect,
-                conf: candidate.conf,
-                first_frame: self.frame,
-                last_frame: self.frame,
-                detection: Some(candidate.detection),
-            });
-        }
-    }
-
-    fn remove_expired(&mut self) {
-        let (frame, buffer) = (self.frame, u64::from(self.params.track_buffer));
-        self.tracks.retain(|track| track.state != TrackState::Lost || frame - track.last_frame <= buffer);
-    }
-
-    /// Of a seen track and a lost one at the same place the younger goes; of two of an age the seen one.
-    fn remove_duplicates(&mut self) {
-        let margin = self.overlap.margin();
-        self.removed.clear();
-        self.removed.resize(self.tracks.len(), false);
-        for (i, seen) in self.tracks.iter().enumerate().filter(|(_, track)| track.state != TrackState::Lost) {
-            for (j, lost) in self.tracks.iter().enumerate().filter(|(_, track)| track.state == TrackState::Lost) {
-                if 1.0 - seen.rect.iou(&lost.rect, margin) < DUPLICATE_THRESH {
-                    let younger = if seen.age() > lost.age() { j } else { i };
-                    self.removed[younger] = true;
-                }
-            }
-        }
-        let mut removed = self.removed.iter();
-        self.tracks.retain(|_| removed.next() != Some(&true));
+        self.tracks.new_tracks_refused()
     }
 }
 
 impl Tracker for ByteTrack {
     fn update_into(&mut self, frame: &TrackerFrame<'_>, tracked: &mut Vec<TrackedDetection>) {
-        self.frame += 1;
-        self.sort_detections(frame.detections);
-        for track in &mut self.tracks {
-            track.detection = None;
-            if track.state != TrackState::Tentative {
-                track.predict(self.overlap);
-            }
-        }
-        self.associate_strong();
-        self.associate_weak();
-        self.associate_tentative();
-        self.start_tracks();
-        self.remove_expired();
-        self.remove_duplicates();
-        tracked.clear();
-        tracked.extend(frame.detections.iter().map(|&detection| TrackedDetection { detection, track_id: None }));
-        for track in self.tracks.iter().filter(|track| track.state == TrackState::Confirmed) {
-            if let Some(index) = track.detection {
-                tracked[index].track_id = Some(track.id);
-            }
-        }
+        self.tracks.predict();
+        self.tracks.associate_into(frame, tracked);
     }
 
     fn name(&self) -> &'static str {
@@ -356,7 +145,7 @@ impl Tracker for ByteTrack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rva_types::MediaTime;
+    use rva_types::{Detection, MediaTime};
 
     fn tracker() -> ByteTrack {
         ByteTrack::new(ByteTrackParams::default()).unwrap()

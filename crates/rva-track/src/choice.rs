@@ -1,12 +1,16 @@
 //! Trackers by name.
 
-use crate::{ByteTrack, ByteTrackParams, Key, ParamError, Sort, SortParams, SteadyTrack, SteadyTrackParams, Tracker};
+use crate::{
+    BotSort, BotSortParams, ByteTrack, ByteTrackParams, Key, ParamError, Sort, SortParams, SteadyTrack,
+    SteadyTrackParams, Tracker,
+};
 
 /// The keys of all trackers.
-pub(crate) const TABLES: &[&[Key]] = &[ByteTrackParams::KEYS, SortParams::KEYS, SteadyTrackParams::KEYS];
+pub(crate) const TABLES: &[&[Key]] =
+    &[BotSortParams::KEYS, ByteTrackParams::KEYS, SortParams::KEYS, SteadyTrackParams::KEYS];
 
 /// Names that the contract knows and that this build has no tracker for yet.
-const NOT_BUILT: &[&str] = &["botsort", "deepsort", "ocsort"];
+const NOT_BUILT: &[&str] = &["deepsort", "ocsort"];
 
 /// Why there is no such tracker.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -32,6 +36,8 @@ pub enum TrackError {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum TrackerChoice {
+    /// [`BotSort`].
+    BotSort(BotSortParams),
     /// [`ByteTrack`].
     ByteTrack(ByteTrackParams),
     /// [`Sort`].
@@ -42,7 +48,7 @@ pub enum TrackerChoice {
 
 impl TrackerChoice {
     /// The names that [`TrackerChoice::by_name`] takes.
-    pub const NAMES: &'static [&'static str] = &[ByteTrack::NAME, Sort::NAME, SteadyTrack::NAME];
+    pub const NAMES: &'static [&'static str] = &[BotSort::NAME, ByteTrack::NAME, Sort::NAME, SteadyTrack::NAME];
 
     /// The named tracker with its default parameters.
     ///
@@ -50,6 +56,7 @@ impl TrackerChoice {
     /// [`TrackError::Unknown`], or [`TrackError::NotBuilt`] for a tracker that is planned.
     pub fn by_name(name: &str) -> Result<Self, TrackError> {
         match name {
+            BotSort::NAME => Ok(Self::BotSort(BotSortParams::default())),
             ByteTrack::NAME => Ok(Self::ByteTrack(ByteTrackParams::default())),
             Sort::NAME => Ok(Self::Sort(SortParams::default())),
             SteadyTrack::NAME => Ok(Self::Steady(SteadyTrackParams::default())),
@@ -61,6 +68,7 @@ impl TrackerChoice {
     /// The tracker's name as `--tracker` takes it.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::BotSort(_) => BotSort::NAME,
             Self::ByteTrack(_) => ByteTrack::NAME,
             Self::Sort(_) => Sort::NAME,
             Self::Steady(_) => SteadyTrack::NAME,
@@ -70,6 +78,7 @@ impl TrackerChoice {
     /// The keys that the tracker uses. [`TrackerChoice::set`] takes those of other trackers too, and ignores them.
     pub fn keys(&self) -> &'static [Key] {
         match self {
+            Self::BotSort(_) => BotSortParams::KEYS,
             Self::ByteTrack(_) => ByteTrackParams::KEYS,
             Self::Sort(_) => SortParams::KEYS,
             Self::Steady(_) => SteadyTrackParams::KEYS,
@@ -82,6 +91,7 @@ impl TrackerChoice {
     /// As [`ByteTrackParams::set`].
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), ParamError> {
         match self {
+            Self::BotSort(params) => params.set(key, value),
             Self::ByteTrack(params) => params.set(key, value),
             Self::Sort(params) => params.set(key, value),
             Self::Steady(params) => params.set(key, value),
@@ -94,6 +104,7 @@ impl TrackerChoice {
     /// As [`ByteTrackParams::validate`].
     pub fn build(&self) -> Result<Box<dyn Tracker>, TrackError> {
         match self {
+            Self::BotSort(params) => Ok(Box::new(BotSort::new(*params)?)),
             Self::ByteTrack(params) => Ok(Box::new(ByteTrack::new(*params)?)),
             Self::Sort(params) => Ok(Box::new(Sort::new(*params)?)),
             Self::Steady(params) => Ok(Box::new(SteadyTrack::new(*params)?)),
@@ -124,12 +135,12 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
         let error = TrackerChoice::by_name("foo").unwrap_err();
-        assert_eq!(error.to_string(), r#"found tracker "foo", wanted bytetrack or sort or steady"#);
+        assert_eq!(error.to_string(), r#"found tracker "foo", wanted botsort or bytetrack or sort or steady"#);
     }
 
     #[test]
     fn a_planned_tracker_is_said_to_be_not_built_yet() {
-        for name in ["botsort", "deepsort", "ocsort"] {
+        for name in ["deepsort", "ocsort"] {
             let text = TrackerChoice::by_name(name).unwrap_err().to_string();
             assert!(text.contains(name) && text.contains("not built yet") && text.contains("bytetrack"), "{text}");
         }

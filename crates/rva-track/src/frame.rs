@@ -1,5 +1,6 @@
 //! What a tracker is told of a frame.
 
+use crate::Kind;
 use rva_types::{Detection, ImageSize, MediaTime};
 
 /// One processed frame, as a tracker sees it: never the picture itself, only what others found in it.
@@ -71,6 +72,21 @@ pub enum GmcMethod {
     Orb,
     /// The enhanced correlation coefficient of whole pictures.
     Ecc,
+}
+
+impl GmcMethod {
+    pub(crate) const ALL: [Self; 4] = [Self::None, Self::SparseOptFlow, Self::Orb, Self::Ecc];
+    pub(crate) const KIND: Kind = Kind::OneOf(&["none", "sparseOptFlow", "orb", "ecc"]);
+
+    /// As it stands in a YAML file.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::SparseOptFlow => "sparseOptFlow",
+            Self::Orb => "orb",
+            Self::Ecc => "ecc",
+        }
+    }
 }
 
 /// What a tracker makes use of besides boxes.

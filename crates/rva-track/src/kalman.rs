@@ -69,6 +69,12 @@ impl Rect {
         (self.x2 - self.x1 + margin) * (self.y2 - self.y1 + margin)
     }
 
+    /// Centre x, centre y, width, height.
+    pub(crate) fn xywh(&self) -> [f64; 4] {
+        let (width, height) = (self.width(), self.y2 - self.y1);
+        [self.x1 + width / 2.0, self.y1 + height / 2.0, width, height]
+    }
+
     /// Centre x, centre y, width over height, height.
     fn xyah(&self) -> [f64; 4] {
         let (width, height) = (self.x2 - self.x1, self.y2 - self.y1);

@@ -6,6 +6,7 @@
 //! all that it shows, makes it directly ([`ByteTrack::new`]).
 
 mod assignment;
+mod botsort;
 mod bytetrack;
 mod bytetrack_params;
 mod choice;
@@ -16,7 +17,9 @@ mod params;
 mod sort;
 mod steady;
 mod streak;
+mod two_stage;
 
+pub use botsort::{BotSort, BotSortParams};
 pub use bytetrack::{ByteTrack, Overlap, TRACKS_MAX, TrackEstimate, TrackState};
 pub use bytetrack_params::ByteTrackParams;
 pub use choice::{TrackError, TrackerChoice, tracker_by_name};

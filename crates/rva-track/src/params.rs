@@ -3,13 +3,14 @@
 //! A tracker declares its parameters once, with `params!`: name, type, default, range and what it means. That makes
 //! the struct, its defaults, the key table ([`Key`]), reading from the text of a YAML scalar and the check of ranges.
 
+use crate::GmcMethod;
 use crate::choice::TABLES;
 
 /// Longest `track_buffer` or `max_age`, in processed frames: over five minutes at 30 a second.
 pub const TRACK_BUFFER_MAX: u32 = 10_000;
 
-/// Keys of Ultralytics' tracker YAML files that no tracker here has use for.
-const ULTRALYTICS_KEYS: &[&str] = &["gmc_method", "proximity_thresh", "appearance_thresh", "with_reid", "model"];
+/// Keys of Ultralytics' tracker YAML files that no tracker here has use for: the model is read by who runs it.
+const ULTRALYTICS_KEYS: &[&str] = &["model"];
 
 /// Names the tracker in a YAML file; every tracker knows it.
 const TRACKER_TYPE: &str = "tracker_type";
@@ -60,6 +61,8 @@ pub enum Kind {
     },
     /// `true` or `false`.
     Flag,
+    /// A word.
+    OneOf(&'static [&'static str]),
 }
 
 impl Kind {
@@ -74,6 +77,7 @@ impl Kind {
             Self::Number { least, most } => format!("a number from {least} to {most}"),
             Self::Count { least, most } => format!("a whole number from {least} to {most}"),
             Self::Flag => "true or false".into(),
+            Self::OneOf(words) => format!("one of {}", words.join(", ")),
         }
     }
 }
@@ -141,6 +145,20 @@ impl Scalar for bool {
 
     fn shown(&self) -> String {
         self.to_string()
+    }
+}
+
+impl Scalar for GmcMethod {
+    fn read(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|method| method.word().eq_ignore_ascii_case(text))
+    }
+
+    fn fits(&self, kind: &Kind) -> bool {
+        matches!(kind, Kind::OneOf(words) if words.contains(&self.word()))
+    }
+
+    fn shown(&self) -> String {
+        self.word().into()
     }
 }
 

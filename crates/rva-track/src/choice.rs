@@ -1,16 +1,16 @@
 //! Trackers by name.
 
 use crate::{
-    BotSort, BotSortParams, ByteTrack, ByteTrackParams, Key, ParamError, Sort, SortParams, SteadyTrack,
-    SteadyTrackParams, Tracker,
+    BotSort, BotSortParams, ByteTrack, ByteTrackParams, DeepSort, DeepSortParams, Key, ParamError, Sort, SortParams,
+    SteadyTrack, SteadyTrackParams, Tracker,
 };
 
 /// The keys of all trackers.
 pub(crate) const TABLES: &[&[Key]] =
-    &[BotSortParams::KEYS, ByteTrackParams::KEYS, SortParams::KEYS, SteadyTrackParams::KEYS];
+    &[BotSortParams::KEYS, ByteTrackParams::KEYS, DeepSortParams::KEYS, SortParams::KEYS, SteadyTrackParams::KEYS];
 
 /// Names that the contract knows and that this build has no tracker for yet.
-const NOT_BUILT: &[&str] = &["deepsort", "ocsort"];
+const NOT_BUILT: &[&str] = &["ocsort"];
 
 /// Why there is no such tracker.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -40,6 +40,8 @@ pub enum TrackerChoice {
     BotSort(BotSortParams),
     /// [`ByteTrack`].
     ByteTrack(ByteTrackParams),
+    /// [`DeepSort`].
+    DeepSort(DeepSortParams),
     /// [`Sort`].
     Sort(SortParams),
     /// [`SteadyTrack`].
@@ -48,7 +50,8 @@ pub enum TrackerChoice {
 
 impl TrackerChoice {
     /// The names that [`TrackerChoice::by_name`] takes.
-    pub const NAMES: &'static [&'static str] = &[BotSort::NAME, ByteTrack::NAME, Sort::NAME, SteadyTrack::NAME];
+    pub const NAMES: &'static [&'static str] =
+        &[BotSort::NAME, ByteTrack::NAME, DeepSort::NAME, Sort::NAME, SteadyTrack::NAME];
 
     /// The named tracker with its default parameters.
     ///
@@ -58,6 +61,7 @@ impl TrackerChoice {
         match name {
             BotSort::NAME => Ok(Self::BotSort(BotSortParams::default())),
             ByteTrack::NAME => Ok(Self::ByteTrack(ByteTrackParams::default())),
+            DeepSort::NAME => Ok(Self::DeepSort(DeepSortParams::default())),
             Sort::NAME => Ok(Self::Sort(SortParams::default())),
             SteadyTrack::NAME => Ok(Self::Steady(SteadyTrackParams::default())),
             _ if NOT_BUILT.contains(&name) => Err(TrackError::NotBuilt { found: name.to_owned() }),
@@ -70,6 +74,7 @@ impl TrackerChoice {
         match self {
             Self::BotSort(_) => BotSort::NAME,
             Self::ByteTrack(_) => ByteTrack::NAME,
+            Self::DeepSort(_) => DeepSort::NAME,
             Self::Sort(_) => Sort::NAME,
             Self::Steady(_) => SteadyTrack::NAME,
         }
@@ -80,6 +85,7 @@ impl TrackerChoice {
         match self {
             Self::BotSort(_) => BotSortParams::KEYS,
             Self::ByteTrack(_) => ByteTrackParams::KEYS,
+            Self::DeepSort(_) => DeepSortParams::KEYS,
             Self::Sort(_) => SortParams::KEYS,
             Self::Steady(_) => SteadyTrackParams::KEYS,
         }
@@ -93,6 +99,7 @@ impl TrackerChoice {
         match self {
             Self::BotSort(params) => params.set(key, value),
             Self::ByteTrack(params) => params.set(key, value),
+            Self::DeepSort(params) => params.set(key, value),
             Self::Sort(params) => params.set(key, value),
             Self::Steady(params) => params.set(key, value),
         }
@@ -106,6 +113,7 @@ impl TrackerChoice {
         match self {
             Self::BotSort(params) => Ok(Box::new(BotSort::new(*params)?)),
             Self::ByteTrack(params) => Ok(Box::new(ByteTrack::new(*params)?)),
+            Self::DeepSort(params) => Ok(Box::new(DeepSort::new(*params)?)),
             Self::Sort(params) => Ok(Box::new(Sort::new(*params)?)),
             Self::Steady(params) => Ok(Box::new(SteadyTrack::new(*params)?)),
         }
@@ -135,12 +143,15 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
         let error = TrackerChoice::by_name("foo").unwrap_err();
-        assert_eq!(error.to_string(), r#"found tracker "foo", wanted botsort or bytetrack or sort or steady"#);
+        assert_eq!(
+            error.to_string(),
+            r#"found tracker "foo", wanted botsort or bytetrack or deepsort or sort or steady"#
+        );
     }
 
     #[test]
     fn a_planned_tracker_is_said_to_be_not_built_yet() {
-        for name in ["deepsort", "ocsort"] {
+        for name in NOT_BUILT {
             let text = TrackerChoice::by_name(name).unwrap_err().to_string();
             assert!(text.contains(name) && text.contains("not built yet") && text.contains("bytetrack"), "{text}");
         }

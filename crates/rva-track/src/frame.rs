@@ -60,6 +60,11 @@ impl<'a> Embeddings<'a> {
     }
 }
 
+/// The cosine of the angle between two looks; `None` where they aren't of one model.
+pub(crate) fn likeness(a: &[f32], b: &[f32]) -> Option<f64> {
+    (a.len() == b.len()).then(|| f64::from(a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>()))
+}
+
 /// How camera motion is found (`gmc_method` of Ultralytics' tracker YAML).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GmcMethod {

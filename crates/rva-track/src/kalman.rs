@@ -126,6 +126,12 @@ impl Axis {
         self.step(std * std, velocity_std * velocity_std);
     }
 
+    /// Of a measured value, in units of the standard deviation of what is expected.
+    fn squared_distance(&self, measured: f64, std: f64) -> f64 {
+        let innovation = measured - self.value;
+        innovation * innovation / (self.value_var + std * std)
+    }
+
     fn update(&mut self, measured: f64, std: f64) {
         self.measure(measured, std * std);
     }
@@ -190,6 +196,17 @@ impl BoxFilter {
         self.y.update(y, std);
         self.aspect.update(aspect, ASPECT_MEASURED_STD);
         self.height.update(height, std);
+    }
+
+    /// The squared Mahalanobis distance of a measured box that has an area: it follows the chi-square distribution
+    /// with four degrees of freedom where the box is this one's.
+    pub(crate) fn squared_distance(&self, measured: &Rect) -> f64 {
+        let [x, y, aspect, height] = measured.xyah();
+        let std = POSITION_STD * self.height.value;
+        self.x.squared_distance(x, std)
+            + self.y.squared_distance(y, std)
+            + self.aspect.squared_distance(aspect, ASPECT_MEASURED_STD)
+            + self.height.squared_distance(height, std)
     }
 
     /// The height stays as it is: a box that nobody sees must not grow or shrink away.

@@ -17,6 +17,7 @@ mod motion;
 mod tests;
 
 use crate::bytetrack::Overlap;
+use crate::frame::likeness;
 use crate::kalman::Rect;
 use crate::params::{Kind, check_order, params};
 use crate::two_stage::{Target, TwoStage};
@@ -142,9 +143,8 @@ impl Target for Person {
         if iou < gates.iou_min || self.look.is_empty() {
             return distance;
         }
-        let Some(look) = look().filter(|look| look.len() == self.look.len()) else { return distance };
-        let cosine: f32 = self.look.iter().zip(look).map(|(a, b)| a * b).sum();
-        let by_look = (1.0 - f64::from(cosine)).max(0.0) / 2.0;
+        let Some(cosine) = look().and_then(|look| likeness(&self.look, look)) else { return distance };
+        let by_look = (1.0 - cosine).max(0.0) / 2.0;
         if by_look > gates.distance_max { distance } else { distance.min(by_look) }
     }
 }

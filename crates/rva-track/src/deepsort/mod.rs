@@ -1,0 +1,282 @@
+//! DeepSORT: lost tracks are found again by how they look, those that were seen latest first.
+//!
+//! Source: Wojke et al., "Simple online and realtime tracking with a deep association metric" (ICIP 2017), with the
+//! life of a track as in the authors' code; defaults are those of the widely used PyTorch port. Confirmed tracks take
+//! detections in a cascade by the time since they were seen: the distance is the least cosine distance to the track's
+//! latest looks, and pairs whose Mahalanobis distance is improbable are none. What is left of the tracks of the frame
+//! before, and the tentative ones, take detections by overlap. Differences: the detector's boxes are given back
+//! instead of the filter's (which [`DeepSort::tracks`] shows), pairs without any overlap are never joined by overlap
+//! (the authors allow it at a `max_iou_distance` of 1), non-maximum suppression is the detector's, and ids are minted
+//! when a track starts, in the order of the detections. A detection that nobody looked at is joined by overlap alone:
+//! without an appearance model no lost track is found again.
+
+mod gallery;
+#[cfg(test)]
+mod tests;
+
+use crate::assignment::Assignment;
+use crate::kalman::{BoxFilter, Rect};
+use crate::params::{Kind, params};
+use crate::streak::Mint;
+use crate::{Cues, Embeddings, GmcMethod, ParamError, TrackEstimate, TrackState, Tracker, TrackerFrame};
+use gallery::Gallery;
+use rva_types::TrackedDetection;
+
+/// Squared Mahalanobis distance above which a detection is improbable: the 0.95 quantile of the chi-square
+/// distribution with four degrees of freedom.
+const GATE: f64 = 9.4877;
+/// Most looks of a track.
+const NN_BUDGET_MAX: u32 = 1000;
+
+params! {
+    /// DeepSORT's parameters.
+    #[derive(Copy)]
+    DeepSortParams of DeepSort::NAME,
+    /// Highest cosine distance (inclusive) at which a track takes a detection by appearance, in [0, 2]. Raising it
+    /// finds more people again and takes more strangers for them.
+    max_dist: f32 = 0.2, Kind::Number { least: 0.0, most: 2.0 };
+    /// Highest distance (inclusive; 1 - IoU) at which a track takes a detection by overlap, in [0, 1]. Raising it
+    /// accepts pairs that overlap less.
+    max_iou_distance: f32 = 0.7, Kind::SHARE;
+    /// For how many processed frames a confirmed track that isn't seen is kept. Raising it bridges longer occlusions
+    /// and confuses more people.
+    max_age: u32 = 70, Kind::FRAMES;
+    /// In how many frames in a row, its first included, a track must be seen to be confirmed. Raising it means fewer
+    /// false tracks and later starts.
+    n_init: u32 = 3, Kind::FRAMES;
+    /// How many of its latest looks a track remembers. Raising it costs time and memory.
+    nn_budget: u32 = 100, Kind::Count { least: 1, most: NN_BUDGET_MAX };
+    /// Confidence from which (inclusive) a detection is used at all, in [0, 1]. Raising it means fewer false tracks
+    /// and more breaks.
+    min_confidence: f32 = 0.3, Kind::SHARE;
+}
+
+impl DeepSortParams {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// The first key that is out of its range, with found and wanted.
+    pub fn validate(&self) -> Result<(), ParamError> {
+        self.check_ranges()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Track {
+    id: u64,
+    confirmed: bool,
+    filter: BoxFilter,
+    rect: Rect,
+    conf: f32,
+    gallery: Gallery,
+    /// Detections so far.
+    hits: u32,
+    /// Frames since the latest detection.
+    unseen: u32,
+    /// Index of the detection of the latest frame.
+    detection: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    rect: Rect,
+    /// Index in the caller's order.
+    detection: usize,
+}
+
+/// DeepSORT for one camera and run.
+///
+/// Association doesn't look at the class. A detection without finite numbers or without an area gets no track. Ids are
+/// minted when a track starts, so a tentative track that is not seen again uses one up.
+#[derive(Debug)]
+pub struct DeepSort {
+    params: DeepSortParams,
+    mint: Mint,
+    tracks: Vec<Track>,
+    // From here: memory that is kept from frame to frame.
+    candidates: Vec<Candidate>,
+    by_age: Vec<(u32, usize)>,
+    pool: Vec<usize>,
+    cost: Vec<f64>,
+    matched: Vec<bool>,
+    assignment: Assignment,
+}
+
+impl DeepSort {
+    /// Its name for `--tracker`.
+    pub const NAME: &'static str = "deepsort";
+
+    /// A tracker that has seen nothing.
+    ///
+    /// # Errors
+    /// As [`DeepSortParams::validate`].
+    pub fn new(params: DeepSortParams) -> Result<Self, ParamError> {
+        params.validate()?;
+        Ok(Self {
+            params,
+            mint: Mint::default(),
+            tracks: Vec::new(),
+            candidates: Vec::new(),
+            by_age: Vec::new(),
+            pool: Vec::new(),
+            cost: Vec::new(),
+            matched: Vec::new(),
+            assignment: Assignment::default(),
+        })
+    }
+
+    /// All tracks as they are after the latest frame, in no promised order.
+    pub fn tracks(&self) -> impl Iterator<Item = TrackEstimate> {
+        self.tracks.iter().map(|track| TrackEstimate {
+            track_id: track.id,
+            bbox: track.rect.into(),
+            conf: track.conf,
+            state: match track.confirmed {
+                false => TrackState::Tentative,
+                true if track.unseen > 0 => TrackState::Lost,
+                true => TrackState::Confirmed,
+            },
+        })
+    }
+
+    /// How many times a detection could not start a track because there were [`crate::TRACKS_MAX`] already.
+    pub fn new_tracks_refused(&self) -> u64 {
+        self.mint.refused()
+    }
+
+    fn begin(&mut self, frame: &TrackerFrame<'_>) {
+        for track in &mut self.tracks {
+            track.filter.predict();
+            track.rect = track.filter.rect();
+            track.unseen = track.unseen.saturating_add(1);
+            track.detection = None;
+        }
+        self.candidates.clear();
+        for (index, detection) in frame.detections.iter().enumerate() {
+            let rect = Rect::from(detection.bbox);
+            // A confidence that is no number fails the comparison.
+            if detection.conf >= self.params.min_confidence && detection.bbox.is_finite() && rect.has_area() {
+                self.candidates.push(Candidate { rect, detection: index });
+            }
+        }
+    }
+
+    /// Confirmed tracks take detections by appearance, those that were seen latest first.
+    fn cascade(&mut self, frame: &TrackerFrame<'_>, looks: Embeddings<'_>) {
+        let mut by_age = std::mem::take(&mut self.by_age);
+        by_age.clear();
+        let max_age = self.params.max_age;
+        let takes_part = |track: &Track| track.confirmed && track.unseen <= max_age;
+        by_age.extend(self.tracks.iter().enumerate().filter(|(_, t)| takes_part(t)).map(|(i, t)| (t.unseen, i)));
+        by_age.sort_unstable();
+        for level in by_age.chunk_by(|a, b| a.0 == b.0) {
+            self.pool.clear();
+            self.pool.extend(level.iter().map(|&(_, index)| index));
+            self.associate(frame, self.params.max_dist, |track, candidate| {
+                let look = looks.get(candidate.detection)?;
+                let probable = track.filter.squared_distance(&candidate.rect) <= GATE;
+                probable.then(|| track.gallery.distance(look)).flatten()
+            });
+        }
+        self.by_age = by_age;
+    }
+
+    /// Tentative tracks and those of the frame before take what is left, by overlap.
+    fn associate_by_overlap(&mut self, frame: &TrackerFrame<'_>) {
+        let waiting = |track: &Track| track.detection.is_none() && (!track.confirmed || track.unseen == 1);
+        self.pool.clear();
+        self.pool.extend((0..self.tracks.len()).filter(|&i| waiting(&self.tracks[i])));
+        self.associate(frame, self.params.max_iou_distance, |track, candidate| {
+            let iou = track.rect.iou(&candidate.rect, 0.0);
+            (iou > 0.0).then_some(1.0 - iou)
+        });
+    }
+
+    /// Lets the tracks in the pool take detections; those that nobody took stay, in their order.
+    fn associate(
+        &mut self,
+        frame: &TrackerFrame<'_>,
+        limit: f32,
+        distance: impl Fn(&Track, &Candidate) -> Option<f64>,
+    ) {
+        let Self { tracks, candidates, pool, cost, matched, assignment, params, .. } = self;
+        cost.clear();
+        for &index in pool.iter() {
+            let track = &tracks[index];
+            cost.extend(candidates.iter().map(|candidate| distance(track, candidate).unwrap_or(f64::INFINITY)));
+        }
+        matched.clear();
+        matched.resize(candidates.len(), false);
+        // The assignment's limit is exclusive, the authors' isn't.
+        let limit = f64::from(limit).next_up();
+        for &(row, column) in assignment.solve(cost, pool.len(), candidates.len(), limit) {
+            let (track, candidate) = (&mut tracks[pool[row]], &candidates[column]);
+            track.filter.update(&candidate.rect);
+            track.rect = track.filter.rect();
+            track.conf = frame.detections[candidate.detection].conf;
+            if let Some(look) = frame.embeddings.and_then(|looks| looks.get(candidate.detection)) {
+                track.gallery.remember(look, params.nn_budget as usize);
+            }
+            track.hits = track.hits.saturating_add(1);
+            track.unseen = 0;
+            track.confirmed |= track.hits >= params.n_init;
+            track.detection = Some(candidate.detection);
+            matched[column] = true;
+        }
+        let mut matched = matched.iter();
+        candidates.retain(|_| matched.next() != Some(&true));
+    }
+
+    fn start_tracks(&mut self, frame: &TrackerFrame<'_>) {
+        for candidate in &self.candidates {
+            let Some(id) = self.mint.next(self.tracks.len()) else { continue };
+            let mut gallery = Gallery::default();
+            if let Some(look) = frame.embeddings.and_then(|looks| looks.get(candidate.detection)) {
+                gallery.remember(look, self.params.nn_budget as usize);
+            }
+            self.tracks.push(Track {
+                id,
+                confirmed: self.params.n_init <= 1,
+                filter: BoxFilter::new(&candidate.rect),
+                rect: candidate.rect,
+                conf: frame.detections[candidate.detection].conf,
+                gallery,
+                hits: 1,
+                unseen: 0,
+                detection: Some(candidate.detection),
+            });
+        }
+    }
+}
+
+impl Tracker for DeepSort {
+    fn update_into(&mut self, frame: &TrackerFrame<'_>, tracked: &mut Vec<TrackedDetection>) {
+        self.begin(frame);
+        if let Some(looks) = frame.embeddings {
+            self.cascade(frame, looks);
+        }
+        self.associate_by_overlap(frame);
+        let max_age = self.params.max_age;
+        self.tracks.retain(|track| track.unseen == 0 || (track.confirmed && track.unseen <= max_age));
+        self.start_tracks(frame);
+        tracked.clear();
+        tracked.extend(frame.detections.iter().map(|&detection| TrackedDetection { detection, track_id: None }));
+        for track in self.tracks.iter().filter(|track| track.confirmed) {
+            if let Some(index) = track.detection {
+                tracked[index].track_id = Some(track.id);
+            }
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn lowest_conf(&self) -> f32 {
+        self.params.min_confidence
+    }
+
+    fn cues(&self) -> Cues {
+        Cues { gmc_method: GmcMethod::None, appearance_from: Some(self.params.min_confidence) }
+    }
+}

@@ -1,16 +1,19 @@
 //! Trackers by name.
 
 use crate::{
-    BotSort, BotSortParams, ByteTrack, ByteTrackParams, DeepSort, DeepSortParams, Key, ParamError, Sort, SortParams,
-    SteadyTrack, SteadyTrackParams, Tracker,
+    BotSort, BotSortParams, ByteTrack, ByteTrackParams, DeepSort, DeepSortParams, Key, OcSort, OcSortParams,
+    ParamError, Sort, SortParams, SteadyTrack, SteadyTrackParams, Tracker,
 };
 
 /// The keys of all trackers.
-pub(crate) const TABLES: &[&[Key]] =
-    &[BotSortParams::KEYS, ByteTrackParams::KEYS, DeepSortParams::KEYS, SortParams::KEYS, SteadyTrackParams::KEYS];
-
-/// Names that the contract knows and that this build has no tracker for yet.
-const NOT_BUILT: &[&str] = &["ocsort"];
+pub(crate) const TABLES: &[&[Key]] = &[
+    BotSortParams::KEYS,
+    ByteTrackParams::KEYS,
+    DeepSortParams::KEYS,
+    OcSortParams::KEYS,
+    SortParams::KEYS,
+    SteadyTrackParams::KEYS,
+];
 
 /// Why there is no such tracker.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -18,12 +21,6 @@ pub enum TrackError {
     /// Nobody knows the name.
     #[error("found tracker {found:?}, wanted {}", TrackerChoice::NAMES.join(" or "))]
     Unknown {
-        /// As it was given.
-        found: String,
-    },
-    /// The name is reserved for a tracker that this version doesn't have.
-    #[error("found tracker {found:?}, which is not built yet, wanted {}", TrackerChoice::NAMES.join(" or "))]
-    NotBuilt {
         /// As it was given.
         found: String,
     },
@@ -42,6 +39,8 @@ pub enum TrackerChoice {
     ByteTrack(ByteTrackParams),
     /// [`DeepSort`].
     DeepSort(DeepSortParams),
+    /// [`OcSort`].
+    OcSort(OcSortParams),
     /// [`Sort`].
     Sort(SortParams),
     /// [`SteadyTrack`].
@@ -51,20 +50,20 @@ pub enum TrackerChoice {
 impl TrackerChoice {
     /// The names that [`TrackerChoice::by_name`] takes.
     pub const NAMES: &'static [&'static str] =
-        &[BotSort::NAME, ByteTrack::NAME, DeepSort::NAME, Sort::NAME, SteadyTrack::NAME];
+        &[BotSort::NAME, ByteTrack::NAME, DeepSort::NAME, OcSort::NAME, Sort::NAME, SteadyTrack::NAME];
 
     /// The named tracker with its default parameters.
     ///
     /// # Errors
-    /// [`TrackError::Unknown`], or [`TrackError::NotBuilt`] for a tracker that is planned.
+    /// [`TrackError::Unknown`].
     pub fn by_name(name: &str) -> Result<Self, TrackError> {
         match name {
             BotSort::NAME => Ok(Self::BotSort(BotSortParams::default())),
             ByteTrack::NAME => Ok(Self::ByteTrack(ByteTrackParams::default())),
             DeepSort::NAME => Ok(Self::DeepSort(DeepSortParams::default())),
+            OcSort::NAME => Ok(Self::OcSort(OcSortParams::default())),
             Sort::NAME => Ok(Self::Sort(SortParams::default())),
             SteadyTrack::NAME => Ok(Self::Steady(SteadyTrackParams::default())),
-            _ if NOT_BUILT.contains(&name) => Err(TrackError::NotBuilt { found: name.to_owned() }),
             _ => Err(TrackError::Unknown { found: name.chars().take(64).collect() }),
         }
     }
@@ -75,6 +74,7 @@ impl TrackerChoice {
             Self::BotSort(_) => BotSort::NAME,
             Self::ByteTrack(_) => ByteTrack::NAME,
             Self::DeepSort(_) => DeepSort::NAME,
+            Self::OcSort(_) => OcSort::NAME,
             Self::Sort(_) => Sort::NAME,
             Self::Steady(_) => SteadyTrack::NAME,
         }
@@ -86,6 +86,7 @@ impl TrackerChoice {
             Self::BotSort(_) => BotSortParams::KEYS,
             Self::ByteTrack(_) => ByteTrackParams::KEYS,
             Self::DeepSort(_) => DeepSortParams::KEYS,
+            Self::OcSort(_) => OcSortParams::KEYS,
             Self::Sort(_) => SortParams::KEYS,
             Self::Steady(_) => SteadyTrackParams::KEYS,
         }
@@ -100,6 +101,7 @@ impl TrackerChoice {
             Self::BotSort(params) => params.set(key, value),
             Self::ByteTrack(params) => params.set(key, value),
             Self::DeepSort(params) => params.set(key, value),
+            Self::OcSort(params) => params.set(key, value),
             Self::Sort(params) => params.set(key, value),
             Self::Steady(params) => params.set(key, value),
         }
@@ -114,6 +116,7 @@ impl TrackerChoice {
             Self::BotSort(params) => Ok(Box::new(BotSort::new(*params)?)),
             Self::ByteTrack(params) => Ok(Box::new(ByteTrack::new(*params)?)),
             Self::DeepSort(params) => Ok(Box::new(DeepSort::new(*params)?)),
+            Self::OcSort(params) => Ok(Box::new(OcSort::new(*params)?)),
             Self::Sort(params) => Ok(Box::new(Sort::new(*params)?)),
             Self::Steady(params) => Ok(Box::new(SteadyTrack::new(*params)?)),
         }
@@ -145,16 +148,8 @@ mod tests {
         let error = TrackerChoice::by_name("foo").unwrap_err();
         assert_eq!(
             error.to_string(),
-            r#"found tracker "foo", wanted botsort or bytetrack or deepsort or sort or steady"#
+            r#"found tracker "foo", wanted botsort or bytetrack or deepsort or ocsort or sort or steady"#
         );
-    }
-
-    #[test]
-    fn a_planned_tracker_is_said_to_be_not_built_yet() {
-        for name in NOT_BUILT {
-            let text = TrackerChoice::by_name(name).unwrap_err().to_string();
-            assert!(text.contains(name) && text.contains("not built yet") && text.contains("bytetrack"), "{text}");
-        }
     }
 
     #[test]

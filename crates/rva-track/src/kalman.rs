@@ -61,6 +61,36 @@ impl Rect {
         self.x2 - self.x1
     }
 
+    /// Centre x and y.
+    pub(crate) fn centre(&self) -> [f64; 2] {
+        [self.x1 + (self.x2 - self.x1) / 2.0, self.y1 + (self.y2 - self.y1) / 2.0]
+    }
+
+    pub(crate) fn height(&self) -> f64 {
+        self.y2 - self.y1
+    }
+
+    /// The least box that holds both.
+    pub(crate) fn hull(&self, other: &Self) -> Self {
+        Self {
+            x1: self.x1.min(other.x1),
+            y1: self.y1.min(other.y1),
+            x2: self.x2.max(other.x2),
+            y2: self.y2.max(other.y2),
+        }
+    }
+
+    /// The box at a share of the straight way to another; exactly the other at 1.
+    pub(crate) fn towards(&self, other: &Self, share: f64) -> Self {
+        let mix = |from: f64, to: f64| from * (1.0 - share) + to * share;
+        Self {
+            x1: mix(self.x1, other.x1),
+            y1: mix(self.y1, other.y1),
+            x2: mix(self.x2, other.x2),
+            y2: mix(self.y2, other.y2),
+        }
+    }
+
     pub(crate) fn is_finite(&self) -> bool {
         [self.x1, self.y1, self.x2, self.y2].iter().all(|side| side.is_finite())
     }

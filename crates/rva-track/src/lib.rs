@@ -5,6 +5,7 @@
 //! A caller that knows a tracker by name only starts at [`TrackerChoice`]; one that wants a certain tracker, with
 //! all that it shows, makes it directly ([`ByteTrack::new`]).
 
+mod area_filter;
 mod assignment;
 mod botsort;
 mod bytetrack;
@@ -13,6 +14,7 @@ mod choice;
 mod deepsort;
 mod frame;
 mod kalman;
+mod ocsort;
 mod overlap;
 mod params;
 mod sort;
@@ -26,6 +28,7 @@ pub use bytetrack_params::ByteTrackParams;
 pub use choice::{TrackError, TrackerChoice, tracker_by_name};
 pub use deepsort::{DeepSort, DeepSortParams};
 pub use frame::{Cues, Embeddings, GmcMethod, TrackerFrame, Warp};
+pub use ocsort::{AssoFunc, OcSort, OcSortParams};
 pub use params::{Key, Kind, ParamError, TRACK_BUFFER_MAX};
 pub use sort::{Sort, SortParams};
 pub use steady::{SteadyTrack, SteadyTrackParams};

@@ -8,7 +8,7 @@ use crate::kalman::Rect;
 pub(crate) struct Pair {
     pub(crate) row: usize,
     pub(crate) column: usize,
-    /// Above 0 and at most 1.
+    /// Above 0 and at most 1: the IoU, unless [`Overlaps::weigh`] or [`Overlaps::find_by`] put something else there.
     pub(crate) iou: f64,
     /// The same for all pairs that are connected through rows and columns.
     part: usize,
@@ -31,17 +31,37 @@ pub(crate) struct Overlaps {
 }
 
 impl Overlaps {
+    fn reset(&mut self, rows: usize, columns: usize) {
+        self.parent.clear();
+        self.parent.extend(0..rows + columns);
+        self.row_places.resize(rows, 0);
+        self.column_places.resize(columns, 0);
+        self.pairs.clear();
+    }
+
+    /// All pairs whose `likeness` is above 0, by row and column: for measures that also know boxes apart.
+    pub(crate) fn find_by(&mut self, rows: &[Rect], columns: &[Rect], likeness: impl Fn(&Rect, &Rect) -> f64) {
+        self.reset(rows.len(), columns.len());
+        for (row, rect) in rows.iter().enumerate() {
+            let pairs = columns.iter().enumerate().map(|(column, other)| (column, likeness(rect, other)));
+            let likely = pairs.filter(|&(_, iou)| iou > 0.0);
+            self.pairs.extend(likely.map(|(column, iou)| Pair { row, column, iou, part: 0 }));
+        }
+    }
+
+    /// Gives every found pair another weight, above 0 and at most 1, of which [`Overlaps::assign`] then makes the sum
+    /// largest. Pairs without one fall away.
+    pub(crate) fn weigh(&mut self, weight: impl Fn(&Pair) -> Option<f64>) {
+        self.pairs.retain_mut(|pair| weight(pair).map(|weight| pair.iou = weight).is_some());
+    }
+
     /// All pairs whose IoU is above 0, by row and in it by the column's left side.
     pub(crate) fn find(&mut self, rows: &[Rect], columns: &[Rect]) -> &[Pair] {
-        self.parent.clear();
-        self.parent.extend(0..rows.len() + columns.len());
-        self.row_places.resize(rows.len(), 0);
-        self.column_places.resize(columns.len(), 0);
+        self.reset(rows.len(), columns.len());
         self.by_left.clear();
         self.by_left.extend(columns.iter().enumerate().map(|(i, rect)| (rect.left(), i)));
         self.by_left.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let widest = columns.iter().map(Rect::width).fold(0.0, f64::max);
-        self.pairs.clear();
         for (row, rect) in rows.iter().enumerate() {
             let (nearest, right) = (rect.left() - widest, rect.right());
             let first = self.by_left.partition_point(|&(left, _)| left < nearest);

@@ -5,22 +5,13 @@
 //! (which [`Sort::tracks`] shows), pairs without any overlap are never joined (the authors allow it at an
 //! `iou_threshold` of 0), and ids are minted in the order of the detections.
 
-use crate::kalman::{Axis, Rect};
+use crate::area_filter::AreaFilter;
+use crate::kalman::Rect;
 use crate::overlap::Overlaps;
 use crate::params::{Kind, params};
 use crate::streak::{Mint, Streak};
 use crate::{ParamError, TrackEstimate, TrackState, Tracker, TrackerFrame};
 use rva_types::TrackedDetection;
-
-/// Variances as in the authors' code, in pixels (of the area: square pixels): a new track's measured values and its
-/// velocities, of which nothing is known; the process; the measurement of a position and of area and aspect ratio.
-const FIRST_VAR: f64 = 10.0;
-const FIRST_VELOCITY_VAR: f64 = 10_000.0;
-const STEP_VAR: f64 = 1.0;
-const STEP_VELOCITY_VAR: f64 = 0.01;
-const STEP_AREA_VELOCITY_VAR: f64 = 0.0001;
-const POSITION_VAR: f64 = 1.0;
-const SHAPE_VAR: f64 = 10.0;
 
 params! {
     /// SORT's parameters. The default is the authors'.
@@ -43,49 +34,6 @@ impl SortParams {
     /// The first key that is out of its range, with found and wanted.
     pub fn validate(&self) -> Result<(), ParamError> {
         self.check_ranges()
-    }
-}
-
-/// SORT's filter: constant velocity of centre and area, constant aspect ratio.
-///
-/// No matrix of the authors' couples two of the four, so it falls apart into four small filters.
-#[derive(Debug, Clone, Copy)]
-struct AreaFilter {
-    x: Axis,
-    y: Axis,
-    area: Axis,
-    aspect: Axis,
-}
-
-impl AreaFilter {
-    fn new(rect: &Rect) -> Self {
-        let [x, y, area, aspect] = rect.xysr();
-        let moving = |value| Axis::with_variances(value, FIRST_VAR, FIRST_VELOCITY_VAR);
-        Self { x: moving(x), y: moving(y), area: moving(area), aspect: Axis::with_variances(aspect, FIRST_VAR, 0.0) }
-    }
-
-    fn predict(&mut self) {
-        if self.area.value + self.area.velocity <= 0.0 {
-            self.area.velocity = 0.0;
-        }
-        self.x.step(STEP_VAR, STEP_VELOCITY_VAR);
-        self.y.step(STEP_VAR, STEP_VELOCITY_VAR);
-        self.area.step(STEP_VAR, STEP_AREA_VELOCITY_VAR);
-        self.aspect.step(STEP_VAR, 0.0);
-    }
-
-    fn update(&mut self, rect: &Rect) {
-        let [x, y, area, aspect] = rect.xysr();
-        self.x.measure(x, POSITION_VAR);
-        self.y.measure(y, POSITION_VAR);
-        self.area.measure(area, SHAPE_VAR);
-        self.aspect.measure(aspect, SHAPE_VAR);
-    }
-
-    /// The estimated box; not finite where the area or the aspect ratio has gone below 0.
-    fn rect(&self) -> Rect {
-        let width = (self.area.value * self.aspect.value).sqrt();
-        Rect::centred(self.x.value, self.y.value, width, self.area.value / width)
     }
 }
 

@@ -114,7 +114,6 @@ fn what_can_not_be_used_is_refused_before_anything_is_made() {
     let long = "x".repeat(100);
     let usage: [(&[&str], &[&str]); 8] = [
         (&["a.mp4", "--tracker", "magic"], &["magic", "bytetrack"]),
-        (&["a.mp4", "--tracker", "ocsort"], &["ocsort", "not built yet"]),
         (&["a.mp4", "--device", "toaster"], &["toaster", "cpu"]),
         (&["a.mp4", "--conf", "-0.1"], &["-0.1", "from 0 to 1"]),
         (&["a.mp4", "--store-id", &long], &["100 bytes", "at most 64"]),

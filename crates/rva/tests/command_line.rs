@@ -112,7 +112,7 @@ fn what_can_not_be_used_is_refused_before_anything_is_made() {
     let folder = tempdir().unwrap();
     let model = demo_model().display().to_string();
     let long = "x".repeat(100);
-    let usage: [(&[&str], &[&str]); 8] = [
+    let usage: [(&[&str], &[&str]); 7] = [
         (&["a.mp4", "--tracker", "magic"], &["magic", "bytetrack"]),
         (&["a.mp4", "--device", "toaster"], &["toaster", "cpu"]),
         (&["a.mp4", "--conf", "-0.1"], &["-0.1", "from 0 to 1"]),

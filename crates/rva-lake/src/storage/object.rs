@@ -148,7 +148,8 @@ impl FileWrite for ObjectWrite {
         match upload.shutdown().await {
             Ok(()) => Ok(()),
             Err(error) => {
-                abort(upload).await;
+                // Nothing to give back: a single request leaves nothing, and an upload in parts that can't be completed
+                // gives its own parts back.
                 // An I/O error here is object_store's own, wrapped: what it says decides what a retry can cure.
                 let error = match error.downcast::<object_store::Error>() {
                     Ok(error) => error,

@@ -132,7 +132,7 @@ impl From<Rect> for BBox {
     }
 }
 
-/// One quantity, its velocity per frame, and their covariance.
+/// One quantity, its velocity per step (a frame, where nothing else is said), and their covariance.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Axis {
     pub(crate) value: f64,
@@ -143,7 +143,7 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    fn new(value: f64, std: f64, velocity_std: f64) -> Self {
+    pub(crate) fn new(value: f64, std: f64, velocity_std: f64) -> Self {
         Self::with_variances(value, std * std, velocity_std * velocity_std)
     }
 
@@ -162,16 +162,21 @@ impl Axis {
         innovation * innovation / (self.value_var + std * std)
     }
 
-    fn update(&mut self, measured: f64, std: f64) {
+    pub(crate) fn update(&mut self, measured: f64, std: f64) {
         self.measure(measured, std * std);
     }
 
-    /// F = [[1, 1], [0, 1]]: x ← F x, P ← F P Fᵀ + Q.
+    /// One step on: as [`Axis::advance`].
     pub(crate) fn step(&mut self, var: f64, velocity_var: f64) {
-        self.value += self.velocity;
-        self.value_var += 2.0 * self.covariance + self.velocity_var + var;
-        self.covariance += self.velocity_var;
-        self.velocity_var += velocity_var;
+        self.advance(1.0, var, velocity_var);
+    }
+
+    /// F = [[1, n], [0, 1]]: x ← F x, P ← F P Fᵀ + n Q, where `var` is Q's for one step and `velocity_growth` for all n.
+    pub(crate) fn advance(&mut self, steps: f64, var: f64, velocity_growth: f64) {
+        self.value += steps * self.velocity;
+        self.value_var += steps * (2.0 * self.covariance + steps * self.velocity_var + var);
+        self.covariance += steps * self.velocity_var;
+        self.velocity_var += velocity_growth;
     }
 
     /// H = [1, 0]: K = P Hᵀ / s with s = H P Hᵀ + R, x ← x + K (z - H x), P ← P - K s Kᵀ.

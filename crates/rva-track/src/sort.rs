@@ -10,7 +10,7 @@ use crate::kalman::Rect;
 use crate::overlap::Overlaps;
 use crate::params::{Kind, params};
 use crate::streak::{Mint, Streak};
-use crate::{ParamError, TrackEstimate, TrackState, Tracker, TrackerFrame};
+use crate::{ParamError, TrackEstimate, Tracker, TrackerFrame};
 use rva_types::TrackedDetection;
 
 params! {
@@ -100,11 +100,7 @@ impl Sort {
             track_id: track.id,
             bbox: track.rect.into(),
             conf: track.conf,
-            state: match track.streak {
-                streak if !streak.is_seen() => TrackState::Lost,
-                streak if streak.is_confirmed(self.params.min_hits, self.frame) => TrackState::Confirmed,
-                _ => TrackState::Tentative,
-            },
+            state: track.streak.state(self.params.min_hits, self.frame),
         })
     }
 
@@ -223,6 +219,7 @@ impl Tracker for Sort {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TrackState;
     use rva_types::{BBox, Detection, MediaTime};
 
     fn seen(x: f32) -> Detection {

@@ -1,6 +1,6 @@
 //! The life of a track in SORT and its heirs, and the minting of ids.
 
-use crate::TRACKS_MAX;
+use crate::{TRACKS_MAX, TrackState};
 
 /// For how long a track has been seen without a gap, and for how long it hasn't been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,7 +26,16 @@ impl Streak {
         self.unseen = 0;
     }
 
-    pub(crate) fn is_seen(&self) -> bool {
+    /// Where the track is in its life.
+    pub(crate) fn state(&self, min_hits: u32, frame: u64) -> TrackState {
+        match self {
+            streak if !streak.is_seen() => TrackState::Lost,
+            streak if streak.is_confirmed(min_hits, frame) => TrackState::Confirmed,
+            _ => TrackState::Tentative,
+        }
+    }
+
+    fn is_seen(&self) -> bool {
         self.unseen == 0
     }
 

@@ -33,7 +33,7 @@ pub use params::OcSortParams;
 use crate::kalman::Rect;
 use crate::overlap::Overlaps;
 use crate::streak::Mint;
-use crate::{ParamError, TrackEstimate, TrackState, Tracker, TrackerFrame};
+use crate::{ParamError, TrackEstimate, Tracker, TrackerFrame};
 use rva_types::TrackedDetection;
 use track::Track;
 
@@ -112,11 +112,7 @@ impl OcSort {
             track_id: track.id,
             bbox: track.rect.into(),
             conf: track.conf,
-            state: match track.streak {
-                streak if !streak.is_seen() => TrackState::Lost,
-                streak if streak.is_confirmed(self.params.min_hits, self.frame) => TrackState::Confirmed,
-                _ => TrackState::Tentative,
-            },
+            state: track.streak.state(self.params.min_hits, self.frame),
         })
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::TrackState;
 use crate::area_filter::AreaFilter;
 use crate::{Sort, SortParams};
 use rva_types::{BBox, Detection, MediaTime};

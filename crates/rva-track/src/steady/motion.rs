@@ -11,6 +11,7 @@
 //! 2021, equation 6, where it shrinks to nothing at confidence 1).
 
 use super::extent::Extent;
+use crate::kalman::Axis;
 
 /// Steps of the noise model a second.
 const STEPS_PER_SECOND: f64 = 30.0;
@@ -28,42 +29,6 @@ const SIZE_MEASURED_STD: f64 = 0.05;
 const FIRST_VELOCITY_STD: f64 = 0.02;
 /// How much larger the measured deviations are at confidence 0 than at 1.
 const DOUBT: f64 = 0.5;
-
-/// A quantity with a velocity per step, and their covariance.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Moving {
-    value: f64,
-    velocity: f64,
-    value_var: f64,
-    velocity_var: f64,
-    covariance: f64,
-}
-
-impl Moving {
-    fn new(value: f64, std: f64, velocity_std: f64) -> Self {
-        Self { value, velocity: 0.0, value_var: std * std, velocity_var: velocity_std * velocity_std, covariance: 0.0 }
-    }
-
-    /// F = [[1, n], [0, 1]]: x ← F x, P ← F P Fᵀ + n Q.
-    fn predict(&mut self, steps: f64, std: f64, velocity_std: f64) {
-        self.value += steps * self.velocity;
-        self.value_var += steps * (2.0 * self.covariance + steps * self.velocity_var + std * std);
-        self.covariance += steps * self.velocity_var;
-        self.velocity_var += steps * velocity_std * velocity_std;
-    }
-
-    /// H = [1, 0]: K = P Hᵀ / s with s = H P Hᵀ + R, x ← x + K (z - H x), P ← P - K s Kᵀ.
-    fn update(&mut self, measured: f64, std: f64) {
-        let innovation_var = self.value_var + std * std;
-        let (gain, velocity_gain) = (self.value_var / innovation_var, self.covariance / innovation_var);
-        let innovation = measured - self.value;
-        self.value += gain * innovation;
-        self.velocity += velocity_gain * innovation;
-        self.velocity_var -= velocity_gain * self.covariance;
-        self.covariance -= gain * self.covariance;
-        self.value_var -= gain * self.value_var;
-    }
-}
 
 /// A quantity that wanders. It stays above 0 where all that is measured is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -83,8 +48,8 @@ impl Resting {
 /// The filter of one track.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Motion {
-    x: Moving,
-    y: Moving,
+    x: Axis,
+    y: Axis,
     width: Resting,
     height: Resting,
 }
@@ -96,8 +61,8 @@ impl Motion {
         let (std, velocity_std) = (2.0 * CENTRE_MEASURED_STD * height, FIRST_VELOCITY_STD * height);
         let size_var = (2.0 * SIZE_MEASURED_STD * height).powi(2);
         Self {
-            x: Moving::new(measured.x, std, velocity_std),
-            y: Moving::new(measured.y, std, velocity_std),
+            x: Axis::new(measured.x, std, velocity_std),
+            y: Axis::new(measured.y, std, velocity_std),
             width: Resting { value: measured.width, var: size_var },
             height: Resting { value: height, var: size_var },
         }
@@ -107,8 +72,10 @@ impl Motion {
     pub(super) fn predict(&mut self, seconds: f64) {
         let steps = (seconds * STEPS_PER_SECOND).min(STEPS_MAX);
         let height = self.height.value;
-        self.x.predict(steps, POSITION_STD * height, VELOCITY_STD * height);
-        self.y.predict(steps, POSITION_STD * height, VELOCITY_STD * height);
+        let (std, velocity_std) = (POSITION_STD * height, VELOCITY_STD * height);
+        for axis in [&mut self.x, &mut self.y] {
+            axis.advance(steps, std * std, steps * velocity_std * velocity_std);
+        }
         let size_var = steps * (SIZE_STD * height).powi(2);
         self.width.var += size_var;
         self.height.var += size_var;

@@ -196,11 +196,11 @@ impl CaptureSource {
             return Ok(None);
         }
         let asked = Instant::now();
-        let mut reason = Vec::new();
+        let (mut reason, mut silent) = (Vec::new(), 0);
         for damaged in 0.. {
             let (is_there, lines) = self.ear.listen(|| self.capture.grab());
             self.is_cut_off |= lines.iter().any(|line| line.contains("partial file") || line.contains("prematurely"));
-            let is_silent = lines.is_empty();
+            silent = if lines.is_empty() { silent + 1 } else { 0 };
             if reason.is_empty() {
                 reason = lines;
             }
@@ -210,8 +210,10 @@ impl CaptureSource {
             if matches!(is_there, Ok(true)) {
                 break;
             }
-            // OpenCV fails for a damaged packet as it does at the end; only after the first there is a next one.
-            if is_silent || damaged == DAMAGED_MAX || asked.elapsed() >= self.read_timeout {
+            // OpenCV fails for a damaged packet as it does at the end; only after the first there is a next one. The
+            // decoder's threads may have complained of it some packets earlier, while another frame was asked for.
+            let silence = if self.ear.errors() == 0 { 0 } else { HELD_FRAMES };
+            if silent > silence || damaged == DAMAGED_MAX || asked.elapsed() >= self.read_timeout {
                 self.is_ended = true;
                 return self.end(&reason, asked.elapsed()).map(|()| None);
             }

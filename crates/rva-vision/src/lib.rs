@@ -10,6 +10,7 @@ mod error;
 mod image;
 mod input_buffer;
 mod libraries;
+mod named;
 mod pipeline;
 mod seam;
 mod source;
@@ -29,7 +30,8 @@ pub use libraries::{OpenCvDescription, opencv_description};
 #[doc(hidden)]
 pub use pipeline::fake;
 pub use pipeline::{
-    End, FramesSkipped, PipelineOptions, PipelineOutcome, StageTimes, StopFlag, TrackedFrame, WhenFull, run_pipeline,
+    CapturePolicy, End, FrameCounters, FrameCounts, FramesSkipped, PipelineControl, PipelineOptions, PipelineOutcome,
+    StageTimes, StopFlag, TrackedFrame, run_pipeline,
 };
 pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceCounts, SourceDescription};
 pub use source::{

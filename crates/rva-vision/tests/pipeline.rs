@@ -5,8 +5,8 @@
 use rva_track::{Tracker, TrackerFrame, Warp};
 use rva_types::{Detection, TrackedDetection};
 use rva_vision::{
-    Appearance, End, FindCues, FrameCues, Image, PipelineOptions, PipelineOutcome, StopFlag, TrackedFrame, VisionError,
-    VisionErrorKind, WhenFull,
+    Appearance, CapturePolicy, End, FindCues, FrameCues, Image, PipelineControl, PipelineOptions, PipelineOutcome,
+    StopFlag, TrackedFrame, VisionError, VisionErrorKind,
     fake::{FakeDetector, FakeSource, FakeTracker, Fault, index_of, person},
     run_pipeline,
 };
@@ -14,7 +14,7 @@ use std::{
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     ops::ControlFlow,
     sync::{Arc, Mutex, atomic::Ordering, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 fn options(frames_in_flight: usize, batch: usize) -> PipelineOptions {
@@ -41,7 +41,15 @@ fn run(mut source: FakeSource, mut detector: FakeDetector, options: &PipelineOpt
         ControlFlow::Continue(())
     };
     let mut tracker = FakeTracker::default();
-    let outcome = run_pipeline(&mut source, &mut detector, &mut tracker, None, options, &StopFlag::new(), &mut deliver);
+    let outcome = run_pipeline(
+        &mut source,
+        &mut detector,
+        &mut tracker,
+        None,
+        options,
+        &PipelineControl::default(),
+        &mut deliver,
+    );
     (delivered, outcome)
 }
 
@@ -56,7 +64,7 @@ fn frames_come_in_order_whatever_each_stage_takes() {
         let (delivered, outcome) = run(source, detector().delayed(Duration::from_micros(600)), &options(8, batch));
         assert_eq!(delivered, upto(200));
         assert!(matches!(outcome.end, End::Finished), "{:?}", outcome.end);
-        assert_eq!((outcome.frames_decoded, outcome.frames_delivered), (200, 200));
+        assert_eq!((outcome.counts.decoded, outcome.counts.processed), (200, 200));
         assert!(outcome.times.infer > Duration::ZERO && outcome.times.prepare > Duration::ZERO);
     }
 }
@@ -77,7 +85,15 @@ fn a_slow_end_makes_the_source_wait_within_the_frame_bound() {
         ControlFlow::Continue(())
     };
     let mut tracker = FakeTracker::default();
-    run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options(5, 1), &StopFlag::new(), &mut deliver);
+    run_pipeline(
+        &mut source,
+        &mut detector(),
+        &mut tracker,
+        None,
+        &options(5, 1),
+        &PipelineControl::default(),
+        &mut deliver,
+    );
     assert_eq!(alive_max.load(Ordering::Relaxed), 6, "five in flight and one in the decoder's hand");
 }
 
@@ -99,7 +115,7 @@ fn the_byte_bound_holds_too() {
         ControlFlow::Continue(())
     };
     let mut tracker = FakeTracker::default();
-    run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options, &StopFlag::new(), &mut deliver);
+    run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options, &PipelineControl::default(), &mut deliver);
     assert_eq!(alive_max.load(Ordering::Relaxed), 3, "two in flight and one in hand");
 }
 
@@ -111,7 +127,7 @@ fn a_hundred_thousand_frames_keep_no_more_alive_than_a_hundred() {
     assert_eq!(delivered.len(), 100_000);
     assert!(delivered.is_sorted());
     assert!(alive_max.load(Ordering::Relaxed) <= 9, "{alive_max:?}");
-    assert_eq!(outcome.frames_delivered, 100_000);
+    assert_eq!(outcome.counts.processed, 100_000);
 }
 
 #[test]
@@ -143,11 +159,19 @@ fn a_stop_delivers_everything_decoded() {
         ControlFlow::Continue(())
     };
     let mut tracker = FakeTracker::default();
-    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options(8, 2), &stop, &mut deliver);
+    let outcome = run_pipeline(
+        &mut source,
+        &mut detector(),
+        &mut tracker,
+        None,
+        &options(8, 2),
+        &stop.clone().into(),
+        &mut deliver,
+    );
     assert!(matches!(outcome.end, End::Stopped), "{:?}", outcome.end);
     assert_eq!(delivered, upto(50));
     assert_eq!(*decoded.lock().unwrap(), 50);
-    assert_eq!(outcome.frames_decoded, 50);
+    assert_eq!(outcome.counts.decoded, 50);
 }
 
 #[test]
@@ -156,9 +180,17 @@ fn a_flag_that_is_set_before_the_start_decodes_nothing() {
     stop.stop();
     let mut deliver = |_| ControlFlow::Continue(());
     let (mut source, mut tracker) = (FakeSource::new(5), FakeTracker::default());
-    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options(8, 1), &stop, &mut deliver);
+    let outcome = run_pipeline(
+        &mut source,
+        &mut detector(),
+        &mut tracker,
+        None,
+        &options(8, 1),
+        &stop.clone().into(),
+        &mut deliver,
+    );
     assert!(matches!(outcome.end, End::Stopped));
-    assert_eq!((outcome.frames_decoded, tracker.seen), (0, 0));
+    assert_eq!((outcome.counts.decoded, tracker.seen), (0, 0));
 }
 
 #[test]
@@ -167,7 +199,7 @@ fn what_was_decoded_before_a_source_broke_off_is_delivered() {
     {
         let (delivered, outcome) = run(FakeSource::new(100).failing_at(31, fault), detector(), &options(8, 1));
         assert_eq!(delivered, upto(30));
-        assert_eq!((outcome.frames_decoded, outcome.frames_delivered), (30, 30));
+        assert_eq!((outcome.counts.decoded, outcome.counts.processed), (30, 30));
         let End::Incomplete(error) = outcome.end else { panic!("{:?}", outcome.end) };
         assert!(error.to_string().contains(text), "{error}");
     }
@@ -187,7 +219,7 @@ fn a_failing_stage_ends_the_run_and_names_itself() {
             let End::Failed(error) = outcome.end else { panic!("{:?}", outcome.end) };
             assert!(error.to_string().contains(stage) && error.to_string().contains("31"), "{error}");
             assert_eq!(error.kind() == VisionErrorKind::Fault, fault == Fault::Panic);
-            assert!(outcome.frames_decoded < 100_000, "decoding ends early");
+            assert!(outcome.counts.decoded < 100_000, "decoding ends early");
         }
     }
 }
@@ -201,10 +233,17 @@ fn a_delivery_that_breaks_off_stops_the_others() {
         if frame.index == 20 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let mut tracker = FakeTracker::default();
-    let outcome =
-        run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options(4, 2), &StopFlag::new(), &mut deliver);
+    let outcome = run_pipeline(
+        &mut source,
+        &mut detector(),
+        &mut tracker,
+        None,
+        &options(4, 2),
+        &PipelineControl::default(),
+        &mut deliver,
+    );
     assert!(matches!(outcome.end, End::Abandoned), "{:?}", outcome.end);
-    assert_eq!(outcome.frames_delivered, 19, "the frame that broke it off isn't counted");
+    assert_eq!(outcome.counts.processed, 19, "the frame that broke it off isn't counted");
     assert_eq!(delivered, upto(20));
 }
 
@@ -216,8 +255,16 @@ fn a_panic_in_the_tracker_ends_every_thread() {
         let mut tracker = FakeTracker { panics_at: Some(10), ..FakeTracker::default() };
         let _ended = ended;
         let mut deliver = |_| ControlFlow::Continue(());
-        run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options(4, 1), &StopFlag::new(), &mut deliver)
-            .end
+        run_pipeline(
+            &mut source,
+            &mut detector(),
+            &mut tracker,
+            None,
+            &options(4, 1),
+            &PipelineControl::default(),
+            &mut deliver,
+        )
+        .end
     });
     assert_eq!(when_ended.recv_timeout(Duration::from_secs(60)), Err::<(), _>(mpsc::RecvTimeoutError::Disconnected));
     assert!(caller.join().is_err());
@@ -229,14 +276,14 @@ fn a_stride_leaves_gaps_and_counts_them() {
     let (delivered, outcome) = run(FakeSource::new(11), detector(), &options);
     assert_eq!(delivered, [1, 4, 7, 10]);
     assert_eq!(
-        (outcome.frames_decoded, outcome.frames_skipped.by_stride, outcome.frames_skipped.by_overload),
+        (outcome.counts.decoded, outcome.counts.skipped.by_stride, outcome.counts.skipped.by_overload),
         (11, 7, 0)
     );
 }
 
 #[test]
-fn an_overloaded_live_pipeline_skips_and_counts() {
-    let options = PipelineOptions { when_full: WhenFull::SkipFrame, ..options(2, 1) };
+fn a_pipeline_without_room_leaves_frames_out_and_counts_them() {
+    let options = PipelineOptions { capture: CapturePolicy::EveryNth, ..options(2, 1) };
     let (nearly_all, until_nearly_all) = mpsc::channel();
     let (room, until_room) = mpsc::channel();
     let mut source = FakeSource::new(50).on_frame(move |index| match index {
@@ -257,13 +304,99 @@ fn an_overloaded_live_pipeline_skips_and_counts() {
         }
         ControlFlow::Continue(())
     };
-    let outcome =
-        run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options, &StopFlag::new(), &mut deliver);
+    let outcome = run_pipeline(
+        &mut source,
+        &mut detector(),
+        &mut tracker,
+        None,
+        &options,
+        &PipelineControl::default(),
+        &mut deliver,
+    );
     assert!(matches!(outcome.end, End::Finished));
-    assert_eq!(outcome.frames_decoded, 50);
-    assert!(outcome.frames_skipped.by_overload >= 46, "two of the first 48 fit");
-    assert_eq!(outcome.frames_delivered + outcome.frames_skipped.by_overload, 50);
+    assert_eq!(outcome.counts.decoded, 50);
+    assert!(outcome.counts.skipped.by_overload >= 46, "two of the first 48 fit");
+    assert_eq!(outcome.counts.processed + outcome.counts.skipped.by_overload, 50);
     assert!(delivered.is_sorted());
+}
+
+#[test]
+fn the_newest_frame_takes_the_place_of_the_one_that_waits() {
+    let options = PipelineOptions { capture: CapturePolicy::Latest, ..options(8, 1) };
+    let (nearly_all, until_nearly_all) = mpsc::channel();
+    let (next, until_next) = mpsc::channel();
+    let mut source = FakeSource::new(50).on_frame(move |index| match index {
+        // All but the last wait for nothing; the last comes once the one before was delivered.
+        50 => {
+            nearly_all.send(()).unwrap();
+            until_next.recv().unwrap();
+        }
+        _ => {}
+    });
+    let alive_max = source.alive_max();
+    let (mut delivered, mut tracker) = (Vec::new(), FakeTracker::default());
+    let mut deliver = |frame: TrackedFrame| {
+        if delivered.is_empty() {
+            until_nearly_all.recv().unwrap();
+        }
+        delivered.push(frame.index);
+        if frame.index == 49 {
+            next.send(()).unwrap();
+        }
+        ControlFlow::Continue(())
+    };
+    let control = PipelineControl::default();
+    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options, &control, &mut deliver);
+    assert!(matches!(outcome.end, End::Finished));
+    assert_eq!(delivered[delivered.len() - 2..], [49, 50], "the newest, not the next");
+    assert!(delivered.is_sorted());
+    assert!(delivered.len() <= 6, "three in flight, the one that waits, and the last: {delivered:?}");
+    let skipped = outcome.counts.skipped;
+    assert_eq!((skipped.by_overload, skipped.superseded), (0, 50 - delivered.len() as u64));
+    assert_eq!(outcome.counts.processed, delivered.len() as u64);
+    assert!(alive_max.load(Ordering::Relaxed) <= 5, "three in flight, one that waits, one in the decoder's hand");
+    assert_eq!(control.counters.counts(), outcome.counts, "they could be read all the time");
+}
+
+#[test]
+fn counters_go_on_from_one_pipeline_to_the_next_and_an_outcome_is_its_own() {
+    let control = PipelineControl::default();
+    for round in 1..=2 {
+        let (mut source, mut tracker) = (FakeSource::new(7), FakeTracker::default());
+        let mut deliver = |_| ControlFlow::Continue(());
+        let outcome =
+            run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options(4, 1), &control, &mut deliver);
+        assert_eq!((outcome.counts.decoded, outcome.counts.processed), (7, 7));
+        assert_eq!(control.counters.counts().processed, 7 * round);
+    }
+}
+
+#[test]
+fn in_real_time_no_frame_comes_before_its_time_and_a_stop_ends_the_waiting() {
+    let options = PipelineOptions { realtime: true, ..options(8, 1) };
+    let (mut source, mut tracker) = (FakeSource::new(5), FakeTracker::default());
+    let (started, mut early) = (Instant::now(), Vec::new());
+    let mut deliver = |frame: TrackedFrame| {
+        // 25 frames a second.
+        let due = Duration::from_millis(40 * (frame.index - 1));
+        early.extend((frame.decoded.duration_since(started) < due).then_some(frame.index));
+        ControlFlow::Continue(())
+    };
+    let control = PipelineControl::default();
+    run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options, &control, &mut deliver);
+    assert_eq!((early, control.counters.counts().processed), (Vec::new(), 5));
+    // The second frame's time is after hours; the test's own time-out would tell.
+    let stop = control.stop.clone();
+    let mut source = FakeSource::new(2).spaced(Duration::from_secs(3600)).on_frame(move |index| {
+        if index == 2 {
+            stop.stop();
+        }
+    });
+    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options, &control, &mut |_| {
+        ControlFlow::Continue(())
+    });
+    assert!(matches!(outcome.end, End::Stopped | End::Finished), "{:?}", outcome.end);
+    assert_eq!(outcome.counts.processed, 2, "what was decoded is delivered");
 }
 
 /// Says of each frame what its number is, in every way; fails at a frame.
@@ -329,8 +462,15 @@ fn run_with_cues(frames: u64, cues: Option<&mut dyn FindCues>) -> (Vec<u64>, Cue
         ControlFlow::Continue(())
     };
     let (mut source, mut detector) = (FakeSource::new(frames), detector());
-    let outcome =
-        run_pipeline(&mut source, &mut detector, &mut tracker, cues, &options(6, 2), &StopFlag::new(), &mut deliver);
+    let outcome = run_pipeline(
+        &mut source,
+        &mut detector,
+        &mut tracker,
+        cues,
+        &options(6, 2),
+        &PipelineControl::default(),
+        &mut deliver,
+    );
     (delivered, tracker, outcome)
 }
 
@@ -354,6 +494,6 @@ fn a_failure_in_finding_cues_ends_the_run_and_what_was_found_before_is_delivered
         let End::Failed(error) = outcome.end else { panic!("{:?}", outcome.end) };
         assert!(error.to_string().contains("cues") && error.to_string().contains("31"), "{error}");
         assert_eq!(error.kind() == VisionErrorKind::Fault, fault == Fault::Panic);
-        assert!(outcome.frames_decoded < 100_000, "decoding ends early");
+        assert!(outcome.counts.decoded < 100_000, "decoding ends early");
     }
 }

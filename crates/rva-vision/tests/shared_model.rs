@@ -4,8 +4,8 @@
 
 use rva_types::{BBox, Detection, ImageSize};
 use rva_vision::{
-    BatchModel, BatchOptions, Detector, End, ModelDescription, PipelineOptions, Prepared, Preparers, Selection,
-    SharedModel, StopFlag, VisionError, VisionErrorKind,
+    BatchModel, BatchOptions, Detector, End, ModelDescription, PipelineControl, PipelineOptions, Prepared, Preparers,
+    Selection, SharedModel, VisionError, VisionErrorKind,
     fake::{FakeDetector, FakeSource, FakeTracker},
     run_pipeline,
 };
@@ -291,9 +291,15 @@ fn pipelines_run_on_shared_detectors_as_on_their_own() {
                 };
                 let (mut source, mut tracker) = (FakeSource::new(frames), FakeTracker::default());
                 let options = PipelineOptions { batch: NonZeroUsize::new(2).unwrap(), ..PipelineOptions::default() };
-                let stop = StopFlag::new();
-                let outcome =
-                    run_pipeline(&mut source, &mut detector, &mut tracker, None, &options, &stop, &mut deliver);
+                let outcome = run_pipeline(
+                    &mut source,
+                    &mut detector,
+                    &mut tracker,
+                    None,
+                    &options,
+                    &PipelineControl::default(),
+                    &mut deliver,
+                );
                 assert!(matches!(outcome.end, End::Finished), "{:?}", outcome.end);
                 assert_eq!(delivered, (1..=frames).collect::<Vec<_>>());
             })

@@ -49,6 +49,7 @@ pub struct FakeSource {
     alive: Vec<Weak<Image>>,
     alive_max: Arc<AtomicUsize>,
     on_frame: Box<dyn FnMut(u64) + Send>,
+    spacing: Duration,
 }
 
 impl FakeSource {
@@ -71,6 +72,7 @@ impl FakeSource {
             alive: Vec::new(),
             alive_max: Arc::default(),
             on_frame: Box::new(|_| {}),
+            spacing: Duration::from_millis(40),
         }
     }
 
@@ -90,6 +92,12 @@ impl FakeSource {
     pub fn live(mut self) -> Self {
         self.description.is_live = true;
         self.description.frame_count = None;
+        self
+    }
+
+    /// Media time between two frames, instead of 40 ms.
+    pub fn spaced(mut self, spacing: Duration) -> Self {
+        self.spacing = spacing;
         self
     }
 
@@ -125,7 +133,7 @@ impl FrameSource for FakeSource {
         self.alive.push(Arc::downgrade(&image));
         self.alive_max.fetch_max(self.alive.len(), Ordering::Relaxed);
         self.given = index;
-        let media_time = MediaTime::from_micros((index as i64 - 1) * 40_000);
+        let media_time = MediaTime::from_micros((index as i64 - 1) * self.spacing.as_micros() as i64);
         Ok(Some(Frame { index, media_time, image }))
     }
 }

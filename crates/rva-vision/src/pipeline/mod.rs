@@ -5,11 +5,14 @@
 //! them back when it was delivered. No stage holds anything else, so memory doesn't depend on the length of a video.
 
 mod budget;
+mod counters;
+mod decoding;
 #[doc(hidden)]
 pub mod fake;
 mod stages;
 
-use crate::{Detector, FindCues, FrameSource, Image, VisionError};
+use crate::{Detector, FindCues, FrameSource, Image, VisionError, named::named};
+pub use counters::{FrameCounters, FrameCounts, FramesSkipped};
 use rva_track::Tracker;
 use rva_types::{ImageSize, MediaTime, TrackedDetection};
 use std::{
@@ -19,7 +22,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Asks a pipeline to stop; clones ask for the same. It can't be taken back.
@@ -50,16 +53,23 @@ impl From<Arc<AtomicBool>> for StopFlag {
     }
 }
 
-/// What happens to a decoded frame when the budget is used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WhenFull {
-    /// Decoding waits. Right for files: nothing is lost.
+/// Which decoded frames are processed when there are more than the stages behind can take. What isn't is counted, by
+/// reason ([`FramesSkipped`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum CapturePolicy {
+    /// All: decoding waits. Right for files, since nothing is lost; a live source falls behind and its pictures are
+    /// stamped late, for it doesn't wait.
     #[default]
-    Wait,
-    /// The frame is skipped and counted. Right for live sources: they don't wait, and a reader that lags behind would
-    /// stamp old pictures with the present.
-    SkipFrame,
+    All,
+    /// Those on the grid of the stride while there is room; at a frame for which there is none it is left out. What is
+    /// processed stays evenly spaced as long as possible.
+    EveryNth,
+    /// The newest: a frame that still waits when the next one comes gives way to it. Right for live sources, since
+    /// what is seen is never older than the detector is slow.
+    Latest,
 }
+
+named!(CapturePolicy, "capture policy", { "all" => Self::All, "every_nth" => Self::EveryNth, "latest" => Self::Latest });
 
 /// Bounds and choices of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,24 +79,28 @@ pub struct PipelineOptions {
     /// At most this many pictures go into one call of the detector. Fewer do when no more are waiting.
     pub batch: NonZeroUsize,
     /// At most this many frames are decoded and not yet delivered; one more may be in the decoder's hand. At least two
-    /// batches are allowed whatever it says, or stages couldn't overlap.
+    /// batches are allowed whatever it says, or stages couldn't overlap. [`CapturePolicy::Latest`] allows no more than
+    /// that and one, besides the newest frame that waits: what is in flight is old already.
     pub frames_in_flight: NonZeroUsize,
     /// At most this many bytes of pictures and network inputs are decoded and not yet delivered. A single frame that
     /// is larger passes alone.
     pub bytes_in_flight: NonZeroU64,
     /// What happens at these bounds.
-    pub when_full: WhenFull,
+    pub capture: CapturePolicy,
+    /// Frames are taken at the pace of their media times, as if the source were live; never faster.
+    pub realtime: bool,
 }
 
 impl Default for PipelineOptions {
-    /// Every frame, one by one, 8 frames and 256 MiB in flight, waiting.
+    /// Every frame, one by one, 8 frames and 256 MiB in flight, waiting, as fast as it goes.
     fn default() -> Self {
         Self {
             vid_stride: NonZeroU32::MIN,
             batch: NonZeroUsize::MIN,
             frames_in_flight: const { NonZeroUsize::new(8).unwrap() },
             bytes_in_flight: const { NonZeroU64::new(256 << 20).unwrap() },
-            when_full: WhenFull::Wait,
+            capture: CapturePolicy::All,
+            realtime: false,
         }
     }
 }
@@ -100,21 +114,14 @@ pub struct TrackedFrame {
     pub media_time: MediaTime,
     /// Wall clock when the frame came out of the decoder.
     pub decoded_at: SystemTime,
+    /// The same moment on a clock that doesn't jump, to measure from.
+    pub decoded: Instant,
     /// The picture.
     pub image: Arc<Image>,
     /// Its size in pixels.
     pub size: ImageSize,
     /// In the detector's order, everything that it gave to the tracker.
     pub detections: Vec<TrackedDetection>,
-}
-
-/// Decoded frames that weren't processed, by reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FramesSkipped {
-    /// Between two frames of the stride.
-    pub by_stride: u64,
-    /// The budget was used up ([`WhenFull::SkipFrame`]).
-    pub by_overload: u64,
 }
 
 /// Time that each stage spent working, without waiting for another.
@@ -154,23 +161,34 @@ pub enum End {
 pub struct PipelineOutcome {
     /// How it ended.
     pub end: End,
-    /// Frames that the source gave.
-    pub frames_decoded: u64,
-    /// Frames that `deliver` took.
-    pub frames_delivered: u64,
-    /// Decoded frames that weren't processed. Without a failure, decoded = delivered + skipped.
-    pub frames_skipped: FramesSkipped,
+    /// Frames that the source gave, that `deliver` took, and that were left out.
+    pub counts: FrameCounts,
     /// Detections whose appearance wasn't looked at, since their frames had too many.
     pub crops_left_out: u64,
     /// Where the time went.
     pub times: StageTimes,
 }
 
+/// What others may do to a pipeline that runs, and see of it.
+#[derive(Debug, Clone, Default)]
+pub struct PipelineControl {
+    /// Asks it to stop.
+    pub stop: StopFlag,
+    /// Where it counts; may be used by one pipeline after another, and goes on then.
+    pub counters: Arc<FrameCounters>,
+}
+
+impl From<StopFlag> for PipelineControl {
+    fn from(stop: StopFlag) -> Self {
+        Self { stop, ..Self::default() }
+    }
+}
+
 /// Runs a source to its end, through detector and tracker, and delivers each processed frame in frame order. `cues` looks
 /// at each frame for the tracker, on a thread of its own; without it the tracker is told of boxes only.
 ///
 /// Blocks. `deliver` is called on this thread; while it blocks, the stages before it fill the budget and wait (or skip
-/// frames, see [`WhenFull`]). It breaks to give up: then the other stages end after the call that they are in.
+/// frames, see [`CapturePolicy`]). It breaks to give up: then the other stages end after the call that they are in.
 /// A panic in a stage thread is an [`End::Failed`] (in the source an [`End::Incomplete`]); one in `tracker` or
 /// `deliver` goes on in the caller when the threads have ended.
 pub fn run_pipeline(
@@ -179,8 +197,8 @@ pub fn run_pipeline(
     tracker: &mut dyn Tracker,
     cues: Option<&mut dyn FindCues>,
     options: &PipelineOptions,
-    stop: &StopFlag,
+    control: &PipelineControl,
     deliver: &mut dyn FnMut(TrackedFrame) -> ControlFlow<()>,
 ) -> PipelineOutcome {
-    stages::run(source, detector, tracker, cues, options, stop, deliver)
+    stages::run(source, detector, tracker, cues, options, control, deliver)
 }

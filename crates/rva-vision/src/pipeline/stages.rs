@@ -1,7 +1,10 @@
 //! The stages and what joins them.
 
 use super::budget::{Budget, CloseOnDrop, Permit};
-use super::{End, FramesSkipped, PipelineOptions, PipelineOutcome, StageTimes, StopFlag, TrackedFrame, WhenFull};
+use super::decoding::{Decoded, DecodedFrame, Decoding, Way};
+use super::{
+    CapturePolicy, End, FrameCounters, PipelineControl, PipelineOptions, PipelineOutcome, StageTimes, TrackedFrame,
+};
 use crate::{Detector, FindCues, Frame, FrameCues, FrameSource, Prepare, Prepared, VisionError, VisionErrorKind};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rva_track::{Tracker, TrackerFrame};
@@ -18,6 +21,7 @@ use std::{
 struct InFlight<'a> {
     frame: Frame,
     decoded_at: SystemTime,
+    decoded: Instant,
     permit: Permit<'a>,
 }
 
@@ -33,20 +37,6 @@ struct DetectedFrame<'a> {
     cues: FrameCues,
 }
 
-/// What decoding counts; it lives outside of the thread, so that a panic doesn't take it away.
-#[derive(Default)]
-struct Decoded {
-    frames: u64,
-    skipped: FramesSkipped,
-    stopped: bool,
-}
-
-#[derive(Default)]
-struct Delivered {
-    frames: u64,
-    abandoned: bool,
-}
-
 type StageResult = Result<(), VisionError>;
 
 pub(super) fn run(
@@ -55,19 +45,24 @@ pub(super) fn run(
     tracker: &mut dyn Tracker,
     cues: Option<&mut dyn FindCues>,
     options: &PipelineOptions,
-    stop: &StopFlag,
+    control: &PipelineControl,
     deliver: &mut dyn FnMut(TrackedFrame) -> ControlFlow<()>,
 ) -> PipelineOutcome {
-    let frames_max = options.frames_in_flight.get().max(options.batch.get().saturating_mul(2));
+    let two_batches = options.batch.get().saturating_mul(2);
+    let is_latest = options.capture == CapturePolicy::Latest;
+    let frames_max = if is_latest { two_batches + 1 } else { options.frames_in_flight.get().max(two_batches) };
     let budget = &Budget::new(frames_max, options.bytes_in_flight.get());
     let input = detector.description().input_size;
     let input_bytes = u64::from(input.width) * u64::from(input.height) * 3 * size_of::<f32>() as u64;
     let preparer = detector.preparer();
-    let (mut times, mut decoded, mut delivered) = (StageTimes::default(), Decoded::default(), Delivered::default());
+    let (mut times, mut decoded, mut is_abandoned) = (StageTimes::default(), Decoded::default(), false);
+    let before = control.counters.counts();
+    let size = source.description().size;
+    let picture_bytes = u64::from(size.width) * u64::from(size.height) * 3;
     // A queue can take all frames in flight: the budget is the bound, and sending never waits. But for prepared ones,
     // which are large: the next batch and the one after it keep the network busy.
-    let (to_prepare, from_decode) = bounded(frames_max);
-    let (to_infer, from_prepare) = bounded(options.batch.get().saturating_mul(2).min(frames_max));
+    let way = Way::new(options.capture, frames_max);
+    let (to_infer, from_prepare) = bounded(two_batches.min(frames_max));
     let (to_next, from_infer) = bounded(frames_max);
     let mut crops_left_out = 0;
 
@@ -81,10 +76,14 @@ pub(super) fn run(
             deliver: delivering,
         } = &mut times;
         let decoded = &mut decoded;
-        let decoding = Decoding { budget, options, stop, input_bytes };
-        let decode = named(scope, "rva-decode", move || decoding.run(source, &to_prepare, decoded, decode_time));
-        let prepare =
-            named(scope, "rva-prepare", move || prepare(preparer, budget, &from_decode, &to_infer, prepare_time));
+        let decoding = Decoding { budget, options, control, input_bytes };
+        let preparing = Preparing {
+            budget,
+            frames: way.out_end.clone(),
+            late_bytes: is_latest.then_some(picture_bytes + input_bytes),
+        };
+        let decode = named(scope, "rva-decode", move || decoding.run(source, way, decoded, decode_time));
+        let prepare = named(scope, "rva-prepare", move || preparing.run(preparer, &to_infer, prepare_time));
         let batch = options.batch.get();
         let infer =
             named(scope, "rva-infer", move || infer(detector, batch, budget, &from_prepare, &to_next, infer_time));
@@ -98,7 +97,9 @@ pub(super) fn run(
             }
         };
         if decode.is_ok() && prepare.is_ok() && infer.is_ok() && looking.as_ref().is_none_or(Result::is_ok) {
-            track_and_deliver(tracker, deliver, budget, detected, &mut delivered, track, delivering);
+            let counters = &control.counters;
+            is_abandoned =
+                track_and_deliver(tracker, deliver, budget, detected, counters, track, delivering).is_break();
         } else {
             // A thread is missing: the others must not wait for it.
             drop((CloseOnDrop(budget), detected));
@@ -107,21 +108,14 @@ pub(super) fn run(
         let looking = looking.map_or(Ok(()), |looking| joined("cues", looking));
         (joined("decode", decode), looking.and(infer).and(prepare))
     });
-    let end = match (delivered.abandoned, later_result, decode_result) {
+    let end = match (is_abandoned, later_result, decode_result) {
         (true, ..) => End::Abandoned,
         (_, Err(error), _) => End::Failed(error),
         (_, _, Err(error)) => End::Incomplete(error),
         _ if decoded.stopped => End::Stopped,
         _ => End::Finished,
     };
-    PipelineOutcome {
-        end,
-        frames_decoded: decoded.frames,
-        frames_delivered: delivered.frames,
-        frames_skipped: decoded.skipped,
-        crops_left_out,
-        times,
-    }
+    PipelineOutcome { end, counts: control.counters.counts() - before, crops_left_out, times }
 }
 
 type Spawned<'scope> = std::io::Result<ScopedJoinHandle<'scope, StageResult>>;
@@ -152,84 +146,47 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text")
 }
 
-fn timed<T>(busy: &mut Duration, work: impl FnOnce() -> T) -> T {
+pub(super) fn timed<T>(busy: &mut Duration, work: impl FnOnce() -> T) -> T {
     let started = Instant::now();
     let result = work();
     *busy += started.elapsed();
     result
 }
 
-struct Decoding<'a> {
+/// The second stage.
+struct Preparing<'a> {
     budget: &'a Budget,
-    options: &'a PipelineOptions,
-    stop: &'a StopFlag,
-    input_bytes: u64,
+    frames: Receiver<DecodedFrame<'a>>,
+    /// The bytes that a frame takes now, where it hasn't been given any yet.
+    late_bytes: Option<u64>,
 }
 
-impl<'a> Decoding<'a> {
+impl<'a> Preparing<'a> {
     fn run(
         self,
-        source: &mut dyn FrameSource,
-        frames: &Sender<InFlight<'a>>,
-        decoded: &mut Decoded,
+        mut preparer: Box<dyn Prepare>,
+        prepared_frames: &Sender<PreparedFrame<'a>>,
         busy: &mut Duration,
     ) -> StageResult {
-        while !self.budget.is_closed() {
-            if self.stop.is_set() {
-                decoded.stopped = true;
-                break;
-            }
-            let Some(frame) = timed(busy, || source.next_frame())? else { break };
-            decoded.frames += 1;
-            if self.pass_on(frame, frames, &mut decoded.skipped).is_break() {
+        let _close = CloseOnDrop(self.budget);
+        while let Some(frame) = self.next() {
+            let prepared = timed(busy, || preparer.prepare(&frame.frame.image))?;
+            if prepared_frames.send(PreparedFrame { frame, prepared }).is_err() {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Sends a frame of the stride when there is room for it; breaks when a later stage has ended.
-    fn pass_on(&self, frame: Frame, frames: &Sender<InFlight<'a>>, skipped: &mut FramesSkipped) -> ControlFlow<()> {
-        let decoded_at = SystemTime::now();
-        let stride = u64::from(self.options.vid_stride.get());
-        if !frame.index.saturating_sub(1).is_multiple_of(stride) {
-            skipped.by_stride += 1;
-            return ControlFlow::Continue(());
-        }
-        let bytes = frame.image.bgr_bytes().len() as u64 + self.input_bytes;
-        let permit = match self.options.when_full {
-            WhenFull::Wait => self.budget.acquire(bytes),
-            WhenFull::SkipFrame => self.budget.try_acquire(bytes),
+    /// A place first, then the frame that is the newest when there is one.
+    fn next(&self) -> Option<InFlight<'a>> {
+        let permit = match self.late_bytes {
+            Some(bytes) => Some(self.budget.acquire(bytes)?),
+            None => None,
         };
-        match permit {
-            Some(permit) => match frames.send(InFlight { frame, decoded_at, permit }) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            },
-            None if self.budget.is_closed() => ControlFlow::Break(()),
-            None => {
-                skipped.by_overload += 1;
-                ControlFlow::Continue(())
-            }
-        }
+        let DecodedFrame { frame, decoded_at, decoded, permit: own } = self.frames.recv().ok()?;
+        Some(InFlight { frame, decoded_at, decoded, permit: own.or(permit)? })
     }
-}
-
-fn prepare<'a>(
-    mut preparer: Box<dyn Prepare>,
-    budget: &Budget,
-    frames: &Receiver<InFlight<'a>>,
-    prepared_frames: &Sender<PreparedFrame<'a>>,
-    busy: &mut Duration,
-) -> StageResult {
-    let _close = CloseOnDrop(budget);
-    for frame in frames {
-        let prepared = timed(busy, || preparer.prepare(&frame.frame.image))?;
-        if prepared_frames.send(PreparedFrame { frame, prepared }).is_err() {
-            break;
-        }
-    }
-    Ok(())
 }
 
 fn infer<'a>(
@@ -286,12 +243,12 @@ fn track_and_deliver(
     deliver: &mut dyn FnMut(TrackedFrame) -> ControlFlow<()>,
     budget: &Budget,
     frames: Receiver<DetectedFrame<'_>>,
-    delivered: &mut Delivered,
+    counters: &FrameCounters,
     track_time: &mut Duration,
     deliver_time: &mut Duration,
-) {
+) -> ControlFlow<()> {
     let _close = CloseOnDrop(budget);
-    for DetectedFrame { frame: InFlight { frame, decoded_at, permit }, detections, cues } in frames {
+    for DetectedFrame { frame: InFlight { frame, decoded_at, decoded, permit }, detections, cues } in frames {
         let seen = TrackerFrame {
             image_size: Some(frame.image.size()),
             camera_motion: cues.camera_motion,
@@ -302,13 +259,13 @@ fn track_and_deliver(
         timed(track_time, || tracker.update_into(&seen, &mut tracked));
         let Frame { index, media_time, image } = frame;
         let size = image.size();
-        let frame = TrackedFrame { index, media_time, decoded_at, image, size, detections: tracked };
+        let frame = TrackedFrame { index, media_time, decoded_at, decoded, image, size, detections: tracked };
         let flow = timed(deliver_time, || deliver(frame));
         drop(permit);
         if flow.is_break() {
-            delivered.abandoned = true;
-            break;
+            return flow;
         }
-        delivered.frames += 1;
+        counters.count_processed();
     }
+    ControlFlow::Continue(())
 }

@@ -15,7 +15,7 @@ mod spec;
 mod timeline;
 mod watch;
 
-use crate::{FrameSource, VisionError, VisionErrorKind};
+use crate::{FrameSource, VisionError, VisionErrorKind, named::named};
 use std::{fs, ops::RangeInclusive, path::Path, time::Duration};
 use watch::{Limits, watched};
 
@@ -51,31 +51,6 @@ pub enum RtspTransport {
     /// As datagrams: lower delay on a good network, damaged pictures on a bad one. FFmpeg goes back to TCP where the
     /// camera or the network refuses.
     Udp,
-}
-
-/// Names and values of an option.
-macro_rules! named {
-    ($type:ty, $what:literal, { $($name:literal => $value:expr),+ $(,)? }) => {
-        impl std::str::FromStr for $type {
-            type Err = VisionError;
-            fn from_str(text: &str) -> Result<Self, VisionError> {
-                match text.to_ascii_lowercase().as_str() {
-                    $($name => Ok($value),)+
-                    _ => Err(VisionError::new(
-                        VisionErrorKind::Config,
-                        format!("found {} {text:?}, wanted one of {}", $what, [$($name),+].join(", ")),
-                    )),
-                }
-            }
-        }
-
-        impl std::fmt::Display for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                $(if *self == $value { return f.write_str($name); })+
-                Ok(())
-            }
-        }
-    };
 }
 
 named!(RtspTransport, "transport", { "tcp" => Self::Tcp, "udp" => Self::Udp });

@@ -1,7 +1,7 @@
 //! One camera to an event sink.
 
 use crate::{
-    CaptureStamp, Progress, RetryPace,
+    CameraCounters, CaptureStamp, Latency, Progress, RetryPace,
     delivery::{PatientSink, Sent},
     progress::Pace,
 };
@@ -13,12 +13,13 @@ use rva_types::{
     FrameRecord, FrameRecordInput, PropertyName, RunId, RuntimeDescription, SourceIdentity, Timestamp, TrackedDetection,
 };
 use rva_vision::{
-    Detector, End, FindCues, FrameSource, FramesSkipped, PipelineOptions, PipelineOutcome, SourceDescription,
-    StageTimes, StopFlag, TrackedFrame, VisionError, VisionErrorKind, WhenFull, run_pipeline,
+    Detector, End, FindCues, FrameCounts, FrameSource, PipelineControl, PipelineOptions, PipelineOutcome,
+    SourceDescription, StageTimes, StopFlag, TrackedFrame, VisionError, VisionErrorKind, run_pipeline,
 };
 use std::{
     collections::BTreeMap,
     ops::ControlFlow,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, watch};
@@ -51,7 +52,7 @@ pub struct RunSettings {
     pub conf: f64,
     /// Class ids that the detector keeps, or all; told in the records.
     pub class_filter: Option<Vec<u32>>,
-    /// Stride, batch and bounds. For a live source `when_full` is always [`WhenFull::SkipFrame`].
+    /// Stride, batch, bounds, and which frames are left out.
     pub pipeline: PipelineOptions,
     /// How a sink is waited for.
     pub retry: RetryPace,
@@ -68,6 +69,8 @@ pub struct Observers {
     pub tap: Option<FrameTap>,
     /// For a progress bar.
     pub progress: watch::Sender<Progress>,
+    /// For statistics.
+    pub counters: Arc<CameraCounters>,
 }
 
 /// How a run ended.
@@ -79,6 +82,8 @@ pub enum CameraEnd {
     Stopped,
     /// The source broke off; everything decoded is in the sink.
     Incomplete(VisionError),
+    /// The source can't be opened; nothing was read.
+    NotOpened(VisionError),
     /// Detection or tracking failed; what was delivered before is in the sink.
     Failed(VisionError),
     /// The sink refused to go on; what it accepted before is its own.
@@ -94,10 +99,8 @@ pub struct CameraReport {
     pub source: SourceDescription,
     /// How it ended.
     pub end: CameraEnd,
-    /// Frames that the source gave.
-    pub frames_decoded: u64,
-    /// Decoded frames that weren't processed.
-    pub frames_skipped: FramesSkipped,
+    /// Frames that the source gave, that were processed, and that were left out.
+    pub frames: FrameCounts,
     /// Records that the sink accepted. Unless the run failed they are durable.
     pub records: u64,
     /// Records that the sink refused for good, each logged.
@@ -108,6 +111,8 @@ pub struct CameraReport {
     pub tracks: u64,
     /// Detections whose appearance wasn't looked at, since their frames had too many.
     pub crops_left_out: u64,
+    /// From a frame's decoding to its record in the sink, over all runs of the same [`Observers::counters`].
+    pub latency: Latency,
     /// Where the pipeline's time went.
     pub times: StageTimes,
     /// From the first frame asked for to the last record flushed.
@@ -135,7 +140,7 @@ pub async fn run_camera(
     let started = Instant::now();
     let (run, source) = (settings.run.clone(), camera.source.description().clone());
     let (records, mut waiting) = mpsc::channel(RECORDS_WAITING_MAX);
-    let progress = observers.progress.clone();
+    let (progress, counters) = (observers.progress.clone(), observers.counters.clone());
     let retry = settings.retry;
     let span = tracing::info_span!("camera", camera_id = %settings.identity.camera_id, run = %settings.run);
     let pipeline = {
@@ -146,10 +151,16 @@ pub async fn run_camera(
     let on_wait = |waits| progress.send_modify(|progress| progress.sink_waits = waits);
     let mut patient = PatientSink::new(sink, retry, &on_wait);
     let (mut accepted, mut rejected, mut sink_error) = (0, 0, None);
-    while let Some(message) = waiting.recv().await {
+    while let Some((message, decoded)) = waiting.recv().await {
         match patient.send(message).await {
-            Ok(Sent::Accepted) => accepted += 1,
-            Ok(Sent::Rejected) => rejected += 1,
+            Ok(Sent::Accepted) => {
+                accepted += 1;
+                counters.count_accepted(decoded.elapsed());
+            }
+            Ok(Sent::Rejected) => {
+                rejected += 1;
+                counters.count_rejected();
+            }
             Err(error) => {
                 sink_error = Some(error);
                 break;
@@ -166,13 +177,13 @@ pub async fn run_camera(
         run,
         source,
         end: camera_end(outcome.end, sink_error),
-        frames_decoded: outcome.frames_decoded,
-        frames_skipped: outcome.frames_skipped,
+        frames: outcome.counts,
         records: accepted,
         records_rejected: rejected,
         detections: counts.detections,
         tracks: counts.tracks.len(),
         crops_left_out: outcome.crops_left_out,
+        latency: counters.counts().latency,
         times: outcome.times,
         elapsed: started.elapsed(),
     }
@@ -198,9 +209,7 @@ fn fault(text: &str) -> VisionError {
 fn panicked(error: &tokio::task::JoinError) -> PipelineOutcome {
     PipelineOutcome {
         end: End::Failed(fault(&format!("the pipeline's thread: {error}"))),
-        frames_decoded: 0,
-        frames_delivered: 0,
-        frames_skipped: FramesSkipped::default(),
+        counts: FrameCounts::default(),
         crops_left_out: 0,
         times: StageTimes::default(),
     }
@@ -217,22 +226,23 @@ fn pipeline(
     camera: OpenCamera,
     settings: RunSettings,
     observers: Observers,
-    records: mpsc::Sender<OutgoingMessage>,
+    records: mpsc::Sender<(OutgoingMessage, Instant)>,
     stop: &StopFlag,
 ) -> (PipelineOutcome, Counts) {
     let OpenCamera { mut source, mut detector, mut tracker, mut cues } = camera;
-    let mut options = settings.pipeline.clone();
-    if source.description().is_live {
-        options.when_full = WhenFull::SkipFrame;
-    }
+    let options = settings.pipeline.clone();
+    let control = PipelineControl { stop: stop.clone(), counters: observers.counters.frames.clone() };
     let writer = RecordWriter::new(settings, source.description(), &*detector, &*tracker);
     let mut delivery = Delivery::new(writer, observers, source.description().frame_count);
-    let mut deliver = |frame| match records.blocking_send(delivery.take(frame)) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(()),
+    let mut deliver = |frame: TrackedFrame| {
+        let decoded = frame.decoded;
+        match records.blocking_send((delivery.take(frame), decoded)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
     };
     let cues = cues.as_mut().map(|cues| &mut **cues as &mut dyn FindCues);
-    let outcome = run_pipeline(&mut *source, &mut *detector, &mut *tracker, cues, &options, stop, &mut deliver);
+    let outcome = run_pipeline(&mut *source, &mut *detector, &mut *tracker, cues, &options, &control, &mut deliver);
     (outcome, delivery.counts)
 }
 

@@ -4,15 +4,22 @@
 //! Arrow: the sink is a seam ([`rva_bus::EventSink`]).
 
 mod camera;
+mod counters;
 mod delivery;
 mod progress;
 mod setup;
 mod shared;
 mod stamp;
+mod supervise;
 
 pub use camera::{CameraEnd, CameraReport, FrameTap, Observers, OpenCamera, RunSettings, detector_floor, run_camera};
+pub use counters::{CameraCounters, CameraCounts, Latency};
 pub use delivery::RetryPace;
 pub use progress::Progress;
 pub use setup::{CameraSetup, DetectorSetup, OpenSource, join_camera, load_shared, open_camera, open_source};
 pub use shared::SharedSink;
 pub use stamp::CaptureStamp;
+pub use supervise::{
+    CameraSpec, CameraState, CameraSummary, CameraView, Changes, MakeTap, OpenCameras, ReconnectPace,
+    SharedModelOpener, Supervisor,
+};

@@ -87,6 +87,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         open: OpenOptions::default(),
         identity: SourceIdentity { store_id: cli.store_id, camera_id: cli.camera_id, stream_id: cli.stream_id },
         start_time: cli.start_time,
+        capture: None,
+        realtime: false,
     };
     let detector = DetectorSetup {
         model: cli.model,
@@ -109,16 +111,16 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn conclude(report: CameraReport) -> anyhow::Result<ExitCode> {
-    let CameraReport { run, frames_decoded, records, detections, tracks, elapsed, .. } = report;
+    let CameraReport { run, frames, records, detections, tracks, elapsed, .. } = report;
     let seconds = elapsed.as_secs_f64();
-    tracing::info!(%run, frames_decoded, records, detections, tracks, seconds, "the run is over");
+    tracing::info!(%run, frames_decoded = frames.decoded, records, detections, tracks, seconds, "the run is over");
     match report.end {
         CameraEnd::Finished | CameraEnd::Stopped => Ok(ExitCode::SUCCESS),
         CameraEnd::Incomplete(error) => {
             tracing::error!(%error, "the source broke off; everything decoded is written");
             Ok(ExitCode::from(3))
         }
-        CameraEnd::Failed(error) => Err(error.into()),
+        CameraEnd::Failed(error) | CameraEnd::NotOpened(error) => Err(error.into()),
         CameraEnd::SinkFailed(error) => Err(error.into()),
     }
 }

@@ -4,9 +4,9 @@ use crate::{OpenCamera, RetryPace, RunSettings, detector_floor};
 use rva_track::{Tracker, TrackerChoice};
 use rva_types::{RunId, SourceIdentity, Timestamp};
 use rva_vision::{
-    BatchOptions, CueFinder, DetectOptions, Detector, Embedder, EmbedderOptions, FindCues, FrameSource, OpenOptions,
-    PipelineOptions, Selection, SharedModel, SourceSpec, VisionError, VisionErrorKind, YoloDetector, find_library,
-    open, resolve_classes,
+    BatchOptions, CapturePolicy, CueFinder, DetectOptions, Detector, Embedder, EmbedderOptions, FindCues, FrameSource,
+    OpenOptions, PipelineOptions, Selection, SharedModel, SourceSpec, VisionError, VisionErrorKind, YoloDetector,
+    find_library, open, resolve_classes,
 };
 use std::{path::PathBuf, time::SystemTime};
 
@@ -21,6 +21,11 @@ pub struct CameraSetup {
     pub identity: SourceIdentity,
     /// Capture time of a file's media time 0; `None` is the moment of opening. A live source ignores it.
     pub start_time: Option<Timestamp>,
+    /// Which frames are processed when there are too many; `None`: [`CapturePolicy::Latest`] for a live source and one
+    /// that is played in real time, [`CapturePolicy::All`] for any other.
+    pub capture: Option<CapturePolicy>,
+    /// A file is played at its own speed. A live source ignores it.
+    pub realtime: bool,
 }
 
 /// What looks at frames.
@@ -41,7 +46,7 @@ pub struct DetectorSetup {
     pub tracker: TrackerChoice,
     /// An appearance model in ONNX for trackers that look at it (BoT-SORT `with_reid`, DeepSORT); others don't load it.
     pub reid_model: Option<PathBuf>,
-    /// Stride, batch and bounds.
+    /// Stride, batch and bounds; which frames are left out is the camera's.
     pub pipeline: PipelineOptions,
     /// How cameras share calls of a [shared model](load_shared).
     pub batch: BatchOptions,
@@ -139,13 +144,17 @@ fn ready(
     (tracker, cues): Following,
     class_filter: Option<Vec<u32>>,
 ) -> (OpenCamera, RunSettings) {
+    let is_live = source.description().is_live;
+    let realtime = camera.realtime && !is_live;
+    let usual = if is_live || realtime { CapturePolicy::Latest } else { CapturePolicy::All };
+    let capture = camera.capture.unwrap_or(usual);
     let settings = RunSettings {
         identity: camera.identity.clone(),
         run: RunId::from_uuid(uuid::Uuid::now_v7()),
         start_time: camera.start_time.unwrap_or(opened_at),
         conf: setup.conf,
         class_filter,
-        pipeline: setup.pipeline.clone(),
+        pipeline: PipelineOptions { capture, realtime, ..setup.pipeline.clone() },
         retry: RetryPace::default(),
     };
     (OpenCamera { source, detector, tracker, cues }, settings)

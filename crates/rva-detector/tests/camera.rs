@@ -9,7 +9,7 @@ use rva_detector::{
 };
 use rva_types::{CameraId, Detection, RunId, SourceIdentity, StoreId, StreamId, Timestamp, decode_message};
 use rva_vision::{
-    PipelineOptions, StopFlag, TrackedFrame,
+    CapturePolicy, PipelineOptions, StopFlag, TrackedFrame,
     fake::{FakeDetector, FakeSource, FakeTracker, Fault, person},
 };
 use serde_json::Value;
@@ -129,7 +129,7 @@ async fn every_frame_becomes_a_record_in_order_also_without_detections() {
     assert_eq!(sink.indexes(), upto(100));
     let people: Vec<_> = sink.records().iter().map(|r| r["detections"].as_array().unwrap().len()).collect();
     assert_eq!(people, [1, 0].repeat(50));
-    assert_eq!((report.records, report.frames_decoded, report.detections, report.tracks), (100, 100, 50, 1));
+    assert_eq!((report.records, report.frames.decoded, report.detections, report.tracks), (100, 100, 50, 1));
     assert_eq!(sink.flushed(), 100);
 }
 
@@ -164,20 +164,22 @@ async fn a_stride_leaves_gaps_in_the_index_and_keeps_the_times() {
     assert_eq!(sink.indexes(), [1, 5, 9]);
     let times: Vec<_> = sink.records().iter().map(|r| r["capture_ts"].as_str().unwrap()[17..26].to_owned()).collect();
     assert_eq!(times, ["20.000000", "20.160000", "20.320000"]);
-    assert_eq!(report.frames_skipped.by_stride, 7);
+    assert_eq!(report.frames.skipped.by_stride, 7);
 }
 
 #[tokio::test]
 async fn capture_times_of_a_live_source_strictly_increase_and_are_the_present() {
     let before = Timestamp::from(std::time::SystemTime::now());
     let mut sink = ScriptedSink::default();
-    let report = run(FakeSource::new(200).live(), settings(), &mut sink).await;
+    let mut settings = settings();
+    settings.pipeline.capture = CapturePolicy::Latest;
+    let report = run(FakeSource::new(200).live(), settings, &mut sink).await;
     let after = Timestamp::from(std::time::SystemTime::now());
     let messages = sink.0.lock().unwrap().accepted.clone();
     let times: Vec<_> = messages.iter().map(|message| message.event_time.unwrap()).collect();
     assert!(times.is_sorted_by(|a, b| a < b));
     assert!(times[0] >= before && times[0] <= after, "not the start time of a file");
-    assert_eq!(report.records + report.frames_skipped.by_overload, 200, "an overloaded live source skips and counts");
+    assert_eq!(report.records + report.frames.skipped.superseded, 200, "an overloaded live source skips and counts");
 }
 
 #[test]
@@ -198,6 +200,7 @@ async fn weak_detections_are_for_the_tracker_alone() {
             move |frame: &TrackedFrame| seen.lock().unwrap().push((frame.index, frame.detections.len()))
         })),
         progress: progress.clone(),
+        ..Observers::default()
     };
     let mut sink = ScriptedSink::default();
     run_camera(camera(FakeSource::new(2), script), settings(), &mut sink, observers, StopFlag::new()).await;
@@ -233,7 +236,7 @@ async fn reading_stops_while_the_sink_takes_nothing_and_goes_on_afterwards() {
     let mut sink = ScriptedSink::failing(|call| (call <= 50).then_some(BusErrorKind::Transient));
     let (script, decoded_while_away) = (sink.0.clone(), Arc::new(AtomicU64::new(0)));
     let waits = tokio::sync::watch::Sender::default();
-    let observers = Observers { tap: None, progress: waits.clone() };
+    let observers = Observers { progress: waits.clone(), ..Observers::default() };
     let mut watching = waits.subscribe();
     let watch = tokio::spawn({
         let decoded_while_away = decoded_while_away.clone();

@@ -80,7 +80,7 @@ pub struct PipelineOptions {
     pub batch: NonZeroUsize,
     /// At most this many frames are decoded and not yet delivered; one more may be in the decoder's hand. At least two
     /// batches are allowed whatever it says, or stages couldn't overlap. [`CapturePolicy::Latest`] allows no more than
-    /// that and one, besides the newest frame that waits: what is in flight is old already.
+    /// that, besides the newest frame that waits: what is in flight is old already.
     pub frames_in_flight: NonZeroUsize,
     /// At most this many bytes of pictures and network inputs are decoded and not yet delivered. A single frame that
     /// is larger passes alone.

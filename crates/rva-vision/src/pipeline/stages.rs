@@ -50,7 +50,7 @@ pub(super) fn run(
 ) -> PipelineOutcome {
     let two_batches = options.batch.get().saturating_mul(2);
     let is_latest = options.capture == CapturePolicy::Latest;
-    let frames_max = if is_latest { two_batches + 1 } else { options.frames_in_flight.get().max(two_batches) };
+    let frames_max = if is_latest { two_batches } else { options.frames_in_flight.get().max(two_batches) };
     let budget = &Budget::new(frames_max, options.bytes_in_flight.get());
     let input = detector.description().input_size;
     let input_bytes = u64::from(input.width) * u64::from(input.height) * 3 * size_of::<f32>() as u64;

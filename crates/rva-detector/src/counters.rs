@@ -1,0 +1,132 @@
+//! What is counted of a camera, over all of its runs.
+
+use hdrhistogram::Histogram;
+use rva_vision::{FrameCounters, FrameCounts};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+/// Longest latency that is told apart, in microseconds: an hour. What is longer counts as that.
+const LATENCY_MAX: u64 = 3_600_000_000;
+
+/// Counts that may be read while a camera runs. They go on from one run to the next.
+#[derive(Debug, Default)]
+pub struct CameraCounters {
+    pub(crate) frames: Arc<FrameCounters>,
+    records: AtomicU64,
+    records_rejected: AtomicU64,
+    openings: AtomicU64,
+    openings_failed: AtomicU64,
+    latency: Mutex<Option<Histogram<u64>>>,
+}
+
+/// The counts at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CameraCounts {
+    /// Decoded, processed, left out by reason.
+    pub frames: FrameCounts,
+    /// Records that the sink accepted.
+    pub records: u64,
+    /// Records that it refused for good.
+    pub records_rejected: u64,
+    /// Openings of the source, each a run.
+    pub openings: u64,
+    /// Tries to open it that failed.
+    pub openings_failed: u64,
+    /// From a frame's decoding to its record in the sink.
+    pub latency: Latency,
+}
+
+/// Quantiles of a time, to three digits; 0 where nothing was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Latency {
+    /// Half of them took at most that long.
+    pub p50: Duration,
+    /// 99 of 100.
+    pub p99: Duration,
+    /// All.
+    pub max: Duration,
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        write!(
+            f,
+            "{:.0} ms (p50), {:.0} ms (p99), {:.0} ms (max)",
+            millis(self.p50),
+            millis(self.p99),
+            millis(self.max)
+        )
+    }
+}
+
+impl CameraCounters {
+    /// The counts now.
+    pub fn counts(&self) -> CameraCounts {
+        let quantile = |histogram: &Histogram<u64>, q| Duration::from_micros(histogram.value_at_quantile(q));
+        let latency = self.histogram().as_ref().map_or_else(Latency::default, |histogram| Latency {
+            p50: quantile(histogram, 0.5),
+            p99: quantile(histogram, 0.99),
+            max: Duration::from_micros(histogram.max()),
+        });
+        CameraCounts {
+            frames: self.frames.counts(),
+            records: self.records.load(Relaxed),
+            records_rejected: self.records_rejected.load(Relaxed),
+            openings: self.openings.load(Relaxed),
+            openings_failed: self.openings_failed.load(Relaxed),
+            latency,
+        }
+    }
+
+    pub(crate) fn count_accepted(&self, latency: Duration) {
+        self.records.fetch_add(1, Relaxed);
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MAX).clamp(1, LATENCY_MAX);
+        let mut histogram = self.histogram();
+        if histogram.is_none() {
+            // Bounds and digits are constants that it accepts; without a histogram nothing is measured.
+            *histogram = Histogram::new_with_bounds(1, LATENCY_MAX, 3).ok();
+        }
+        if let Some(histogram) = &mut *histogram {
+            histogram.saturating_record(micros);
+        }
+    }
+
+    pub(crate) fn count_rejected(&self) {
+        self.records_rejected.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn count_opening(&self, is_open: bool) {
+        if is_open { &self.openings } else { &self.openings_failed }.fetch_add(1, Relaxed);
+    }
+
+    // A histogram is whole after each call, so a panic elsewhere can't have left it half changed.
+    fn histogram(&self) -> MutexGuard<'_, Option<Histogram<u64>>> {
+        self.latency.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_what_was_measured() {
+        let counters = CameraCounters::default();
+        assert_eq!(counters.counts().latency, Latency::default());
+        for millis in 1..=1000 {
+            counters.count_accepted(Duration::from_millis(millis));
+        }
+        let Latency { p50, p99, max } = counters.counts().latency;
+        let near = |found: Duration, wanted: f64| (found.as_secs_f64() / wanted - 1.0).abs() < 0.002;
+        assert!(near(p50, 0.5) && near(p99, 0.99) && near(max, 1.0), "{p50:?} {p99:?} {max:?}");
+        counters.count_accepted(Duration::from_secs(86_400));
+        assert_eq!(counters.counts().records, 1001);
+    }
+}

@@ -1,0 +1,55 @@
+//! What a machine manages when it is asked for more.
+
+use rva_vision::FrameCounts;
+use std::time::Duration;
+
+/// From this share of left out frames on it is said, in [0, 1].
+const LEFT_OUT_MIN: f64 = 0.1;
+
+/// Compares what came with what was processed, from one look to the next.
+#[derive(Debug, Default)]
+pub(super) struct Overload {
+    before: FrameCounts,
+}
+
+impl Overload {
+    /// A sentence where more than a tenth of the frames since the last look had to be left out. Frames that a stride
+    /// leaves out were never wanted.
+    pub(super) fn look(&mut self, cameras: usize, now: FrameCounts, since: Duration) -> Option<String> {
+        let new = now - std::mem::replace(&mut self.before, now);
+        let left_out = new.skipped.by_overload + new.skipped.superseded;
+        let wanted = new.processed + left_out;
+        if wanted == 0 || (left_out as f64) < wanted as f64 * LEFT_OUT_MIN {
+            return None;
+        }
+        let rate = |count: u64| count as f64 / since.as_secs_f64().max(0.001);
+        Some(format!(
+            "found {:.1} frames a second of {cameras} cameras, managed {:.1}: the others are left out by the capture policy \
+             (fewer cameras, --vid-stride, a smaller model or a GPU help)",
+            rate(wanted),
+            rate(new.processed)
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rva_vision::FramesSkipped;
+
+    fn counts(processed: u64, superseded: u64, by_stride: u64) -> FrameCounts {
+        let skipped = FramesSkipped { superseded, by_stride, by_overload: 0 };
+        FrameCounts { decoded: processed + superseded + by_stride, processed, skipped, decode_errors: 0 }
+    }
+
+    #[test]
+    fn only_what_was_left_out_since_the_last_look_counts() {
+        let mut overload = Overload::default();
+        let ten = Duration::from_secs(10);
+        assert_eq!(overload.look(1, counts(100, 5, 900), ten), None, "a stride is no overload");
+        let text = overload.look(200, counts(200, 4905, 900), ten).unwrap();
+        assert!(text.contains("500.0 frames a second of 200 cameras") && text.contains("managed 10.0"), "{text}");
+        assert_eq!(overload.look(200, counts(300, 4905, 900), ten), None, "it is over");
+        assert_eq!(overload.look(200, counts(300, 4905, 900), ten), None, "nothing came");
+    }
+}

@@ -4,6 +4,7 @@
 //! Arrow: the sink is a seam ([`rva_bus::EventSink`]).
 
 mod camera;
+pub mod configured;
 mod counters;
 mod delivery;
 mod progress;
@@ -20,6 +21,6 @@ pub use setup::{CameraSetup, DetectorSetup, OpenSource, join_camera, load_shared
 pub use shared::SharedSink;
 pub use stamp::CaptureStamp;
 pub use supervise::{
-    CameraSpec, CameraState, CameraSummary, CameraView, Changes, MakeTap, OpenCameras, ReconnectPace,
-    SharedModelOpener, Supervisor,
+    CameraSpec, CameraState, CameraSummary, CameraView, Changes, MakeTap, OpenCameras, ReconnectPace, Reload,
+    SharedModelOpener, Supervisor, Watching, watch_cameras,
 };

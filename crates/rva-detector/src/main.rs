@@ -1,126 +1,151 @@
-//! `rva-detector`: one camera to the embedded log, or to NDJSON.
+//! `rva-detector`: cameras to the embedded log, or to NDJSON.
 
 use anyhow::Context;
-use clap::{Args, Parser};
-use rva_bus::{EventSink, LogOptions, LogWriter, NdjsonSink};
-use rva_detector::{CameraEnd, CameraReport, CameraSetup, DetectorSetup, Observers, open_camera, run_camera};
-use rva_service::{LogFormat, StopFlag, TelemetryConfig, init_telemetry};
-use rva_track::TrackerChoice;
-use rva_types::{CameraId, SourceIdentity, StoreId, StreamId, Timestamp};
-use rva_vision::{
-    BatchOptions, DetectOptions, Device, OpenOptions, PipelineOptions, SourceSpec, VisionError, VisionErrorKind,
+use clap::Parser;
+use rva_bus::{LogWriter, NdjsonSink};
+use rva_detector::{
+    CameraEnd, CameraSummary, Reload, SharedModelOpener, SharedSink, Supervisor, Watching,
+    configured::{
+        CaptureArgs, DetectionArgs, Given, IdentityArgs, Plan, log_options, open_all, plan, reconnect_pace, specs,
+    },
+    load_shared, watch_cameras,
 };
-use std::{num::NonZeroU32, path::PathBuf, process::ExitCode};
+use rva_service::{ConfigError, Loaded, Override, StopFlag, init_telemetry, load_of_process};
+use rva_track::TrackError;
+use rva_vision::{VisionError, VisionErrorKind};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-/// Detects and tracks what one camera sees, and writes a record for each frame.
+const AFTER: &str = "\
+Cameras of the configuration file are kept running: what breaks off is opened again, and SIGHUP reads the file again
+without touching the cameras that it leaves as they are. The process ends when every camera has ended, or on SIGTERM.
+
+Exit codes: 0 done or stopped, 1 failure, 2 usage, 3 a source broke off.";
+
+/// Detects and tracks what cameras see, and writes a record for each frame.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit codes: 0 done or stopped, 1 failure, 2 usage, 3 the source broke off.")]
+#[command(version, after_help = AFTER)]
 struct Cli {
-    /// A video file, a folder or pattern of images, a webcam's index, a stream's URL
-    source: String,
-    /// YOLOv8 detection model in ONNX
-    #[arg(long, env = "MODEL_NAME")]
-    model: PathBuf,
+    /// Video files, folders or patterns of images, webcam indexes, stream URLs [default: the configured cameras]
+    #[arg(value_name = "SOURCE")]
+    sources: Vec<String>,
+    /// Configuration file [default: rva.yaml, where there is one]
+    #[arg(long, env = "RVA_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Write NDJSON to this file instead of the embedded log; - is stdout
+    #[arg(long, value_name = "FILE", conflicts_with = "data_dir")]
+    output: Option<PathBuf>,
+    /// Data folder whose log/ is written to [default: rva-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// How log lines look: text or json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// error, warn, info, debug, trace, or directives
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
     #[command(flatten)]
-    target: Target,
-    /// ONNX Runtime library; the usual places where it isn't given
-    #[arg(long, env = "RVA_ONNXRUNTIME")]
-    onnxruntime: Option<PathBuf>,
-    #[arg(long, env = "STORE_ID", default_value = "store_01")]
-    store_id: StoreId,
-    #[arg(long, env = "CAMERA_ID", default_value = "cam_01")]
-    camera_id: CameraId,
-    #[arg(long, env = "STREAM_ID", default_value = "stream_01")]
-    stream_id: StreamId,
-    /// Capture time of a file's first frame, RFC 3339; now where it isn't given
-    #[arg(long, value_parser = Timestamp::parse)]
-    start_time: Option<Timestamp>,
-    /// Confidence from which a detection is in a record, 0 to 1
-    #[arg(long, env = "CONF_THRES", default_value_t = 0.25)]
-    conf: f64,
-    /// Classes to keep, ids or names, separated by commas
-    #[arg(long, env = "CLASS_FILTER", value_delimiter = ',')]
-    classes: Option<Vec<String>>,
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    #[arg(long, env = "TRACKER_TYPE", default_value = "steady")]
-    tracker: String,
-    /// Appearance model in ONNX, for trackers that look at it
-    #[arg(long, value_name = "FILE")]
-    reid_model: Option<PathBuf>,
-    /// Process every n-th frame
-    #[arg(long, default_value = "1")]
-    vid_stride: NonZeroU32,
+    detection: DetectionArgs,
+    #[command(flatten)]
+    capture: CaptureArgs,
+    #[command(flatten)]
+    identity: IdentityArgs,
 }
 
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Target {
-    /// Write NDJSON to this file; - is stdout
-    #[arg(long)]
-    output: Option<PathBuf>,
-    /// Write to the embedded log in this data folder
-    #[arg(long)]
-    data_dir: Option<PathBuf>,
+impl Cli {
+    fn overrides(&self) -> Vec<Override> {
+        let mut given = Given::default();
+        given.text("telemetry.log_format", "--log-format", self.log_format.as_ref());
+        given.text("telemetry.log_level", "--log-level", self.log_level.as_ref());
+        given.text("data_dir", "--data-dir", self.data_dir.as_ref());
+        self.detection.give(&mut given);
+        self.capture.give(&mut given);
+        self.identity.give(&mut given);
+        given.overrides()
+    }
+
+    fn load(&self) -> Result<Loaded, ConfigError> {
+        load_of_process(self.config.as_deref(), self.overrides())
+    }
 }
 
 fn main() -> ExitCode {
     start(Cli::parse()).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
-        match error.downcast_ref::<VisionError>().map(VisionError::kind) {
-            Some(VisionErrorKind::Config | VisionErrorKind::Device) => ExitCode::from(2),
-            _ => ExitCode::FAILURE,
-        }
+        ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+    })
+}
+
+/// What was asked for makes no sense; nothing was started.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let kind = cause.downcast_ref::<VisionError>().map(VisionError::kind);
+        cause.is::<ConfigError>()
+            || cause.is::<TrackError>()
+            || matches!(kind, Some(VisionErrorKind::Config | VisionErrorKind::Device))
     })
 }
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
-    let telemetry = TelemetryConfig { log_format: LogFormat::Text, log_level: "info".into(), quiet: false };
-    init_telemetry(&telemetry, std::io::stderr)?;
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(run(cli))
+    let loaded = cli.load()?;
+    init_telemetry(&loaded.config.telemetry, std::io::stderr)?;
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run(cli, loaded))
 }
 
-async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+async fn run(cli: Cli, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let stop = StopFlag::on_signals().context("install signal actions")?;
-    let camera = CameraSetup {
-        source: SourceSpec::parse(&cli.source)?,
-        open: OpenOptions::default(),
-        identity: SourceIdentity { store_id: cli.store_id, camera_id: cli.camera_id, stream_id: cli.stream_id },
-        start_time: cli.start_time,
-        capture: None,
-        realtime: false,
+    let Plan { cameras, is_from_file } = plan(&cli.sources, &loaded)?;
+    let wanted = specs(&cameras)?;
+    let config = &loaded.config;
+    // Opening and loading block.
+    let (open, later, opener) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        if is_from_file {
+            let model = wanted.first().map(|spec| load_shared(&spec.detector)).transpose()?;
+            return Ok((Vec::new(), wanted, model.map_or_else(SharedModelOpener::default, SharedModelOpener::with)));
+        }
+        let (open, opener) = open_all(wanted)?;
+        Ok((open, Vec::new(), opener))
+    })
+    .await??;
+    let sink = match &cli.output {
+        Some(file) => SharedSink::new(NdjsonSink::create(file)?),
+        None => SharedSink::new(LogWriter::open(config.data_dir.join("log"), log_options(config))?),
     };
-    let detector = DetectorSetup {
-        model: cli.model,
-        library: cli.onnxruntime,
-        conf: cli.conf,
-        classes: cli.classes,
-        options: DetectOptions { device: Device::parse(&cli.device)?, ..DetectOptions::default() },
-        tracker: TrackerChoice::by_name(&cli.tracker)?,
-        reid_model: cli.reid_model,
-        pipeline: PipelineOptions { vid_stride: cli.vid_stride, ..PipelineOptions::default() },
-        batch: BatchOptions::default(),
-    };
-    let (open, settings) = open_camera(&camera, &detector)?;
-    let mut sink: Box<dyn EventSink> = match (cli.target.output, cli.target.data_dir) {
-        (Some(file), _) => Box::new(NdjsonSink::create(file)?),
-        (None, dir) => Box::new(LogWriter::open(dir.unwrap_or_default().join("log"), LogOptions::default())?),
-    };
-    let report = run_camera(open, settings, &mut *sink, Observers::default(), stop.shared().into()).await;
-    conclude(report)
+    let mut supervisor = Supervisor::new(Arc::new(opener), sink, reconnect_pace(config), None);
+    for (spec, camera, settings) in open {
+        supervisor.start(spec, camera, settings);
+    }
+    if is_from_file {
+        supervisor.apply(later);
+    }
+    let stats_interval = config.detector.stats_interval;
+    let reload: Option<Reload> =
+        is_from_file.then(|| Box::new(move || specs(&plan(&cli.sources, &cli.load()?)?.cameras)) as Reload);
+    let watching = Watching { reload, stats_interval, stop: &stop, on_change: &mut |_| {} };
+    let summaries = watch_cameras(&mut supervisor, watching).await?;
+    // A failure outweighs a source that broke off.
+    let codes: Vec<u8> = summaries.iter().map(conclude).collect();
+    let worst = [1, 2, 3].into_iter().find(|code| codes.contains(code)).unwrap_or(0);
+    Ok(ExitCode::from(worst))
 }
 
-fn conclude(report: CameraReport) -> anyhow::Result<ExitCode> {
-    let CameraReport { run, frames, records, detections, tracks, elapsed, .. } = report;
-    let seconds = elapsed.as_secs_f64();
-    tracing::info!(%run, frames_decoded = frames.decoded, records, detections, tracks, seconds, "the run is over");
-    match report.end {
-        CameraEnd::Finished | CameraEnd::Stopped => Ok(ExitCode::SUCCESS),
+/// Logs what a camera did; its exit code.
+fn conclude(summary: &CameraSummary) -> u8 {
+    let CameraSummary { camera_id, counts, detections, tracks, elapsed, .. } = summary;
+    let (seconds, frames_decoded, records) = (elapsed.as_secs_f64(), counts.frames.decoded, counts.records);
+    tracing::info!(%camera_id, frames_decoded, records, detections, tracks, seconds, "the camera has ended");
+    match &summary.end {
+        CameraEnd::Finished | CameraEnd::Stopped => 0,
         CameraEnd::Incomplete(error) => {
-            tracing::error!(%error, "the source broke off; everything decoded is written");
-            Ok(ExitCode::from(3))
+            tracing::error!(%camera_id, %error, "the source broke off; everything decoded is written");
+            3
         }
-        CameraEnd::Failed(error) | CameraEnd::NotOpened(error) => Err(error.into()),
-        CameraEnd::SinkFailed(error) => Err(error.into()),
+        CameraEnd::NotOpened(error) | CameraEnd::Failed(error) => {
+            tracing::error!(%camera_id, "{error}");
+            1
+        }
+        CameraEnd::SinkFailed(error) => {
+            tracing::error!(%camera_id, "{error}");
+            1
+        }
     }
 }

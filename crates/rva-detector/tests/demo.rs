@@ -41,6 +41,8 @@ fn setup() -> Result<(CameraSetup, DetectorSetup), String> {
         open: OpenOptions::default(),
         identity,
         start_time: Some(Timestamp::parse("2026-01-31T08:00:00+00:00").unwrap()),
+        capture: None,
+        realtime: false,
     };
     let detector = DetectorSetup {
         model: root().join("data/models/demo-person-416.onnx"),

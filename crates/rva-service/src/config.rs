@@ -22,6 +22,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `detector.*`
     pub detector: DetectorConfig,
+    /// `capture.*`
+    pub capture: CaptureConfig,
     /// `log.*`
     pub log: LogConfig,
     /// `ingest.*`
@@ -72,6 +74,35 @@ pub struct DetectorConfig {
     pub max_wait_ms: u32,
     /// `detector.onnxruntime`
     pub onnxruntime: Option<PathBuf>,
+    /// `detector.stats_interval`
+    #[serde(deserialize_with = "optional_duration")]
+    pub stats_interval: Option<Duration>,
+}
+
+/// How sources are opened and read.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureConfig {
+    /// `capture.policy`: `auto`, `latest`, `every_nth` or `all`
+    pub policy: String,
+    /// `capture.realtime`
+    pub realtime: bool,
+    /// `capture.transport`: `tcp` or `udp`
+    pub transport: String,
+    /// `capture.hw_acceleration`
+    pub hw_acceleration: String,
+    /// `capture.open_timeout`
+    #[serde(deserialize_with = "duration")]
+    pub open_timeout: Duration,
+    /// `capture.read_timeout`
+    #[serde(deserialize_with = "duration")]
+    pub read_timeout: Duration,
+    /// `capture.reconnect_min`
+    #[serde(deserialize_with = "duration")]
+    pub reconnect_min: Duration,
+    /// `capture.reconnect_max`
+    #[serde(deserialize_with = "duration")]
+    pub reconnect_max: Duration,
 }
 
 /// The embedded log.
@@ -178,15 +209,37 @@ pub struct CameraConfig {
     pub stream: Option<String>,
     /// `cameras.<id>.enabled`
     pub enabled: bool,
+    /// `cameras.<id>.conf`, in [0, 1]
+    pub conf: Option<f64>,
+    /// `cameras.<id>.classes`
+    pub classes: Option<Vec<String>>,
+    /// `cameras.<id>.tracker`
+    pub tracker: Option<String>,
+    /// `cameras.<id>.reid_model`
+    pub reid_model: Option<String>,
+    /// `cameras.<id>.vid_stride`, frames
+    pub vid_stride: Option<u32>,
+    /// `cameras.<id>.capture`
+    pub capture: Option<String>,
+    /// `cameras.<id>.realtime`
+    pub realtime: Option<bool>,
+    /// `cameras.<id>.transport`
+    pub transport: Option<String>,
+    /// `cameras.<id>.hw_acceleration`
+    pub hw_acceleration: Option<String>,
 }
 
 impl fmt::Debug for CameraConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, store, stream, enabled, conf, classes, tracker, reid_model, vid_stride, .. } = self;
+        let Self { capture, realtime, transport, hw_acceleration, .. } = self;
         f.debug_struct("CameraConfig")
-            .field("source", &without_password(&self.source))
-            .field("store", &self.store)
-            .field("stream", &self.stream)
-            .field("enabled", &self.enabled)
+            .field("source", &without_password(source))
+            .field("store", store)
+            .field("stream", stream)
+            .field("enabled", enabled)
+            .field("detection", &(conf, classes, tracker, reid_model, vid_stride))
+            .field("capture", &(capture, realtime, transport, hw_acceleration))
             .finish()
     }
 }
@@ -197,4 +250,9 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
 
 fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     parse_bytes(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| parse_duration(&text).map_err(D::Error::custom)).transpose()
 }

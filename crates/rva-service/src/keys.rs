@@ -10,6 +10,9 @@ const fn named(key: Key, env: &'static [&'static str]) -> Key {
     Key { env, ..key }
 }
 
+const TRANSPORT: Kind = Kind::Choice(&["tcp", "udp"]);
+const HW_ACCELERATION: Kind = Kind::Choice(&["none", "any", "vaapi", "mfx", "d3d11"]);
+
 /// Every key but those of a camera. Order is the order of `rva config show`.
 pub const KEYS: &[Key] = &[
     named(key("store_id", Kind::StoreId, Some("store_01"), "the shop of sources that name none"), &["STORE_ID"]),
@@ -83,6 +86,35 @@ pub const KEYS: &[Key] = &[
         ),
         &["RVA_ONNXRUNTIME"],
     ),
+    key(
+        "detector.stats_interval",
+        Kind::Duration(100),
+        None,
+        "how often each camera's counts are written; never where not given",
+    ),
+    key(
+        "capture.policy",
+        Kind::Choice(&["auto", "latest", "every_nth", "all"]),
+        Some("auto"),
+        "which frames are processed when there are too many; auto is latest for live sources, all for files",
+    ),
+    key("capture.realtime", Kind::Flag, Some("false"), "play files at their own speed"),
+    key("capture.transport", TRANSPORT, Some("tcp"), "how the pictures of RTSP travel"),
+    key("capture.hw_acceleration", HW_ACCELERATION, Some("none"), "hardware that decodes video"),
+    key(
+        "capture.open_timeout",
+        Kind::Duration(100),
+        Some("10s"),
+        "longest time until a stream gives pictures, 10m at most",
+    ),
+    key("capture.read_timeout", Kind::Duration(100), Some("10s"), "longest silence of a stream, 10m at most"),
+    key(
+        "capture.reconnect_min",
+        Kind::Duration(10),
+        Some("1s"),
+        "first pause before a stream is opened again; it doubles",
+    ),
+    key("capture.reconnect_max", Kind::Duration(10), Some("60s"), "longest pause before a stream is opened again"),
     key("log.segment_size", Kind::Size(65_536), Some("64MiB"), "size at which a segment of the log is closed"),
     key("log.size_max", Kind::Size(1_048_576), Some("8GiB"), "bound of the whole log"),
     key("log.when_full", Kind::Choice(&["block", "drop_oldest"]), Some("block"), "what happens at the bound"),
@@ -141,6 +173,15 @@ pub const CAMERA_KEYS: &[Key] = &[
     key("store", Kind::StoreId, None, "its shop; store_id where not given"),
     key("stream", Kind::StreamId, None, "its stream id; stream_id where not given"),
     key("enabled", Kind::Flag, Some("true"), "whether it takes part"),
+    key("conf", Kind::Number(0.0, 1.0), None, "as detector.conf, which holds where not given; so do the others"),
+    key("classes", Kind::List, None, "as detector.classes"),
+    key("tracker", Kind::Text, None, "as detector.tracker"),
+    key("reid_model", Kind::Text, None, "as detector.reid_model"),
+    key("vid_stride", Kind::Integer(1, 100_000), None, "as detector.vid_stride"),
+    key("capture", Kind::Choice(&["auto", "latest", "every_nth", "all"]), None, "as capture.policy"),
+    key("realtime", Kind::Flag, None, "as capture.realtime"),
+    key("transport", TRANSPORT, None, "as capture.transport"),
+    key("hw_acceleration", HW_ACCELERATION, None, "as capture.hw_acceleration"),
 ];
 
 #[cfg(test)]

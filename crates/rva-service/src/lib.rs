@@ -8,6 +8,7 @@ mod config;
 mod key;
 mod keys;
 mod layers;
+mod process;
 mod quantity;
 mod secret;
 mod show;
@@ -16,12 +17,13 @@ mod telemetry;
 mod yaml_lines;
 
 pub use config::{
-    CameraConfig, Config, DetectorConfig, IcebergConfig, IngestConfig, LogConfig, PulsarConfig, S3Config,
-    TelemetryConfig,
+    CameraConfig, CaptureConfig, Config, DetectorConfig, IcebergConfig, IngestConfig, LogConfig, PulsarConfig,
+    S3Config, TelemetryConfig,
 };
 pub use key::{Key, Kind};
 pub use keys::{CAMERA_KEYS, KEYS};
 pub use layers::{ConfigError, Layers, Loaded, Origin, Override, Problem, Setting, load};
+pub use process::load_of_process;
 pub use quantity::{QuantityError, format_bytes, format_duration, parse_bytes, parse_duration};
 pub use secret::Secret;
 pub use show::{ShowFormat, show};

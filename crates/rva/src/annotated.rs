@@ -1,11 +1,12 @@
 //! `--save`: the annotated video, and the picture of its liveliest frame.
 
-use crate::{detection::ReadyCamera, terminal::Terminal};
+use crate::terminal::Terminal;
 use anyhow::Context;
-use rva_detector::FrameTap;
-use rva_vision::{AnnotateOptions, AnnotatedWriter, TrackedFrame, VisionError};
+use rva_detector::{FrameTap, MakeTap, OpenCamera, RunSettings};
+use rva_types::CameraId;
+use rva_vision::{AnnotateOptions, AnnotatedWriter, TrackedFrame, VisionError, VisionErrorKind};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -50,27 +51,68 @@ impl Saving {
     ///
     /// # Errors
     /// The file or its folder can't be made.
-    pub fn start(&self, camera: &ReadyCamera) -> anyhow::Result<Option<(FrameTap, Saved)>> {
+    fn start(&self, camera: &OpenCamera, settings: &RunSettings) -> anyhow::Result<Option<Saved>> {
         let video = match self {
             Self::Off => return Ok(None),
             Self::File(path) => path.clone(),
-            Self::Folder(folder) => {
-                folder.join(format!("{}.mp4", file_name(camera.settings.identity.camera_id.as_str())))
-            }
+            Self::Folder(folder) => folder.join(format!("{}.mp4", file_name(settings.identity.camera_id.as_str()))),
         };
         if let Some(folder) = video.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).with_context(|| format!("make folder {}", folder.display()))?;
         }
-        let stride = f64::from(camera.settings.pipeline.vid_stride.get());
-        let fps = (camera.source.fps.unwrap_or(FPS_UNKNOWN) / stride).clamp(0.1, 240.0);
-        let writer = AnnotatedWriter::create(&video, camera.source.size, fps, &AnnotateOptions::default())?;
+        let stride = f64::from(settings.pipeline.vid_stride.get());
+        let fps = (camera.source.description().fps.unwrap_or(FPS_UNKNOWN) / stride).clamp(0.1, 240.0);
+        let writer =
+            AnnotatedWriter::create(&video, camera.source.description().size, fps, &AnnotateOptions::default())?;
         let picture = video.with_extension("jpg");
-        let class_names = camera.class_names.clone();
+        let class_names = camera.detector.description().class_names.clone();
         let drawing = Drawing { writer: Some(writer), video, picture, class_names, tracks_max: None, error: None };
-        let drawing = Arc::new(Mutex::new(drawing));
-        let saved = Saved(Arc::clone(&drawing));
-        let tap = move |frame: &TrackedFrame| drawing.lock().unwrap_or_else(PoisonError::into_inner).take(frame);
-        Ok(Some((Box::new(tap), saved)))
+        Ok(Some(Saved(Arc::new(Mutex::new(drawing)))))
+    }
+}
+
+/// The annotated videos of a command, one a camera: a camera that is opened again goes on in its own.
+#[derive(Clone)]
+pub struct Videos {
+    saving: Saving,
+    begun: Arc<Mutex<BTreeMap<CameraId, Saved>>>,
+}
+
+impl Videos {
+    /// None yet.
+    pub fn new(saving: Saving) -> Self {
+        Self { saving, begun: Arc::default() }
+    }
+
+    /// Begins the video of a camera, if it is wanted and not begun, and gives what draws into it.
+    ///
+    /// # Errors
+    /// The file or its folder can't be made.
+    pub fn tap(&self, camera: &OpenCamera, settings: &RunSettings) -> anyhow::Result<Option<FrameTap>> {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = &settings.identity.camera_id;
+        if !begun.contains_key(id) {
+            let Some(saved) = self.saving.start(camera, settings)? else { return Ok(None) };
+            begun.insert(id.clone(), saved);
+        }
+        Ok(begun.get(id).map(Saved::tap))
+    }
+
+    /// The same for a supervisor; `None` where no videos are wanted.
+    pub fn make_tap(&self) -> Option<MakeTap> {
+        if self.saving == Saving::Off {
+            return None;
+        }
+        let videos = self.clone();
+        let failed =
+            |error: anyhow::Error| VisionError::new(VisionErrorKind::Config, format!("annotated video: {error:#}"));
+        Some(Box::new(move |camera, settings| videos.tap(camera, settings).map_err(failed)))
+    }
+
+    /// Ends all videos. Blocks: they are read back.
+    pub fn finish(&self) -> Vec<Result<SavedFiles, VisionError>> {
+        let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
+        begun.into_values().map(Saved::finish).collect()
     }
 }
 
@@ -112,7 +154,7 @@ impl Drawing {
 }
 
 /// A video that is being written.
-pub struct Saved(Arc<Mutex<Drawing>>);
+struct Saved(Arc<Mutex<Drawing>>);
 
 /// A video that is whole, and its picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,11 +164,16 @@ pub struct SavedFiles {
 }
 
 impl Saved {
+    fn tap(&self) -> FrameTap {
+        let drawing = Arc::clone(&self.0);
+        Box::new(move |frame: &TrackedFrame| drawing.lock().unwrap_or_else(PoisonError::into_inner).take(frame))
+    }
+
     /// Ends the video. Blocks: it is read back.
     ///
     /// # Errors
     /// What went wrong, now or before; no video is left then.
-    pub fn finish(self) -> Result<SavedFiles, VisionError> {
+    fn finish(self) -> Result<SavedFiles, VisionError> {
         let mut drawing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = drawing.error.take() {
             return Err(error);

@@ -4,6 +4,7 @@
 use crate::commands::eval::args::EvalArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use rva_detector::configured::{CaptureArgs, DetectionArgs, Given, IdentityArgs};
 use rva_service::Override;
 use std::path::PathBuf;
 
@@ -100,70 +101,13 @@ pub struct FolderArgs {
     pub data_dir: Option<String>,
 }
 
-/// What finds and follows people, in Ultralytics' words.
+/// The annotated video.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Detection")]
-pub struct DetectionArgs {
-    /// A YOLOv8 detection export (ONNX)
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub model: Option<String>,
-    /// Least confidence of a recorded detection, 0 to 1 [default: 0.25]
-    #[arg(long, value_name = "CONF", allow_negative_numbers = true)]
-    pub conf: Option<String>,
-    /// Largest overlap that non-maximum suppression leaves, 0 to 1 [default: 0.7]
-    #[arg(long, value_name = "IOU", allow_negative_numbers = true)]
-    pub iou: Option<String>,
-    /// Class ids or names to keep, separated by commas [default: all]
-    #[arg(long, value_name = "CLASSES")]
-    pub classes: Option<String>,
-    /// Input size in pixels, 640 or height,width, for models that leave it open
-    #[arg(long, value_name = "PIXELS")]
-    pub imgsz: Option<String>,
-    /// Most detections of a frame [default: 300]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub max_det: Option<String>,
-    /// Suppress overlapping boxes across classes
-    #[arg(long)]
-    pub agnostic_nms: bool,
-    /// 16-bit input, for models that take it
-    #[arg(long)]
-    pub half: bool,
-    /// cpu, cuda:0 or tensorrt:0 [default: cpu]
-    #[arg(long, value_name = "DEVICE")]
-    pub device: Option<String>,
-    /// A tracker's name, or a tracker YAML file as Ultralytics has it [default: steady]
-    #[arg(long, value_name = "TRACKER")]
-    pub tracker: Option<String>,
-    /// Appearance model in ONNX, for trackers that look at it (BoT-SORT with_reid, DeepSORT)
-    #[arg(long, value_name = "FILE", help_heading = "Detection")]
-    pub reid_model: Option<String>,
-    /// Process every n-th frame [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub vid_stride: Option<String>,
-    /// The ONNX Runtime library [default: searched, see `rva doctor`]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub onnxruntime: Option<String>,
+pub struct SaveArgs {
     /// Write an annotated video and a picture, with boxes, ids and trails
     #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub save: Option<String>,
-}
-
-/// What the records say about where they come from.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Identity")]
-pub struct IdentityArgs {
-    /// The shop [default: store_01]
-    #[arg(long, value_name = "ID")]
-    pub store_id: Option<String>,
-    /// The camera; several sources count cam_01, cam_02, … [default: cam_01]
-    #[arg(long, value_name = "ID")]
-    pub camera_id: Option<String>,
-    /// The stream [default: stream_01]
-    #[arg(long, value_name = "ID")]
-    pub stream_id: Option<String>,
-    /// Capture time of a file's first frame, RFC 3339 [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub start_time: Option<String>,
 }
 
 /// When the tables are committed.
@@ -190,6 +134,12 @@ pub struct RunArgs {
     /// Detection
     #[command(flatten)]
     pub detection: DetectionArgs,
+    /// The annotated video
+    #[command(flatten)]
+    pub saving: SaveArgs,
+    /// Capture
+    #[command(flatten)]
+    pub capture: CaptureArgs,
     /// Identity
     #[command(flatten)]
     pub identity: IdentityArgs,
@@ -210,6 +160,12 @@ pub struct DetectArgs {
     /// Detection
     #[command(flatten)]
     pub detection: DetectionArgs,
+    /// The annotated video
+    #[command(flatten)]
+    pub saving: SaveArgs,
+    /// Capture
+    #[command(flatten)]
+    pub capture: CaptureArgs,
     /// Identity
     #[command(flatten)]
     pub identity: IdentityArgs,
@@ -322,84 +278,50 @@ pub enum ConfigFormat {
     Json,
 }
 
-/// Gathers the flags that were given.
-struct Given(Vec<Override>);
+fn give_folder(given: &mut Given, args: &FolderArgs) {
+    given.text("data_dir", "--data-dir", args.data_dir.as_ref());
+}
 
-impl Given {
-    fn text(&mut self, path: &'static str, flag: &'static str, value: Option<&String>) {
-        self.0.extend(value.map(|text| Override { path, flag, text: text.clone() }));
-    }
-
-    fn on(&mut self, path: &'static str, flag: &'static str, is_on: bool) {
-        self.text(path, flag, is_on.then(|| "true".to_owned()).as_ref());
-    }
-
-    fn folder(&mut self, args: &FolderArgs) {
-        self.text("data_dir", "--data-dir", args.data_dir.as_ref());
-    }
-
-    fn detection(&mut self, args: &DetectionArgs) {
-        self.text("detector.model", "--model", args.model.as_ref());
-        self.text("detector.conf", "--conf", args.conf.as_ref());
-        self.text("detector.iou", "--iou", args.iou.as_ref());
-        self.text("detector.classes", "--classes", args.classes.as_ref());
-        self.text("detector.imgsz", "--imgsz", args.imgsz.as_ref());
-        self.text("detector.max_det", "--max-det", args.max_det.as_ref());
-        self.on("detector.agnostic_nms", "--agnostic-nms", args.agnostic_nms);
-        self.on("detector.half", "--half", args.half);
-        self.text("detector.device", "--device", args.device.as_ref());
-        self.text("detector.tracker", "--tracker", args.tracker.as_ref());
-        self.text("detector.reid_model", "--reid-model", args.reid_model.as_ref());
-        self.text("detector.vid_stride", "--vid-stride", args.vid_stride.as_ref());
-        self.text("detector.onnxruntime", "--onnxruntime", args.onnxruntime.as_ref());
-    }
-
-    fn identity(&mut self, args: &IdentityArgs) {
-        self.text("store_id", "--store-id", args.store_id.as_ref());
-        self.text("camera_id", "--camera-id", args.camera_id.as_ref());
-        self.text("stream_id", "--stream-id", args.stream_id.as_ref());
-        self.text("start_time", "--start-time", args.start_time.as_ref());
-    }
-
-    fn commit(&mut self, args: &CommitArgs) {
-        self.text("ingest.commit_interval", "--commit-interval", args.commit_interval.as_ref());
-        self.text("ingest.commit_bytes", "--commit-bytes", args.commit_bytes.as_ref());
-    }
+fn give_commit(given: &mut Given, args: &CommitArgs) {
+    given.text("ingest.commit_interval", "--commit-interval", args.commit_interval.as_ref());
+    given.text("ingest.commit_bytes", "--commit-bytes", args.commit_bytes.as_ref());
 }
 
 impl Cli {
     /// The flags that stand for configuration keys.
     pub fn overrides(&self) -> Vec<Override> {
-        let mut given = Given(Vec::new());
+        let mut given = Given::default();
         given.text("telemetry.log_format", "--log-format", self.common.log_format.as_ref());
         given.text("telemetry.log_level", "--log-level", self.common.log_level.as_ref());
         given.on("telemetry.quiet", "--quiet", self.common.quiet);
         match &self.command {
             Command::Run(args) => {
-                given.folder(&args.folder);
-                given.detection(&args.detection);
-                given.identity(&args.identity);
-                given.commit(&args.commit);
+                give_folder(&mut given, &args.folder);
+                args.detection.give(&mut given);
+                args.identity.give(&mut given);
+                args.capture.give(&mut given);
+                give_commit(&mut given, &args.commit);
             }
             Command::Detect(args) => {
-                given.detection(&args.detection);
-                given.identity(&args.identity);
+                args.detection.give(&mut given);
+                args.identity.give(&mut given);
+                args.capture.give(&mut given);
             }
             Command::Ingest(args) => {
-                given.folder(&args.folder);
-                given.commit(&args.commit);
+                give_folder(&mut given, &args.folder);
+                give_commit(&mut given, &args.commit);
             }
-            Command::Replay(args) => given.folder(&args.folder),
-            Command::Query(args) => given.folder(&args.folder),
-            Command::Tables(args) => given.folder(&args.folder),
+            Command::Replay(args) => give_folder(&mut given, &args.folder),
+            Command::Query(args) => give_folder(&mut given, &args.folder),
+            Command::Tables(args) => give_folder(&mut given, &args.folder),
             Command::Doctor(args) => {
-                given.folder(&args.folder);
+                give_folder(&mut given, &args.folder);
                 given.text("detector.model", "--model", args.model.as_ref());
                 given.text("detector.onnxruntime", "--onnxruntime", args.onnxruntime.as_ref());
             }
             Command::Eval(_) | Command::Config(_) | Command::Completions { .. } | Command::Help { .. } => {}
         }
-        given.0
+        given.overrides()
     }
 }
 
@@ -418,10 +340,10 @@ mod tests {
         let line = "rva --quiet --log-format json --log-level debug run a.mp4 --data-dir d --model m --conf 0.1 \
              --iou 0.2 --classes person --imgsz 640 --max-det 3 --agnostic-nms --half --device cpu --tracker bytetrack --reid-model o.onnx \
              --vid-stride 2 --onnxruntime lib.so --store-id s --camera-id c --stream-id t \
-             --start-time 2026-01-31T08:00:00Z --commit-interval 5s --commit-bytes 1MiB --save";
+             --start-time 2026-01-31T08:00:00Z --commit-interval 5s --commit-bytes 1MiB --save --capture latest --realtime --stats=5s";
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
         let overrides = cli.overrides();
-        assert_eq!(overrides.len(), 23);
+        assert_eq!(overrides.len(), 26);
         let layers = rva_service::Layers { overrides, ..Default::default() };
         let config = rva_service::load(&layers).unwrap().config;
         assert_eq!(config.camera_id.as_deref(), Some("c"));
@@ -440,7 +362,7 @@ mod tests {
     #[test]
     fn save_takes_its_path_after_an_equals_sign_only() {
         let parse = |line: &str| match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
-            Command::Run(args) => (args.sources, args.detection.save),
+            Command::Run(args) => (args.sources, args.saving.save),
             _ => panic!("not run"),
         };
         assert_eq!(parse("rva run --save a.mp4"), (vec!["a.mp4".into()], Some(String::new())));

@@ -111,6 +111,15 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     error.chain().find_map(code_of).unwrap_or(Exit::Failure)
 }
 
+/// The exit code of an error of a source, a model or a tracker.
+pub fn of_vision(error: &VisionError) -> Exit {
+    match error.kind() {
+        VisionErrorKind::Config | VisionErrorKind::Device => Exit::Usage,
+        VisionErrorKind::Incomplete => Exit::Incomplete,
+        _ => Exit::Failure,
+    }
+}
+
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(refusal) = cause.downcast_ref::<Refusal>() {
         return Some(refusal.exit);
@@ -119,11 +128,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(Exit::Usage);
     }
     if let Some(error) = cause.downcast_ref::<VisionError>() {
-        return Some(match error.kind() {
-            VisionErrorKind::Config | VisionErrorKind::Device => Exit::Usage,
-            VisionErrorKind::Incomplete => Exit::Incomplete,
-            _ => Exit::Failure,
-        });
+        return Some(of_vision(error));
     }
     if let Some(error) = cause.downcast_ref::<BusError>() {
         return Some(if error.kind() == BusErrorKind::Conflict { Exit::InUse } else { Exit::Failure });

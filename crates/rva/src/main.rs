@@ -1,24 +1,20 @@
 //! `rva`: everything on one machine.
 
 mod annotated;
-mod cameras;
 mod cli;
 mod commands;
-mod detection;
 mod embedded;
 mod exit;
 mod folder;
-mod models;
 mod output;
 mod progress;
 mod rows;
-mod settings;
 mod terminal;
-mod trackers;
 
 use clap::Parser;
 use cli::{Cli, Command};
 use exit::{Exit, exit_of};
+use rva_service::load_of_process;
 use std::process::ExitCode;
 use terminal::Terminal;
 
@@ -58,13 +54,15 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Help { topic } => return commands::help::run(topic.as_deref()),
         _ => {}
     }
-    let loaded = settings::read(&cli)?;
+    let (file, overrides) = (cli.common.config.clone(), cli.overrides());
+    let loaded = load_of_process(file.as_deref(), overrides.clone())?;
+    let load_again = Box::new(move || load_of_process(file.as_deref(), overrides.clone()));
     terminal.start(&loaded.config.telemetry)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES / 2).build()?;
     runtime.block_on(async {
         match cli.command {
-            Command::Run(args) => commands::run::run(args, loaded, terminal).await,
+            Command::Run(args) => commands::run::run(args, loaded, load_again, terminal).await,
             Command::Detect(args) => commands::detect::run(args, loaded, terminal).await,
             Command::Ingest(args) => commands::ingest::run(args, loaded, terminal).await,
             Command::Replay(args) => commands::replay::run(args, loaded, terminal).await,

@@ -2,9 +2,9 @@
 
 use crate::{embedded::RowsCommitted, terminal::Terminal};
 use indicatif::{ProgressBar, ProgressStyle};
-use rva_detector::Progress;
+use rva_detector::{CameraView, Progress};
 use std::time::{Duration, Instant};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 /// How often bars move.
 const BAR_EVERY: Duration = Duration::from_millis(200);
@@ -14,16 +14,6 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 const BAR: &str = "{prefix:.bold} [{bar:30.cyan/dim}] {pos}/{len} {msg}";
 const SPINNER: &str = "{prefix:.bold} {spinner} {pos} frames {msg}";
 
-/// A camera to be shown.
-pub struct Watched {
-    /// Its id.
-    pub name: String,
-    /// Where it is.
-    pub progress: watch::Receiver<Progress>,
-    /// Every n-th frame is processed.
-    pub vid_stride: u32,
-}
-
 /// Shows progress until it is dropped or closed.
 pub struct ProgressView {
     task: Option<JoinHandle<()>>,
@@ -32,7 +22,7 @@ pub struct ProgressView {
 
 impl ProgressView {
     /// Starts to show cameras and, where there is an ingest, its rows.
-    pub fn start(terminal: &Terminal, cameras: Vec<Watched>, rows: Option<RowsCommitted>) -> Self {
+    pub fn start(terminal: &Terminal, cameras: Vec<CameraView>, rows: Option<RowsCommitted>) -> Self {
         if terminal.is_quiet() {
             return Self { task: None, bars: Vec::new() };
         }
@@ -57,17 +47,17 @@ impl Drop for ProgressView {
     }
 }
 
-fn bar(terminal: &Terminal, camera: &Watched) -> ProgressBar {
+fn bar(terminal: &Terminal, camera: &CameraView) -> ProgressBar {
     let total = camera.progress.borrow().frames_total;
     let (bar, template) = match total {
         Some(total) => (ProgressBar::new(total), BAR),
         None => (ProgressBar::new_spinner(), SPINNER),
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    terminal.bars().add(bar.with_style(style).with_prefix(camera.name.clone()))
+    terminal.bars().add(bar.with_style(style).with_prefix(camera.camera_id.to_string()))
 }
 
-async fn move_bars(bars: Vec<ProgressBar>, cameras: Vec<Watched>, rows: Option<RowsCommitted>) {
+async fn move_bars(bars: Vec<ProgressBar>, cameras: Vec<CameraView>, rows: Option<RowsCommitted>) {
     loop {
         for (bar, camera) in bars.iter().zip(&cameras) {
             let now = *camera.progress.borrow();
@@ -81,7 +71,7 @@ async fn move_bars(bars: Vec<ProgressBar>, cameras: Vec<Watched>, rows: Option<R
     }
 }
 
-async fn write_lines(terminal: Terminal, cameras: Vec<Watched>, rows: Option<RowsCommitted>) {
+async fn write_lines(terminal: Terminal, cameras: Vec<CameraView>, rows: Option<RowsCommitted>) {
     let mut said: Vec<(u64, Instant)> = vec![(0, Instant::now()); cameras.len()];
     loop {
         tokio::time::sleep(LINE_EVERY).await;
@@ -98,10 +88,10 @@ async fn write_lines(terminal: Terminal, cameras: Vec<Watched>, rows: Option<Row
     }
 }
 
-fn line(terminal: &Terminal, camera: &Watched, now: &Progress, rows: Option<&RowsCommitted>) {
+fn line(terminal: &Terminal, camera: &CameraView, now: &Progress, rows: Option<&RowsCommitted>) {
     if terminal.is_json() {
         tracing::info!(
-            camera_id = %camera.name,
+            camera_id = %camera.camera_id,
             frame = now.frame_index,
             frames_total = now.frames_total,
             fps = (now.fps * 10.0).round() / 10.0,
@@ -112,7 +102,12 @@ fn line(terminal: &Terminal, camera: &Watched, now: &Progress, rows: Option<&Row
         return;
     }
     let of = now.frames_total.map(|total| format!("/{}", total.max(now.frame_index))).unwrap_or_default();
-    terminal.say(&format!("{}: frame {}{of}, {}", camera.name, now.frame_index, state(now, camera.vid_stride, rows)));
+    terminal.say(&format!(
+        "{}: frame {}{of}, {}",
+        camera.camera_id,
+        now.frame_index,
+        state(now, camera.vid_stride, rows)
+    ));
 }
 
 fn state(now: &Progress, vid_stride: u32, rows: Option<&RowsCommitted>) -> String {

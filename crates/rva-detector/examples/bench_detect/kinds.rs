@@ -104,7 +104,14 @@ fn setups(cli: &Cli, intra_threads: Option<usize>) -> anyhow::Result<(CameraSetu
         stream_id: StreamId::parse("stream_01")?,
     };
     let source = SourceSpec::parse(&cli.video)?;
-    let camera = CameraSetup { source, open: OpenOptions::default(), identity, start_time: None };
+    let camera = CameraSetup {
+        source,
+        open: OpenOptions::default(),
+        identity,
+        start_time: None,
+        capture: None,
+        realtime: false,
+    };
     let detector = DetectorSetup {
         model: cli.model.clone(),
         library: None,

@@ -37,7 +37,8 @@ pub(super) async fn keep(spec: CameraSpec, first: Option<Opened>, shared: Arc<Sh
         spot.counters.count_opening(opened.is_ok());
         let (end, lasted) = match opened.and_then(|(camera, settings)| with_tap(camera, settings, &shared)) {
             Ok((camera, settings, tap)) => {
-                summary.source = Some(camera.source.description().clone());
+                let source = camera.source.description();
+                (summary.is_live, summary.source) = (source.is_live, Some(source.clone()));
                 spot.state.send_replace(CameraState::Running { run: settings.run.clone() });
                 let observers =
                     Observers { tap, progress: spot.progress.clone(), counters: Arc::clone(&spot.counters) };

@@ -4,6 +4,7 @@ mod backoff;
 mod changes;
 mod keep;
 mod overload;
+mod watching;
 
 use crate::{
     CameraCounters, CameraCounts, CameraEnd, CameraReport, CameraSetup, DetectorSetup, FrameTap, OpenCamera, Progress,
@@ -11,7 +12,7 @@ use crate::{
 };
 use overload::Overload;
 use rva_types::{CameraId, RunId};
-use rva_vision::{FrameCounts, SharedModel, SourceDescription, StopFlag, VisionError};
+use rva_vision::{FrameCounts, SharedModel, SourceDescription, SourceSpec, StopFlag, VisionError};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -25,6 +26,7 @@ use tokio::{
 
 pub use backoff::ReconnectPace;
 pub use changes::Changes;
+pub use watching::{Reload, Watching, watch_cameras};
 
 /// So many sources are opened at the same time.
 const OPENINGS_MAX: usize = 32;
@@ -115,6 +117,8 @@ pub struct CameraSummary {
     pub uri: String,
     /// What was known of it at its last opening; `None`: it never opened.
     pub source: Option<SourceDescription>,
+    /// Whether it has no end of its own.
+    pub is_live: bool,
     /// How the last run ended, or what kept it from being opened.
     pub end: CameraEnd,
     /// Frames, records, openings, latency.
@@ -135,6 +139,7 @@ impl CameraSummary {
             camera_id: spec.camera.identity.camera_id.clone(),
             uri: spec.camera.source.to_string(),
             source: None,
+            is_live: !matches!(spec.camera.source, SourceSpec::Path(_)),
             end: CameraEnd::Stopped,
             counts: CameraCounts::default(),
             detections: 0,
@@ -193,6 +198,8 @@ pub struct CameraView {
 pub struct Supervisor {
     shared: Arc<Shared>,
     specs: BTreeMap<CameraId, CameraSpec>,
+    /// Of the first camera: the model that all share.
+    detector: Option<DetectorSetup>,
     spots: BTreeMap<CameraId, Spot>,
     tasks: JoinSet<CameraSummary>,
     overload: (Overload, Instant),
@@ -210,6 +217,7 @@ impl Supervisor {
         Self {
             shared: Arc::new(Shared { opener, sink, reconnect, taps, openings }),
             specs: BTreeMap::new(),
+            detector: None,
             spots: BTreeMap::new(),
             tasks: JoinSet::new(),
             overload: (Overload::default(), Instant::now()),
@@ -255,6 +263,7 @@ impl Supervisor {
             counters: before.map(|before| Arc::clone(&before.counters)).unwrap_or_default(),
             seat: before.map(|before| Arc::clone(&before.seat)).unwrap_or_default(),
         };
+        self.detector.get_or_insert_with(|| spec.detector.clone());
         self.specs.insert(id.clone(), spec.clone());
         self.spots.insert(id, spot.clone());
         self.tasks.spawn(keep::keep(spec, first, Arc::clone(&self.shared), spot));

@@ -1,6 +1,7 @@
 //! `rva doctor`: each prerequisite, found or missing, its version and where it is.
 
-use crate::{exit::Exit, folder::DataFolder, models, output::to_stdout};
+use crate::{exit::Exit, folder::DataFolder, output::to_stdout};
+use rva_detector::configured::models;
 use rva_service::{Config, Loaded, format_bytes};
 use rva_vision::{DetectOptions, Detector, FoundLibrary, YoloDetector, devices, find_library, opencv_description};
 use std::{fs, path::Path};

@@ -2,13 +2,13 @@
 
 use crate::{
     cli::IngestArgs,
-    commands::run::log_options,
     embedded::{Ingesting, RowsCommitted},
     exit::Exit,
     folder::DataFolder,
     terminal::Terminal,
 };
 use rva_bus::settle;
+use rva_detector::configured::log_options;
 use rva_ingest::{HeldBy, IngestEnd, IngestLease, IngestReport};
 use rva_service::{Loaded, StopFlag};
 

@@ -2,13 +2,14 @@
 
 use crate::{
     cli::ReplayArgs,
-    commands::run::{log_options, shell_word, shown},
+    commands::run::{shell_word, shown},
     exit::Exit,
     folder::DataFolder,
     terminal::Terminal,
 };
 use anyhow::Context;
 use rva_bus::{LogWriter, ReplayOptions, ReplayReport, replay_file};
+use rva_detector::configured::log_options;
 use rva_service::{Loaded, StopFlag};
 use std::fs::File;
 

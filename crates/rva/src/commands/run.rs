@@ -1,39 +1,46 @@
 //! `rva run`: cameras to log to tables, in one process.
 
 use crate::{
-    annotated::{Saved, SavedFiles, Saving},
-    cameras::{self, CameraPlan},
+    annotated::{SavedFiles, Saving, Videos},
     cli::RunArgs,
     commands::{ingest, query::PEOPLE_PER_MINUTE},
-    detection::{ReadyCamera, open_all},
     embedded::{Ingesting, RowsCommitted},
-    exit::{Exit, Refusal},
+    exit::{Exit, Refusal, of_vision},
     folder::DataFolder,
     output::with_causes,
-    progress::{ProgressView, Watched},
+    progress::ProgressView,
     terminal::Terminal,
 };
-use rva_bus::{LogOptions, LogWriter, SizePolicy};
-use rva_detector::{CameraEnd, CameraReport, FrameTap, Observers, SharedSink, run_camera};
+use rva_bus::LogWriter;
+use rva_detector::{
+    CameraEnd, CameraSpec, CameraSummary, Reload, SharedModelOpener, SharedSink, Supervisor, Watching,
+    configured::{OpenSpec, Plan, log_options, open_all, plan, reconnect_pace, specs},
+    load_shared, watch_cameras,
+};
 use rva_ingest::{IngestLease, IngestReport};
-use rva_service::{Config, Loaded, StopFlag};
+use rva_service::{Config, ConfigError, Loaded, StopFlag};
 use rva_vision::VisionErrorKind;
-use std::time::Duration;
-use tokio::{sync::watch, task::JoinSet};
+use std::{sync::Arc, time::Duration};
 
 /// How often a run looks whether its ingest still lives.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Reads the configuration of this process once more.
+pub type LoadAgain = Box<dyn Fn() -> Result<Loaded, ConfigError> + Send>;
 
 /// Everything from the sources to the committed rows.
 ///
 /// # Errors
 /// What kept the run from starting. What happens later is said, and in the exit code.
-pub async fn run(args: RunArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
+pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal: &Terminal) -> anyhow::Result<Exit> {
     let config = &loaded.config;
-    let plans = cameras::plan(&args.sources, &loaded)?;
+    let Plan { cameras, is_from_file } = plan(&args.sources, &loaded)?;
     let folder = DataFolder::at(&config.data_dir)?;
-    let saving = Saving::plan(args.detection.save.as_deref(), &folder.annotated(), plans.len())?;
-    let ready = open_cameras(config, plans).await?;
+    let saving = Saving::plan(args.saving.save.as_deref(), &folder.annotated(), cameras.len())?;
+    let videos = Videos::new(saving);
+    let specs = specs(&cameras)?;
+    // Cameras of a file are kept running: one that is away at the start comes later, and keeps no other waiting.
+    let ready = if is_from_file { Ready::later(specs).await? } else { Ready::now(specs, &videos).await? };
 
     let stop = StopFlag::on_signals()?;
     folder.make_writable()?;
@@ -52,21 +59,39 @@ pub async fn run(args: RunArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::
     let ingest = Ingesting::start(&folder, config, false, lease, rows.clone()).await?;
 
     let sink = SharedSink::new(writer);
-    let mut running = Running::default();
-    for (camera, saving) in begin_saving(ready, &saving)? {
-        running.start(camera, sink.clone(), saving, &stop);
-    }
-    let view = ProgressView::start(terminal, std::mem::take(&mut running.watched), Some(rows));
-    let (reports, saved) = running.finish(&ingest, &stop).await?;
+    let mut supervisor = ready.start(sink.clone(), config, &videos);
+    let mut view = Some(ProgressView::start(terminal, supervisor.views(), Some(rows.clone())));
+    let reload = is_from_file.then(|| reload(args.sources, load_again));
+    let summaries = {
+        let mut on_change = |supervisor: &Supervisor| {
+            // The old one's bars go first.
+            view = None;
+            view = Some(ProgressView::start(terminal, supervisor.views(), Some(rows.clone())));
+        };
+        let watching =
+            Watching { reload, stats_interval: config.detector.stats_interval, stop: &stop, on_change: &mut on_change };
+        // Without an ingest there is no use in reading on.
+        let ingest_lives = async {
+            while !ingest.is_over() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            stop.stop();
+            std::future::pending().await
+        };
+        tokio::select! {
+            summaries = watch_cameras(&mut supervisor, watching) => summaries?,
+            () = ingest_lives => Vec::new(),
+        }
+    };
     drop(view);
-    let mut exit = reports.iter().map(|report| end_of(report, terminal)).fold(Exit::Done, Exit::worse);
+    let mut exit = summaries.iter().map(|summary| end_of(summary, terminal)).fold(Exit::Done, Exit::worse);
     let ingested = ingest.drain(&stop).await;
     // The writer goes last: until everything is committed another run must not start.
-    drop(sink);
-    let (files, saved_exit) = finish_saving(saved, terminal).await?;
+    drop((supervisor, sink));
+    let (files, saved_exit) = finish_saving(videos, terminal).await?;
     exit = exit.worse(saved_exit);
     match ingested {
-        Ok(report) => summary(&reports, &files, &report, &folder, terminal),
+        Ok(report) => print_summary(&summaries, &files, &report, &folder, terminal),
         Err(error) => {
             terminal.say_error(&with_causes(&error));
             exit = exit.worse(Exit::Failure);
@@ -75,41 +100,55 @@ pub async fn run(args: RunArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::
     Ok(exit)
 }
 
-/// Opening blocks: on files, on networks, on loading a model.
-pub async fn open_cameras(config: &Config, plans: Vec<CameraPlan>) -> anyhow::Result<Vec<ReadyCamera>> {
-    let config = config.clone();
-    tokio::task::spawn_blocking(move || open_all(&config, &plans)).await?
+/// What SIGHUP reads.
+fn reload(sources: Vec<String>, load_again: LoadAgain) -> Reload {
+    Box::new(move || specs(&plan(&sources, &load_again()?)?.cameras))
 }
 
-/// The log's options as configured.
-pub fn log_options(config: &Config) -> LogOptions {
-    LogOptions {
-        sync_interval: config.log.flush_interval,
-        segment_bytes_max: config.log.segment_size,
-        size_bytes_max: config.log.size_max,
-        size_policy: if config.log.when_full == "drop_oldest" { SizePolicy::DropOldest } else { SizePolicy::Block },
-        retention: config.log.retention,
-        ..LogOptions::default()
+/// Cameras that can be started.
+pub struct Ready {
+    open: Vec<OpenSpec>,
+    later: Vec<CameraSpec>,
+    opener: SharedModelOpener,
+}
+
+impl Ready {
+    /// Opens every source, loads the model and begins every video. What can't be opened or made stops the command
+    /// before it has done anything.
+    pub async fn now(specs: Vec<CameraSpec>, videos: &Videos) -> anyhow::Result<Self> {
+        // Opening blocks: on files, on networks, on loading a model.
+        let (open, opener) = tokio::task::spawn_blocking(move || open_all(specs)).await??;
+        for (_, camera, settings) in &open {
+            videos.tap(camera, settings)?;
+        }
+        Ok(Self { open, later: Vec::new(), opener })
+    }
+
+    /// Loads the model alone.
+    async fn later(specs: Vec<CameraSpec>) -> anyhow::Result<Self> {
+        let detector = specs.first().map(|spec| spec.detector.clone());
+        let load = move || detector.map(|detector| load_shared(&detector)).transpose();
+        let model = tokio::task::spawn_blocking(load).await??;
+        let opener = model.map_or_else(SharedModelOpener::default, SharedModelOpener::with);
+        Ok(Self { open: Vec::new(), later: specs, opener })
+    }
+
+    /// Starts all of them.
+    pub fn start(self, sink: SharedSink, config: &Config, videos: &Videos) -> Supervisor {
+        let mut supervisor = Supervisor::new(Arc::new(self.opener), sink, reconnect_pace(config), videos.make_tap());
+        for (spec, camera, settings) in self.open {
+            supervisor.start(spec, camera, settings);
+        }
+        if !self.later.is_empty() {
+            supervisor.apply(self.later);
+        }
+        supervisor
     }
 }
 
-/// A camera, and its annotated video where one is wanted.
-pub type StartedCamera = (ReadyCamera, Option<(FrameTap, Saved)>);
-
-/// Every video is begun before any camera runs: one that can't be made stops the run before it has done anything.
-pub fn begin_saving(cameras: Vec<ReadyCamera>, saving: &Saving) -> anyhow::Result<Vec<StartedCamera>> {
-    cameras
-        .into_iter()
-        .map(|camera| {
-            let saving = saving.start(&camera)?;
-            Ok((camera, saving))
-        })
-        .collect()
-}
-
 /// Ends the videos; one that failed is said, the rows are committed all the same.
-pub async fn finish_saving(saved: Vec<Saved>, terminal: &Terminal) -> anyhow::Result<(Vec<SavedFiles>, Exit)> {
-    let finished = tokio::task::spawn_blocking(|| saved.into_iter().map(Saved::finish).collect::<Vec<_>>()).await?;
+pub async fn finish_saving(videos: Videos, terminal: &Terminal) -> anyhow::Result<(Vec<SavedFiles>, Exit)> {
+    let finished = tokio::task::spawn_blocking(move || videos.finish()).await?;
     let (mut files, mut exit) = (Vec::new(), Exit::Done);
     for finished in finished {
         match finished {
@@ -125,99 +164,63 @@ pub async fn finish_saving(saved: Vec<Saved>, terminal: &Terminal) -> anyhow::Re
     Ok((files, exit))
 }
 
-/// The cameras that run.
-#[derive(Default)]
-struct Running {
-    tasks: JoinSet<(CameraReport, Option<Saved>)>,
-    watched: Vec<Watched>,
-}
-
-impl Running {
-    fn start(&mut self, ready: ReadyCamera, sink: SharedSink, saving: Option<(FrameTap, Saved)>, stop: &StopFlag) {
-        let name = ready.settings.identity.camera_id.to_string();
-        let (tap, saved) = saving.map_or((None, None), |(tap, saved)| (Some(tap), Some(saved)));
-        let progress = rva_detector::Progress { frames_total: ready.source.frame_count, ..Default::default() };
-        let (told, heard) = watch::channel(progress);
-        let vid_stride = ready.settings.pipeline.vid_stride.get();
-        self.watched.push(Watched { name, progress: heard, vid_stride });
-        let stop = stop.shared().into();
-        let ReadyCamera { camera, settings, .. } = ready;
-        self.tasks.spawn(async move {
-            let mut sink = sink;
-            let report = run_camera(camera, settings, &mut sink, Observers { tap, progress: told }, stop).await;
-            (report, saved)
-        });
-    }
-
-    /// Waits for every camera. Without an ingest there is no use in reading on.
-    async fn finish(mut self, ingest: &Ingesting, stop: &StopFlag) -> anyhow::Result<(Vec<CameraReport>, Vec<Saved>)> {
-        let (mut reports, mut saved) = (Vec::new(), Vec::new());
-        loop {
-            tokio::select! {
-                ended = self.tasks.join_next() => match ended {
-                    None => return Ok((reports, saved)),
-                    Some(ended) => {
-                        let (report, file) = ended?;
-                        reports.push(report);
-                        saved.extend(file);
-                    }
-                },
-                () = tokio::time::sleep(LOOK_EVERY), if ingest.is_over() => stop.stop(),
-                () = tokio::time::sleep(LOOK_EVERY), if !ingest.is_over() => {}
-            }
-        }
-    }
-}
-
 /// Says why a camera ended, where that is not its own end, and what it means for the exit code.
-pub fn end_of(report: &CameraReport, terminal: &Terminal) -> Exit {
+pub fn end_of(summary: &CameraSummary, terminal: &Terminal) -> Exit {
     let failed = |error: &(dyn std::error::Error + Send + Sync), exit: Exit| {
         // A source's own errors begin with its name.
-        let (uri, text) = (&report.source.uri, error.to_string());
+        let (uri, text) = (&summary.uri, error.to_string());
         terminal.say_error(&if text.starts_with(uri) { text } else { format!("{uri}: {text}") });
         exit
     };
-    match &report.end {
+    match &summary.end {
         CameraEnd::Finished => Exit::Done,
-        CameraEnd::Stopped if report.source.is_live => Exit::Done,
+        CameraEnd::Stopped if summary.is_live => Exit::Done,
         CameraEnd::Stopped => Exit::Interrupted,
         CameraEnd::Incomplete(error) => failed(error, Exit::Incomplete),
+        CameraEnd::NotOpened(error) => failed(error, of_vision(error)),
         CameraEnd::Failed(error) => failed(error, Exit::Failure),
         CameraEnd::SinkFailed(error) => failed(error, Exit::Failure),
     }
 }
 
 /// One line for each camera.
-pub fn camera_lines(reports: &[CameraReport], terminal: &Terminal) {
-    for report in reports {
-        let seconds = report.elapsed.as_secs_f64();
-        let fps = report.records as f64 / seconds.max(0.001);
+pub fn camera_lines(summaries: &[CameraSummary], terminal: &Terminal) {
+    for summary in summaries {
+        let (counts, seconds) = (&summary.counts, summary.elapsed.as_secs_f64());
+        let fps = counts.records as f64 / seconds.max(0.001);
         let mut text = format!(
             "{}: {} frames in {seconds:.1} s ({fps:.1} frames/s), {} detections, {} tracks",
-            report.source.uri, report.records, report.detections, report.tracks
+            summary.uri, counts.records, summary.detections, summary.tracks
         );
-        let skipped = report.frames_skipped;
-        if skipped.by_stride + skipped.by_overload > 0 {
-            text.push_str(&format!(
-                ", {} skipped by the stride, {} by overload",
-                skipped.by_stride, skipped.by_overload
-            ));
+        let skipped = counts.frames.skipped;
+        for (count, why) in [
+            (skipped.by_stride, "skipped by the stride"),
+            (skipped.by_overload, "skipped by overload"),
+            (skipped.superseded, "superseded by newer ones"),
+            (counts.records_rejected, "records refused by the log"),
+        ] {
+            if count > 0 {
+                text.push_str(&format!(", {count} {why}"));
+            }
         }
-        if report.records_rejected > 0 {
-            text.push_str(&format!(", {} records refused by the log", report.records_rejected));
+        if counts.openings + counts.openings_failed > 1 {
+            text.push_str(&format!(", opened {} times, {} tries failed", counts.openings, counts.openings_failed));
+        }
+        if summary.is_live && counts.records > 0 {
+            text.push_str(&format!(", from decoding to the log {}", counts.latency));
         }
         terminal.say(&text);
     }
 }
 
-fn summary(
-    reports: &[CameraReport],
+fn print_summary(
+    summaries: &[CameraSummary],
     files: &[SavedFiles],
     report: &IngestReport,
     folder: &DataFolder,
     terminal: &Terminal,
 ) {
-    camera_lines(reports, terminal);
+    camera_lines(summaries, terminal);
     ingest::summary(report, terminal);
     for file in files {
         file.say(terminal);

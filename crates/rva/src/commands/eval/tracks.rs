@@ -10,7 +10,6 @@ use super::{
 use crate::{
     exit::{Exit, Refusal},
     terminal::Terminal,
-    trackers,
 };
 use anyhow::Context;
 use rva_eval::{MotRow, Sequence, TrackScores, parse_results, write_results};
@@ -39,7 +38,7 @@ pub fn run(args: &TracksArgs, terminal: &Terminal) -> anyhow::Result<Exit> {
         }
         None => {
             for text in names(&args.tracker) {
-                let choice = trackers::choose(&text)?;
+                let choice = rva_detector::configured::trackers::choose(&text)?;
                 let name = if is_yaml(&text) { text.clone() } else { choice.name().to_owned() };
                 for group in &groups {
                     score_group(group, &name, &mut scored, |sequence| {

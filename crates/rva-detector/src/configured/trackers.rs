@@ -1,6 +1,6 @@
 //! A tracker by name or by Ultralytics' YAML file.
 
-use crate::{exit::Refusal, models};
+use super::{models, refused};
 use anyhow::Context;
 use rva_track::TrackerChoice;
 use serde_yaml_ng::Value;
@@ -43,7 +43,7 @@ pub fn reid_model(given: Option<&str>, tracker: &str, choice: &TrackerChoice) ->
     };
     match named.as_deref() {
         None => Ok(None),
-        Some("auto") => Err(Refusal::usage(
+        Some("auto") => Err(refused(
             "found model auto (features of the detector itself, which an ONNX export doesn't give away), wanted \
              --reid-model FILE or `model: FILE` with an appearance model in ONNX, or with_reid: false",
         )
@@ -57,9 +57,9 @@ fn is_file(path: &Path) -> bool {
 }
 
 fn mapping(path: &Path) -> anyhow::Result<serde_yaml_ng::Mapping> {
-    let text = std::fs::read_to_string(path).map_err(|error| Refusal::usage(error.to_string()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
     Ok(serde_yaml_ng::from_str(&text)
-        .map_err(|error| Refusal::usage(format!("{error}, wanted keys like track_high_thresh")))?)
+        .map_err(|error| refused(format!("{error}, wanted keys like track_high_thresh")))?)
 }
 
 fn read(path: &Path) -> anyhow::Result<TrackerChoice> {
@@ -68,9 +68,9 @@ fn read(path: &Path) -> anyhow::Result<TrackerChoice> {
     let mut choice = TrackerChoice::by_name(named)?;
     for (key, value) in &map {
         let (Some(key), Some(value)) = (scalar(key), scalar(value)) else {
-            return Err(Refusal::usage("found nested values, wanted one value for each key").into());
+            return Err(refused("found nested values, wanted one value for each key").into());
         };
-        choice.set(&key, &value).map_err(|error| Refusal::usage(error.to_string()))?;
+        choice.set(&key, &value).map_err(|error| refused(error.to_string()))?;
     }
     Ok(choice)
 }
@@ -88,7 +88,15 @@ fn scalar(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::{Exit, exit_of};
+    use rva_vision::{VisionError, VisionErrorKind};
+
+    /// Whether it is a matter of what was asked for.
+    fn is_usage(error: &anyhow::Error) -> bool {
+        error.chain().any(|cause| {
+            cause.is::<rva_track::TrackError>()
+                || cause.downcast_ref::<VisionError>().is_some_and(|e| e.kind() == VisionErrorKind::Config)
+        })
+    }
 
     #[test]
     fn a_tracker_file_of_ultralytics_loads_and_a_wrong_key_is_named() {
@@ -100,14 +108,14 @@ mod tests {
         assert_eq!(choice.build().unwrap().lowest_conf(), 0.2);
         write("tracker_type: bytetrack\ntrack_hi_thresh: 0.5\n");
         let error = choose(path.to_str().unwrap()).unwrap_err();
-        assert_eq!(exit_of(&error), Exit::Usage);
+        assert!(is_usage(&error));
         assert!(format!("{error:#}").contains("track_hi_thresh"), "{error:#}");
     }
 
     #[test]
     fn an_unknown_tracker_names_the_known_ones() {
         let error = choose("nosuch").unwrap_err();
-        assert_eq!(exit_of(&error), Exit::Usage);
+        assert!(is_usage(&error));
         assert!(error.to_string().contains("nosuch") && error.to_string().contains("bytetrack"));
     }
 }

@@ -1,0 +1,16 @@
+//! The embedded log, as configured.
+
+use rva_bus::{LogOptions, SizePolicy};
+use rva_service::Config;
+
+/// The log's options as configured.
+pub fn log_options(config: &Config) -> LogOptions {
+    LogOptions {
+        sync_interval: config.log.flush_interval,
+        segment_bytes_max: config.log.segment_size,
+        size_bytes_max: config.log.size_max,
+        size_policy: if config.log.when_full == "drop_oldest" { SizePolicy::DropOldest } else { SizePolicy::Block },
+        retention: config.log.retention,
+        ..LogOptions::default()
+    }
+}

@@ -62,4 +62,18 @@ mod tests {
         let found: Vec<_> = [500, 700, 600, 701, 900].map(|t| stamp.next(MediaTime::from_micros(0), at(t))).into();
         assert_eq!(found, [at(500), at(700), at(701), at(702), at(900)]);
     }
+
+    #[test]
+    fn a_clock_that_is_set_by_an_hour_either_way_gives_no_time_twice_and_is_followed_again() {
+        const HOUR: i64 = 3_600_000_000;
+        let (mut stamp, mut last) = (CaptureStamp::live(), at(i64::MIN));
+        let back = (0..100).map(|n| 2 * HOUR + n * 40_000).chain((100..200).map(|n| HOUR + n * 40_000));
+        let forward = (200..300).map(|n| 5 * HOUR + n * 40_000);
+        for wall in back.chain(forward) {
+            let next = stamp.next(MediaTime::from_micros(0), at(wall));
+            assert!(next > last, "{next} after {last}");
+            last = next;
+        }
+        assert_eq!(last, at(5 * HOUR + 299 * 40_000), "the present again");
+    }
 }

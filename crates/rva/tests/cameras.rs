@@ -121,8 +121,7 @@ fn a_camera_that_is_killed_and_comes_back_goes_on_as_another_run_and_its_passwor
     let found = runs(&output).remove("cam_01").unwrap();
     assert_eq!(found.len(), 2);
     for (_, indexes) in &found {
-        assert_eq!(indexes[0], 1);
-        assert!(indexes.is_sorted_by(|a, b| a < b));
+        assert!(indexes.is_sorted_by(|a, b| a < b), "in order, with gaps where a newer one came first");
     }
     hides(&said(folder.path()));
     hides(&fs::read_to_string(&output).unwrap());

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test eval setup setup-tests build lint bench-detect bench-gpu parity torture model bless clean-demo stack-up stack-down stack-status test-stack
+.PHONY: help demo test eval setup setup-tests build lint bench-detect bench-gpu parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ parity: setup ## our detections and speed beside Ultralytics' (installs it, AGPL
 
 eval: ## every tracker's scores on MOTChallenge sequences, and the recorded floors
 	@infrastructure/local/eval.sh
+
+soak: ## ten cameras in one process for half an hour, one killed and one stalled (SOAK_SECONDS=1800)
+	@infrastructure/local/soak.sh
 
 torture: setup-tests ## kill -9 the ingest a thousand times (KILLS=1000) and compare the keys
 	@infrastructure/local/torture.sh

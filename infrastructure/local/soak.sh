@@ -6,4 +6,4 @@ infrastructure/local/setup.sh --tests
 # shellcheck source=infrastructure/local/environment.sh
 . infrastructure/local/environment.sh
 cargo build --locked -p rva --bin rva
-exec "$RVA_PYTHON" infrastructure/local/soak.py --rva "$TARGET_DIR/debug/rva" --seconds "${SECONDS_LONG:-1800}" "$@"
+exec "$RVA_PYTHON" infrastructure/local/soak.py --rva "$TARGET_DIR/debug/rva" --seconds "${SOAK_SECONDS:-1800}" "$@"

@@ -325,13 +325,12 @@ fn the_newest_frame_takes_the_place_of_the_one_that_waits() {
     let options = PipelineOptions { capture: CapturePolicy::Latest, ..options(8, 1) };
     let (nearly_all, until_nearly_all) = mpsc::channel();
     let (next, until_next) = mpsc::channel();
-    let mut source = FakeSource::new(50).on_frame(move |index| match index {
+    let mut source = FakeSource::new(50).on_frame(move |index| {
         // All but the last wait for nothing; the last comes once the one before was delivered.
-        50 => {
+        if index == 50 {
             nearly_all.send(()).unwrap();
             until_next.recv().unwrap();
         }
-        _ => {}
     });
     let alive_max = source.alive_max();
     let (mut delivered, mut tracker) = (Vec::new(), FakeTracker::default());

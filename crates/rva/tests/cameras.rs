@@ -188,7 +188,7 @@ fn cameras_are_added_changed_and_removed_by_editing_the_file_and_the_others_noti
 #[test]
 fn two_hundred_cameras_on_a_machine_that_cannot_are_all_looked_at_and_it_says_what_it_manages() {
     let folder = tempdir().unwrap();
-    let Some(clip) = clip(folder.path(), 100) else { return };
+    let Some(clip) = clip(folder.path(), 60) else { return };
     let mut text = format!("detector: {{model: {:?}}}\ncapture: {{realtime: true}}\ncameras:\n", demo_model());
     for number in 1..=200 {
         text.push_str(&format!("  cam_{number:03}: {{source: {}}}\n", clip.display()));
@@ -210,7 +210,7 @@ fn two_hundred_cameras_on_a_machine_that_cannot_are_all_looked_at_and_it_says_wh
     for line in &stats {
         let count = |name| field(line, name);
         let skipped = count("skipped_stride") + count("skipped_overload") + count("skipped_superseded");
-        assert_eq!((count("decoded"), count("processed") + skipped), (100, 100), "{line}");
+        assert_eq!((count("decoded"), count("processed") + skipped), (60, 60), "{line}");
         assert_eq!(count("records"), count("processed"));
         superseded += count("skipped_superseded");
     }

@@ -144,6 +144,7 @@ fn commands_on_a_folder_without_tables_say_what_makes_some() {
 fn doctor_names_versions_and_places_and_fails_for_what_is_missing() {
     let folder = tempdir().unwrap();
     let broken = rva(folder.path(), &["doctor", "--onnxruntime", "none.so"]).exits(1).stdout;
+    assert!(broken.contains("GStreamer") && broken.contains("decoding"), "{broken}");
     for text in ["ok       OpenCV", "libavcodec", "missing  ONNX Runtime", "none.so", "1.31", "data folder", "free"] {
         assert!(broken.contains(text), "wanted {text} in:\n{broken}");
     }

@@ -9,6 +9,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// How often it is looked whether the machine keeps up.
 const OVERLOAD_EVERY: Duration = Duration::from_secs(10);
+/// When it is looked first.
+const OVERLOAD_FIRST: Duration = Duration::from_secs(5);
 
 /// Reads the cameras that are wanted now.
 pub type Reload = Box<dyn FnMut() -> anyhow::Result<Vec<CameraSpec>> + Send>;
@@ -35,7 +37,7 @@ pub async fn watch_cameras(supervisor: &mut Supervisor, watching: Watching<'_>) 
     let Watching { mut reload, stats_interval, stop, on_change } = watching;
     let mut hangup = Hangup::new(reload.is_some())?;
     let mut summaries = Vec::new();
-    let mut overload = interval_at(Instant::now() + OVERLOAD_EVERY, OVERLOAD_EVERY);
+    let mut overload = interval_at(Instant::now() + OVERLOAD_FIRST, OVERLOAD_EVERY);
     let stats_every = stats_interval.unwrap_or(Duration::MAX / 4);
     let mut stats = interval_at(Instant::now() + stats_interval.unwrap_or(OVERLOAD_EVERY), stats_every);
     stats.set_missed_tick_behavior(MissedTickBehavior::Skip);

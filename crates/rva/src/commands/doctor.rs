@@ -3,7 +3,9 @@
 use crate::{exit::Exit, folder::DataFolder, output::to_stdout};
 use rva_detector::configured::models;
 use rva_service::{Config, Loaded, format_bytes};
-use rva_vision::{DetectOptions, Detector, FoundLibrary, YoloDetector, devices, find_library, opencv_description};
+use rva_vision::{
+    DetectOptions, Detector, FoundLibrary, OpenCvDescription, YoloDetector, devices, find_library, opencv_description,
+};
 use std::{fs, path::Path};
 
 /// Below this much room a run soon stops reading.
@@ -72,7 +74,7 @@ fn opencv(all: &mut Vec<Finding>) {
     let found = opencv_description();
     all.push(Finding::new(Verdict::Ok, "OpenCV", format!("{}{}", found.version, loaded_from("libopencv_core"))));
     all.push(match found.avcodec {
-        Some(version) => {
+        Some(ref version) => {
             Finding::new(Verdict::Ok, "FFmpeg", format!("libavcodec {version}, OpenCV's own{}", loaded_from("libavcodec")))
         }
         None => Finding::new(
@@ -81,6 +83,37 @@ fn opencv(all: &mut Vec<Finding>) {
             "OpenCV was built without FFmpeg, wanted one that opens video files: libopencv-videoio-dev of Debian has it",
         ),
     });
+    optional_parts(&found, all);
+}
+
+/// What of OpenCV is only needed for some sources.
+fn optional_parts(found: &OpenCvDescription, all: &mut Vec<Finding>) {
+    all.push(if found.has_gstreamer {
+        Finding::new(Verdict::Ok, "GStreamer", "pipelines can be sources (gst:…)")
+    } else {
+        Finding::new(Verdict::Note, "GStreamer", "OpenCV was built without it: pipelines (gst:…) can't be sources")
+    });
+    let devices: Vec<String> = render_devices();
+    all.push(if devices.is_empty() {
+        Finding::new(
+            Verdict::Note,
+            "decoding",
+            "by the processor: no /dev/dri/renderD* for hw_acceleration vaapi or mfx",
+        )
+    } else {
+        Finding::new(Verdict::Ok, "decoding", format!("hw_acceleration vaapi or mfx can try {}", devices.join(", ")))
+    });
+}
+
+/// Devices that may decode video.
+fn render_devices() -> Vec<String> {
+    let entries = fs::read_dir("/dev/dri").into_iter().flatten().flatten();
+    let mut devices: Vec<String> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("renderD"))
+        .map(|entry| entry.path().display().to_string())
+        .collect();
+    devices.sort();
+    devices
 }
 
 /// Where a library of this process lies, as far as the system tells.

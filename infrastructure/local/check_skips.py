@@ -54,6 +54,8 @@ def main(log: str, allowed_path: str) -> int:
         print(f"skipped {skips.count(reason)} x: {reason}")
     for reason in unknown:
         print(f"check_skips: not on the recorded list, or its condition does not hold here: {reason}")
+    for name in re.findall(r"^test (\S+) \.\.\. FAILED", text, re.MULTILINE):
+        print(f"failed: {name}")
     # A test that skips itself counts as passed for cargo.
     print(f"{passed - len(skips)} passed, {failed} failed, {len(skips)} skipped")
     return 1 if unknown or failed or not passed else 0

@@ -8,6 +8,8 @@ pub mod configured;
 mod counters;
 mod delivery;
 mod progress;
+#[cfg(feature = "pulsar")]
+mod publish;
 mod setup;
 mod shared;
 mod stamp;
@@ -17,6 +19,8 @@ pub use camera::{CameraEnd, CameraReport, FrameTap, Observers, OpenCamera, RunSe
 pub use counters::{CameraCounters, CameraCounts, Latency};
 pub use delivery::RetryPace;
 pub use progress::Progress;
+#[cfg(feature = "pulsar")]
+pub use publish::Publishing;
 pub use setup::{CameraSetup, DetectorSetup, OpenSource, join_camera, load_shared, open_camera, open_source};
 pub use shared::SharedSink;
 pub use stamp::CaptureStamp;

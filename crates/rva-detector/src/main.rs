@@ -10,7 +10,7 @@ use rva_detector::{
     },
     load_shared, watch_cameras,
 };
-use rva_service::{ConfigError, Loaded, Override, StopFlag, init_telemetry, load_of_process};
+use rva_service::{Config, ConfigError, Loaded, Override, StopFlag, init_telemetry, load_of_process};
 use rva_track::TrackError;
 use rva_vision::{VisionError, VisionErrorKind};
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -110,6 +110,7 @@ async fn run(cli: Cli, loaded: Loaded) -> anyhow::Result<ExitCode> {
         Some(file) => SharedSink::new(NdjsonSink::create(file)?),
         None => SharedSink::new(LogWriter::open(config.data_dir.join("log"), log_options(config))?),
     };
+    let publishing = publishing(&cli, config).await?;
     let mut supervisor = Supervisor::new(Arc::new(opener), sink, reconnect_pace(config), None);
     for (spec, camera, settings) in open {
         supervisor.start(spec, camera, settings);
@@ -122,10 +123,71 @@ async fn run(cli: Cli, loaded: Loaded) -> anyhow::Result<ExitCode> {
         is_from_file.then(|| Box::new(move || specs(&plan(&cli.sources, &cli.load()?)?.cameras)) as Reload);
     let watching = Watching { reload, stats_interval, stop: &stop, on_change: &mut |_| {} };
     let summaries = watch_cameras(&mut supervisor, watching).await?;
+    publishing.finish(&stop).await?;
     // A failure outweighs a source that broke off.
     let codes: Vec<u8> = summaries.iter().map(conclude).collect();
     let worst = [1, 2, 3].into_iter().find(|code| codes.contains(code)).unwrap_or(0);
     Ok(ExitCode::from(worst))
+}
+
+#[cfg(feature = "pulsar")]
+struct Publisher(Option<rva_detector::Publishing>);
+
+#[cfg(feature = "pulsar")]
+impl Publisher {
+    async fn finish(self, stop: &StopFlag) -> anyhow::Result<()> {
+        match self.0 {
+            Some(publishing) => publishing.finish(stop).await.context("publish to Pulsar"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What sends the log to the topic, where that is wanted.
+#[cfg(feature = "pulsar")]
+async fn publishing(cli: &Cli, config: &Config) -> anyhow::Result<Publisher> {
+    use rva_bus::pulsar::{ForwarderOptions, PulsarConnection};
+    if !is_publishing(cli, config)? {
+        return Ok(Publisher(None));
+    }
+    let pulsar = &config.pulsar;
+    let connection = PulsarConnection {
+        token: pulsar.token.as_ref().map(|token| token.expose().to_owned()),
+        ca_file: pulsar.ca_file.clone(),
+        ..PulsarConnection::new(&pulsar.service_url, &pulsar.admin_url)
+    };
+    let options = ForwarderOptions::new(config.data_dir.join("log"), pulsar.topic.parse()?);
+    let started = rva_detector::Publishing::start(connection, options).await;
+    Ok(Publisher(Some(started.with_context(|| format!("publish to {} at {}", pulsar.topic, pulsar.service_url))?)))
+}
+
+#[cfg(not(feature = "pulsar"))]
+struct Publisher;
+
+#[cfg(not(feature = "pulsar"))]
+impl Publisher {
+    async fn finish(self, _: &StopFlag) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(not(feature = "pulsar"))]
+async fn publishing(cli: &Cli, config: &Config) -> anyhow::Result<Publisher> {
+    if is_publishing(cli, config)? {
+        let text =
+            "found detector.publish pulsar, wanted a build with it: cargo build -p rva-detector --features pulsar";
+        return Err(VisionError::new(VisionErrorKind::Config, text).into());
+    }
+    Ok(Publisher)
+}
+
+fn is_publishing(cli: &Cli, config: &Config) -> anyhow::Result<bool> {
+    let is_wanted = config.detector.publish == "pulsar";
+    if is_wanted && cli.output.is_some() {
+        let text = "found --output and detector.publish pulsar, wanted one of them";
+        return Err(VisionError::new(VisionErrorKind::Config, text).into());
+    }
+    Ok(is_wanted)
 }
 
 /// Logs what a camera did; its exit code.

@@ -74,6 +74,8 @@ pub struct DetectorConfig {
     pub max_wait_ms: u32,
     /// `detector.onnxruntime`
     pub onnxruntime: Option<PathBuf>,
+    /// `detector.publish`: `log` or `pulsar`
+    pub publish: String,
     /// `detector.stats_interval`
     #[serde(deserialize_with = "optional_duration")]
     pub stats_interval: Option<Duration>,
@@ -159,6 +161,8 @@ pub struct PulsarConfig {
     pub admin_url: String,
     /// `pulsar.token`
     pub token: Option<Secret>,
+    /// `pulsar.ca_file`
+    pub ca_file: Option<PathBuf>,
     /// `pulsar.topic`
     pub topic: String,
     /// `pulsar.partitions`

@@ -147,6 +147,7 @@ pub const KEYS: &[Key] = &[
         &["PULSAR_ADMIN_URL"],
     ),
     named(key("pulsar.token", Kind::Secret, None, "authentication token"), &["PULSAR_TOKEN"]),
+    key("pulsar.ca_file", Kind::Path, None, "certificates (PEM) to trust beside the well-known ones"),
     named(key("pulsar.topic", Kind::Text, Some("persistent://retail/metadata/events"), "the topic"), &["PULSAR_TOPIC"]),
     named(
         key("pulsar.partitions", Kind::Integer(1, 1024), Some("4"), "partitions of the topic"),

@@ -71,6 +71,13 @@ pub struct Forwarder {
     counters: ForwarderCounters,
 }
 
+/// What is asked of the sink until it answers.
+#[derive(Clone, Copy)]
+enum Call<'a> {
+    Send(&'a OutgoingMessage),
+    Flush,
+}
+
 #[derive(Serialize, Deserialize)]
 struct RunsFile {
     topic: String,
@@ -119,7 +126,7 @@ impl Forwarder {
             behind.advance(&message.partition, message.position);
             forwarded += u64::from(self.send(message).await?);
         }
-        self.retrying(async |sink| sink.flush().await).await?;
+        self.retrying(Call::Flush).await?;
         self.reader.acknowledge(&behind).await?;
         self.counters.forwarded += forwarded;
         Ok(count)
@@ -139,7 +146,7 @@ impl Forwarder {
             self.runs_kept = self.sink.runs().clone();
             write_runs(&self.options, &self.runs_kept)?;
         }
-        let sent = self.retrying(async |sink| sink.send(outgoing.clone()).await).await;
+        let sent = self.retrying(Call::Send(&outgoing)).await;
         match sent {
             Err(error) if error.kind() == BusErrorKind::Rejected => {
                 self.refused.add(&partition, position, &error, &outgoing)?;
@@ -151,9 +158,13 @@ impl Forwarder {
         }
     }
 
-    async fn retrying(&mut self, call: impl AsyncFn(&mut PulsarSink) -> Result<(), BusError>) -> Result<(), BusError> {
+    async fn retrying(&mut self, call: Call<'_>) -> Result<(), BusError> {
         loop {
-            match call(&mut self.sink).await {
+            let result = match call {
+                Call::Send(message) => self.sink.send(message.clone()).await,
+                Call::Flush => self.sink.flush().await,
+            };
+            match result {
                 Err(error) if matches!(error.kind(), BusErrorKind::Transient | BusErrorKind::Conflict) => {
                     self.counters.waits += 1;
                     tracing::warn!(%error, "the spool keeps its records");

@@ -6,20 +6,32 @@ use std::time::Duration;
 /// From this share of left out frames on it is said, in [0, 1].
 const LEFT_OUT_MIN: f64 = 0.1;
 
+/// While it lasts it is said this often.
+const SAY_EVERY: Duration = Duration::from_secs(600);
+
 /// Compares what came with what was processed, from one look to the next.
 #[derive(Debug, Default)]
 pub(super) struct Overload {
     before: FrameCounts,
+    /// How long ago it was said that it lasts; `None`: it doesn't.
+    said: Option<Duration>,
 }
 
 impl Overload {
-    /// A sentence where more than a tenth of the frames since the last look had to be left out. Frames that a stride
-    /// leaves out were never wanted.
+    /// A sentence where more than a tenth of the frames since the last look had to be left out, when that begins and
+    /// every ten minutes while it lasts. Frames that a stride leaves out were never wanted.
     pub(super) fn look(&mut self, cameras: usize, now: FrameCounts, since: Duration) -> Option<String> {
         let new = now - std::mem::replace(&mut self.before, now);
         let left_out = new.skipped.by_overload + new.skipped.superseded;
         let wanted = new.processed + left_out;
         if wanted == 0 || (left_out as f64) < wanted as f64 * LEFT_OUT_MIN {
+            self.said = None;
+            return None;
+        }
+        let ago = self.said.map(|ago| ago + since);
+        let is_due = ago.is_none_or(|ago| ago >= SAY_EVERY);
+        self.said = Some(if is_due { Duration::ZERO } else { ago.unwrap_or_default() });
+        if !is_due {
             return None;
         }
         let rate = |count: u64| count as f64 / since.as_secs_f64().max(0.001);
@@ -49,7 +61,11 @@ mod tests {
         assert_eq!(overload.look(1, counts(100, 5, 900), ten), None, "a stride is no overload");
         let text = overload.look(200, counts(200, 4905, 900), ten).unwrap();
         assert!(text.contains("500.0 frames a second of 200 cameras") && text.contains("managed 10.0"), "{text}");
-        assert_eq!(overload.look(200, counts(300, 4905, 900), ten), None, "it is over");
-        assert_eq!(overload.look(200, counts(300, 4905, 900), ten), None, "nothing came");
+        assert_eq!(overload.look(200, counts(300, 9905, 900), ten), None, "it was said");
+        let much_later = overload.look(200, counts(400, 14905, 900), Duration::from_secs(600));
+        assert!(much_later.is_some(), "it lasts");
+        assert_eq!(overload.look(200, counts(500, 14905, 900), ten), None, "it is over");
+        assert!(overload.look(200, counts(600, 19905, 900), ten).is_some(), "it begins again");
+        assert_eq!(overload.look(200, counts(600, 19905, 900), ten), None, "nothing came");
     }
 }

@@ -1,0 +1,89 @@
+//! From the embedded log to Pulsar, beside the cameras. Cargo feature `pulsar`.
+
+use rva_bus::{
+    BusError, BusErrorKind,
+    pulsar::{Forwarder, ForwarderCounters, ForwarderOptions, PulsarConnection},
+};
+use rva_service::StopFlag;
+use std::time::Duration;
+use tokio::{sync::watch, task::JoinHandle};
+
+/// How long a stop waits for the broker. The log keeps what it didn't take, and the next start sends it.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A forwarder that runs: cameras write to the log, which is its spool.
+pub struct Publishing {
+    task: JoinHandle<Result<ForwarderCounters, BusError>>,
+    is_draining: watch::Sender<bool>,
+}
+
+impl Publishing {
+    /// Starts to forward. A broker that is away is waited for, while the spool takes the records.
+    ///
+    /// # Errors
+    /// What no waiting cures: a wrong token, certificate or address, a topic that wasn't set up, another schema, damage
+    /// in the spool.
+    pub async fn start(connection: PulsarConnection, options: ForwarderOptions) -> Result<Self, BusError> {
+        let first = match Forwarder::open(&connection, options.clone()).await {
+            Ok(forwarder) => Some(forwarder),
+            Err(error) if error.kind() == BusErrorKind::Transient => {
+                tracing::warn!("{error}: records go to the spool until the broker is there");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let (is_draining, draining) = watch::channel(false);
+        let task = tokio::spawn(forward(connection, options, first, draining));
+        Ok(Self { task, is_draining })
+    }
+
+    /// Waits until the broker has everything that is in the spool; when a stop is asked for, only a while.
+    ///
+    /// # Errors
+    /// What ended the forwarder; the spool keeps the rest.
+    pub async fn finish(mut self, stop: &StopFlag) -> anyhow::Result<()> {
+        self.is_draining.send_replace(true);
+        tracing::info!("the run is in the spool; the broker gets the rest of it");
+        let given_up = async {
+            stop.stopped().await;
+            tokio::time::sleep(STOP_PATIENCE).await;
+        };
+        tokio::select! {
+            ended = &mut self.task => {
+                let ForwarderCounters { forwarded, refused, waits } = ended??;
+                tracing::info!(forwarded, refused, waits, "the broker has everything that is in the spool");
+            }
+            () = given_up => {
+                self.task.abort();
+                tracing::warn!("found the broker not taking records within {STOP_PATIENCE:?}: the spool keeps them for the next start");
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn forward(
+    connection: PulsarConnection,
+    options: ForwarderOptions,
+    mut forwarder: Option<Forwarder>,
+    draining: watch::Receiver<bool>,
+) -> Result<ForwarderCounters, BusError> {
+    loop {
+        // Read before the spool: what came before it was set is forwarded.
+        let is_draining = *draining.borrow();
+        let Some(open) = &mut forwarder else {
+            match Forwarder::open(&connection, options.clone()).await {
+                Ok(open) => forwarder = Some(open),
+                Err(error) if error.kind() == BusErrorKind::Transient => tokio::time::sleep(options.wait).await,
+                Err(error) => {
+                    tracing::error!("{error}: records stay in the spool");
+                    return Err(error);
+                }
+            }
+            continue;
+        };
+        if open.forward_some().await? == 0 && is_draining {
+            return Ok(open.counters());
+        }
+    }
+}

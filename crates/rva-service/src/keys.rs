@@ -87,6 +87,12 @@ pub const KEYS: &[Key] = &[
         &["RVA_ONNXRUNTIME"],
     ),
     key(
+        "detector.publish",
+        Kind::Choice(&["log", "pulsar"]),
+        Some("log"),
+        "where records of rva-detector go: the embedded log, or through it to the topic",
+    ),
+    key(
         "detector.stats_interval",
         Kind::Duration(100),
         None,

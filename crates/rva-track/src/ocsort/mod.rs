@@ -35,7 +35,7 @@ use crate::overlap::Overlaps;
 use crate::streak::Mint;
 use crate::{ParamError, TrackEstimate, Tracker, TrackerFrame};
 use rva_types::TrackedDetection;
-use track::Track;
+use track::{Observed, Track};
 
 /// Confidence above which (exclusive) `use_byte` takes a weak detection, as in the authors' code.
 const WEAK_THRESH: f32 = 0.1;
@@ -79,6 +79,8 @@ pub struct OcSort {
     column_candidates: Vec<usize>,
     columns: Vec<Rect>,
     overlaps: Overlaps,
+    /// Of tracks that ended.
+    spare: Vec<Observed>,
 }
 
 impl OcSort {
@@ -103,6 +105,7 @@ impl OcSort {
             column_candidates: Vec::new(),
             columns: Vec::new(),
             overlaps: Overlaps::default(),
+            spare: Vec::new(),
         })
     }
 
@@ -182,8 +185,21 @@ impl OcSort {
     fn start_tracks(&mut self) {
         for candidate in self.strong.iter().filter(|candidate| !candidate.matched) {
             let Some(id) = self.mint.next(self.tracks.len()) else { continue };
-            self.tracks.push(Track::new(id, self.frame, candidate.rect, candidate.conf, candidate.detection));
+            // The observations of the last `delta_t` frames, one before them, and the one that pushes that out.
+            let observed =
+                self.spare.pop().unwrap_or_else(|| Observed::with_capacity(self.params.delta_t as usize + 2));
+            self.tracks.push(Track::new(id, self.frame, candidate, observed));
         }
+    }
+
+    fn end_tracks(&mut self, ended: impl Fn(&Track) -> bool) {
+        self.tracks.retain_mut(|track| {
+            let ended = ended(track);
+            if ended {
+                self.spare.push(track.end());
+            }
+            !ended
+        });
     }
 }
 
@@ -191,7 +207,7 @@ impl Tracker for OcSort {
     fn update_into(&mut self, frame: &TrackerFrame<'_>, tracked: &mut Vec<TrackedDetection>) {
         self.frame += 1;
         self.tracks.iter_mut().for_each(Track::predict);
-        self.tracks.retain(|track| track.rect.is_finite());
+        self.end_tracks(|track| !track.rect.is_finite());
         self.sort_out(frame);
         self.associate(Stage::Momentum);
         self.associate(Stage::Byte);
@@ -204,7 +220,8 @@ impl Tracker for OcSort {
                 tracked[index].track_id = Some(track.id);
             }
         }
-        self.tracks.retain(|track| !track.streak.is_expired(self.params.max_age));
+        let max_age = self.params.max_age;
+        self.end_tracks(|track| track.streak.is_expired(max_age));
     }
 
     fn name(&self) -> &'static str {

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test eval setup setup-tests build lint bench-detect bench-gpu parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack
+.PHONY: help demo test eval setup setup-tests build lint bench-detect bench-gpu bench-track parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ bench-detect: setup ## frames a second and memory of the pipeline beside bare ON
 
 bench-gpu: setup ## streams of 1080p30 that one device carries (DEVICE=cuda:0 MODEL=yolov8n-fp16.onnx)
 	@infrastructure/local/bench_gpu.sh
+
+bench-track: ## time a frame of our trackers beside those of Roboflow's `trackers` (Apache-2.0; installs it into .venv-bench)
+	@infrastructure/local/bench_track.sh
 
 parity: setup ## our detections and speed beside Ultralytics' (installs it, AGPL-3.0, and PyTorch, 3 GB, into .venv-parity)
 	@infrastructure/local/parity.sh

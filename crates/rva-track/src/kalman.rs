@@ -49,12 +49,9 @@ impl Rect {
         Self { x1: x - width / 2.0, y1: y - height / 2.0, x2: x + width / 2.0, y2: y + height / 2.0 }
     }
 
-    pub(crate) fn left(&self) -> f64 {
-        self.x1
-    }
-
-    pub(crate) fn right(&self) -> f64 {
-        self.x2
+    /// Left and right side. Boxes of which this doesn't overlap have an [`Rect::iou`] of 0 with the same margin.
+    pub(crate) fn span(&self, margin: f64) -> (f64, f64) {
+        (self.x1, self.x2 + margin)
     }
 
     pub(crate) fn width(&self) -> f64 {

@@ -6,7 +6,6 @@
 //! all that it shows, makes it directly ([`ByteTrack::new`]).
 
 mod area_filter;
-mod assignment;
 mod botsort;
 mod bytetrack;
 mod bytetrack_params;
@@ -14,8 +13,8 @@ mod choice;
 mod deepsort;
 mod frame;
 mod kalman;
+mod matching;
 mod ocsort;
-mod overlap;
 mod params;
 mod sort;
 mod steady;

@@ -7,7 +7,7 @@
 
 use crate::area_filter::AreaFilter;
 use crate::kalman::Rect;
-use crate::overlap::Overlaps;
+use crate::matching::{Matching, Pair};
 use crate::params::{Kind, params};
 use crate::streak::{Mint, Streak};
 use crate::{ParamError, TrackEstimate, Tracker, TrackerFrame};
@@ -61,12 +61,11 @@ pub struct Sort {
     tracks: Vec<Track>,
     // From here: memory that is kept from frame to frame.
     seen: Vec<usize>,
-    rows: Vec<Rect>,
     columns: Vec<Rect>,
     matched: Vec<bool>,
     row_hits: Vec<bool>,
     column_hits: Vec<bool>,
-    overlaps: Overlaps,
+    matching: Matching,
 }
 
 impl Sort {
@@ -85,12 +84,11 @@ impl Sort {
             mint: Mint::default(),
             tracks: Vec::new(),
             seen: Vec::new(),
-            rows: Vec::new(),
             columns: Vec::new(),
             matched: Vec::new(),
             row_hits: Vec::new(),
             column_hits: Vec::new(),
-            overlaps: Overlaps::default(),
+            matching: Matching::default(),
         })
     }
 
@@ -120,7 +118,7 @@ impl Sort {
     }
 
     fn associate(&mut self, frame: &TrackerFrame<'_>) {
-        let Self { tracks, rows, columns, seen, matched, overlaps, .. } = self;
+        let Self { tracks, columns, seen, matched, matching, .. } = self;
         seen.clear();
         columns.clear();
         for (index, detection) in frame.detections.iter().enumerate() {
@@ -130,17 +128,17 @@ impl Sort {
                 columns.push(rect);
             }
         }
-        rows.clear();
-        rows.extend(tracks.iter().map(|track| track.rect));
         matched.clear();
         matched.resize(columns.len(), false);
         let threshold = f64::from(self.params.iou_threshold);
-        let found = overlaps.find(rows, columns);
+        let (rows, spans) =
+            (tracks.iter().map(|track| track.rect.span(0.0)), columns.iter().map(|rect| rect.span(0.0)));
+        let found = matching.find(rows, spans, 0.0, |row, column| -tracks[row].rect.iou(&columns[column], 0.0));
         // Where no track and no detection has a choice, the authors take the pairs above the threshold as they are.
         let plain =
-            is_one_to_one(found, threshold, &mut self.row_hits, &mut self.column_hits, rows.len(), columns.len());
-        let pairs = if plain { found } else { overlaps.assign(rows.len()) };
-        for pair in pairs.iter().filter(|pair| if plain { pair.iou > threshold } else { pair.iou >= threshold }) {
+            is_one_to_one(found, threshold, &mut self.row_hits, &mut self.column_hits, tracks.len(), columns.len());
+        let pairs = if plain { found } else { matching.assign() };
+        for pair in pairs.iter().filter(|pair| if plain { -pair.cost > threshold } else { -pair.cost >= threshold }) {
             let track = &mut tracks[pair.row];
             track.filter.update(&columns[pair.column]);
             track.rect = track.filter.rect();
@@ -169,7 +167,7 @@ impl Sort {
 
 /// Whether there is a pair above the threshold, and no row or column has two.
 fn is_one_to_one(
-    pairs: &[crate::overlap::Pair],
+    pairs: &[Pair],
     threshold: f64,
     row_hits: &mut Vec<bool>,
     column_hits: &mut Vec<bool>,
@@ -181,7 +179,7 @@ fn is_one_to_one(
     column_hits.clear();
     column_hits.resize(columns, false);
     let mut any = false;
-    for pair in pairs.iter().filter(|pair| pair.iou > threshold) {
+    for pair in pairs.iter().filter(|pair| -pair.cost > threshold) {
         if std::mem::replace(&mut row_hits[pair.row], true) || std::mem::replace(&mut column_hits[pair.column], true) {
             return false;
         }

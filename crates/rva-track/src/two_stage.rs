@@ -3,9 +3,9 @@
 //! See [`crate::ByteTrack`] for the source and what differs. What a track carries from frame to frame, and how far it
 //! is from a strong detection, is the tracker's own ([`Target`]).
 
-use crate::assignment::Assignment;
 use crate::bytetrack::{Overlap, TrackEstimate, TrackState};
 use crate::kalman::Rect;
+use crate::matching::Matching;
 use crate::streak::Mint;
 use crate::{ByteTrackParams, Embeddings, TrackerFrame};
 use rva_types::{Detection, TrackedDetection};
@@ -39,6 +39,10 @@ pub(crate) trait Target {
         _look: impl FnOnce() -> Option<&'a [f32]>,
     ) -> f64 {
         distance
+    }
+    /// Whether the distance to a detection without any overlap is always that by overlap.
+    fn needs_overlap(_gates: &Self::Gates) -> bool {
+        true
     }
 }
 
@@ -108,10 +112,10 @@ pub(crate) struct TwoStage<T: Target> {
     strong: Vec<Candidate>,
     weak: Vec<Candidate>,
     pool: Vec<usize>,
-    cost: Vec<f64>,
+    lost: Vec<usize>,
     matched: Vec<bool>,
     removed: Vec<bool>,
-    assignment: Assignment,
+    matching: Matching,
 }
 
 impl<T: Target> TwoStage<T> {
@@ -127,10 +131,10 @@ impl<T: Target> TwoStage<T> {
             strong: Vec::new(),
             weak: Vec::new(),
             pool: Vec::new(),
-            cost: Vec::new(),
+            lost: Vec::new(),
             matched: Vec::new(),
             removed: Vec::new(),
-            assignment: Assignment::default(),
+            matching: Matching::default(),
         }
     }
 
@@ -203,30 +207,35 @@ impl<T: Target> TwoStage<T> {
 
     /// Lets the tracks in the pool take detections of one strength; those that nobody took stay, in their order.
     fn associate(&mut self, strength: Strength, looks: Option<Embeddings<'_>>, fuse_score: bool, limit: f64) {
-        let Self { tracks, gates, pool, cost, matched, assignment, overlap, frame, .. } = self;
+        let Self { tracks, gates, pool, matched, matching, frame, .. } = self;
+        let margin = self.overlap.margin();
         let candidates = match strength {
             Strength::Strong => &mut self.strong,
             Strength::Weak => &mut self.weak,
         };
-        cost.clear();
-        for &index in pool.iter() {
-            let track = &tracks[index];
-            cost.extend(candidates.iter().map(|candidate| {
-                let weight = if fuse_score { f64::from(candidate.conf) } else { 1.0 };
-                let iou = track.rect.iou(&candidate.rect, overlap.margin());
-                let distance = 1.0 - weight * iou;
-                match looks {
-                    Some(looks) => track.target.distance(gates, distance, iou, || looks.get(candidate.detection)),
-                    None => distance,
-                }
-            }));
+        let distance = |row: usize, column: usize| {
+            let (track, candidate) = (&tracks[pool[row]], &candidates[column]);
+            let weight = if fuse_score { f64::from(candidate.conf) } else { 1.0 };
+            let iou = track.rect.iou(&candidate.rect, margin);
+            let distance = 1.0 - weight * iou;
+            match looks {
+                Some(looks) => track.target.distance(gates, distance, iou, || looks.get(candidate.detection)),
+                None => distance,
+            }
+        };
+        if looks.is_some() && !T::needs_overlap(gates) {
+            matching.find_all(pool.len(), candidates.len(), limit, distance);
+        } else {
+            let rows = pool.iter().map(|&index| tracks[index].rect.span(margin));
+            matching.find(rows, candidates.iter().map(|candidate| candidate.rect.span(margin)), limit, distance);
         }
         matched.clear();
         matched.resize(candidates.len(), false);
-        for &(row, column) in assignment.solve(cost, pool.len(), candidates.len(), limit) {
-            let look = looks.and_then(|looks| looks.get(candidates[column].detection));
-            tracks[pool[row]].take(&candidates[column], look, *frame);
-            matched[column] = true;
+        for pair in matching.assign() {
+            let candidate = &candidates[pair.column];
+            let look = looks.and_then(|looks| looks.get(candidate.detection));
+            tracks[pool[pair.row]].take(candidate, look, *frame);
+            matched[pair.column] = true;
         }
         let mut matched = matched.iter();
         candidates.retain(|_| matched.next() != Some(&true));
@@ -292,18 +301,26 @@ impl<T: Target> TwoStage<T> {
 
     /// Of a seen track and a lost one at the same place the younger goes; of two of an age the seen one.
     fn remove_duplicates(&mut self) {
+        let Self { tracks, pool, lost, removed, matching, .. } = self;
         let margin = self.overlap.margin();
-        self.removed.clear();
-        self.removed.resize(self.tracks.len(), false);
-        for (i, seen) in self.tracks.iter().enumerate().filter(|(_, track)| track.state != TrackState::Lost) {
-            for (j, lost) in self.tracks.iter().enumerate().filter(|(_, track)| track.state == TrackState::Lost) {
-                if 1.0 - seen.rect.iou(&lost.rect, margin) < DUPLICATE_THRESH {
-                    let younger = if seen.age() > lost.age() { j } else { i };
-                    self.removed[younger] = true;
-                }
-            }
+        lost.clear();
+        lost.extend((0..tracks.len()).filter(|&i| tracks[i].state == TrackState::Lost));
+        if lost.is_empty() {
+            return;
         }
-        let mut removed = self.removed.iter();
-        self.tracks.retain(|_| removed.next() != Some(&true));
+        pool.clear();
+        pool.extend((0..tracks.len()).filter(|&i| tracks[i].state != TrackState::Lost));
+        removed.clear();
+        removed.resize(tracks.len(), false);
+        let span = |&index: &usize| tracks[index].rect.span(margin);
+        for pair in matching.find(pool.iter().map(span), lost.iter().map(span), DUPLICATE_THRESH, |row, column| {
+            1.0 - tracks[pool[row]].rect.iou(&tracks[lost[column]].rect, margin)
+        }) {
+            let (seen, lost) = (pool[pair.row], lost[pair.column]);
+            let younger = if tracks[seen].age() > tracks[lost].age() { lost } else { seen };
+            removed[younger] = true;
+        }
+        let mut removed = removed.iter();
+        tracks.retain(|_| removed.next() != Some(&true));
     }
 }

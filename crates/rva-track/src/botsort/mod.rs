@@ -147,6 +147,10 @@ impl Target for Person {
         let by_look = (1.0 - cosine).max(0.0) / 2.0;
         if by_look > gates.distance_max { distance } else { distance.min(by_look) }
     }
+
+    fn needs_overlap(gates: &Gates) -> bool {
+        gates.iou_min > 0.0
+    }
 }
 
 /// BoT-SORT for one camera and run.

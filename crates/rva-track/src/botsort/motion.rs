@@ -36,19 +36,21 @@ impl Pair {
         Self { mean: [across, down, 0.0, 0.0], cov }
     }
 
-    fn map(&mut self, map: &[Four; 4]) {
-        let product = |a: &[Four; 4], b: &dyn Fn(usize, usize) -> f64| -> [Four; 4] {
-            std::array::from_fn(|i| std::array::from_fn(|j| (0..4).map(|k| a[i][k] * b(k, j)).sum()))
-        };
-        self.mean = std::array::from_fn(|i| (0..4).map(|k| map[i][k] * self.mean[k]).sum());
-        let half = product(map, &|k, j| self.cov[k][j]);
-        self.cov = product(&half, &|k, j| map[j][k]);
-    }
-
+    /// F = [[I, I], [0, I]]: x ← F x, P ← F P Fᵀ + Q.
     fn predict(&mut self, size: [f64; 2]) {
-        self.map(&[[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]);
+        let Self { mean, cov } = self;
+        mean[0] += mean[2];
+        mean[1] += mean[3];
+        let (values, velocities) = cov.split_at_mut(2);
+        for (value, velocity) in values.iter_mut().flatten().zip(velocities.iter().flatten()) {
+            *value += velocity;
+        }
+        for row in cov.iter_mut() {
+            row[0] += row[2];
+            row[1] += row[3];
+        }
         for (i, var) in noise(size, POSITION_STD, VELOCITY_STD).into_iter().enumerate() {
-            self.cov[i][i] += var;
+            cov[i][i] += var;
         }
     }
 
@@ -68,9 +70,19 @@ impl Pair {
         }
     }
 
-    /// The camera's 2x2 part.
+    /// The camera's 2x2 part M, in M = [[M, 0], [0, M]]: x ← M x, P ← M P Mᵀ.
     fn turn(&mut self, [[a, b], [c, d]]: [[f64; 2]; 2]) {
-        self.map(&[[a, b, 0.0, 0.0], [c, d, 0.0, 0.0], [0.0, 0.0, a, b], [0.0, 0.0, c, d]]);
+        let turned = |across: f64, down: f64| (a * across + b * down, c * across + d * down);
+        for i in [0, 2] {
+            (self.mean[i], self.mean[i + 1]) = turned(self.mean[i], self.mean[i + 1]);
+            for j in 0..4 {
+                (self.cov[i][j], self.cov[i + 1][j]) = turned(self.cov[i][j], self.cov[i + 1][j]);
+            }
+        }
+        for row in &mut self.cov {
+            (row[0], row[1]) = turned(row[0], row[1]);
+            (row[2], row[3]) = turned(row[2], row[3]);
+        }
     }
 }
 

@@ -14,8 +14,8 @@ mod gallery;
 #[cfg(test)]
 mod tests;
 
-use crate::assignment::Assignment;
 use crate::kalman::{BoxFilter, Rect};
+use crate::matching::{Matching, Pair};
 use crate::params::{Kind, params};
 use crate::streak::Mint;
 use crate::{Cues, Embeddings, GmcMethod, ParamError, TrackEstimate, TrackState, Tracker, TrackerFrame};
@@ -97,9 +97,8 @@ pub struct DeepSort {
     candidates: Vec<Candidate>,
     by_age: Vec<(u32, usize)>,
     pool: Vec<usize>,
-    cost: Vec<f64>,
     matched: Vec<bool>,
-    assignment: Assignment,
+    matching: Matching,
 }
 
 impl DeepSort {
@@ -119,9 +118,8 @@ impl DeepSort {
             candidates: Vec::new(),
             by_age: Vec::new(),
             pool: Vec::new(),
-            cost: Vec::new(),
             matched: Vec::new(),
-            assignment: Assignment::default(),
+            matching: Matching::default(),
         })
     }
 
@@ -172,11 +170,14 @@ impl DeepSort {
         for level in by_age.chunk_by(|a, b| a.0 == b.0) {
             self.pool.clear();
             self.pool.extend(level.iter().map(|&(_, index)| index));
-            self.associate(frame, self.params.max_dist, |track, candidate| {
-                let look = looks.get(candidate.detection)?;
+            let Self { tracks, candidates, pool, matching, params, .. } = self;
+            matching.find_all(pool.len(), candidates.len(), exclusive(params.max_dist), |row, column| {
+                let (track, candidate) = (&tracks[pool[row]], &candidates[column]);
+                let Some(look) = looks.get(candidate.detection) else { return f64::INFINITY };
                 let probable = track.filter.squared_distance(&candidate.rect) <= GATE;
-                probable.then(|| track.gallery.distance(look)).flatten()
+                probable.then(|| track.gallery.distance(look)).flatten().unwrap_or(f64::INFINITY)
             });
+            self.take_matched(frame);
         }
         self.by_age = by_age;
     }
@@ -186,30 +187,23 @@ impl DeepSort {
         let waiting = |track: &Track| track.detection.is_none() && (!track.confirmed || track.unseen == 1);
         self.pool.clear();
         self.pool.extend((0..self.tracks.len()).filter(|&i| waiting(&self.tracks[i])));
-        self.associate(frame, self.params.max_iou_distance, |track, candidate| {
-            let iou = track.rect.iou(&candidate.rect, 0.0);
-            (iou > 0.0).then_some(1.0 - iou)
+        let Self { tracks, candidates, pool, matching, params, .. } = self;
+        let rows = pool.iter().map(|&index| tracks[index].rect.span(0.0));
+        let columns = candidates.iter().map(|candidate| candidate.rect.span(0.0));
+        matching.find(rows, columns, exclusive(params.max_iou_distance), |row, column| {
+            let iou = tracks[pool[row]].rect.iou(&candidates[column].rect, 0.0);
+            if iou > 0.0 { 1.0 - iou } else { f64::INFINITY }
         });
+        self.take_matched(frame);
     }
 
-    /// Lets the tracks in the pool take detections; those that nobody took stay, in their order.
-    fn associate(
-        &mut self,
-        frame: &TrackerFrame<'_>,
-        limit: f32,
-        distance: impl Fn(&Track, &Candidate) -> Option<f64>,
-    ) {
-        let Self { tracks, candidates, pool, cost, matched, assignment, params, .. } = self;
-        cost.clear();
-        for &index in pool.iter() {
-            let track = &tracks[index];
-            cost.extend(candidates.iter().map(|candidate| distance(track, candidate).unwrap_or(f64::INFINITY)));
-        }
+    /// Lets the tracks in the pool take the detections that pairs were found of; those that nobody took stay, in their
+    /// order.
+    fn take_matched(&mut self, frame: &TrackerFrame<'_>) {
+        let Self { tracks, candidates, pool, matched, matching, params, .. } = self;
         matched.clear();
         matched.resize(candidates.len(), false);
-        // The assignment's limit is exclusive, the authors' isn't.
-        let limit = f64::from(limit).next_up();
-        for &(row, column) in assignment.solve(cost, pool.len(), candidates.len(), limit) {
+        for &Pair { row, column, .. } in matching.assign() {
             let (track, candidate) = (&mut tracks[pool[row]], &candidates[column]);
             track.filter.update(&candidate.rect);
             track.rect = track.filter.rect();
@@ -247,6 +241,11 @@ impl DeepSort {
             });
         }
     }
+}
+
+/// The limit of an assignment is exclusive, the authors' aren't.
+fn exclusive(limit: f32) -> f64 {
+    f64::from(limit).next_up()
 }
 
 impl Tracker for DeepSort {

@@ -31,11 +31,11 @@ pub use likeness::AssoFunc;
 pub use params::OcSortParams;
 
 use crate::kalman::Rect;
-use crate::overlap::Overlaps;
+use crate::matching::Matching;
 use crate::streak::Mint;
 use crate::{ParamError, TrackEstimate, Tracker, TrackerFrame};
 use rva_types::TrackedDetection;
-use track::Track;
+use track::{Observed, Track};
 
 /// Confidence above which (exclusive) `use_byte` takes a weak detection, as in the authors' code.
 const WEAK_THRESH: f32 = 0.1;
@@ -78,7 +78,9 @@ pub struct OcSort {
     rows: Vec<Rect>,
     column_candidates: Vec<usize>,
     columns: Vec<Rect>,
-    overlaps: Overlaps,
+    matching: Matching,
+    /// Of tracks that ended.
+    spare: Vec<Observed>,
 }
 
 impl OcSort {
@@ -102,7 +104,8 @@ impl OcSort {
             rows: Vec::new(),
             column_candidates: Vec::new(),
             columns: Vec::new(),
-            overlaps: Overlaps::default(),
+            matching: Matching::default(),
+            spare: Vec::new(),
         })
     }
 
@@ -140,7 +143,7 @@ impl OcSort {
 
     /// Associates the tracks that have no detection yet with the candidates that have no track yet.
     fn associate(&mut self, stage: Stage) {
-        let Self { params, frame, tracks, row_tracks, rows, column_candidates, columns, overlaps, .. } = self;
+        let Self { params, frame, tracks, row_tracks, rows, column_candidates, columns, matching, .. } = self;
         let candidates = if stage == Stage::Byte { &mut self.weak } else { &mut self.strong };
         row_tracks.clear();
         row_tracks.extend((0..tracks.len()).filter(|&track| tracks[track].detection.is_none()));
@@ -156,20 +159,29 @@ impl OcSort {
         }));
         columns.clear();
         columns.extend(column_candidates.iter().map(|&candidate| candidates[candidate].rect));
-        match params.asso_func {
-            AssoFunc::Iou => drop(overlaps.find(rows, columns)),
-            func => overlaps.find_by(rows, columns, |row, column| func.of(row, column)),
-        }
         let threshold = f64::from(params.iou_threshold);
         let inertia = if stage == Stage::Momentum { f64::from(params.inertia) } else { 0.0 };
-        overlaps.weigh(|pair| {
-            let candidate = &candidates[column_candidates[pair.column]];
-            let agreement = tracks[row_tracks[pair.row]].agreement(&candidate.rect, *frame, params.delta_t);
+        let cost = |row: usize, column: usize| {
+            let likeness = params.asso_func.of(&rows[row], &columns[column]);
+            if !(likeness > 0.0 && likeness >= threshold) {
+                return f64::INFINITY;
+            }
+            let candidate = &candidates[column_candidates[column]];
+            let agreement = tracks[row_tracks[row]].agreement(&candidate.rect, *frame, params.delta_t);
             let momentum = inertia * agreement * f64::from(candidate.conf.clamp(0.0, 1.0));
-            // Halved to stay below 1. Where a pair is the only choice it is taken however much its direction is off.
-            (pair.iou >= threshold).then_some(((pair.iou + momentum) / 2.0).max(f64::EPSILON))
-        });
-        for pair in overlaps.assign(rows.len()) {
+            // Where a pair is the only choice it is taken however much its direction is off.
+            -(likeness + momentum).max(f64::EPSILON)
+        };
+        match params.asso_func {
+            AssoFunc::Iou => {
+                let span = |rect: &Rect| rect.span(0.0);
+                matching.find(rows.iter().map(span), columns.iter().map(span), 0.0, cost);
+            }
+            AssoFunc::Giou | AssoFunc::Ciou | AssoFunc::Diou => {
+                matching.find_all(rows.len(), columns.len(), 0.0, cost);
+            }
+        }
+        for pair in matching.assign() {
             let candidate = &mut candidates[column_candidates[pair.column]];
             candidate.matched = true;
             let track = &mut tracks[row_tracks[pair.row]];
@@ -182,8 +194,21 @@ impl OcSort {
     fn start_tracks(&mut self) {
         for candidate in self.strong.iter().filter(|candidate| !candidate.matched) {
             let Some(id) = self.mint.next(self.tracks.len()) else { continue };
-            self.tracks.push(Track::new(id, self.frame, candidate.rect, candidate.conf, candidate.detection));
+            // The observations of the last `delta_t` frames, one before them, and the one that pushes that out.
+            let observed =
+                self.spare.pop().unwrap_or_else(|| Observed::with_capacity(self.params.delta_t as usize + 2));
+            self.tracks.push(Track::new(id, self.frame, candidate, observed));
         }
+    }
+
+    fn end_tracks(&mut self, ended: impl Fn(&Track) -> bool) {
+        self.tracks.retain_mut(|track| {
+            let ended = ended(track);
+            if ended {
+                self.spare.push(track.end());
+            }
+            !ended
+        });
     }
 }
 
@@ -191,7 +216,7 @@ impl Tracker for OcSort {
     fn update_into(&mut self, frame: &TrackerFrame<'_>, tracked: &mut Vec<TrackedDetection>) {
         self.frame += 1;
         self.tracks.iter_mut().for_each(Track::predict);
-        self.tracks.retain(|track| track.rect.is_finite());
+        self.end_tracks(|track| !track.rect.is_finite());
         self.sort_out(frame);
         self.associate(Stage::Momentum);
         self.associate(Stage::Byte);
@@ -204,7 +229,8 @@ impl Tracker for OcSort {
                 tracked[index].track_id = Some(track.id);
             }
         }
-        self.tracks.retain(|track| !track.streak.is_expired(self.params.max_age));
+        let max_age = self.params.max_age;
+        self.end_tracks(|track| track.streak.is_expired(max_age));
     }
 
     fn name(&self) -> &'static str {

@@ -12,6 +12,10 @@ fn ids(tracker: &mut dyn Tracker, detections: &[Detection]) -> Vec<Option<u64>> 
     tracker.update(detections, MediaTime::default()).iter().map(|tracked| tracked.track_id).collect()
 }
 
+fn candidate(rect: Rect) -> Candidate {
+    Candidate { detection: 0, rect, conf: 0.9, matched: false }
+}
+
 fn tracker(params: OcSortParams) -> OcSort {
     OcSort::new(params).unwrap()
 }
@@ -85,7 +89,7 @@ fn a_detection_that_is_foretold_is_not_left_to_recovery() {
 #[test]
 fn a_track_that_turned_while_unseen_is_as_if_the_virtual_trajectory_had_been_seen() {
     let rect = |x: f64, y: f64| Rect::centred(x, y, 40.0, 120.0);
-    let mut track = Track::new(1, 1, rect(0.0, 0.0), 0.9, 0);
+    let mut track = Track::new(1, 1, &candidate(rect(0.0, 0.0)), Observed::new());
     let mut plain = AreaFilter::new(&rect(0.0, 0.0));
     for frame in 2u32..=15 {
         let at = rect(6.0 * f64::from(frame - 1), 0.0);
@@ -116,7 +120,7 @@ fn a_track_that_turned_while_unseen_is_as_if_the_virtual_trajectory_had_been_see
 #[test]
 fn observations_are_kept_for_delta_t_frames_and_the_latest_for_ever() {
     let rect = |x: f64| Rect::centred(x, 0.0, 40.0, 120.0);
-    let mut track = Track::new(1, 1, rect(0.0), 0.9, 0);
+    let mut track = Track::new(1, 1, &candidate(rect(0.0)), Observed::new());
     for frame in 2u32..=5 {
         track.update(frame.into(), rect(f64::from(frame)), 3);
     }

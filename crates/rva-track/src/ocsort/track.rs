@@ -1,9 +1,13 @@
 //! One track: its filter, what it observed, and the re-update when it is found again.
 
+use super::Candidate;
 use crate::area_filter::AreaFilter;
 use crate::kalman::Rect;
 use crate::streak::Streak;
 use std::collections::VecDeque;
+
+/// Frames and boxes, oldest first.
+pub(super) type Observed = VecDeque<(u64, Rect)>;
 
 #[derive(Debug, Clone)]
 pub(super) struct Track {
@@ -17,14 +21,18 @@ pub(super) struct Track {
     filter: AreaFilter,
     /// The filter as it was after the latest observation: what a re-update starts from.
     settled: AreaFilter,
-    /// Frames and boxes of the observations, oldest first: the latest, and those at most `delta_t` frames before it.
-    observed: VecDeque<(u64, Rect)>,
+    /// The latest observation, and those at most `delta_t` frames before it.
+    observed: Observed,
     /// Unit vector of the way at the latest observation; zero where there was none.
     direction: [f64; 2],
 }
 
 impl Track {
-    pub(super) fn new(id: u64, frame: u64, rect: Rect, conf: f32, detection: usize) -> Self {
+    /// `observed` is memory that isn't used any more.
+    pub(super) fn new(id: u64, frame: u64, candidate: &Candidate, mut observed: Observed) -> Self {
+        let &Candidate { rect, conf, detection, .. } = candidate;
+        observed.clear();
+        observed.push_back((frame, rect));
         let filter = AreaFilter::new(&rect);
         Self {
             id,
@@ -34,9 +42,14 @@ impl Track {
             detection: Some(detection),
             filter,
             settled: filter,
-            observed: VecDeque::from([(frame, rect)]),
+            observed,
             direction: [0.0; 2],
         }
+    }
+
+    /// The track ends and leaves its memory.
+    pub(super) fn end(&mut self) -> Observed {
+        std::mem::take(&mut self.observed)
     }
 
     /// One frame on.

@@ -24,11 +24,16 @@ impl Extent {
         BBox::new(x1 as f32, y1 as f32, (x1 + self.width) as f32, (y1 + self.height) as f32)
     }
 
-    pub(super) fn left(&self) -> f64 {
+    /// Left and right side.
+    pub(super) fn span(&self) -> (f64, f64) {
+        (self.left(), self.right())
+    }
+
+    fn left(&self) -> f64 {
         self.x - self.width / 2.0
     }
 
-    pub(super) fn right(&self) -> f64 {
+    fn right(&self) -> f64 {
         self.x + self.width / 2.0
     }
 

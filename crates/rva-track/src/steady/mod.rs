@@ -26,7 +26,7 @@
 
 mod camera;
 mod extent;
-mod matching;
+mod likeness;
 mod motion;
 mod params;
 #[cfg(test)]
@@ -34,10 +34,11 @@ mod tests;
 
 pub use params::SteadyTrackParams;
 
+use crate::matching::Matching;
 use crate::{ParamError, TRACKS_MAX, TrackEstimate, TrackState, Tracker, TrackerFrame, Warp};
 use camera::CameraMotion;
 use extent::Extent;
-use matching::{Likeness, Matching};
+use likeness::Likeness;
 use motion::Motion;
 use rva_types::{Detection, MediaTime, TrackedDetection};
 
@@ -269,9 +270,9 @@ impl SteadyTrack {
         columns.extend(candidates.iter().map(|candidate| candidate.extent));
         taken.clear();
         taken.resize(candidates.len(), false);
-        for &(row, column) in matching.pairs(rows, columns, likeness) {
-            tracks[pool[row]].take(&candidates[column]);
-            taken[column] = true;
+        for pair in likeness.pairs(rows, columns, matching) {
+            tracks[pool[pair.row]].take(&candidates[pair.column]);
+            taken[pair.column] = true;
         }
         let mut taken = taken.iter();
         candidates.retain(|_| taken.next() != Some(&true));

@@ -162,9 +162,13 @@ def ocsort(frames, adjusted=False, **params):
 
     # The threshold is ours, which is an f32.
     thresh = float(np.float32(0.6))
-    tracker = module.OCSort(det_thresh=thresh, max_age=30, min_hits=3, iou_threshold=0.3, delta_t=3, inertia=0.2, **params)
-    kept = module.KalmanBoxTracker, kalmanfilter.KalmanFilterNew, association.iou_batch, association.linear_assignment
-    kept += (module.linear_assignment,)
+    params |= {"max_age": 30, "min_hits": 3, "iou_threshold": 0.3, "delta_t": 3, "inertia": 0.2}
+    tracker = module.OCSort(det_thresh=thresh, **params)
+    places = [
+        (module, "KalmanBoxTracker"), (kalmanfilter, "KalmanFilterNew"), (association, "iou_batch"),
+        (association, "linear_assignment"), (module, "linear_assignment"),
+    ]
+    kept = [getattr(*place) for place in places]
     if adjusted:
         adjust_ocsort(module, association, kalmanfilter, tracker)
     for frame in frames:
@@ -178,8 +182,8 @@ def ocsort(frames, adjusted=False, **params):
             assert off.min() < 0.01, off.min()
             ids[int(off.argmin())] = int(found[4])
         yield ids
-    module.KalmanBoxTracker, kalmanfilter.KalmanFilterNew, association.iou_batch, association.linear_assignment = kept[:4]
-    module.linear_assignment = kept[4]
+    for place, value in zip(places, kept):
+        setattr(*place, value)
 
 
 def adjust_ocsort(module, association, kalmanfilter, tracker):

@@ -206,8 +206,8 @@ fn ocsort(use_byte: bool) -> Box<dyn Tracker> {
     Box::new(OcSort::new(OcSortParams { use_byte, ..Default::default() }).unwrap())
 }
 
-fn botsort() -> Box<dyn Tracker> {
-    Box::new(BotSort::new(BotSortParams::default()).unwrap())
+fn botsort(with_reid: bool) -> Box<dyn Tracker> {
+    Box::new(BotSort::new(BotSortParams { with_reid, ..Default::default() }).unwrap())
 }
 
 /// That implementation forgets no look when it is given no budget, and fills a budget with the same look again.
@@ -232,12 +232,17 @@ fn ocsort_with_weak_detections_is_the_authors_code_but_for_what_it_does_in_anoth
 
 #[test]
 fn botsort_is_near_roboflows() {
-    compare("botsort", 0.95, false, botsort);
+    compare("botsort", 0.95, false, || botsort(false));
 }
 
 #[test]
 fn botsort_is_roboflows_with_what_that_one_leaves_out() {
-    compare("botsort-adjusted", EQUAL, false, botsort);
+    compare("botsort-adjusted", EQUAL, false, || botsort(false));
+}
+
+#[test]
+fn botsort_with_looks_is_roboflows_with_that_and_what_else_it_leaves_out() {
+    compare("botsort-looks", EQUAL, true, || botsort(true));
 }
 
 #[test]

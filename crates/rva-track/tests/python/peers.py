@@ -228,13 +228,15 @@ def roboflow(frames, tracker):
     import supervision as sv
 
     for number, frame in enumerate(frames):
-        rows = np.arange(len(frame.boxes))
+        rows, boxes = np.arange(len(frame.boxes)), np.array(frame.boxes, dtype=float).reshape(-1, 4)
         detections = sv.Detections(
-            xyxy=np.array(frame.boxes, dtype=float).reshape(-1, 4),
+            xyxy=boxes,
             confidence=np.array(frame.confs, dtype=np.float32),
             data={"row": rows},
         )
         ids = [0] * len(rows)
+        strong = (row for row in rows if frame.confs[row] >= 0.25)
+        tracker.looks = {tuple(boxes[row]): np.array(frame.looks[row]) for row in strong}
         # Only there so that the camera's motion is asked for.
         picture = np.array([number]) if tracker.enable_cmc else None
         found = tracker.update(detections, picture)
@@ -243,20 +245,20 @@ def roboflow(frames, tracker):
         yield ids
 
 
-def botsort(frames, adjusted=False):
+def botsort(frames, adjusted=False, looks=False):
     """Thresholds are Ultralytics', which are our defaults; the motion is given instead of found."""
     from trackers import BoTSORTTracker
 
     moves = any(frame.warp is not None for frame in frames)
-    kind = adjusted_botsort() if adjusted else BoTSORTTracker
+    kind = adjusted_botsort(looks) if adjusted else BoTSORTTracker
     tracker = kind(track_activation_threshold=0.25, high_conf_det_threshold=0.25, enable_cmc=moves)
     if moves:
         tracker.cmc.estimate = lambda picture, _: frames[picture[0]].warp
     return roboflow(frames, tracker)
 
 
-def adjusted_botsort():
-    """With what BoT-SORT's authors and Ultralytics do and this one leaves out."""
+def adjusted_botsort(looks):
+    """With what BoT-SORT's authors and Ultralytics do and this one leaves out; `looks`: appearance as well."""
     from trackers import BoTSORTTracker
     from trackers.core.botsort import tracker as module
     from trackers.core.botsort.tracklet import BoTSORTTracklet
@@ -264,6 +266,17 @@ def adjusted_botsort():
     from trackers.utils.predict_timing import FIXED_RATE_TIMING
 
     class Track(BoTSORTTracklet):
+        def __init__(self, initial_bbox, **params):
+            super().__init__(initial_bbox, **params)
+            self.look = Tracker.current.looks.get(tuple(initial_bbox))
+
+        def update(self, bbox):
+            super().update(bbox)
+            look = Tracker.current.looks.get(tuple(bbox))
+            if look is not None:
+                mixed = look if self.look is None else 0.9 * self.look + 0.1 * look
+                self.look = mixed / np.linalg.norm(mixed)
+
         def predict(self, timing=FIXED_RATE_TIMING):
             if self.time_since_update > 0:
                 # The size of a lost track stays as it is.
@@ -275,8 +288,10 @@ def adjusted_botsort():
             return super().predict(timing)
 
     class Tracker(BoTSORTTracker):
+        current = None
+
         def update(self, detections, frame=None, timestamp=None):
-            module.BoTSORTTracklet = Track
+            Tracker.current, module.BoTSORTTracklet = self, Track
             found = super().update(detections, frame, timestamp)
             module.BoTSORTTracklet = BoTSORTTracklet
             for track in self.tracks:
@@ -301,9 +316,27 @@ def adjusted_botsort():
                     found.tracker_id[found.tracker_id == track.tracker_id] = -1
             self.tracks = [track for track in self.tracks if id(track) not in gone]
 
+        def _get_iou_matrix(self, tracks, boxes, predicted):
+            self.compared = tracks, boxes, super()._get_iou_matrix(tracks, boxes, predicted)
+            return self.compared[2]
+
+        def by_looks(self):
+            """1 less half the cosine distance, where that is near enough and boxes overlap enough; else 0."""
+            tracks, boxes, overlap = self.compared
+            found = np.zeros(overlap.shape)
+            for i, track in enumerate(tracks):
+                for j, box in enumerate(boxes):
+                    look = self.looks.get(tuple(box))
+                    if overlap[i, j] >= 0.5 and track.look is not None and look is not None:
+                        likeness = 1 - max(0.0, 1 - track.look @ look) / 2
+                        found[i, j] = likeness if likeness >= 0.8 else 0.0
+            return found
+
         def _get_associated_indices(self, similarity, least):
             """Pairs below the threshold take no part."""
             similarity = similarity.astype(float)
+            if looks and least != self.minimum_iou_threshold_second_assoc:
+                similarity = np.maximum(similarity, self.by_looks())
             return super()._get_associated_indices(np.where(similarity < least, least - 1e-9, similarity), least)
 
     return Tracker
@@ -332,6 +365,7 @@ PEERS = {
     "ocsort-byte-adjusted": lambda frames: ocsort(frames, adjusted=True, use_byte=True),
     "botsort": botsort,
     "botsort-adjusted": lambda frames: botsort(frames, adjusted=True),
+    "botsort-looks": lambda frames: botsort(frames, adjusted=True, looks=True),
     "deepsort": lambda frames: deepsort(frames, looks=True),
     "deepsort-boxes": lambda frames: deepsort(frames, looks=False),
 }

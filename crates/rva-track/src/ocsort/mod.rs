@@ -14,6 +14,8 @@
 //!   afterwards, so that a pair without any overlap can win by its direction and leave both without a partner.
 //! - `asso_func` holds for the first association as well; in the authors' code that one is always by IoU.
 //! - The re-update takes the box in which a track is found again once; the authors' code takes it twice.
+//! - The box that starts a track is an observation; in the authors' code the first is the one after it, so that a
+//!   track that is missed at once has no recovery, no re-update and a later direction.
 //! - `use_byte` associates weak detections by the predicted boxes after the first association, as the authors do, from
 //!   a confidence above 0.1; a detection of exactly `det_thresh` is weak (in the authors' code, neither).
 //! - A direction is exactly a unit vector (the authors add 1e-6 to its length, which depends on the unit), and aspect

@@ -25,6 +25,7 @@ run_tests() {
   cargo test --locked --no-fail-fast -p rva-stack "$@" || status=$?
   cargo test --locked --no-fail-fast -p rva-bus --features pulsar --test pulsar "$@" || status=$?
   cargo test --locked --no-fail-fast -p rva-lake --test stack "$@" || status=$?
+  cargo test --locked --no-fail-fast -p rva-ingest --features pulsar --bins --test stack "$@" || status=$?
   return $status
 }
 

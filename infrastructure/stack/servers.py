@@ -4,11 +4,14 @@ Settings stand in the .env files beside this one, which a compose file can take 
 folders and keys of one state folder.
 """
 
+import base64
 import datetime
 import hashlib
 import hmac
+import json
 import os
 import shutil
+import subprocess
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -24,10 +27,11 @@ def read_settings(name: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
-def get(url: str) -> str | None:
+def get(url: str, token: str | None = None) -> str | None:
     """The body of a GET that answered 200, else None."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5) as answer:
             return answer.read(1 << 16).decode(errors="replace")
     except (urllib.error.URLError, OSError):
         return None
@@ -43,12 +47,17 @@ class Server:
     secrets: dict[str, str]
 
     ports_needed = ()
+    # Started only by name; `up` leaves it alone.
+    is_optional = False
     grace_seconds = 20.0
     ready_seconds = 180.0
 
     def environment(self) -> dict[str, str]:
+        return self._inherited(self.name)
+
+    def _inherited(self, settings: str) -> dict[str, str]:
         keep = ("PATH", "HOME", "LANG", "JAVA_HOME", "TMPDIR")
-        return {name: os.environ[name] for name in keep if name in os.environ} | read_settings(self.name)
+        return {name: os.environ[name] for name in keep if name in os.environ} | read_settings(settings)
 
     def is_set_up(self) -> bool:
         """Does what must be there before anybody uses the server, which answers; false where it is too early."""
@@ -63,21 +72,25 @@ class Pulsar(Server):
 
     def _write_configuration(self) -> Path:
         prefix = "PULSAR_PREFIX_"
-        wanted = {k.removeprefix(prefix): v for k, v in read_settings(self.name).items() if k.startswith(prefix)}
+        wanted = {k.removeprefix(prefix): v for k, v in read_settings("pulsar").items() if k.startswith(prefix)}
+        service, admin = self.ports_needed[:2]
         wanted |= {
-            "brokerServicePort": str(self.ports["pulsar"]),
-            "webServicePort": str(self.ports["pulsar_admin"]),
+            "brokerServicePort": str(self.ports[service]),
+            "webServicePort": str(self.ports[admin]),
             "bindAddress": "127.0.0.1",
             "advertisedAddress": "127.0.0.1",
             # The bookie, on a port that it chooses.
             "listeningInterface": "lo",
             "allowLoopback": "true",
-        }
+        } | self._more_settings()
         lines = (self.cache.pulsar / "conf/standalone.conf").read_text().splitlines()
         kept = [line for line in lines if line.partition("=")[0] not in wanted]
         path = self.folder / "standalone.conf"
         path.write_text("\n".join(kept + [f"{key}={value}" for key, value in wanted.items()]) + "\n")
         return path
+
+    def _more_settings(self) -> dict[str, str]:
+        return {}
 
     def command(self) -> list:
         return [
@@ -88,7 +101,7 @@ class Pulsar(Server):
     def environment(self) -> dict[str, str]:
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
-        return super().environment() | {
+        return self._inherited("pulsar") | {
             "PULSAR_STANDALONE_CONF": str(self._write_configuration()),
             "PULSAR_LOG_DIR": str(logs),
             "PULSAR_PID_DIR": str(logs),
@@ -96,8 +109,43 @@ class Pulsar(Server):
 
     def is_ready(self) -> bool:
         # The health check writes and reads a message through the broker. The namespace must be there too.
-        admin = f"http://127.0.0.1:{self.ports['pulsar_admin']}/admin/v2"
-        return get(f"{admin}/brokers/health") == "ok" and get(f"{admin}/namespaces/public/default") is not None
+        admin = f"http://127.0.0.1:{self.ports[self.ports_needed[1]]}/admin/v2"
+        token = self._operator_token()
+        return get(f"{admin}/brokers/health", token) == "ok" and get(f"{admin}/namespaces/public/default", token) is not None
+
+    def _operator_token(self) -> str | None:
+        return None
+
+
+class PulsarSecure(Pulsar):
+    """A second broker, with tokens, rights and TLS: for tests of what it refuses."""
+
+    name = "pulsar-secure"
+    ports_needed = ("pulsar_secure", "pulsar_secure_admin", "pulsar_secure_tls", "pulsar_secure_admin_tls")
+    is_optional = True
+
+    def _more_settings(self) -> dict[str, str]:
+        make_certificates(self.folder)
+        key = self.folder / "token.key"
+        key.touch(mode=0o600)
+        key.write_bytes(bytes.fromhex(self.secrets["token_key"]))
+        return {
+            "brokerServicePortTls": str(self.ports["pulsar_secure_tls"]),
+            "webServicePortTls": str(self.ports["pulsar_secure_admin_tls"]),
+            "tlsCertificateFilePath": str(self.folder / "server.pem"),
+            "tlsKeyFilePath": str(self.folder / "server.key"),
+            "tlsTrustCertsFilePath": str(self.folder / "ca.pem"),
+            "authenticationEnabled": "true",
+            "authenticationProviders": "org.apache.pulsar.broker.authentication.AuthenticationProviderToken",
+            "tokenSecretKey": f"file://{key}",
+            "authorizationEnabled": "true",
+            "superUserRoles": OPERATOR,
+            "brokerClientAuthenticationPlugin": "org.apache.pulsar.client.impl.auth.AuthenticationToken",
+            "brokerClientAuthenticationParameters": f"token:{self._operator_token()}",
+        }
+
+    def _operator_token(self) -> str:
+        return make_token(self.secrets["token_key"], OPERATOR)
 
 
 class Minio(Server):
@@ -171,12 +219,54 @@ class Catalog(Server):
         return get(f"http://127.0.0.1:{self.ports['catalog']}/v1/config") is not None
 
 
-SERVERS = (Pulsar, Minio, Catalog)
+SERVERS = (Pulsar, Minio, Catalog, PulsarSecure)
+OPERATOR = "rva-operator"
 
 
-def client_environment(ports: dict[str, int], secrets: dict[str, str]) -> dict[str, str]:
+def make_token(key: str, role: str) -> str:
+    """A JSON web token (RFC 7519) with HMAC-SHA256, as `pulsar tokens create` makes it. `key` in hexadecimal digits."""
+    encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=")  # noqa: E731
+    head = b".".join(encode(json.dumps(part).encode()) for part in ({"alg": "HS256"}, {"sub": role}))
+    return (head + b"." + encode(hmac.new(bytes.fromhex(key), head, hashlib.sha256).digest())).decode()
+
+
+def make_certificates(folder: Path) -> None:
+    """An authority (ca.pem), a server's certificate of it, and an authority that signed nothing (other-ca.pem)."""
+    if (folder / "server.pem").exists():
+        return
+
+    def openssl(*arguments: object) -> None:
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+    for name in ("ca", "other-ca"):
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 3650, "-subj", f"/CN=rva stack {name}",
+                "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem")  # fmt: skip
+    openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
+            "-keyout", folder / "server.key", "-out", folder / "server.csr")  # fmt: skip
+    extensions = folder / "server.ext"
+    extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n")
+    openssl("x509", "-req", "-in", folder / "server.csr", "-CA", folder / "ca.pem", "-CAkey", folder / "ca.key",
+            "-CAcreateserial", "-days", 3650, "-extfile", extensions, "-out", folder / "server.pem")  # fmt: skip
+
+
+def client_environment(folder: Path, ports: dict[str, int], secrets: dict[str, str]) -> dict[str, str]:
     """The names that our programs read (docs: the data contract's environment)."""
-    return {
+    secure = {}
+    if "pulsar_secure" in ports:
+        tokens = folder / PulsarSecure.name
+        secure = {
+            "PULSAR_SECURE_PLAIN_SERVICE_URL": f"pulsar://127.0.0.1:{ports['pulsar_secure']}",
+            "PULSAR_SECURE_PLAIN_ADMIN_URL": f"http://127.0.0.1:{ports['pulsar_secure_admin']}",
+            "PULSAR_SECURE_SERVICE_URL": f"pulsar+ssl://127.0.0.1:{ports['pulsar_secure_tls']}",
+            "PULSAR_SECURE_ADMIN_URL": f"https://127.0.0.1:{ports['pulsar_secure_admin_tls']}",
+            "PULSAR_SECURE_CA_FILE": str(tokens / "ca.pem"),
+            "PULSAR_SECURE_OTHER_CA_FILE": str(tokens / "other-ca.pem"),
+            "PULSAR_SECURE_OPERATOR_TOKEN": make_token(secrets["token_key"], OPERATOR),
+            "PULSAR_SECURE_INGEST_TOKEN": make_token(secrets["token_key"], "rva-ingest"),
+            "PULSAR_SECURE_NOBODY_TOKEN": make_token(secrets["token_key"], "nobody"),
+            "PULSAR_SECURE_FORGED_TOKEN": make_token("00" * 32, OPERATOR),
+        }
+    return secure | {
         "PULSAR_SERVICE_URL": f"pulsar://127.0.0.1:{ports['pulsar']}",
         "PULSAR_ADMIN_URL": f"http://127.0.0.1:{ports['pulsar_admin']}",
         "ICEBERG_CATALOG_URI": f"http://127.0.0.1:{ports['catalog']}",

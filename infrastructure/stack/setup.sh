@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The system packages of the native stack: Java 17 and Maven for the servers, protoc for building Pulsar's client.
+# The system packages of the native stack: Java 17, Maven and openssl for the servers, protoc for building Pulsar's client.
 # Idempotent; says what it installs before it does. Without apt-get: install them by hand and set RVA_SKIP_PACKAGES=1.
 set -euo pipefail
 
-PACKAGES="ca-certificates python3 python3-venv openjdk-17-jre-headless maven protobuf-compiler gcc libc6-dev"
+PACKAGES="ca-certificates python3 python3-venv openjdk-17-jre-headless maven openssl protobuf-compiler gcc libc6-dev"
 
 say() { printf 'stack: %s\n' "$*" >&2; }
 

@@ -90,10 +90,8 @@ class Stack:
         self.cache.fetch_all()
         if not self.state["secrets"]:
             self.state["secrets"] = {"s3_access_key": "rva", "s3_secret_key": secrets.token_hex(16)}
-        self._choose_ports()
-        self.state["environment"] = client_environment(self.state["ports"], self.state["secrets"])
-        self._save()
-        servers = self._servers()
+        servers = [server for server in self._servers() if not server.is_optional]
+        self._choose_ports(servers)
         fresh = [server for server in servers if not process.is_alive(self._process(server.name))]
         try:
             for server in fresh:
@@ -105,8 +103,8 @@ class Stack:
             raise
         say(f"up in {time.monotonic() - started:.1f} s: {self.path}")
 
-    def _choose_ports(self) -> None:
-        names = [name for server in SERVERS for name in server.ports_needed]
+    def _choose_ports(self, servers: list) -> None:
+        names = [name for server in servers for name in server.ports_needed]
         held = []  # open until all are chosen, so that none is chosen twice
         for name in names:
             for port in random.sample(PORTS, 200) if name not in self.state["ports"] else []:
@@ -124,6 +122,9 @@ class Stack:
         missing = [name for name in names if name not in self.state["ports"]]
         if missing:
             raise StackError(f"found no free port for {missing} in {PORTS.start} to {PORTS.stop}")
+        self.state["secrets"].setdefault("token_key", secrets.token_hex(32))
+        self.state["environment"] = client_environment(self.folder, self.state["ports"], self.state["secrets"])
+        self._save()
 
     def _launch(self, server) -> None:
         for name in server.ports_needed:
@@ -164,6 +165,8 @@ class Stack:
     def down(self, purge: bool) -> None:
         """Stops what this stack started, the newest first; data and logs stay unless they are purged."""
         for server in reversed(self._servers()):
+            if server.is_optional and not self._process(server.name):
+                continue
             started = time.monotonic()
             word = process.stop(self._process(server.name), server.grace_seconds)
             say(f"{server.name} {word} in {time.monotonic() - started:.1f} s")
@@ -182,6 +185,7 @@ class Stack:
         server = self._server(name)
         if not self.state["ports"]:
             raise StackError(f"found no stack in {self.folder}, wanted one that was up: stack.py up")
+        self._choose_ports([server])  # of one that `up` leaves alone
         fresh = [] if process.is_alive(self._process(name)) else [server]
         for server in fresh:
             self._launch(server)
@@ -194,6 +198,8 @@ class Stack:
                 print(f"export {name}={shlex.quote(value)}")
         well = bool(self.state["ports"])
         for server in self._servers() if well else []:
+            if server.is_optional and not self._process(server.name):
+                continue
             running = process.is_alive(self._process(server.name))
             ready = running and server.is_ready()
             well = well and ready

@@ -26,6 +26,7 @@ run_tests() {
   cargo test --locked --no-fail-fast -p rva-bus --features pulsar --test pulsar "$@" || status=$?
   cargo test --locked --no-fail-fast -p rva-lake --test stack "$@" || status=$?
   cargo test --locked --no-fail-fast -p rva-detector --features pulsar --test stack "$@" || status=$?
+  cargo test --locked --no-fail-fast -p rva-ingest --features pulsar --bins --test stack "$@" || status=$?
   return $status
 }
 

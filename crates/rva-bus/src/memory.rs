@@ -245,6 +245,7 @@ impl EventSource for MemoryLog {
             topic: (format!("embedded/{name}"), 0),
             first: (partition.first <= partition.durable).then(|| Position::of_record(partition.first)),
             last: (partition.durable > 0).then(|| Position::of_record(partition.durable)),
+            next: Position::of_record(partition.durable + 1),
         };
         Ok(self.lock().partitions.iter().map(range).collect())
     }

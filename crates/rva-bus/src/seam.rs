@@ -92,10 +92,14 @@ pub struct PartitionRange {
     pub partition: PartitionName,
     /// Topic and number of the partition, as the dead-letter table has them: (`embedded/cam_01`, 0).
     pub topic: (String, i32),
-    /// The oldest record that can still be read; `None` where the partition is empty.
+    /// The oldest record that can still be read, or the entry (batch index -1) that it is the first one of; `None` where
+    /// the partition is empty.
     pub first: Option<Position>,
-    /// The newest durable record ever written, also where retention has removed it; `None` where none was.
+    /// The newest durable record ever written, also where retention has removed it; `None` where none was, or where
+    /// everything was removed and the log (Pulsar) no longer knows what.
     pub last: Option<Position>,
+    /// Records that are written from now on come at this position or behind it; all that were written are before it.
+    pub next: Position,
 }
 
 /// Takes messages. One writer for each log.

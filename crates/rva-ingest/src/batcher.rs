@@ -2,7 +2,7 @@
 
 use crate::{
     Gap,
-    start::{follows, gap_at_oldest, gap_before},
+    start::{begins, follows, gap_at_oldest, gap_before, just_before},
 };
 use rva_bus::{Message, PartitionRange};
 use rva_lake::{Batch, BronzeRow};
@@ -130,7 +130,7 @@ impl Batcher {
             (Some(after), _) if is_torn(after) || !follows(after, message.position) => {
                 return Offer::Gap(gap_before(&message.partition, after, message.position));
             }
-            (None, Some(first)) if message.position > first => {
+            (None, Some(first)) if message.position > first && !begins(first, message.position) => {
                 return Offer::Gap(gap_at_oldest(&message.partition, first, message.position));
             }
             // It was empty when it was asked for: only a new answer tells which record is its oldest.
@@ -160,12 +160,8 @@ impl Batcher {
     /// Goes on behind a hole that the operator accepts. Items of an entry that the hole tore are dropped with it.
     pub fn accept_gap(&mut self, gap: &Gap) {
         let Some(found) = gap.found else { return };
-        let before = match found.batch_index {
-            1.. => Position { batch_index: found.batch_index - 1, ..found },
-            _ => Position { entry: found.entry.saturating_sub(1), batch_index: -1, ..found },
-        };
         self.open.remove(&gap.partition);
-        self.read.advance(&gap.partition, before);
+        self.read.advance(&gap.partition, just_before(found));
     }
 
     /// Whether a batch is due: by bytes, or because its first message has waited for `interval`.
@@ -255,8 +251,9 @@ mod tests {
     }
 
     fn range(partition: &str, first: u64) -> PartitionRange {
+        let (topic, next) = ((format!("embedded/{partition}"), 0), Position::of_record(first + 1));
         let first = Some(Position::of_record(first));
-        PartitionRange { partition: partition.into(), topic: (format!("embedded/{partition}"), 0), first, last: first }
+        PartitionRange { partition: partition.into(), topic, first, last: first, next }
     }
 
     fn batcher() -> Batcher {
@@ -324,6 +321,17 @@ mod tests {
         let Offer::Gap(gap) = offer(&mut batcher, &simple("a", 6)) else { panic!("wanted a gap") };
         assert_eq!((gap.after, gap.records), (None, 2));
         assert_eq!(offer(&mut batcher, &simple("a", 4)), Offer::Taken);
+    }
+
+    #[test]
+    fn the_oldest_entry_is_a_batch_and_its_first_message_is_the_oldest() {
+        let mut batcher = batcher();
+        let entry = Position { ledger: 7, entry: 0, batch_index: -1 };
+        batcher.learn(&PartitionRange { first: Some(entry), ..range("a", 1) });
+        let at = |batch_index| message("a", Position { batch_index, ..entry }, batch_index == 1, record("a", 1));
+        assert!(matches!(offer(&mut batcher, &at(1)), Offer::Gap(_)));
+        assert_eq!(offer(&mut batcher, &at(0)), Offer::Taken);
+        assert_eq!(offer(&mut batcher, &at(1)), Offer::Taken);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What an ingest may be told.
 
+use rva_service::{IngestConfig, OnRollback};
 use rva_types::PartitionName;
 use std::{collections::BTreeSet, time::Duration};
 
@@ -76,6 +77,24 @@ impl Default for IngestOptions {
 }
 
 impl IngestOptions {
+    /// As the configuration's `ingest.*` say.
+    pub fn of(config: &IngestConfig) -> Self {
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let commit_bytes = size(config.commit_bytes);
+        Self {
+            commit_interval: config.commit_interval,
+            commit_bytes,
+            // Reading goes on while a batch of full size is being committed.
+            buffered_bytes_max: size(config.buffered_bytes_max).max(commit_bytes.saturating_add(commit_bytes / 2)),
+            on_rollback: match config.on_rollback {
+                OnRollback::Rewind => RollbackPolicy::Rewind,
+                OnRollback::Halt => RollbackPolicy::Halt,
+            },
+            accept_gap: config.accept_gap,
+            ..Self::default()
+        }
+    }
+
     /// Whether a partition is this worker's.
     pub fn owns(&self, partition: &str) -> bool {
         self.partitions.as_ref().is_none_or(|own| own.contains(partition))

@@ -130,9 +130,10 @@ impl Ingest<'_> {
         let mut step = Step::Rebuild;
         loop {
             step = match step {
-                Step::Rebuild => match self.rebuild().await {
-                    Ok(()) => Step::Read,
-                    Err(failure) => self.recover(failure, Step::Rebuild).await?,
+                Step::Rebuild => match self.rebuild_unless_stopped().await {
+                    None => Step::End(IngestEnd::Stopped),
+                    Some(Ok(())) => Step::Read,
+                    Some(Err(failure)) => self.recover(failure, Step::Rebuild).await?,
                 },
                 Step::Read => self.read().await?,
                 Step::CommitDead { dead, bronze } => self.commit_dead(dead, bronze).await?,
@@ -193,6 +194,22 @@ impl Ingest<'_> {
     fn cured(&mut self, place: &'static str) {
         if self.trouble.cured(place) {
             self.tell(IngestEvent::Recovered);
+        }
+    }
+
+    /// `None`: stopped while a table or the log was slow, or while another reader had the log (a standby). Nothing that
+    /// was read waits for a commit then.
+    async fn rebuild_unless_stopped(&mut self) -> Option<Result<(), Failure>> {
+        let mut phase = self.phase.clone();
+        let stopped = async {
+            if phase.wait_for(|phase| *phase == Phase::Stop).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            rebuilt = self.rebuild() => Some(rebuilt),
+            () = stopped => None,
         }
     }
 

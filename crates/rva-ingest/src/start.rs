@@ -28,6 +28,11 @@ impl fmt::Display for Gap {
             None => f.write_str("nothing")?,
         }
         match after {
+            Some(after) if found.is_none_or(|found| found.ledger != after.ledger) => write!(
+                f,
+                " as the first record behind {after}, wanted its successor, or ledger {} as the proof that it has none",
+                after.ledger
+            ),
             Some(after) => write!(f, " as the first record behind {after}, wanted its successor"),
             None => f.write_str(" as the first record, wanted the oldest one that the log holds"),
         }
@@ -59,8 +64,8 @@ pub enum Halt {
         /// The last position of the log.
         last: Option<Position>,
     },
-    /// The log has lost records that the table does not have.
-    #[error("records are lost: {0} (--accept-gap goes on without them)")]
+    /// The log has lost records that the table does not have, or can't prove that it has not.
+    #[error("records are lost, or may be: {0} (--accept-gap goes on without them)")]
     RecordsLost(Gap),
     /// The table was rolled back, and the policy is to halt.
     #[error(
@@ -144,11 +149,10 @@ pub fn plan_start(
     for (partition, stored) in point.offsets.iter().filter(|(partition, _)| owns(partition)) {
         let range = ranges.iter().find(|range| range.partition == partition);
         let last = range.and_then(|range| range.last);
-        let Some(last) = last.filter(|last| *last >= stored) else {
+        let Some(range) = range.filter(|range| range.next > stored && last.is_none_or(|last| last >= stored)) else {
             return Err(Halt::LogEndsEarlier { partition: partition.to_owned(), stored, last });
         };
-        let first = range.and_then(|range| range.first);
-        let Some((gap, read)) = gap_at_start(partition, stored, first, last) else { continue };
+        let Some((gap, read)) = gap_at_start(stored, range) else { continue };
         if !rules.accept_gap {
             return Err(Halt::RecordsLost(gap));
         }
@@ -187,17 +191,31 @@ pub(crate) fn check_rollback(rules: StartRules<'_>, point: &ResumePoint) -> Resu
     }
 }
 
-/// The hole between the stored position and the first record that the log still has, and the position behind which
-/// reading goes on.
-fn gap_at_start(partition: &str, stored: Position, first: Option<Position>, last: Position) -> Option<(Gap, Position)> {
-    let gap = |found, records| Gap { partition: partition.to_owned(), after: Some(stored), found, records };
-    match first {
-        None if last > stored => Some((gap(None, distance(stored, last)), last)),
-        Some(first) if first > stored && !follows(stored, first) => {
-            let before = Position { entry: first.entry.saturating_sub(1), batch_index: -1, ..first };
-            Some((gap(Some(first), distance(stored, before)), before))
-        }
-        _ => None,
+/// The hole between the stored position and the first record that the log still has or will have, and the position
+/// behind which reading goes on.
+///
+/// A log deletes from its old end, Pulsar whole ledgers. While the ledger of the stored position is there, what follows
+/// it is too; once it is gone, nobody can tell whether it held more.
+fn gap_at_start(stored: Position, range: &PartitionRange) -> Option<(Gap, Position)> {
+    let follower = range.first.unwrap_or(range.next);
+    let before = just_before(follower);
+    // The second: a gap that was accepted.
+    let is_next = (follower.ledger == stored.ledger && follows(stored, follower)) || before == stored;
+    if follower <= stored || is_next {
+        return None;
+    }
+    let (partition, records) = (range.partition.clone(), distance(stored, before));
+    Some((Gap { partition, after: Some(stored), found: range.first, records }, before))
+}
+
+/// A position that `position` follows: its predecessor, or where that is in a ledger of unknown length, the end of any
+/// older ledger. Only of an existing log, so never asked for the first position that there is.
+pub(crate) fn just_before(position: Position) -> Position {
+    let Position { ledger, entry, batch_index } = position;
+    match (batch_index, entry) {
+        (1.., _) => Position { batch_index: batch_index - 1, ..position },
+        (_, 1..) => Position { entry: entry - 1, batch_index: -1, ..position },
+        _ => Position::end_of_ledger(ledger.saturating_sub(1)),
     }
 }
 
@@ -207,15 +225,20 @@ fn distance(after: Position, to: Position) -> u64 {
 }
 
 /// Whether `next` may directly follow `previous` in a partition. Within a ledger entries count up by one and batch
-/// indexes from 0; where the ledger changes, positions alone can't tell.
+/// indexes from 0; a new ledger begins with entry 0, and positions alone can't tell whether the old one went on.
 pub(crate) fn follows(previous: Position, next: Position) -> bool {
     if next.ledger != previous.ledger {
-        return next.ledger > previous.ledger;
+        return next.ledger > previous.ledger && next.entry == 0 && next.batch_index <= 0;
     }
     if next.entry == previous.entry {
         return next.batch_index == previous.batch_index + 1 && previous.batch_index >= 0;
     }
     next.entry == previous.entry + 1 && next.batch_index <= 0
+}
+
+/// Whether `position` is the first message of the entry `first`, whose batch index is not known (-1).
+pub(crate) fn begins(first: Position, position: Position) -> bool {
+    (first.ledger, first.entry) == (position.ledger, position.entry) && first.batch_index < 0 && position.batch_index <= 0
 }
 
 /// The hole before a message that does not follow what was read.
@@ -239,7 +262,21 @@ mod tests {
             topic: (format!("embedded/{partition}"), 0),
             first: first.map(Position::of_record),
             last: last.map(Position::of_record),
+            next: Position::of_record(last.unwrap_or(0) + 1),
         }
+    }
+
+    /// A partition of Pulsar that holds entries from `first` on.
+    fn of_pulsar(first: Option<&str>, last: Option<&str>, next: &str) -> PartitionRange {
+        let parse = |text: &str| text.parse::<Position>().unwrap();
+        let topic = ("persistent://t/n/events".into(), 0);
+        PartitionRange { partition: "0".into(), topic, first: first.map(parse), last: last.map(parse), next: parse(next) }
+    }
+
+    fn stored(position: &str) -> ResumePoint {
+        let mut offsets = OffsetMap::new();
+        offsets.advance("0", position.parse().unwrap());
+        ResumePoint { offsets, ..point(&[]) }
     }
 
     fn map(entries: &[(&str, u64)]) -> OffsetMap {
@@ -323,6 +360,46 @@ mod tests {
     }
 
     #[test]
+    fn a_ledger_that_is_still_there_proves_that_nothing_is_lost() {
+        let unread = of_pulsar(Some("5:0:-1"), Some("9:3:1"), "9:4:-1");
+        let read = of_pulsar(Some("5:0:-1"), Some("5:8:2"), "5:9:-1");
+        let read_then_restarted = of_pulsar(Some("5:0:-1"), Some("5:8:2"), "9:0:-1");
+        for range in [unread, read, read_then_restarted] {
+            assert_eq!(plan(&stored("5:8:2"), &[range]).unwrap().gaps, []);
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_is_gone_may_have_held_more() {
+        let known = OffsetMap::new();
+        let accepting = StartRules { accept_gap: true, ..rules(&known) };
+        for (range, found) in [
+            (of_pulsar(None, None, "9:0:-1"), "found nothing"),
+            (of_pulsar(Some("9:0:-1"), Some("9:3:1"), "9:4:-1"), "found 9:0:-1"),
+        ] {
+            let halt = plan(&stored("5:8:2"), std::slice::from_ref(&range)).unwrap_err().to_string();
+            assert!(halt.contains("may be") && halt.contains(found) && halt.contains("ledger 5"), "{halt}");
+            let plan = plan_start(accepting, &stored("5:8:2"), std::slice::from_ref(&range), |_| true).unwrap();
+            let read = plan.read.get("0").unwrap();
+            assert_eq!(self::plan(&stored(&read.to_string()), &[range.clone()]).unwrap().gaps, [], "accepted for good");
+            for first in ["9:0:-1", "9:0:0"] {
+                let first = first.parse().unwrap();
+                assert!(read < first && follows(read, first), "{first} would be skipped behind {read}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_partition_that_was_made_anew_or_shortened_is_no_accepted_gap() {
+        let known = OffsetMap::new();
+        let accepting = StartRules { accept_gap: true, ..rules(&known) };
+        for range in [of_pulsar(None, None, "5:8:-1"), of_pulsar(Some("3:0:-1"), Some("5:7:2"), "5:8:-1")] {
+            let halt = plan_start(accepting, &stored("5:8:2"), &[range], |_| true);
+            assert!(matches!(halt, Err(Halt::LogEndsEarlier { .. })), "{halt:?}");
+        }
+    }
+
+    #[test]
     fn the_record_behind_the_stored_one_is_no_gap() {
         for first in [1, 3, 4] {
             assert!(plan(&point(&[("a", 3)]), &[range("a", Some(first), Some(9))]).is_ok(), "{first}");
@@ -355,7 +432,7 @@ mod tests {
         for (previous, next) in [("0:1:-1", "0:2:-1"), ("4:1:0", "4:1:1"), ("4:1:1", "4:2:0"), ("4:1:1", "5:0:-1")] {
             assert!(follows(p(previous), p(next)), "{previous} {next}");
         }
-        for (previous, next) in [("0:1:-1", "0:3:-1"), ("4:1:0", "4:1:2"), ("4:1:1", "4:2:1"), ("4:1:-1", "4:1:0")] {
+        for (previous, next) in [("0:1:-1", "0:3:-1"), ("4:1:0", "4:1:2"), ("4:1:1", "4:2:1"), ("4:1:-1", "4:1:0"), ("4:1:1", "5:1:-1")] {
             assert!(!follows(p(previous), p(next)), "{previous} {next}");
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{LogFormat, Secret, parse_bytes, parse_duration, show::without_password};
 use serde::{Deserialize, Deserializer, de::Error};
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Everything, after default, file, environment and flags. [`crate::KEYS`] says what each field means.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -28,6 +28,12 @@ pub struct Config {
     pub log: LogConfig,
     /// `ingest.*`
     pub ingest: IngestConfig,
+    /// `bus.*`
+    pub bus: BusConfig,
+    /// `catalog.*`
+    pub catalog: CatalogConfig,
+    /// `health.*`
+    pub health: HealthConfig,
     /// `telemetry.*`
     pub telemetry: TelemetryConfig,
     /// `pulsar.*`
@@ -137,6 +143,75 @@ pub struct IngestConfig {
     /// `ingest.commit_bytes`
     #[serde(deserialize_with = "bytes")]
     pub commit_bytes: u64,
+    /// `ingest.job`
+    pub job: String,
+    /// `ingest.buffered_bytes_max`
+    #[serde(deserialize_with = "bytes")]
+    pub buffered_bytes_max: u64,
+    /// `ingest.on_rollback`
+    pub on_rollback: OnRollback,
+    /// `ingest.accept_gap`
+    pub accept_gap: bool,
+    /// `ingest.orphan_age`
+    #[serde(deserialize_with = "duration")]
+    pub orphan_age: Duration,
+    /// `ingest.stop_timeout`
+    #[serde(deserialize_with = "duration")]
+    pub stop_timeout: Duration,
+}
+
+/// What happens when a table was rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnRollback {
+    /// The log is read again.
+    Rewind,
+    /// The ingest ends.
+    Halt,
+}
+
+/// Where records are.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BusConfig {
+    /// `bus.kind`
+    pub kind: BusKind,
+}
+
+/// A bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BusKind {
+    /// The embedded log of the data folder.
+    Log,
+    /// A topic of a broker (`pulsar.*`).
+    Pulsar,
+}
+
+/// Where the tables are.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogConfig {
+    /// `catalog.kind`
+    pub kind: CatalogKind,
+}
+
+/// A catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CatalogKind {
+    /// `catalog.db` and `warehouse/` of the data folder.
+    Embedded,
+    /// A REST catalog (`iceberg.*`) whose files are in an object store (`s3.*`).
+    Rest,
+}
+
+/// Where a service says how it is.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthConfig {
+    /// `health.address`
+    pub address: Option<SocketAddr>,
 }
 
 /// Logs and progress.
@@ -167,6 +242,8 @@ pub struct PulsarConfig {
     pub topic: String,
     /// `pulsar.partitions`
     pub partitions: u32,
+    /// `pulsar.subscription`
+    pub subscription: String,
 }
 
 /// The object store.
@@ -199,6 +276,10 @@ pub struct IcebergConfig {
     pub credential: Option<Secret>,
     /// `iceberg.oauth2_uri`
     pub oauth2_uri: Option<String>,
+    /// `iceberg.scope`
+    pub scope: Option<String>,
+    /// `iceberg.ca_file`
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A camera; its key in the map is its id. Its `Debug` form hides the password of its source.

@@ -37,6 +37,10 @@ pub enum Kind {
     LogFilter,
     /// A text that is never shown.
     Secret,
+    /// A URL with one of these schemes, and a host.
+    Url(&'static [&'static str]),
+    /// An IP address and a port, to listen on.
+    Address,
 }
 
 /// A configuration key.
@@ -122,6 +126,20 @@ impl Kind {
             },
             Self::List => Ok(list(text)),
             Self::Time => Timestamp::parse(text).map(|time| Value::from(time.to_string())).map_err(|e| e.to_string()),
+            Self::Url(schemes) => {
+                let text = text.trim();
+                let host = schemes.iter().find_map(|scheme| text.strip_prefix(scheme)?.strip_prefix("://"));
+                if host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', ':'])) {
+                    return Ok(Value::from(text));
+                }
+                let wanted: Vec<_> = schemes.iter().map(|scheme| format!("{scheme}://HOST")).collect();
+                let found = crate::show::without_password(&found);
+                Err(format!("found {found:?}, wanted {}", wanted.join(" or ")))
+            }
+            Self::Address => match text.trim().parse::<std::net::SocketAddr>() {
+                Ok(address) => Ok(Value::from(address.to_string())),
+                Err(_) => Err(format!("found {found:?}, wanted IP:PORT like 0.0.0.0:8080 or [::]:8080")),
+            },
             Self::LogFilter => check_filter(text).map(|()| Value::from(text.trim())).map_err(|e| e.to_string()),
         }
     }
@@ -148,6 +166,21 @@ mod tests {
         assert!(Kind::Number(0.0, 1.0).parse("inf").is_err());
         assert_eq!(Kind::Integer(1, 9).parse("0").unwrap_err(), "found 0, wanted a whole number from 1 to 9");
         assert_eq!(Kind::Duration(100).parse("5ms").unwrap_err(), "found 5ms, wanted at least 100ms");
+    }
+
+    #[test]
+    fn urls_and_addresses_name_what_is_wanted() {
+        let url = Kind::Url(&["pulsar", "pulsar+ssl"]);
+        for good in ["pulsar://localhost:6650", " pulsar+ssl://[::1]:6651 "] {
+            assert_eq!(url.parse(good).unwrap(), good.trim());
+        }
+        for bad in ["localhost:6650", "http://localhost", "pulsar://", "pulsar://:6650", ""] {
+            let error = url.parse(bad).unwrap_err();
+            assert!(error.contains(&format!("{bad:?}")) && error.contains("pulsar+ssl://HOST"), "{error}");
+        }
+        assert!(!url.parse("http://me:hush@host").unwrap_err().contains("hush"));
+        assert_eq!(Kind::Address.parse("127.0.0.1:0").unwrap(), "127.0.0.1:0");
+        assert!(Kind::Address.parse("8080").unwrap_err().contains("0.0.0.0:8080"));
     }
 
     #[test]

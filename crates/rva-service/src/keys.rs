@@ -13,6 +13,8 @@ const fn named(key: Key, env: &'static [&'static str]) -> Key {
 const TRANSPORT: Kind = Kind::Choice(&["tcp", "udp"]);
 const HW_ACCELERATION: Kind = Kind::Choice(&["none", "any", "vaapi", "mfx", "d3d11"]);
 
+const HTTP: Kind = Kind::Url(&["http", "https"]);
+
 /// Every key but those of a camera. Order is the order of `rva config show`.
 pub const KEYS: &[Key] = &[
     named(key("store_id", Kind::StoreId, Some("store_01"), "the shop of sources that name none"), &["STORE_ID"]),
@@ -138,6 +140,50 @@ pub const KEYS: &[Key] = &[
         Some("128MiB"),
         "size at which a commit doesn't wait for the interval",
     ),
+    key(
+        "ingest.job",
+        Kind::Text,
+        Some("ingest"),
+        "whose offsets the commits carry; another for each log that goes into the same tables",
+    ),
+    key(
+        "ingest.buffered_bytes_max",
+        Kind::Size(1024),
+        Some("192MiB"),
+        "most that is held in memory; half as much again as ingest.commit_bytes where that is more",
+    ),
+    key(
+        "ingest.on_rollback",
+        Kind::Choice(&["rewind", "halt"]),
+        Some("rewind"),
+        "what happens when the table was rolled back: the log is read again, or the ingest ends",
+    ),
+    key(
+        "ingest.accept_gap",
+        Kind::Flag,
+        Some("false"),
+        "go on where the log has lost records that the table lacks, or may have",
+    ),
+    key(
+        "ingest.orphan_age",
+        Kind::Duration(0),
+        Some("1d"),
+        "age at which a data file that no snapshot names is removed",
+    ),
+    key(
+        "ingest.stop_timeout",
+        Kind::Duration(100),
+        Some("30s"),
+        "longest time that a signal waits for the last commit; the log keeps what it cuts off",
+    ),
+    key("bus.kind", Kind::Choice(&["log", "pulsar"]), Some("log"), "where records are: the embedded log, or Pulsar"),
+    key(
+        "catalog.kind",
+        Kind::Choice(&["embedded", "rest"]),
+        Some("embedded"),
+        "where the tables are: in the data folder, or in a REST catalog and an object store",
+    ),
+    key("health.address", Kind::Address, None, "where /live and /ready answer, 0.0.0.0:8080; nowhere where not given"),
     key("telemetry.log_format", Kind::Choice(&["text", "json"]), Some("text"), "how log lines look"),
     named(
         key("telemetry.log_level", Kind::LogFilter, Some("info"), "error, warn, info, debug, trace or directives"),
@@ -145,11 +191,16 @@ pub const KEYS: &[Key] = &[
     ),
     key("telemetry.quiet", Kind::Flag, Some("false"), "no progress; only warnings and errors are logged"),
     named(
-        key("pulsar.service_url", Kind::Text, Some("pulsar://localhost:6650"), "the broker"),
+        key(
+            "pulsar.service_url",
+            Kind::Url(&["pulsar", "pulsar+ssl"]),
+            Some("pulsar://localhost:6650"),
+            "the broker; pulsar+ssl for TLS",
+        ),
         &["PULSAR_SERVICE_URL"],
     ),
     named(
-        key("pulsar.admin_url", Kind::Text, Some("http://localhost:8082"), "the broker's admin API"),
+        key("pulsar.admin_url", HTTP, Some("http://localhost:8082"), "the broker's admin API"),
         &["PULSAR_ADMIN_URL"],
     ),
     named(key("pulsar.token", Kind::Secret, None, "authentication token"), &["PULSAR_TOKEN"]),
@@ -159,19 +210,22 @@ pub const KEYS: &[Key] = &[
         key("pulsar.partitions", Kind::Integer(1, 1024), Some("4"), "partitions of the topic"),
         &["PULSAR_PARTITIONS"],
     ),
-    named(key("s3.endpoint", Kind::Text, Some("http://localhost:9000"), "the object store"), &["S3_ENDPOINT"]),
+    key("pulsar.subscription", Kind::Text, Some("rva-ingest"), "the ingest's subscription"),
+    named(key("s3.endpoint", HTTP, Some("http://localhost:9000"), "the object store"), &["S3_ENDPOINT"]),
     named(key("s3.region", Kind::Text, Some("us-east-1"), "its region"), &["S3_REGION"]),
     named(key("s3.path_style", Kind::Flag, Some("true"), "bucket in the path, as MinIO wants it"), &["S3_PATH_STYLE"]),
     named(key("s3.access_key", Kind::Secret, None, "access key"), &["S3_ACCESS_KEY", "MINIO_ROOT_USER"]),
     named(key("s3.secret_key", Kind::Secret, None, "secret key"), &["S3_SECRET_KEY", "MINIO_ROOT_PASSWORD"]),
     named(
-        key("iceberg.catalog_uri", Kind::Text, Some("http://localhost:8181"), "the REST catalog"),
+        key("iceberg.catalog_uri", HTTP, Some("http://localhost:8181"), "the REST catalog"),
         &["ICEBERG_CATALOG_URI"],
     ),
     named(key("iceberg.warehouse", Kind::Text, Some("s3://warehouse/"), "its warehouse"), &["ICEBERG_WAREHOUSE"]),
     named(key("iceberg.token", Kind::Secret, None, "bearer token"), &["ICEBERG_TOKEN"]),
     named(key("iceberg.credential", Kind::Secret, None, "id:secret for OAuth 2"), &["ICEBERG_CREDENTIAL"]),
-    named(key("iceberg.oauth2_uri", Kind::Text, None, "where tokens are given out"), &["ICEBERG_OAUTH2_URI"]),
+    named(key("iceberg.oauth2_uri", HTTP, None, "where tokens are given out"), &["ICEBERG_OAUTH2_URI"]),
+    key("iceberg.scope", Kind::Text, None, "the scope that is asked for with the credential; catalog where not given"),
+    key("iceberg.ca_file", Kind::Path, None, "certificates (PEM) to trust beside the system's"),
 ];
 
 /// Keys of one camera, under `cameras.<camera id>`.

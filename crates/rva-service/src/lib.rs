@@ -5,6 +5,7 @@
 //! or all problems at once.
 
 mod config;
+mod health;
 mod key;
 mod keys;
 mod layers;
@@ -17,9 +18,10 @@ mod telemetry;
 mod yaml_lines;
 
 pub use config::{
-    CameraConfig, CaptureConfig, Config, DetectorConfig, IcebergConfig, IngestConfig, LogConfig, PulsarConfig,
-    S3Config, TelemetryConfig,
+    BusConfig, BusKind, CameraConfig, CaptureConfig, CatalogConfig, CatalogKind, Config, DetectorConfig, HealthConfig,
+    IcebergConfig, IngestConfig, LogConfig, OnRollback, PulsarConfig, S3Config, TelemetryConfig,
 };
+pub use health::{Health, HealthServer};
 pub use key::{Key, Kind};
 pub use keys::{CAMERA_KEYS, KEYS};
 pub use layers::{ConfigError, Layers, Loaded, Origin, Override, Problem, Setting, load};

@@ -36,7 +36,8 @@ pub enum TelemetryError {
 fn filter_text(config: &TelemetryConfig) -> String {
     let level = if config.quiet { "warn" } else { config.log_level.trim() };
     match level.to_ascii_lowercase().as_str() {
-        "trace" | "debug" | "info" => format!("warn,rva={level}"),
+        // Pulsar's client warns of each first attempt.
+        "trace" | "debug" | "info" => format!("warn,pulsar::retry_op=error,rva={level}"),
         _ => level.to_owned(),
     }
 }
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_bare_level_is_for_our_own_crates() {
-        assert_eq!(filter_text(&config("debug", false)), "warn,rva=debug");
+        assert_eq!(filter_text(&config("debug", false)), "warn,pulsar::retry_op=error,rva=debug");
         assert_eq!(filter_text(&config("error", false)), "error");
         assert_eq!(filter_text(&config("info,iceberg=debug", false)), "info,iceberg=debug");
         assert_eq!(filter_text(&config("debug", true)), "warn");

@@ -31,6 +31,17 @@ impl Position {
     pub const fn of_record(number: u64) -> Self {
         Self { ledger: 0, entry: number, batch_index: -1 }
     }
+
+    /// Behind every entry of a ledger, however many it had: of a ledger that is gone, and was given up. The number fits
+    /// the signed ones of Pulsar's interfaces.
+    pub const fn end_of_ledger(ledger: u64) -> Self {
+        Self { ledger, entry: i64::MAX as u64, batch_index: -1 }
+    }
+
+    /// Whether it is [`Position::end_of_ledger`], at which there is no record.
+    pub const fn is_end_of_ledger(self) -> bool {
+        self.entry == i64::MAX as u64
+    }
 }
 
 impl fmt::Display for Position {

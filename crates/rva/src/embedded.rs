@@ -1,13 +1,13 @@
 //! The ingest role on a data folder, as a task beside the detector or alone.
 
-use crate::folder::DataFolder;
+use crate::{exit::Refusal, folder::DataFolder};
 use anyhow::Context;
 use rva_bus::LogReader;
 use rva_ingest::{
     IngestCounters, IngestEvent, IngestLease, IngestOptions, IngestReport, Phase, SystemClock, run_ingest,
 };
 use rva_lake::{Lake, LakeOptions};
-use rva_service::{Config, StopFlag};
+use rva_service::{BusKind, CatalogKind, Config, StopFlag};
 use std::{
     sync::{
         Arc,
@@ -49,11 +49,16 @@ impl Ingesting {
         lease: IngestLease,
         rows: RowsCommitted,
     ) -> anyhow::Result<Self> {
-        let lake = Lake::open_embedded(folder.root(), LakeOptions::default()).await?;
+        check_embedded(config)?;
+        let mut lake = LakeOptions::default();
+        lake.job = config.ingest.job.clone();
+        lake.housekeeping.orphan_age = config.ingest.orphan_age;
+        let lake = Lake::open_embedded(folder.root(), lake).await?;
         let (mut bronze, mut dead) = (lake.bronze_sink()?, lake.dead_letter_sink()?);
         let log = folder.log();
         let mut reader = tokio::task::spawn_blocking(move || LogReader::open(log)).await??;
-        let options = options(config, accept_gap);
+        let options = IngestOptions::of(&config.ingest);
+        let options = IngestOptions { accept_gap: accept_gap || options.accept_gap, ..options };
         let (phase, heard) = watch::channel(Phase::Follow);
         let task = tokio::spawn(async move {
             let _lease = lease;
@@ -114,15 +119,12 @@ impl Ingesting {
     }
 }
 
-fn options(config: &Config, accept_gap: bool) -> IngestOptions {
-    let commit_bytes = usize::try_from(config.ingest.commit_bytes).unwrap_or(usize::MAX);
-    let defaults = IngestOptions::default();
-    IngestOptions {
-        commit_interval: config.ingest.commit_interval,
-        commit_bytes,
-        // Reading goes on while a batch of full size is being committed.
-        buffered_bytes_max: defaults.buffered_bytes_max.max(commit_bytes.saturating_add(commit_bytes / 2)),
-        accept_gap,
-        ..defaults
+/// This program works in a data folder alone; what is configured for the services must not be passed over in silence.
+fn check_embedded(config: &Config) -> Result<(), Refusal> {
+    let (bus, catalog) = (config.bus.kind, config.catalog.kind);
+    if bus == BusKind::Log && catalog == CatalogKind::Embedded {
+        return Ok(());
     }
+    let found = format!("found bus.kind {bus:?} and catalog.kind {catalog:?}").to_lowercase();
+    Err(Refusal::usage(format!("{found}, wanted log and embedded: rva-ingest is the program for others")))
 }

@@ -59,6 +59,12 @@ pub fn read_state(folder: &Path) -> Value {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
+fn environment(folder: &Path) -> BTreeMap<String, String> {
+    let state = read_state(folder);
+    let pairs = state["environment"].as_object().into_iter().flatten();
+    pairs.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().into())).collect()
+}
+
 impl Stack {
     /// Brings up the stack of a state folder, or finds it up.
     ///
@@ -67,10 +73,7 @@ impl Stack {
     pub fn up(folder: &Path) -> Self {
         let (well, said) = command(folder, &["up"]);
         assert!(well, "the stack in {} didn't start:\n{said}", folder.display());
-        let state = read_state(folder);
-        let pairs = state["environment"].as_object().into_iter().flatten();
-        let environment = pairs.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().into()));
-        Self { folder: folder.to_owned(), environment: environment.collect(), turns: RwLock::new(()) }
+        Self { folder: folder.to_owned(), environment: environment(folder), turns: RwLock::new(()) }
     }
 
     /// Its state folder.
@@ -90,6 +93,15 @@ impl Stack {
     pub fn get(&self, name: &str) -> &str {
         let found = self.environment.get(name);
         found.unwrap_or_else(|| panic!("the stack has no {name}, it has {:?}", self.environment.keys()))
+    }
+
+    /// The environment of the broker with tokens, rights and TLS (`PULSAR_SECURE_…`), which is started if it isn't up.
+    ///
+    /// # Panics
+    /// It doesn't start.
+    pub fn secure_pulsar(&self) -> BTreeMap<String, String> {
+        self.start("pulsar-secure");
+        environment(&self.folder)
     }
 
     /// For a test that works with the servers as they are; others may do so too.

@@ -203,6 +203,7 @@ fn ranges(dir: &Path) -> Result<Vec<PartitionRange>, BusError> {
             topic: (format!("embedded/{partition}"), 0),
             first: first.filter(|first| *first <= mark.number).map(Position::of_record),
             last: (mark.number > 0).then(|| Position::of_record(mark.number)),
+            next: Position::of_record(mark.number + 1),
             partition,
         });
     }

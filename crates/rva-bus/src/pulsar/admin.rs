@@ -77,6 +77,8 @@ pub(super) struct PartitionState {
     pub first: Option<Position>,
     /// The last message that is there: its entry, and its index in the batch.
     pub last: Option<Position>,
+    /// Where the next entry comes, or before that: the broker goes on in a new ledger after each of its restarts.
+    pub next: Position,
     /// The last acknowledged entry; `None` where the subscription isn't there.
     pub acknowledged: Option<(i64, i64)>,
 }
@@ -112,19 +114,43 @@ fn parse_entry(text: &str) -> Result<(i64, i64), BusError> {
     parsed.ok_or_else(|| permanent(format!("found {text:?} in the broker's answer, wanted ledger:entry")))
 }
 
+fn http_client(connection: &PulsarConnection) -> Result<Client, BusError> {
+    let mut builder = Client::builder().connect_timeout(Duration::from_secs(5)).timeout(connection.request_timeout);
+    if let Some(path) = &connection.ca_file {
+        let failed =
+            |error: &dyn std::fmt::Display| permanent(format!("read the certificates of {}: {error}", path.display()));
+        let pem = std::fs::read(path).map_err(|error| failed(&error))?;
+        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| failed(&error))?;
+        if certificates.is_empty() {
+            return Err(failed(&"found none, wanted PEM"));
+        }
+        for certificate in certificates {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    builder.build().map_err(|error| permanent(format!("set up the HTTP client: {error}")))
+}
+
+/// The text of such an error is on its last source: "connection refused", "invalid peer certificate".
+fn deepest(error: &reqwest::Error) -> String {
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+/// What is wrong with the certificate of the broker's own port, which the client keeps to itself; `None` where it is
+/// another trouble. The request is no HTTP to the broker, but its handshake comes first.
+pub(super) async fn certificate_problem(connection: &PulsarConnection) -> Option<String> {
+    let host = connection.service_url.strip_prefix("pulsar+ssl://")?;
+    let error = http_client(connection).ok()?.get(format!("https://{host}/")).send().await.err()?;
+    Some(deepest(&error)).filter(|text| text.contains("certificate"))
+}
+
 impl Admin {
     pub fn new(connection: &PulsarConnection) -> Result<Self, BusError> {
-        let mut builder = Client::builder().connect_timeout(Duration::from_secs(5)).timeout(connection.request_timeout);
-        if let Some(path) = &connection.ca_file {
-            let failed = |error: &dyn std::fmt::Display| {
-                permanent(format!("read the certificates of {}: {error}", path.display()))
-            };
-            let pem = std::fs::read(path).map_err(|error| failed(&error))?;
-            for certificate in Certificate::from_pem_bundle(&pem).map_err(|error| failed(&error))? {
-                builder = builder.add_root_certificate(certificate);
-            }
-        }
-        let client = builder.build().map_err(|error| permanent(format!("set up the HTTP client: {error}")))?;
+        let client = http_client(connection)?;
         let base = format!("{}/admin/v2", connection.admin_url.trim_end_matches('/'));
         Ok(Self { client, base, token: connection.token.clone() })
     }
@@ -156,12 +182,7 @@ impl Admin {
 
     async fn send_once(&self, request: RequestBuilder, doing: &str) -> Result<Response, BusError> {
         let response = request.send().await.map_err(|error| {
-            // The text of such an error is on its last source: "connection refused", "invalid peer certificate".
-            let mut deepest: &dyn std::error::Error = &error;
-            while let Some(source) = deepest.source() {
-                deepest = source;
-            }
-            let text = format!("{doing} at {}: {deepest}", self.base);
+            let text = format!("{doing} at {}: {}", self.base, deepest(&error));
             let is_permanent = error.is_builder() || text.contains("certificate");
             let kind = if is_permanent { BusErrorKind::Permanent } else { BusErrorKind::Transient };
             BusError::new(kind, text)
@@ -172,6 +193,8 @@ impl Admin {
         }
         let said: String = response.text().await.unwrap_or_default().chars().take(200).collect();
         let (kind, wanted) = match status.as_u16() {
+            // Pulsar says 401 to a role without the right, too.
+            401 if said.contains("Unauthorized to ") => (BusErrorKind::Permanent, ", wanted a token whose role may do that"),
             401 => (BusErrorKind::Permanent, ", wanted a token that the broker accepts"),
             403 => (BusErrorKind::Permanent, ", wanted a token whose role may do that"),
             408 | 429 | 500.. => (BusErrorKind::Transient, ""),
@@ -302,9 +325,11 @@ impl Admin {
         if let Some(last) = &mut last {
             last.batch_index = self.last_index(&path, *last).await?;
         }
+        // A ledger without an entry: the broker has gone on to it, and everything before it is written or removed.
+        let next = at(u64::try_from(last_ledger).unwrap_or(0), u64::try_from(last_entry + 1).unwrap_or(0));
         let cursor = stats.cursors.get(subscription);
         let acknowledged = cursor.map(|cursor| parse_entry(&cursor.mark_delete_position)).transpose()?;
-        Ok(PartitionState { first, last, acknowledged })
+        Ok(PartitionState { first, last, next, acknowledged })
     }
 
     /// The index of an entry's last message: -1 where it isn't a batch.

@@ -8,6 +8,9 @@ use ::pulsar::{
 };
 use std::{io, path::Path};
 
+const WANTED_CERTIFICATE: &str =
+    ", wanted a certificate that ca_file or a well-known authority signed for this name";
+
 /// Turns an error of the client into one of the seam; `doing` is a bare verb phrase.
 pub(super) fn of_pulsar(doing: &str, error: Error) -> BusError {
     let (kind, wanted) = decide(&error);
@@ -16,6 +19,10 @@ pub(super) fn of_pulsar(doing: &str, error: Error) -> BusError {
 
 pub(super) fn of_file(path: &Path, error: &io::Error) -> BusError {
     BusError::new(BusErrorKind::Permanent, format!("read the certificates of {}: {error}", path.display()))
+}
+
+pub(super) fn of_certificate(url: &str, text: &str) -> BusError {
+    permanent(format!("connect to {url}: {text}{WANTED_CERTIFICATE}"))
 }
 
 pub(super) fn permanent(text: impl Into<String>) -> BusError {
@@ -41,13 +48,9 @@ fn of_connection(error: &ConnectionError) -> (BusErrorKind, &'static str) {
     match error {
         ConnectionError::PulsarError(kind, _) => of_server(*kind),
         ConnectionError::Authentication(_) => (Permanent, ", wanted a token that the broker accepts"),
-        ConnectionError::Tls(_) | ConnectionError::DnsName(_) => {
-            (Permanent, ", wanted a certificate that ca_file or a well-known authority signed for this name")
-        }
+        ConnectionError::Tls(_) | ConnectionError::DnsName(_) => (Permanent, WANTED_CERTIFICATE),
         // A handshake that fails arrives as this kind.
-        ConnectionError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            (Permanent, ", wanted a certificate that ca_file or a well-known authority signed for this name")
-        }
+        ConnectionError::Io(error) if error.kind() == io::ErrorKind::InvalidData => (Permanent, WANTED_CERTIFICATE),
         ConnectionError::SocketAddr(_) | ConnectionError::NotFound => {
             (Permanent, ", wanted pulsar://HOST:PORT of a broker, or pulsar+ssl:// for TLS")
         }

@@ -72,7 +72,13 @@ impl PulsarConnection {
         if let Some(path) = &self.ca_file {
             builder = builder.with_certificate_chain_file(path).map_err(|error| errors::of_file(path, &error))?;
         }
-        builder.build().await.map_err(|error| errors::of_pulsar(&format!("connect to {}", self.service_url), error))
+        match builder.build().await {
+            Ok(client) => Ok(client),
+            Err(error) => Err(match admin::certificate_problem(self).await {
+                Some(text) => errors::of_certificate(&self.service_url, &text),
+                None => errors::of_pulsar(&format!("connect to {}", self.service_url), error),
+            }),
+        }
     }
 }
 

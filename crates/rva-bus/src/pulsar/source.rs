@@ -113,17 +113,14 @@ impl PulsarSource {
             )));
         };
         // Where the subscription stands is a hint: what counts is `after`. It stands right where the first entry that it
-        // would give is the one with `after` in it, or the one behind that.
-        let stands_right = match after.or(state.first) {
+        // would give is the one with `after` in it: its batch may go on behind the position, and the broker keeps it.
+        let there = after.filter(|after| state.first.is_some_and(|first| first <= *after));
+        let stands_right = match there.or(state.first) {
             None => true,
-            Some(at) => {
-                let (ledger, entry) = (at.ledger as i64, at.entry as i64);
-                acknowledged == (ledger, entry - 1) || (after.is_some() && acknowledged == (ledger, entry))
-            }
+            Some(at) => acknowledged == (at.ledger as i64, at.entry as i64 - 1),
         };
         if !stands_right {
-            // The entry itself once more, since its batch may go on behind the position.
-            admin.reset(topic, partition, subscription, after).await?;
+            admin.reset(topic, partition, subscription, there).await?;
         }
         let consumer_options = ConsumerOptions::default()
             .durable(true)
@@ -288,6 +285,7 @@ impl EventSource for PulsarSource {
                 topic: (self.options.topic.to_string(), i32::try_from(partition).unwrap_or(i32::MAX)),
                 first: state.first,
                 last: state.last,
+                next: state.next,
             });
         }
         ranges.sort_by(|a, b| a.partition.cmp(&b.partition));
@@ -298,8 +296,9 @@ impl EventSource for PulsarSource {
         self.partitions = self.admin.partitions(&self.options.topic).await?.unwrap_or(0).max(self.partitions);
         let ranges = self.partitions().await?;
         for (partition, position) in offsets.iter() {
-            let last = ranges.iter().find(|range| range.partition == partition).and_then(|range| range.last);
-            if last.is_none_or(|last| last < position) {
+            let range = ranges.iter().find(|range| range.partition == partition);
+            if range.is_none_or(|range| range.next <= position) {
+                let last = range.and_then(|range| range.last);
                 let last = last.map_or("nothing".to_owned(), |last| format!("{last} as its last record"));
                 return Err(permanent(format!(
                     "log shortened: found {last} in partition {partition:?} of {}, wanted the position {position} to go on behind",
@@ -331,8 +330,11 @@ impl EventSource for PulsarSource {
         for (partition, position) in committed.iter() {
             let Some(number) = partition.parse::<u32>().ok() else { continue };
             let Some(lane) = self.lanes.get_mut(&number) else { continue };
-            // Whole entries only: the broker takes one message of a batch for all of it.
-            let id = MessageIdData { ledger_id: position.ledger, entry_id: position.entry, ..MessageIdData::default() };
+            // Whole entries only: the broker takes one message of a batch for all of it. And never the last one: a broker
+            // deletes whole ledgers, and only those that every subscription is through with. So the ledger of the
+            // position stays, and with it the proof that nothing behind the position was deleted.
+            let Some(entry_id) = position.entry.checked_sub(1).filter(|_| !position.is_end_of_ledger()) else { continue };
+            let id = MessageIdData { ledger_id: position.ledger, entry_id, ..MessageIdData::default() };
             let topic = self.options.topic.partition(number);
             if let Err(error) = lane.stream.cumulative_ack_with_id(&topic, id).await {
                 // It is a hint: the next one goes further.

@@ -97,10 +97,11 @@ async fn a_key_that_is_new_is_picked_up_and_ranges_hold_what_was_read() {
         assert_eq!(bodies(&messages, "a/../b"), wanted(1..=2));
         let ranges = source.partitions().await.unwrap();
         assert!(ranges.is_sorted_by(|a, b| a.partition < b.partition));
-        for PartitionRange { partition, first, last, .. } in &ranges {
+        for PartitionRange { partition, first, last, next, .. } in &ranges {
             let of_partition = || messages.iter().filter(|m| m.partition == *partition).map(|m| m.position);
             assert_eq!(of_partition().max(), *last, "partition {partition}");
             assert_eq!(first.is_some(), last.is_some());
+            assert!(last.is_none_or(|last| last < *next), "partition {partition}: {last:?}, then {next}");
             assert!(of_partition().min() >= *first, "partition {partition}");
         }
         if log.keys_are_partitions {

@@ -7,6 +7,8 @@
 mod contract;
 mod faults;
 mod forward;
+mod retention;
+mod secure;
 mod setup;
 mod wire;
 

@@ -155,6 +155,11 @@ impl EventSource for SimSource {
             topic: (format!("{TOPIC}{partition}"), 0),
             first: records.get(state.removed.get(partition).copied().unwrap_or(0)).map(|record| record.position),
             last: records.last().map(|record| record.position),
+            next: records.last().map_or(Position::of_record(1), |record| Position {
+                entry: record.position.entry + 1,
+                batch_index: -1,
+                ..record.position
+            }),
         };
         Ok(state.partitions.iter().map(range).collect())
     }

@@ -1,0 +1,135 @@
+//! The service around the loop: configuration, opening, health, stopping.
+
+pub mod args;
+mod open;
+mod settings;
+
+pub use args::Arguments;
+pub use settings::Settings;
+
+use anyhow::{Context, bail};
+use open::Opening;
+use rva_ingest::{IngestCounters, IngestEvent, IngestReport, Phase, SystemClock, run_ingest};
+use rva_service::{Health, HealthServer, StopFlag, format_duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// The part of the service's health that the loop is.
+const INGEST: &str = "ingest";
+
+/// What a run is asked for on the command line alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Make what is missing, and end.
+    pub init: bool,
+    /// End with the log.
+    pub drain: bool,
+    /// Pause after each step of a commit.
+    pub step_pause: Duration,
+}
+
+/// Opens everything and ingests. `None`: stopped, or done, before there was anything to ingest.
+///
+/// # Errors
+/// Something can't be opened, or the ingest ended by itself.
+pub async fn serve(
+    mut settings: Settings,
+    asked: Asked,
+    address: Option<SocketAddr>,
+    stop: StopFlag,
+) -> anyhow::Result<Option<IngestReport>> {
+    let health = Health::new();
+    for part in [open::BUS, open::CATALOG] {
+        health.not_ready(part, "not open yet");
+    }
+    health.not_ready(INGEST, "not started yet");
+    let _server = listen(address, &health).await?;
+    let opening = Opening { stop: &stop, health: &health, waits: !asked.drain && !asked.init };
+    let _lease = match &settings.data_dir {
+        Some(dir) => match opening.lease(dir).await? {
+            Some(lease) => Some(lease),
+            None => return Ok(None),
+        },
+        None => None,
+    };
+    if asked.init {
+        opening.set_up(&settings.bus).await?;
+        opening.lake(&settings).await?;
+        return Ok(None);
+    }
+    pause_at_steps(&mut settings, asked.step_pause);
+    let Some(source) = opening.source(&settings.bus).await? else { return Ok(None) };
+    let Some(lake) = opening.lake(&settings).await? else { return Ok(None) };
+    ingest(settings, asked, source, &lake, &health, stop).await.map(Some)
+}
+
+async fn listen(address: Option<SocketAddr>, health: &Health) -> anyhow::Result<Option<HealthServer>> {
+    let Some(address) = address else { return Ok(None) };
+    let server = HealthServer::start(address, health.clone()).await;
+    let server = server.with_context(|| format!("listen on {address} (health.address)"))?;
+    tracing::info!("/live and /ready on http://{}", server.address());
+    Ok(Some(server))
+}
+
+fn pause_at_steps(settings: &mut Settings, pause: Duration) {
+    if !pause.is_zero() {
+        let trace = Arc::clone(&settings.lake.observer);
+        settings.lake.observer = Arc::new(move |step| {
+            trace(step);
+            std::thread::sleep(pause);
+        });
+    }
+}
+
+async fn ingest(
+    settings: Settings,
+    asked: Asked,
+    mut source: Box<dyn rva_bus::EventSource>,
+    lake: &rva_lake::Lake,
+    health: &Health,
+    stop: StopFlag,
+) -> anyhow::Result<IngestReport> {
+    let (mut bronze, mut dead) = (lake.bronze_sink()?, lake.dead_letter_sink()?);
+    let (set_phase, phase) = watch::channel(if asked.drain { Phase::Drain } else { Phase::Follow });
+    let clock = SystemClock::new();
+    let mut observer = |event: &IngestEvent, counters: &IngestCounters| {
+        tell_health(health, event);
+        log_commits(event, counters);
+    };
+    let running =
+        run_ingest(&mut *source, &mut bronze, &mut dead, &settings.ingest, &clock, phase, &mut observer);
+    let overdue = async {
+        stop.stopped().await;
+        tracing::info!("stopping: what was read is committed first; a second signal stops at once");
+        health.not_ready(INGEST, "stopping");
+        set_phase.send_replace(Phase::Stop);
+        tokio::time::sleep(settings.stop_timeout).await;
+    };
+    tokio::select! {
+        report = running => Ok(report?),
+        () = overdue => bail!(
+            "found no end of the last commit {} after the signal (ingest.stop_timeout): the log keeps what it held",
+            format_duration(settings.stop_timeout)
+        ),
+    }
+}
+
+fn tell_health(health: &Health, event: &IngestEvent) {
+    match event {
+        IngestEvent::Waiting { text } => health.not_ready(INGEST, text.clone()),
+        IngestEvent::Started { .. } | IngestEvent::Recovered | IngestEvent::Committed { .. } => health.ready(INGEST),
+        _ => {}
+    }
+}
+
+fn log_commits(event: &IngestEvent, counters: &IngestCounters) {
+    if let IngestEvent::Committed { rows, offsets } = event {
+        tracing::info!(
+            rows,
+            rows_total = counters.rows,
+            dead_letters_total = counters.dead_letters_total(),
+            "committed up to {}",
+            offsets.to_json()
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! Opening log and tables, and waiting for what is away.
+
+use super::settings::{Bus, Settings, Tables};
+use anyhow::Context;
+use rva_bus::{BusError, BusErrorKind, EventSource, LogOptions, LogReader, settle};
+use rva_ingest::{HeldBy, IngestLease};
+use rva_lake::{Lake, LakeErrorKind};
+use rva_service::{Health, StopFlag};
+use std::{path::Path, time::Duration};
+
+/// First wait before something is opened again; it doubles.
+const AGAIN_MIN: Duration = Duration::from_millis(200);
+
+/// Longest wait before something is opened again.
+const AGAIN_MAX: Duration = Duration::from_secs(5);
+
+/// The part of the service's health that the bus is.
+pub const BUS: &str = "bus";
+/// The part that the tables are.
+pub const CATALOG: &str = "catalog";
+
+/// How opening goes on.
+pub struct Opening<'a> {
+    /// Ends the waiting.
+    pub stop: &'a StopFlag,
+    /// Hears what is waited for.
+    pub health: &'a Health,
+    /// Whether what is away is waited for; else it is an error.
+    pub waits: bool,
+}
+
+impl Opening<'_> {
+    /// Tries until it is open. `None`: stopped meanwhile.
+    async fn until_open<T>(
+        &self,
+        part: &'static str,
+        mut open: impl AsyncFnMut() -> anyhow::Result<T>,
+    ) -> anyhow::Result<Option<T>> {
+        let (mut said, mut wait) = (String::new(), AGAIN_MIN);
+        loop {
+            let opened = tokio::select! {
+                opened = open() => opened,
+                () = self.stop.stopped() => return Ok(None),
+            };
+            let error = match opened {
+                Ok(opened) => {
+                    if !said.is_empty() {
+                        tracing::info!("{part}: is there now");
+                    }
+                    self.health.ready(part);
+                    return Ok(Some(opened));
+                }
+                Err(error) if self.waits && may_come(&error) => format!("{error:#}"),
+                Err(error) => return Err(error),
+            };
+            self.health.not_ready(part, error.clone());
+            if error != said {
+                tracing::warn!("{part}: {error}: waiting for it");
+                said = error;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.stop.stopped() => return Ok(None),
+            }
+            wait = (wait * 2).min(AGAIN_MAX);
+        }
+    }
+
+    /// The right to ingest into the data folder. `None`: stopped meanwhile.
+    pub async fn lease(&self, dir: &Path) -> anyhow::Result<Option<IngestLease>> {
+        std::fs::create_dir_all(dir).with_context(|| format!("make data folder {}", dir.display()))?;
+        let standby = |held: HeldBy| {
+            let pid = held.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+            let text = format!("process {pid} ingests into {}: waiting as a standby until it ends", dir.display());
+            tracing::warn!("{text}");
+            self.health.not_ready("standby", text);
+        };
+        let lease = tokio::select! {
+            lease = IngestLease::acquire(dir, standby) => lease?,
+            () = self.stop.stopped() => return Ok(None),
+        };
+        self.health.ready("standby");
+        Ok(Some(lease))
+    }
+
+    /// The source. `None`: stopped meanwhile.
+    pub async fn source(&self, bus: &Bus) -> anyhow::Result<Option<Box<dyn EventSource>>> {
+        self.until_open(BUS, async || open_source(bus).await).await
+    }
+
+    /// The tables, which are made where they are missing. `None`: stopped meanwhile.
+    pub async fn lake(&self, settings: &Settings) -> anyhow::Result<Option<Lake>> {
+        self.until_open(CATALOG, async || open_lake(settings).await).await
+    }
+
+    /// Makes what a bus needs to be used. `None`: stopped meanwhile.
+    pub async fn set_up(&self, bus: &Bus) -> anyhow::Result<Option<()>> {
+        self.until_open(BUS, async || match bus {
+            // Its writer makes it.
+            Bus::Log(_) => Ok(()),
+            #[cfg(feature = "pulsar")]
+            Bus::Pulsar { connection, setup, .. } => {
+                let id = rva_bus::pulsar::set_up_topic(connection, setup).await;
+                let id = id.with_context(|| format!("set up {} at {}", setup.topic, connection.service_url))?;
+                tracing::info!("{} is set up, its id is {id}", setup.topic);
+                Ok(())
+            }
+        })
+        .await
+    }
+}
+
+async fn open_source(bus: &Bus) -> anyhow::Result<Box<dyn EventSource>> {
+    match bus {
+        Bus::Log(folder) => {
+            let log = LogReader::open(folder).context("open the log")?;
+            settle(folder.clone(), LogOptions::default()).await.context("open the log")?;
+            Ok(Box::new(log))
+        }
+        #[cfg(feature = "pulsar")]
+        Bus::Pulsar { connection, source, .. } => {
+            let opened = rva_bus::pulsar::PulsarSource::connect(connection, source.clone()).await;
+            let opened = opened.with_context(|| format!("open {} at {}", source.topic, connection.service_url))?;
+            Ok(Box::new(opened))
+        }
+    }
+}
+
+async fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
+    let options = settings.lake.clone();
+    let opened = match &settings.tables {
+        Tables::Embedded(dir) => Lake::open_embedded(dir, options).await,
+        Tables::Rest(rest) => Lake::open_rest(rest, options).await,
+    };
+    opened.context("open the tables")
+}
+
+/// Whether an error may go away by itself.
+fn may_come(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let bus = cause.downcast_ref::<BusError>().map(BusError::kind);
+        let lake = cause.downcast_ref::<rva_lake::LakeError>().map(rva_lake::LakeError::kind);
+        matches!(bus, Some(BusErrorKind::Transient | BusErrorKind::Conflict))
+            || matches!(lake, Some(LakeErrorKind::Transient | LakeErrorKind::Conflict))
+    })
+}

@@ -1,0 +1,285 @@
+//! From the configuration's keys to what the adapters take; what does not fit together is told all at once.
+
+use rva_ingest::IngestOptions;
+use rva_lake::{
+    LakeOptions, RestAuth, RestOptions,
+    storage::{S3Keys, S3Options},
+};
+use rva_service::{
+    BusKind, CatalogKind, ConfigError, IcebergConfig, Loaded, Origin, Problem, S3Config, Secret,
+};
+use std::{path::PathBuf, time::Duration};
+
+#[cfg(feature = "pulsar")]
+use rva_bus::pulsar::{PulsarConnection, PulsarSourceOptions, TopicName, TopicSetup};
+
+/// Where records come from.
+#[derive(Debug, Clone)]
+pub enum Bus {
+    /// The embedded log in this folder.
+    Log(PathBuf),
+    /// A topic of a broker.
+    #[cfg(feature = "pulsar")]
+    Pulsar {
+        /// The broker.
+        connection: PulsarConnection,
+        /// How it is read.
+        source: PulsarSourceOptions,
+        /// What it is made with.
+        setup: TopicSetup,
+    },
+}
+
+/// Where the tables are.
+#[derive(Debug, Clone)]
+pub enum Tables {
+    /// `catalog.db` and `warehouse/` of this folder.
+    Embedded(PathBuf),
+    /// A REST catalog.
+    Rest(RestOptions),
+}
+
+/// All that the service needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where records come from.
+    pub bus: Bus,
+    /// Where they go.
+    pub tables: Tables,
+    /// How the tables' files are reached and kept.
+    pub lake: LakeOptions,
+    /// How the loop works.
+    pub ingest: IngestOptions,
+    /// How long a signal waits for the last commit.
+    pub stop_timeout: Duration,
+    /// The data folder, where log or tables are in it.
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Of a configuration.
+    ///
+    /// # Errors
+    /// All that doesn't fit together.
+    pub fn of(loaded: &Loaded) -> Result<Self, ConfigError> {
+        let config = &loaded.config;
+        let mut check = Check { loaded, problems: Vec::new() };
+        let bus = check.bus();
+        let tables = check.tables();
+        let mut lake = LakeOptions::default();
+        lake.housekeeping.orphan_age = config.ingest.orphan_age;
+        lake.job = check.job(&config.ingest.job);
+        if config.catalog.kind == CatalogKind::Rest {
+            lake = lake.with_s3(check.s3(&config.s3));
+        }
+        match bus {
+            Some(bus) if check.problems.is_empty() => {
+                let is_local = config.bus.kind == BusKind::Log || config.catalog.kind == CatalogKind::Embedded;
+                Ok(Self {
+                    bus,
+                    tables,
+                    lake,
+                    ingest: IngestOptions::of(&config.ingest),
+                    stop_timeout: config.ingest.stop_timeout,
+                    data_dir: is_local.then(|| config.data_dir.clone()),
+                })
+            }
+            _ => Err(ConfigError { problems: check.problems }),
+        }
+    }
+}
+
+struct Check<'a> {
+    loaded: &'a Loaded,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, path: &str, text: impl Into<String>) {
+        let setting = self.loaded.settings.iter().find(|setting| setting.path == path);
+        let origin = setting.map_or(Origin::Default, |setting| setting.origin.clone());
+        self.problems.push(Problem { path: path.to_owned(), text: text.into(), origin });
+    }
+
+    fn job(&mut self, job: &str) -> String {
+        if !job.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
+            self.problem("ingest.job", format!("found {job:?}, wanted letters, digits, - and _"));
+        }
+        job.to_owned()
+    }
+
+    fn bus(&mut self) -> Option<Bus> {
+        match self.loaded.config.bus.kind {
+            BusKind::Log => Some(Bus::Log(self.loaded.config.data_dir.join("log"))),
+            BusKind::Pulsar => self.pulsar(),
+        }
+    }
+
+    #[cfg(not(feature = "pulsar"))]
+    fn pulsar(&mut self) -> Option<Bus> {
+        self.problem(
+            "bus.kind",
+            "found pulsar, wanted log: this program was built without Pulsar (cargo build --features pulsar)",
+        );
+        None
+    }
+
+    #[cfg(feature = "pulsar")]
+    fn pulsar(&mut self) -> Option<Bus> {
+        let config = &self.loaded.config.pulsar;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.=:".contains(c);
+        if !config.subscription.chars().all(is_plain) {
+            let text = format!("found {:?}, wanted letters, digits and -_.=:", config.subscription);
+            self.problem("pulsar.subscription", text);
+        }
+        let topic: TopicName = match config.topic.parse() {
+            Ok(topic) => topic,
+            Err(error) => {
+                self.problem("pulsar.topic", error.to_string());
+                return None;
+            }
+        };
+        let connection = PulsarConnection {
+            token: config.token.as_ref().map(|token| token.expose().to_owned()),
+            ca_file: config.ca_file.clone(),
+            ..PulsarConnection::new(&config.service_url, &config.admin_url)
+        };
+        let setup =
+            TopicSetup { partitions: config.partitions, ..TopicSetup::new(topic.clone(), &config.subscription) };
+        Some(Bus::Pulsar { connection, source: PulsarSourceOptions::new(topic, &config.subscription), setup })
+    }
+
+    fn tables(&mut self) -> Tables {
+        match self.loaded.config.catalog.kind {
+            CatalogKind::Embedded => Tables::Embedded(self.loaded.config.data_dir.clone()),
+            CatalogKind::Rest => Tables::Rest(self.rest(&self.loaded.config.iceberg)),
+        }
+    }
+
+    fn rest(&mut self, config: &IcebergConfig) -> RestOptions {
+        if config.token.is_some() && config.credential.is_some() {
+            self.problem("iceberg.token", "found a token and iceberg.credential, wanted one of them");
+        }
+        if config.credential.as_ref().is_some_and(|credential| !credential.expose().contains(':')) {
+            self.problem("iceberg.credential", "found no colon in it, wanted id:secret");
+        }
+        let text = |secret: &Secret| secret.expose().to_owned();
+        let auth = match (&config.token, &config.credential) {
+            (Some(token), _) => RestAuth::Token(text(token)),
+            (None, Some(credential)) => RestAuth::ClientCredentials {
+                credential: text(credential),
+                oauth2_uri: config.oauth2_uri.clone(),
+                scope: config.scope.clone(),
+            },
+            (None, None) => RestAuth::None,
+        };
+        RestOptions {
+            warehouse: Some(config.warehouse.clone()),
+            auth,
+            ca_certificates: config.ca_file.clone(),
+            ..RestOptions::new(&config.catalog_uri)
+        }
+    }
+
+    fn s3(&mut self, config: &S3Config) -> S3Options {
+        let keys = match (&config.access_key, &config.secret_key) {
+            (Some(access), Some(secret)) => Some(S3Keys {
+                access_key: access.expose().to_owned(),
+                secret_key: secret.expose().to_owned(),
+                session_token: None,
+            }),
+            (None, None) => None,
+            (found, _) => {
+                let (there, missing) = match found {
+                    Some(_) => ("s3.access_key", "s3.secret_key"),
+                    None => ("s3.secret_key", "s3.access_key"),
+                };
+                self.problem(there, format!("found it without {missing}, wanted both or none"));
+                None
+            }
+        };
+        S3Options {
+            endpoint: Some(config.endpoint.clone()),
+            region: Some(config.region.clone()),
+            path_style: Some(config.path_style),
+            keys,
+            ..S3Options::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rva_service::{Layers, load};
+
+    fn of(environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Settings::of(&load(&Layers { environment, ..Layers::default() }).unwrap())
+    }
+
+    #[test]
+    fn without_configuration_everything_is_in_the_data_folder() {
+        let settings = of(&[]).unwrap();
+        assert!(matches!(settings.bus, Bus::Log(folder) if folder == PathBuf::from("rva-data/log")));
+        assert!(matches!(settings.tables, Tables::Embedded(folder) if folder == PathBuf::from("rva-data")));
+        assert_eq!(settings.data_dir, Some("rva-data".into()));
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_told_at_once_with_origins_and_without_secrets() {
+        let error = of(&[
+            ("RVA_CATALOG_KIND", "rest"),
+            ("ICEBERG_TOKEN", "hush"),
+            ("ICEBERG_CREDENTIAL", "hush-too"),
+            ("MINIO_ROOT_USER", "hush-hush"),
+            ("RVA_INGEST_JOB", "a b"),
+        ])
+        .unwrap_err()
+        .to_string();
+        for part in [
+            "4 problems",
+            "ingest.job: found \"a b\", wanted letters, digits, - and _",
+            "iceberg.token: found a token and iceberg.credential",
+            "(environment ICEBERG_TOKEN)",
+            "iceberg.credential: found no colon in it, wanted id:secret",
+            "s3.access_key: found it without s3.secret_key, wanted both or none (environment MINIO_ROOT_USER)",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert!(!error.contains("hush"), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_in_no_debug_text() {
+        let settings = of(&[
+            ("RVA_CATALOG_KIND", "rest"),
+            ("ICEBERG_CREDENTIAL", "me:hush"),
+            ("S3_ACCESS_KEY", "me"),
+            ("S3_SECRET_KEY", "hush"),
+        ])
+        .unwrap();
+        let Tables::Rest(rest) = &settings.tables else { panic!("wanted a REST catalog") };
+        assert!(matches!(&rest.auth, RestAuth::ClientCredentials { credential, .. } if credential == "me:hush"));
+        assert!(!format!("{settings:?}").contains("hush"), "{settings:?}");
+    }
+
+    #[cfg(not(feature = "pulsar"))]
+    #[test]
+    fn a_program_without_pulsar_says_how_to_get_one_with_it() {
+        let error = of(&[("RVA_BUS_KIND", "pulsar")]).unwrap_err().to_string();
+        assert!(error.contains("--features pulsar") && error.contains("environment RVA_BUS_KIND"), "{error}");
+    }
+
+    #[cfg(feature = "pulsar")]
+    #[test]
+    fn names_that_the_broker_would_not_take_are_problems() {
+        let pulsar = ("RVA_BUS_KIND", "pulsar");
+        let error = of(&[pulsar, ("PULSAR_TOPIC", "events"), ("RVA_PULSAR_SUBSCRIPTION", "a b")]).unwrap_err();
+        assert_eq!(error.problems.len(), 2, "{error}");
+        assert!(error.to_string().contains("wanted persistent://TENANT/NAMESPACE/TOPIC"), "{error}");
+        let settings = of(&[pulsar, ("PULSAR_TOKEN", "hush"), ("RVA_CATALOG_KIND", "rest")]).unwrap();
+        assert!(!format!("{settings:?}").contains("hush"), "{settings:?}");
+        assert_eq!(settings.data_dir, None, "nothing of it is in the data folder");
+    }
+}

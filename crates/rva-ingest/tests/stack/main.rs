@@ -1,0 +1,11 @@
+//! `rva-ingest` as a process, from a real Pulsar into a real REST catalog and object store.
+
+// The lint's exception for tests doesn't reach async tests and what they share.
+#![allow(clippy::unwrap_used)]
+
+mod failures;
+mod refusals;
+mod retention;
+#[path = "../common/tables.rs"]
+mod tables;
+mod world;

@@ -96,7 +96,7 @@ pub(super) fn providers(
     }
     let cuda = |index: u32| ep::CUDA::default().with_device_id(index as i32).build().error_on_failure();
     Ok(match device {
-        Device::Cpu => vec![ep::CPU::default().build().error_on_failure()],
+        Device::Cpu => vec![ep::CPU::default().with_arena_allocator(true).build().error_on_failure()],
         Device::Cuda(index) => vec![cuda(index)],
         Device::TensorRt(index) => {
             let tensorrt = ep::TensorRT::default().with_device_id(index as i32).with_fp16(half);

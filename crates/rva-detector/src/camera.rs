@@ -40,6 +40,13 @@ pub struct OpenCamera {
     pub cues: Option<Box<dyn FindCues>>,
 }
 
+impl OpenCamera {
+    /// What the model says about itself; `None` without a detector.
+    pub fn model(&self) -> Option<&ModelDescription> {
+        self.detectors.first().map(|detector| detector.description())
+    }
+}
+
 /// What a run's records say, and how fast it goes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSettings {

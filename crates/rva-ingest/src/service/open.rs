@@ -1,9 +1,9 @@
 //! Opening log and tables, and waiting for what is away.
 
 use super::settings::{Bus, Settings, Tables};
+use crate::{HeldBy, IngestLease};
 use anyhow::Context;
 use rva_bus::{BusError, BusErrorKind, EventSource, LogOptions, LogReader, settle};
-use rva_ingest::{HeldBy, IngestLease};
 use rva_lake::{Lake, LakeErrorKind};
 use rva_service::{Health, StopFlag};
 use std::{path::Path, time::Duration};

@@ -1,6 +1,6 @@
 //! From the configuration's keys to what the adapters take; what does not fit together is told all at once.
 
-use rva_ingest::IngestOptions;
+use crate::IngestOptions;
 use rva_lake::{
     LakeOptions, RestAuth, RestOptions,
     storage::{S3Keys, S3Options},

@@ -2,6 +2,7 @@
 
 mod args;
 mod open;
+mod overdue;
 mod settings;
 
 pub use args::Arguments;
@@ -10,6 +11,7 @@ pub use settings::Settings;
 use crate::{IngestCounters, IngestEvent, IngestReport, Phase, SystemClock, run_ingest};
 use anyhow::bail;
 use open::Opening;
+use overdue::CommitWatch;
 use rva_service::{Health, StopFlag, format_duration};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -60,9 +62,14 @@ pub async fn serve(
         return Ok(None);
     }
     pause_at_steps(&mut settings, asked.step_pause);
+    let commits = CommitWatch::default();
+    settings.lake.observer = commits.before(Arc::clone(&settings.lake.observer));
     let Some(source) = opening.source(&settings.bus).await? else { return Ok(None) };
     let Some(lake) = opening.lake(&settings).await? else { return Ok(None) };
-    ingest(settings, asked, source, &lake, &health, stop).await.map(Some)
+    tokio::select! {
+        report = ingest(settings, asked, source, &lake, (&health, &commits), stop) => report.map(Some),
+        () = commits.tell(&health) => Ok(None),
+    }
 }
 
 fn pause_at_steps(settings: &mut Settings, pause: Duration) {
@@ -80,13 +87,15 @@ async fn ingest(
     asked: Asked,
     mut source: Box<dyn rva_bus::EventSource>,
     lake: &rva_lake::Lake,
-    health: &Health,
+    (health, commits): (&Health, &CommitWatch),
     stop: StopFlag,
 ) -> anyhow::Result<IngestReport> {
     let (mut bronze, mut dead) = (lake.bronze_sink()?, lake.dead_letter_sink()?);
     let (set_phase, phase) = watch::channel(if asked.drain { Phase::Drain } else { Phase::Follow });
     let clock = SystemClock::new();
     let mut observer = |event: &IngestEvent, counters: &IngestCounters| {
+        // Whatever happened, a commit is over.
+        commits.idle();
         tell_health(health, event);
         log_commits(event, counters);
     };

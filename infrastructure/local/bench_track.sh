@@ -2,7 +2,7 @@
 # make bench-track: time a frame of our trackers beside those of Roboflow's `trackers` (Apache-2.0), which this command
 # alone installs into .venv-bench, on MOT17's public detections and on a made-up crowd, in turns in one run; the raw
 # figures are kept, in docs/measurements with RECORD=1. MOT names a folder with MOT17/ in MOTChallenge's layout, TURNS
-# how many turns there are. Criterion's own figures of ours: cargo bench -p rva-track.
+# how many turns there are. Criterion's figures of ours come first.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=infrastructure/local/environment.sh
@@ -16,6 +16,7 @@ if ! cmp -s $requirements .venv-bench/.installed; then
   .venv-bench/bin/pip install -q --disable-pip-version-check --no-deps --only-binary :all: -r $requirements
   cp $requirements .venv-bench/.installed
 fi
+cargo bench --locked -p rva-track
 cargo build -q --locked --release -p rva-track --example bench_track
 mkdir -p data/cache
 "$TARGET_DIR/release/examples/bench_track" crowd >data/cache/crowd_1000.txt

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test eval setup setup-tests build lint bench-detect bench-gpu bench-track parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
+.PHONY: help demo test eval setup setup-tests build lint bench-detect bench-gpu bench-track bench-publish parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ bench-gpu: setup ## streams of 1080p30 that one device carries (DEVICE=cuda:0 MO
 
 bench-track: ## time a frame of our trackers beside those of Roboflow's `trackers` (Apache-2.0; installs it into .venv-bench)
 	@infrastructure/local/bench_track.sh
+
+bench-publish: setup ## frames a second of the detector with Pulsar on beside /dev/null
+	@infrastructure/local/bench_publish.sh
 
 parity: setup ## our detections and speed beside Ultralytics' (installs it, AGPL-3.0, and PyTorch, 3 GB, into .venv-parity)
 	@infrastructure/local/parity.sh

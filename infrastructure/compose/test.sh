@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # make test-compose: runs the unmodified docker-compose.yml as a project of its own, kills each service, cuts the ingest's
-# network, takes all down and up again, and compares the keys that Trino reads; then the sample queries in each engine
-# (SPARK=1: in Spark too). Our programs are built outside and copied
-# into the images (RVA_BINARIES=prebuilt); the servers' images must be there or to be had. KEEP=1 leaves the project up.
+# network, takes all down and up again, and compares the keys that Trino reads. Our programs are built outside and copied into
+# the images (RVA_BINARIES=prebuilt); the servers' images must be there or to be had. KEEP=1 leaves the project up.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=infrastructure/local/environment.sh
@@ -29,7 +28,4 @@ fi
 docker compose config --quiet
 docker compose --profile flink --profile spark config --quiet
 docker compose build --quiet
-# What the answers are compared with.
-infrastructure/local/setup.sh --tests
-cargo build --locked -p rva --features camera-motion
-RVA=$TARGET_DIR/debug/rva .venv/bin/python infrastructure/compose/test.py
+python3 infrastructure/compose/test.py

@@ -44,7 +44,7 @@ impl fmt::Display for Gap {
 pub enum Halt {
     /// The offsets in the table belong to another log: their positions can't be compared.
     #[error(
-        "found log {found}, wanted log {stored}, whose offsets {table} holds: continue with that log, or use another data folder"
+        "found log {found}, wanted log {stored}, whose offsets {table} holds: continue with that log, or take another ingest.job (or data folder)"
     )]
     AnotherLog {
         /// The table.

@@ -135,8 +135,8 @@ impl<'a> World<'a> {
         cameras.iter().flat_map(of_camera).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// This test's keys in the table, each as often as it is there.
-    pub async fn table(&self) -> Vec<Key> {
+    /// The tables, to read.
+    pub async fn lake(&self) -> Lake {
         let s3 = S3Options {
             endpoint: Some(self.stack.get("S3_ENDPOINT").to_owned()),
             region: Some(self.stack.get("S3_REGION").to_owned()),
@@ -149,7 +149,12 @@ impl<'a> World<'a> {
         };
         let options = LakeOptions::default().with_s3(s3);
         let rest = RestOptions::new(self.stack.get("ICEBERG_CATALOG_URI"));
-        let lake = Lake::open_rest_read_only(&rest, options).await.unwrap();
+        Lake::open_rest_read_only(&rest, options).await.unwrap()
+    }
+
+    /// This test's keys in the table, each as often as it is there.
+    pub async fn table(&self) -> Vec<Key> {
+        let lake = self.lake().await;
         let mut keys = bronze_keys(&lake).await.unwrap();
         keys.retain(|(run, ..)| run.starts_with(&self.name));
         keys.sort();

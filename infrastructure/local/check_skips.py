@@ -11,6 +11,7 @@ A skip that is not on the list, or whose condition does not hold here, is a fail
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 

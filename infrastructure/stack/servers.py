@@ -219,6 +219,24 @@ def read_only_keys(ports: dict[str, int], secrets: dict[str, str]) -> tuple[int,
     return signed(ports, secrets, "POST", "/", body=urllib.parse.urlencode(fields), service="sts")
 
 
+class MinioOther(Minio):
+    """A second store with the same keys and without a bucket, whose data folder a test can put on a small disk."""
+
+    name = "minio-other"
+    ports_needed = ("minio_other",)
+    is_optional = True
+
+    def _endpoint(self) -> str:
+        return f"127.0.0.1:{self.ports['minio_other']}"
+
+    def environment(self) -> dict[str, str]:
+        user, password = self.secrets["s3_access_key"], self.secrets["s3_secret_key"]
+        return self._inherited("minio") | {"MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password}
+
+    def is_set_up(self) -> bool:
+        return True
+
+
 class Catalog(Server):
     """Apache's own REST catalog over a SQLite file: listens on every address, since it can't be told otherwise."""
 
@@ -343,7 +361,7 @@ class NessieSecure(Nessie):
         }
 
 
-SERVERS = (Pulsar, Minio, Catalog, PulsarSecure, Keycloak, Nessie, NessieSecure)
+SERVERS = (Pulsar, Minio, Catalog, PulsarSecure, Keycloak, Nessie, NessieSecure, MinioOther)
 OPERATOR = "rva-operator"
 
 
@@ -411,6 +429,8 @@ def client_environment(folder: Path, ports: dict[str, int], secrets: dict[str, s
             "PULSAR_SECURE_NOBODY_TOKEN": make_token(secrets["token_key"], "nobody"),
             "PULSAR_SECURE_FORGED_TOKEN": make_token("00" * 32, OPERATOR),
         }
+    if "minio_other" in ports:
+        secure["S3_OTHER_ENDPOINT"] = f"http://127.0.0.1:{ports['minio_other']}"
     if "nessie" in ports:
         secure["NESSIE_CATALOG_URI"] = f"http://127.0.0.1:{ports['nessie']}/iceberg"
     if "nessie_secure" in ports:

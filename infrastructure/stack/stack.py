@@ -230,6 +230,7 @@ def main() -> int:
     status.add_argument("--env", action="store_true", help="also print the addresses as shell exports")
     commands.add_parser("uploads", help="print what uploads in parts MinIO holds unfinished")
     commands.add_parser("read-only-keys", help="print keys of MinIO's that may only read, as its token service gives them")
+    commands.add_parser("make-other-bucket", help="make the bucket in minio-other, which has none")
     for name in ("kill", "start"):
         commands.add_parser(name, help=f"{name} one server").add_argument("server")
     arguments = parser.parse_args()
@@ -245,10 +246,15 @@ def main() -> int:
         if not stack.path.exists() and arguments.command != "up":
             say(f"found no stack in {stack.folder}")
             return 0 if arguments.command == "down" else 1
-        if arguments.command in ("uploads", "read-only-keys"):
+        if arguments.command in ("uploads", "read-only-keys", "make-other-bucket"):
             ports, keys = stack.state["ports"], stack.state["secrets"]
-            is_uploads = arguments.command == "uploads"
-            status, body = signed(ports, keys, "GET", f"/{BUCKET}", "uploads=") if is_uploads else read_only_keys(ports, keys)
+            match arguments.command:
+                case "uploads":
+                    status, body = signed(ports, keys, "GET", f"/{BUCKET}", "uploads=")
+                case "read-only-keys":
+                    status, body = read_only_keys(ports, keys)
+                case _:
+                    status, body = signed(ports | {"minio": ports["minio_other"]}, keys, "PUT", f"/{BUCKET}")
             print(body)
             return 0 if status == 200 else 1
         with stack.locked():

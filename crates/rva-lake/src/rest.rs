@@ -217,7 +217,8 @@ impl RestOptions {
         let (_, code) = text.split_once("code: ").filter(|_| text.contains("operation: auth"))?;
         match code.get(..3)?.parse::<u16>().ok()? {
             408 | 429 => None,
-            code @ 400..=499 => {
+            // 501: the catalog gives out none itself.
+            code @ (400..=499 | 501) => {
                 from(&code.to_string(), "one that gives out tokens (iceberg.oauth2_uri, ICEBERG_OAUTH2_URI)")
             }
             _ => None,

@@ -138,6 +138,11 @@ impl<'a> World<'a> {
 
     /// This test's keys in the table, each as often as it is there.
     pub async fn table(&self) -> Vec<Key> {
+        self.table_in(&RestOptions::new(self.stack.get("ICEBERG_CATALOG_URI"))).await
+    }
+
+    /// The same in another catalog.
+    pub async fn table_in(&self, rest: &RestOptions) -> Vec<Key> {
         let s3 = S3Options {
             endpoint: Some(self.stack.get("S3_ENDPOINT").to_owned()),
             region: Some(self.stack.get("S3_REGION").to_owned()),
@@ -149,8 +154,7 @@ impl<'a> World<'a> {
             ..S3Options::default()
         };
         let options = LakeOptions::default().with_s3(s3);
-        let rest = RestOptions::new(self.stack.get("ICEBERG_CATALOG_URI"));
-        let lake = Lake::open_rest_read_only(&rest, options).await.unwrap();
+        let lake = Lake::open_rest_read_only(rest, options).await.unwrap();
         let mut keys = bronze_keys(&lake).await.unwrap();
         keys.retain(|(run, ..)| run.starts_with(&self.name));
         keys.sort();

@@ -1,6 +1,7 @@
 //! A catalog that really refuses: Nessie behind Keycloak, whose tokens live 60 s. Keys of the store are vended.
 
 use crate::common::{at, batch, row};
+use crate::proxy::{Proxy, Then};
 use crate::{frames_of, options_of, s3, unique};
 use iceberg::TableIdent;
 use rva_lake::{CommitOutcome, Lake, LakeErrorKind, LakeOptions, RestAuth, RestOptions, TableSink, storage::S3Options};
@@ -8,8 +9,15 @@ use rva_stack::Stack;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
+
+/// One test at a time uses the identity provider's client: one of them has it refused.
+static CLIENT: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 type Environment = BTreeMap<String, String>;
 
@@ -80,6 +88,7 @@ async fn refused(rest: &RestOptions, options: LakeOptions, wanted: &[&str], secr
 async fn wrong_credentials_are_refused_at_once_with_the_key_that_holds_them() {
     let Some(stack) = rva_stack::stack() else { return };
     let Some(environment) = stack.optional("nessie-secure") else { return };
+    let _client = CLIENT.lock().await;
     let _turn = stack.shared().await;
     let environment = &environment;
     let right = environment["NESSIE_SECURE_CREDENTIAL"].as_str();
@@ -122,6 +131,7 @@ async fn wrong_credentials_are_refused_at_once_with_the_key_that_holds_them() {
 async fn tokens_of_a_minute_are_renewed_over_minutes_of_commits() {
     let Some(stack) = rva_stack::stack() else { return };
     let Some(environment) = stack.optional("nessie-secure") else { return };
+    let _client = CLIENT.lock().await;
     let _turn = stack.shared().await;
     let environment = &environment;
     // A longer run by hand: RVA_TEST_SECONDS=600.
@@ -149,7 +159,7 @@ async fn tokens_of_a_minute_are_renewed_over_minutes_of_commits() {
 
     // The client is refused from now on, which is noticed when its token runs out.
     set_enabled(environment, false).await;
-    let refused = loop {
+    let refusal = loop {
         match sink.commit(&next(commits)).await {
             Ok(outcome) => {
                 assert_eq!(outcome, committed);
@@ -161,9 +171,9 @@ async fn tokens_of_a_minute_are_renewed_over_minutes_of_commits() {
         assert!(began.elapsed() < Duration::from_secs(seconds + 120), "a refused client still commits");
     };
     set_enabled(environment, true).await;
-    let text = refused.to_string();
+    let text = refusal.to_string();
     println!("{text}");
-    assert_eq!(refused.kind(), LakeErrorKind::Transient, "somebody may cure it, the batch waits: {text}");
+    assert_eq!(refusal.kind(), LakeErrorKind::Transient, "somebody may cure it, the batch waits: {text}");
     for part in [&environment["NESSIE_SECURE_OAUTH2_URI"], "_client", "iceberg.credential, ICEBERG_CREDENTIAL"] {
         assert!(text.contains(part), "wanted {part:?} in {text}");
     }
@@ -175,7 +185,7 @@ async fn tokens_of_a_minute_are_renewed_over_minutes_of_commits() {
 
     // A token that was good a while ago.
     let expired = rest(environment, RestAuth::Token(old.clone()));
-    super::auth::refused(&expired, without_keys(stack, &job), &["401", "expired", "iceberg.token"], &[&old]).await;
+    refused(&expired, without_keys(stack, &job), &["401", "expired", "iceberg.token"], &[&old]).await;
 }
 
 #[tokio::test]
@@ -202,9 +212,24 @@ async fn a_vended_key_opens_its_own_tables_folder_and_no_other() {
     write(&bronze, &bronze).await.unwrap();
     let error = write(&bronze, &letters).await.unwrap_err();
     assert!(format!("{error:?}").contains("AccessDenied"), "{error:?}");
-    // Without asking for keys there are none.
-    let rest = RestOptions { vended_credentials: false, ..rest };
-    let lake = Lake::open_rest(&rest, without_keys(stack, &unique())).await.unwrap();
-    let table = lake.catalog().load_table(bronze.identifier()).await.unwrap();
-    assert!(write(&table, &table).await.is_err(), "a store that takes anybody shows nothing");
+}
+
+#[tokio::test]
+async fn keys_are_asked_for_with_every_call_where_there_are_none() {
+    let Some(stack) = rva_stack::stack() else { return };
+    let _turn = stack.shared().await;
+    let proxy = Proxy::start(stack.get("ICEBERG_CATALOG_URI")).await;
+    for wanted in [true, false] {
+        let (with, without) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (asking, silent) = (Arc::clone(&with), Arc::clone(&without));
+        proxy.rule(move |head| {
+            let asks = head.to_lowercase().contains("x-iceberg-access-delegation: vended-credentials");
+            if asks { &asking } else { &silent }.fetch_add(1, Ordering::SeqCst);
+            Then::Pass
+        });
+        let rest = RestOptions { vended_credentials: wanted, ..RestOptions::new(&proxy.uri) };
+        Lake::open_rest(&rest, options_of(&unique(), s3(stack))).await.unwrap();
+        let counts = (with.load(Ordering::SeqCst), without.load(Ordering::SeqCst));
+        assert!(if wanted { counts.0 > 3 && counts.1 == 0 } else { counts.0 == 0 && counts.1 > 3 }, "{counts:?}");
+    }
 }

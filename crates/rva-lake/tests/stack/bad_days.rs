@@ -4,9 +4,7 @@ use crate::common::{at, batch, row};
 use crate::proxy::{Proxy, Then};
 use crate::{frames_of, options, options_of, rest, s3, unique};
 use bytes::Bytes;
-use iceberg::CatalogBuilder;
-use iceberg::io::Storage;
-use iceberg::memory::MemoryCatalogBuilder;
+use iceberg::{Catalog, CatalogBuilder, NamespaceIdent, io::Storage, memory::MemoryCatalogBuilder};
 use rva_lake::{
     Batch, BronzeRow, CommitOutcome, Lake, LakeError, LakeErrorKind, RestOptions, TableSink,
     storage::{LakeStorageFactory, S3Keys, S3Options},
@@ -237,6 +235,8 @@ async fn a_store_without_space_is_a_clear_error_and_the_batch_goes_in_later() {
         .load("memory", HashMap::from([("warehouse".to_owned(), "s3://warehouse/tables".to_owned())]))
         .await
         .unwrap();
+    // This catalog refuses to look for a table in a namespace that it hasn't.
+    catalog.create_namespace(&NamespaceIdent::new("rva".into()), HashMap::new()).await.unwrap();
     let run = unique();
     let lake = Lake::from_parts(Arc::new(catalog), options_of(&run, other)).await.unwrap();
     let mut sink = lake.bronze_sink().unwrap();

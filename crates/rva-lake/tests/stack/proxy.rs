@@ -40,7 +40,7 @@ impl Proxy {
         Self { uri, rule }
     }
 
-    /// From now on, by the request's first line (`PUT /warehouse/x?partNumber=2 HTTP/1.1`).
+    /// From now on, by the request's head (`PUT /warehouse/x?partNumber=2 HTTP/1.1`, then its headers).
     pub fn rule(&self, rule: impl Fn(&str) -> Then + Send + 'static) {
         *self.rule.lock().unwrap() = Box::new(rule);
     }
@@ -66,7 +66,7 @@ async fn serve(mut client: TcpStream, target: &str, rule: &Mutex<Rule>) -> std::
             return Ok(());
         }
     }
-    let then = rule.lock().unwrap()(head.lines().next().unwrap_or_default());
+    let then = rule.lock().unwrap()(&head);
     let mut answer = Vec::new();
     if then != Then::Fail {
         let mut server = TcpStream::connect(target).await?;

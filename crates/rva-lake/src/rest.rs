@@ -164,9 +164,7 @@ fn rest_error(options: &RestOptions, error: Error) -> LakeError {
     let wanted_warehouse = "one that it knows (iceberg.warehouse, ICEBERG_WAREHOUSE)";
     match status(&text) {
         Some(403) => refused("403 Forbidden", "an account that may use it"),
-        Some(404) => {
-            refused("404 Not Found", "the root of an Iceberg REST catalog, before /v1 (iceberg.catalog_uri)")
-        }
+        Some(404) => refused("404 Not Found", "the root of an Iceberg REST catalog, before /v1 (iceberg.catalog_uri)"),
         // Nessie takes a wrong name for a fault of its own.
         Some(500) if text.contains("Warehouse ") && text.contains("is not known") => {
             refused(&format!("no warehouse {warehouse:?}"), wanted_warehouse)

@@ -96,8 +96,7 @@ async fn ingest(
         tell_health(health, event);
         log_commits(event, counters);
     };
-    let running =
-        run_ingest(&mut *source, &mut bronze, &mut dead, &settings.ingest, &clock, phase, &mut observer);
+    let running = run_ingest(&mut *source, &mut bronze, &mut dead, &settings.ingest, &clock, phase, &mut observer);
     let overdue = async {
         stop.stopped().await;
         tracing::info!("stopping: what was read is committed first; a second signal stops at once");

@@ -5,9 +5,7 @@ use rva_lake::{
     LakeOptions, RestAuth, RestOptions,
     storage::{S3Keys, S3Options},
 };
-use rva_service::{
-    BusKind, CatalogKind, ConfigError, IcebergConfig, Loaded, Origin, Problem, S3Config, Secret,
-};
+use rva_service::{BusKind, CatalogKind, ConfigError, IcebergConfig, Loaded, Origin, Problem, S3Config, Secret};
 use std::{path::PathBuf, time::Duration};
 
 #[cfg(feature = "pulsar")]

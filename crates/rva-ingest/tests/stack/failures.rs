@@ -56,7 +56,11 @@ async fn a_killed_ingest_loses_nothing_and_repeats_nothing() {
             let longest = if kill % 4 == 0 { Duration::from_millis(rng.random_range(50..4000)) } else { PATIENCE };
             let ingest = world.start(&["--step-pause", "5ms"]);
             let step = tokio::task::block_in_place(|| ingest.kill_after(steps, longest));
-            println!("kill {kill}: at {}, {} frames sent", step.as_deref().unwrap_or("start"), sent.load(Ordering::SeqCst));
+            println!(
+                "kill {kill}: at {}, {} frames sent",
+                step.as_deref().unwrap_or("start"),
+                sent.load(Ordering::SeqCst)
+            );
             *hits.entry(step.unwrap_or_else(|| "start".into())).or_default() += 1;
         }
         stop.store(true, Ordering::SeqCst);

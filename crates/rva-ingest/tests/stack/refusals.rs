@@ -1,8 +1,8 @@
 //! What can't work is said at the start: where, what was found, what is wanted.
 
 use crate::world::{World, get};
-use rva_bus::pulsar::{PulsarConnection, PulsarSink, PulsarSinkOptions};
 use rva_bus::EventSink;
+use rva_bus::pulsar::{PulsarConnection, PulsarSink, PulsarSinkOptions};
 use rva_lake::{RestAuth, RestOptions};
 use std::collections::BTreeMap;
 
@@ -116,8 +116,8 @@ async fn set_enabled(environment: &BTreeMap<String, String>, is_enabled: bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_catalog_that_refuses_us_ends_the_start_and_later_shows_in_ready() {
     let Some(stack) = rva_stack::stack() else { return };
-    let Some(environment) = stack.optional("nessie-secure") else { return };
     let _turn = stack.shared().await;
+    let Some(environment) = stack.optional("nessie-secure") else { return };
     let (uri, oauth2) = (&environment["NESSIE_SECURE_CATALOG_URI"], &environment["NESSIE_SECURE_OAUTH2_URI"]);
     let credential = &environment["NESSIE_SECURE_CREDENTIAL"];
     let mut world = World::new(stack);

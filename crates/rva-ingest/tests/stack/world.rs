@@ -91,8 +91,7 @@ impl<'a> World<'a> {
     }
 
     pub async fn sink(&self) -> PulsarSink {
-        let options =
-            PulsarSinkOptions { retry_for: PATIENCE, ..PulsarSinkOptions::new(self.topic.clone()) };
+        let options = PulsarSinkOptions { retry_for: PATIENCE, ..PulsarSinkOptions::new(self.topic.clone()) };
         PulsarSink::connect(&self.connection(), options).await.unwrap()
     }
 

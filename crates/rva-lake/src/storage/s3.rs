@@ -177,7 +177,11 @@ impl S3Stores {
             return Err(Error::new(ErrorKind::DataInvalid, text));
         };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let options = self.sent.as_ref().or(clients.vended.as_ref()).map_or_else(|| options.clone(), |sent| options.with_catalog(sent));
+        let options = self
+            .sent
+            .as_ref()
+            .or(clients.vended.as_ref())
+            .map_or_else(|| options.clone(), |sent| options.with_catalog(sent));
         let key = (bucket.to_owned(), options);
         if let Some((_, files)) = clients.open.iter().find(|(open, _)| *open == key) {
             return Ok(files.clone());

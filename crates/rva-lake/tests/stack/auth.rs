@@ -87,9 +87,9 @@ async fn refused(rest: &RestOptions, options: LakeOptions, wanted: &[&str], secr
 #[tokio::test]
 async fn wrong_credentials_are_refused_at_once_with_the_key_that_holds_them() {
     let Some(stack) = rva_stack::stack() else { return };
-    let Some(environment) = stack.optional("nessie-secure") else { return };
     let _client = CLIENT.lock().await;
     let _turn = stack.shared().await;
+    let Some(environment) = stack.optional("nessie-secure") else { return };
     let environment = &environment;
     let right = environment["NESSIE_SECURE_CREDENTIAL"].as_str();
     let oauth2 = environment["NESSIE_SECURE_OAUTH2_URI"].as_str();
@@ -111,7 +111,8 @@ async fn wrong_credentials_are_refused_at_once_with_the_key_that_holds_them() {
     let wrong = of(Some("everything"), Some(oauth2.to_owned()));
     refused(&rest(environment, wrong), options(), &["invalid_scope", "everything", "iceberg.scope"], &[secret]).await;
     // The catalog itself gives out no tokens.
-    refused(&rest(environment, of(None, None)), options(), &["/v1/oauth/tokens", "ICEBERG_OAUTH2_URI"], &[secret]).await;
+    refused(&rest(environment, of(None, None)), options(), &["/v1/oauth/tokens", "ICEBERG_OAUTH2_URI"], &[secret])
+        .await;
     // A realm that isn't there.
     let elsewhere = of(None, Some(oauth2.replace("/rva/", "/nowhere/")));
     refused(&rest(environment, elsewhere), options(), &["404", "ICEBERG_OAUTH2_URI"], &[secret]).await;
@@ -120,19 +121,17 @@ async fn wrong_credentials_are_refused_at_once_with_the_key_that_holds_them() {
     let error = Lake::open_rest(&away, options()).await.unwrap_err();
     assert_eq!(error.kind(), LakeErrorKind::Transient, "{error}");
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
-    let warehouse = RestOptions {
-        warehouse: Some("nowhere".into()),
-        ..rest(environment, credentials(environment, right))
-    };
+    let warehouse =
+        RestOptions { warehouse: Some("nowhere".into()), ..rest(environment, credentials(environment, right)) };
     refused(&warehouse, options(), &["\"nowhere\"", "iceberg.warehouse, ICEBERG_WAREHOUSE"], &[secret]).await;
 }
 
 #[tokio::test]
 async fn tokens_of_a_minute_are_renewed_over_minutes_of_commits() {
     let Some(stack) = rva_stack::stack() else { return };
-    let Some(environment) = stack.optional("nessie-secure") else { return };
     let _client = CLIENT.lock().await;
     let _turn = stack.shared().await;
+    let Some(environment) = stack.optional("nessie-secure") else { return };
     let environment = &environment;
     // A longer run by hand: RVA_TEST_SECONDS=600.
     let seconds = std::env::var("RVA_TEST_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(80);
@@ -191,17 +190,16 @@ async fn tokens_of_a_minute_are_renewed_over_minutes_of_commits() {
 #[tokio::test]
 async fn a_vended_key_opens_its_own_tables_folder_and_no_other() {
     let Some(stack) = rva_stack::stack() else { return };
-    let Some(environment) = stack.optional("nessie") else { return };
     let _turn = stack.shared().await;
+    let Some(environment) = stack.optional("nessie") else { return };
     let rest = RestOptions {
         warehouse: Some("lakehouse".into()),
         vended_credentials: true,
         ..RestOptions::new(&environment["NESSIE_CATALOG_URI"])
     };
     let lake = Lake::open_rest(&rest, without_keys(stack, &unique())).await.unwrap();
-    let load = async |name: &str| {
-        lake.catalog().load_table(&TableIdent::from_strs(["rva", name]).unwrap()).await.unwrap()
-    };
+    let load =
+        async |name: &str| lake.catalog().load_table(&TableIdent::from_strs(["rva", name]).unwrap()).await.unwrap();
     let (bronze, letters) = (load("bronze_raw").await, load("bronze_dead_letters").await);
     let write = async |with: &iceberg::table::Table, into: &iceberg::table::Table| {
         let path = format!("{}/data/{}", into.metadata().location(), unique());

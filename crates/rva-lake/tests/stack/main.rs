@@ -142,11 +142,15 @@ async fn commits_are_there_once_while_catalog_and_store_are_killed() {
 #[tokio::test]
 async fn commits_are_there_once_while_nessie_and_store_are_killed() {
     let Some(stack) = rva_stack::stack() else { return };
-    let Some(environment) = stack.optional("nessie") else { return };
     let _turn = stack.alone().await;
+    let Some(environment) = stack.optional("nessie") else { return };
     let uri = &environment["NESSIE_CATALOG_URI"];
-    commits_are_there_once(stack, "nessie", &RestOptions { warehouse: Some("lakehouse".into()), ..RestOptions::new(uri) })
-        .await;
+    commits_are_there_once(
+        stack,
+        "nessie",
+        &RestOptions { warehouse: Some("lakehouse".into()), ..RestOptions::new(uri) },
+    )
+    .await;
 }
 
 async fn commits_are_there_once(stack: &Stack, catalog: &str, rest: &RestOptions) {

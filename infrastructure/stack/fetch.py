@@ -4,6 +4,7 @@
 | --- | --- |
 | Pulsar | Maven, the release's archive |
 | REST catalog | Maven, Apache's own test server and the jars it needs (catalog/pom.xml, catalog/sha256sums) |
+| Nessie, Keycloak | Maven, a jar and an archive; only for who starts them |
 | MinIO, mc | built from their pinned Go modules: images and binaries are no longer published; mc is for images alone |
 
 Idempotent: what is there and carries its stamp is left alone. Maven's own repository inside the cache is removed at the end.
@@ -26,6 +27,12 @@ PULSAR_ARTIFACT = f"org.apache.pulsar:pulsar-server-distribution:{PULSAR_VERSION
 PULSAR_SHA256 = "e20d4c7ed6edad1fc81fc0c249ac62a5dae60b167561bd6ec77944e5a46bbfcc"
 
 CATALOG_VERSION = "1.10.0"
+
+NESSIE_VERSION = "0.99.0"
+NESSIE_SHA256 = "ce9fa33e2878bf5ea3981876b9e6204cabc0362b3dd82326b10e47271a78c417"
+
+KEYCLOAK_VERSION = "26.0.7"
+KEYCLOAK_SHA256 = "25353b74613bcf72db67f8addbd88d832c705a69333091a16573d249d665fe21"
 
 # The last state of the project, with every security fix that it got. The sum is the one that Go's checksum database has.
 MINIO_MODULE = "github.com/minio/minio"
@@ -91,17 +98,25 @@ class Cache:
         self.catalog = folder / f"catalog-{CATALOG_VERSION}"
         self.minio = folder / f"minio-{MINIO_VERSION}"
         self.mc = folder / f"mc-{MC_VERSION}"
+        self.nessie = folder / f"nessie-{NESSIE_VERSION}"
+        self.keycloak = folder / f"keycloak-{KEYCLOAK_VERSION}"
 
-    def fetch(self, names: tuple[str, ...] = STACK) -> None:
-        """Fetches what is missing and says how long each took."""
+    def fetch(self, names=STACK) -> list[Path]:
+        """Fetches what is missing and says how long each took; where each lies."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, target, fetch in (
-            ("pulsar", self.pulsar, self._fetch_pulsar),
-            ("catalog", self.catalog, self._fetch_catalog),
-            ("minio", self.minio, self._build_minio),
-            ("mc", self.mc, self._build_mc),
-        ):
-            if target.exists() or name not in names:
+        packages = {
+            "pulsar": (self.pulsar, self._fetch_pulsar),
+            "catalog": (self.catalog, self._fetch_catalog),
+            "minio": (self.minio, self._build_minio),
+            "mc": (self.mc, self._build_mc),
+            "nessie": (self.nessie, self._fetch_nessie),
+            "keycloak": (self.keycloak, self._fetch_keycloak),
+        }
+        if wrong := [name for name in names if name not in packages]:
+            raise FetchError(f"found package {', '.join(wrong)}, wanted one of {', '.join(packages)}")
+        for name in names:
+            target, fetch = packages[name]
+            if target.exists():
                 continue
             started = time.monotonic()
             new = self.folder / f".new-{name}"
@@ -111,6 +126,7 @@ class Cache:
             new.rename(target)  # the whole thing or nothing
             self.say(f"fetched {target.name} in {time.monotonic() - started:.0f} s")
         shutil.rmtree(self.folder / "m2", ignore_errors=True)
+        return [packages[name][0] for name in names]
 
     def _maven(self, goal: str, *options: str) -> None:
         self._need("mvn", "Maven with Java 17: apt-get install maven openjdk-17-jre-headless")
@@ -141,6 +157,29 @@ class Cache:
             raise FetchError(f"the catalog's jars: found {sorted(found ^ set(wanted))} on one side only, wanted sha256sums")
         for name, checksum in wanted.items():
             verify(new / name, checksum)
+
+    def _fetch_nessie(self, new: Path) -> None:
+        self.say(f"fetching Nessie {NESSIE_VERSION} (245 MB) from Maven")
+        self._maven("get", "-Dtransitive=false", f"-Dartifact=org.projectnessie.nessie:nessie-quarkus:{NESSIE_VERSION}:jar:runner")
+        folder = self.folder / f"m2/org/projectnessie/nessie/nessie-quarkus/{NESSIE_VERSION}"
+        jar = folder / f"nessie-quarkus-{NESSIE_VERSION}-runner.jar"
+        verify(jar, NESSIE_SHA256)
+        jar.rename(new / "nessie.jar")
+
+    def _fetch_keycloak(self, new: Path) -> None:
+        self.say(f"fetching Keycloak {KEYCLOAK_VERSION} (147 MB) from Maven")
+        self._maven("get", "-Dtransitive=false", f"-Dartifact=org.keycloak:keycloak-quarkus-dist:{KEYCLOAK_VERSION}:zip")
+        archive = self.folder / f"m2/org/keycloak/keycloak-quarkus-dist/{KEYCLOAK_VERSION}/keycloak-quarkus-dist-{KEYCLOAK_VERSION}.zip"
+        verify(archive, KEYCLOAK_SHA256)
+        with zipfile.ZipFile(archive) as packed:
+            packed.extractall(new)
+        archive.unlink()
+        inner = new / f"keycloak-{KEYCLOAK_VERSION}"
+        for part in inner.iterdir():
+            part.rename(new / part.name)
+        inner.rmdir()
+        # What would otherwise be done at every start.
+        run(["bash", new / "bin/kc.sh", "build", "--db=dev-file"], "preparing Keycloak")
 
     def _build_minio(self, new: Path) -> None:
         go = self._go()

@@ -10,9 +10,11 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import shutil
 import subprocess
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,10 @@ def get(url: str, token: str | None = None) -> str | None:
         return None
 
 
+class JavaError(Exception):
+    """There is no Java that a server can run on."""
+
+
 @dataclass
 class Server:
     """A server of one stack. `folder` holds its data."""
@@ -49,6 +55,9 @@ class Server:
     ports_needed = ()
     # Started only by name; `up` leaves it alone.
     is_optional = False
+    # Of an optional server: what is fetched when it is started, and which servers are started before it.
+    packages = ()
+    needs = ()
     grace_seconds = 20.0
     ready_seconds = 180.0
 
@@ -167,33 +176,65 @@ class Minio(Server):
 
     def is_set_up(self) -> bool:
         # 409: it is ours already. 503 comes for a moment after the server says that it is ready.
-        return self._signed("PUT", f"/{BUCKET}") in (200, 409)
+        return signed(self.ports, self.secrets, "PUT", f"/{BUCKET}")[0] in (200, 409)
 
-    def _signed(self, method: str, path: str) -> int:
-        """One S3 request without a body, signed as AWS Signature Version 4 says."""
-        now = datetime.datetime.now(datetime.timezone.utc)
-        stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
-        empty = hashlib.sha256(b"").hexdigest()
-        headers = {"host": self._endpoint(), "x-amz-content-sha256": empty, "x-amz-date": stamp}
-        names = ";".join(headers)
-        canonical = "\n".join([method, path, "", *(f"{k}:{v}" for k, v in headers.items()), "", names, empty])
-        scope = f"{day}/{REGION}/s3/aws4_request"
-        to_sign = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
-        key = ("AWS4" + self.secrets["s3_secret_key"]).encode()
-        for part in (day, REGION, "s3", "aws4_request"):
-            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-        signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
-        credential = f"{self.secrets['s3_access_key']}/{scope}"
-        headers["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}"
-        )
-        del headers["host"]
-        request = urllib.request.Request(f"http://{self._endpoint()}{path}", method=method, headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status
-        except urllib.error.HTTPError as error:
-            return error.code
+
+def signed(
+    ports: dict[str, int], secrets: dict[str, str], method: str, path: str, query: str = "", body: str = "", service: str = "s3"
+) -> tuple[int, str]:
+    """Status and body of one request to MinIO, signed as AWS Signature Version 4 says."""
+    endpoint = f"127.0.0.1:{ports['minio']}"
+    now = datetime.datetime.now(datetime.timezone.utc)
+    stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    headers = {"host": endpoint, "x-amz-content-sha256": digest, "x-amz-date": stamp}
+    names = ";".join(headers)
+    canonical = "\n".join([method, path, query, *(f"{k}:{v}" for k, v in headers.items()), "", names, digest])
+    scope = f"{day}/{REGION}/{service}/aws4_request"
+    to_sign = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = ("AWS4" + secrets["s3_secret_key"]).encode()
+    for part in (day, REGION, service, "aws4_request"):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
+    credential = f"{secrets['s3_access_key']}/{scope}"
+    headers["authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}"
+    )
+    del headers["host"]
+    url = f"http://{endpoint}{path}{'?' if query else ''}{query}"
+    request = urllib.request.Request(url, method=method, headers=headers, data=body.encode() or None)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+
+
+def read_only_keys(ports: dict[str, int], secrets: dict[str, str]) -> tuple[int, str]:
+    """Keys of MinIO's for an hour, which may read and list and nothing else (AssumeRole with a policy of its own)."""
+    actions = ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"]
+    statement = {"Effect": "Allow", "Action": actions, "Resource": ["arn:aws:s3:::*"]}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    fields = {"Action": "AssumeRole", "Version": "2011-06-15", "DurationSeconds": "3600", "Policy": policy}
+    return signed(ports, secrets, "POST", "/", body=urllib.parse.urlencode(fields), service="sts")
+
+
+class MinioOther(Minio):
+    """A second store with the same keys and without a bucket, whose data folder a test can put on a small disk."""
+
+    name = "minio-other"
+    ports_needed = ("minio_other",)
+    is_optional = True
+
+    def _endpoint(self) -> str:
+        return f"127.0.0.1:{self.ports['minio_other']}"
+
+    def environment(self) -> dict[str, str]:
+        user, password = self.secrets["s3_access_key"], self.secrets["s3_secret_key"]
+        return self._inherited("minio") | {"MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password}
+
+    def is_set_up(self) -> bool:
+        return True
 
 
 class Catalog(Server):
@@ -219,8 +260,131 @@ class Catalog(Server):
         return get(f"http://127.0.0.1:{self.ports['catalog']}/v1/config") is not None
 
 
-SERVERS = (Pulsar, Minio, Catalog, PulsarSecure)
+class Keycloak(Server):
+    """An identity provider: OAuth2 client credentials, tokens of 60 s."""
+
+    name = "keycloak"
+    ports_needed = ("keycloak",)
+    packages = ("keycloak",)
+    is_optional = True
+    ready_seconds = 400.0
+
+    def _home(self) -> Path:
+        """Keycloak's own folders from the cache, data and the realm to import of this stack."""
+        for part in ("bin", "lib", "conf", "providers", "themes", "version.txt"):
+            if not (self.folder / part).is_symlink():
+                (self.folder / part).symlink_to(self.cache.keycloak / part)
+        realm = self.folder / "data/import/rva-realm.json"
+        realm.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(HERE / "keycloak/rva-realm.json", realm)
+        return self.folder
+
+    def command(self) -> list:
+        home = self._home()
+        threads = "io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory"
+        return [
+            find_java(17), f"-Djava.util.concurrent.ForkJoinPool.common.threadFactory={threads}",
+            f"-Dkc.home.dir={home}", f"-Djboss.server.config.dir={home / 'conf'}", f"-Dkeycloak.theme.dir={home / 'themes'}",
+            "-cp", home / "lib/quarkus-run.jar", "io.quarkus.bootstrap.runner.QuarkusEntryPoint",
+            "start", "--optimized", "--import-realm", "--http-host=127.0.0.1", f"--http-port={self.ports['keycloak']}",
+        ]  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {
+            "RVA_CLIENT_SECRET": self.secrets["client_secret"],
+            "KC_BOOTSTRAP_ADMIN_USERNAME": OPERATOR,
+            "KC_BOOTSTRAP_ADMIN_PASSWORD": self.secrets["client_secret"],
+        }
+
+    def is_ready(self) -> bool:
+        return get(f"{realm_url(self.ports)}/.well-known/openid-configuration") is not None
+
+
+class Nessie(Server):
+    """A second persistent REST catalog; it vends keys of MinIO where a client asks for them."""
+
+    name = "nessie"
+    ports_needed = ("nessie", "nessie_management")
+    packages = ("nessie",)
+    is_optional = True
+    ready_seconds = 300.0
+
+    def command(self) -> list:
+        endpoint = f"http://127.0.0.1:{self.ports['minio']}"
+        port, management = (self.ports[name] for name in self.ports_needed)
+        store = "nessie.catalog.service.s3.default-options"
+        settings = {
+            "quarkus.http.host": "127.0.0.1",
+            "quarkus.http.port": port,
+            "quarkus.management.host": "127.0.0.1",
+            "quarkus.management.port": management,
+            "nessie.version.store.persist.rocks.database-path": self.folder / "versions",
+            "nessie.catalog.warehouses.lakehouse.location": f"s3://{BUCKET}/{self.name}",
+            f"{store}.endpoint": endpoint,
+            f"{store}.path-style-access": "true",
+            f"{store}.region": REGION,
+            f"{store}.access-key": "urn:nessie-secret:quarkus:rva.s3",
+            # MinIO's security token service; it wants some role, and takes any.
+            f"{store}.sts-endpoint": endpoint,
+            f"{store}.client-iam.enabled": "true",
+            f"{store}.client-iam.assume-role": "arn:aws:iam::000000000000:role/rva",
+            f"{store}.client-iam.session-duration": "PT15M",
+        } | self._more_settings()
+        options = [f"-D{key}={value}" for key, value in settings.items()]
+        return [find_java(21), *options, "-jar", self.cache.nessie / "nessie.jar"]
+
+    def _more_settings(self) -> dict[str, str]:
+        return {}
+
+    def environment(self) -> dict[str, str]:
+        # In the environment, not in the arguments, which every user of the machine can read.
+        keys = {"RVA_S3_NAME": self.secrets["s3_access_key"], "RVA_S3_SECRET": self.secrets["s3_secret_key"]}
+        return self._inherited("nessie") | keys
+
+    def is_ready(self) -> bool:
+        # Not its own word for ready: that wants the store, which a test may have killed.
+        return get(f"http://127.0.0.1:{self.ports[self.ports_needed[1]]}/q/health/live") is not None
+
+
+class NessieSecure(Nessie):
+    """Nessie that wants a token of Keycloak's."""
+
+    name = "nessie-secure"
+    ports_needed = ("nessie_secure", "nessie_secure_management")
+    needs = ("keycloak",)
+
+    def _more_settings(self) -> dict[str, str]:
+        return {
+            "nessie.server.authentication.enabled": "true",
+            "quarkus.oidc.auth-server-url": realm_url(self.ports),
+            "quarkus.oidc.client-id": "rva-nessie",
+            "quarkus.oidc.token.issuer": realm_url(self.ports),
+        }
+
+
+SERVERS = (Pulsar, Minio, Catalog, PulsarSecure, Keycloak, Nessie, NessieSecure, MinioOther)
 OPERATOR = "rva-operator"
+
+
+def realm_url(ports: dict[str, int]) -> str:
+    return f"http://127.0.0.1:{ports['keycloak']}/realms/rva"
+
+
+def find_java(least: int) -> Path:
+    """A Java of this version or newer: JAVA_HOME's, the one on PATH, or where Linux distributions put others."""
+    home, path = os.environ.get("JAVA_HOME"), shutil.which("java")
+    found = [Path(home, "bin/java")] if home else []
+    found += [Path(path)] if path else []
+    found += sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
+    for java in found:
+        try:
+            said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
+        except OSError:
+            continue
+        version = re.search(r'version "(\d+)', said)
+        if version and int(version[1]) >= least:
+            return java
+    raise JavaError(f"found no Java {least} or newer in {[str(java) for java in found]}, wanted one: set JAVA_HOME")
 
 
 def make_token(key: str, role: str) -> str:
@@ -265,6 +429,19 @@ def client_environment(folder: Path, ports: dict[str, int], secrets: dict[str, s
             "PULSAR_SECURE_INGEST_TOKEN": make_token(secrets["token_key"], "rva-ingest"),
             "PULSAR_SECURE_NOBODY_TOKEN": make_token(secrets["token_key"], "nobody"),
             "PULSAR_SECURE_FORGED_TOKEN": make_token("00" * 32, OPERATOR),
+        }
+    if "minio_other" in ports:
+        secure["S3_OTHER_ENDPOINT"] = f"http://127.0.0.1:{ports['minio_other']}"
+    if "nessie" in ports:
+        secure["NESSIE_CATALOG_URI"] = f"http://127.0.0.1:{ports['nessie']}/iceberg"
+    if "nessie_secure" in ports:
+        secure |= {
+            "NESSIE_SECURE_CATALOG_URI": f"http://127.0.0.1:{ports['nessie_secure']}/iceberg",
+            "NESSIE_SECURE_OAUTH2_URI": f"{realm_url(ports)}/protocol/openid-connect/token",
+            "NESSIE_SECURE_CREDENTIAL": f"rva-ingest:{secrets['client_secret']}",
+            "KEYCLOAK_ADMIN_URL": f"http://127.0.0.1:{ports['keycloak']}/admin/realms/rva",
+            "KEYCLOAK_ADMIN_USER": OPERATOR,
+            "KEYCLOAK_ADMIN_PASSWORD": secrets["client_secret"],
         }
     return secure | {
         "PULSAR_SERVICE_URL": f"pulsar://127.0.0.1:{ports['pulsar']}",

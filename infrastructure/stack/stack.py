@@ -1,6 +1,6 @@
 """The native stack: Pulsar, MinIO and an Iceberg REST catalog as plain processes, for development and tests.
 
-usage: stack.py [--state DIR] up|down|status|kill SERVER|start SERVER|fetch
+usage: stack.py [--state DIR] up|down|status|kill SERVER|start SERVER|fetch|uploads|read-only-keys
 
 A state folder holds one stack: data, logs, and state.json with ports, keys and processes. Two stacks with two state
 folders run side by side. Ports are chosen once, free ones below the range that outgoing connections use, and kept, so
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import process
 from fetch import STACK, Cache, FetchError
-from servers import SERVERS, client_environment
+from servers import BUCKET, SERVERS, JavaError, client_environment, read_only_keys, signed
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE_VERSION = 1
@@ -123,6 +123,7 @@ class Stack:
         if missing:
             raise StackError(f"found no free port for {missing} in {PORTS.start} to {PORTS.stop}")
         self.state["secrets"].setdefault("token_key", secrets.token_hex(32))
+        self.state["secrets"].setdefault("client_secret", secrets.token_hex(16))
         self.state["environment"] = client_environment(self.folder, self.state["ports"], self.state["secrets"])
         self._save()
 
@@ -185,6 +186,10 @@ class Stack:
         server = self._server(name)
         if not self.state["ports"]:
             raise StackError(f"found no stack in {self.folder}, wanted one that was up: stack.py up")
+        for needed in server.needs:
+            self.start(needed)
+        self.cache.fetch(server.packages)
+        server = self._server(name)
         self._choose_ports([server])  # of one that `up` leaves alone
         fresh = [] if process.is_alive(self._process(name)) else [server]
         for server in fresh:
@@ -218,23 +223,22 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start what isn't running, wait until every server answers")
     fetch = commands.add_parser("fetch", help="only fetch the servers; prints where each lies")
-    fetch.add_argument("names", nargs="*", metavar="NAME", help="pulsar, catalog, minio or mc [default: all but mc]")
+    fetch.add_argument("package", nargs="*", help="mc, nessie, keycloak, or one of those of `up` [default: those of `up`]")
     down = commands.add_parser("down", help="stop what this stack started")
     down.add_argument("--purge", action="store_true", help="and remove its data, logs and ports")
     status = commands.add_parser("status", help="what runs; exit code 1 unless all of it answers")
     status.add_argument("--env", action="store_true", help="also print the addresses as shell exports")
+    commands.add_parser("uploads", help="print what uploads in parts MinIO holds unfinished")
+    commands.add_parser("read-only-keys", help="print keys of MinIO's that may only read, as its token service gives them")
+    commands.add_parser("make-other-bucket", help="make the bucket in minio-other, which has none")
     for name in ("kill", "start"):
         commands.add_parser(name, help=f"{name} one server").add_argument("server")
     arguments = parser.parse_args()
     cache = Cache(Path(os.environ.get("RVA_STACK_CACHE") or ROOT / "data/cache/stack").absolute(), say)
     try:
         if arguments.command == "fetch":
-            names = tuple(arguments.names) or STACK
-            if wrong := [name for name in names if name not in (*STACK, "mc")]:
-                raise FetchError(f"found {', '.join(wrong)}, wanted names out of {', '.join(STACK)}, mc")
-            cache.fetch(names)
-            for name in names:
-                print(getattr(cache, name))
+            for folder in cache.fetch(arguments.package or STACK):
+                print(folder)
             return 0
         stack = Stack(arguments.state.absolute(), cache)
         if arguments.command == "status":
@@ -242,6 +246,17 @@ def main() -> int:
         if not stack.path.exists() and arguments.command != "up":
             say(f"found no stack in {stack.folder}")
             return 0 if arguments.command == "down" else 1
+        if arguments.command in ("uploads", "read-only-keys", "make-other-bucket"):
+            ports, keys = stack.state["ports"], stack.state["secrets"]
+            match arguments.command:
+                case "uploads":
+                    status, body = signed(ports, keys, "GET", f"/{BUCKET}", "uploads=")
+                case "read-only-keys":
+                    status, body = read_only_keys(ports, keys)
+                case _:
+                    status, body = signed(ports | {"minio": ports["minio_other"]}, keys, "PUT", f"/{BUCKET}")
+            print(body)
+            return 0 if status == 200 else 1
         with stack.locked():
             match arguments.command:
                 case "up":
@@ -252,7 +267,7 @@ def main() -> int:
                     stack.kill(arguments.server)
                 case "start":
                     stack.start(arguments.server)
-    except (StackError, FetchError) as error:
+    except (StackError, FetchError, JavaError) as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 use crate::errors::lake_error;
 use crate::rows::TableRow;
 use crate::seam::{LakeError, LakeErrorKind};
-use iceberg::spec::{PrimitiveType, TableMetadata, Transform, Type, UnboundPartitionSpec};
+use iceberg::spec::{PrimitiveType, TableMetadata, Transform, Type, UnboundPartitionField, UnboundPartitionSpec};
 use iceberg::table::Table;
 use iceberg::{Catalog, NamespaceIdent, TableCreation, TableIdent};
 use std::collections::HashMap;
@@ -13,6 +13,9 @@ pub(crate) const NAMESPACE: &str = "rva";
 
 /// Entries of the metadata log; older metadata.json files are deleted by housekeeping.
 const METADATA_LOG_MAX: &str = "20";
+
+/// Where Iceberg's numbers of partition fields begin.
+const PARTITION_FIELD_FIRST: i32 = 1000;
 
 pub(crate) fn table_ident<R: TableRow>() -> TableIdent {
     TableIdent::new(NamespaceIdent::new(NAMESPACE.to_owned()), R::TABLE.to_owned())
@@ -51,7 +54,14 @@ async fn create_table<R: TableRow>(catalog: &dyn Catalog) -> iceberg::Result<Tab
     if let Some(name) = R::PARTITION
         && let Some(id) = schema.field_id_by_name(name)
     {
-        spec = spec.add_partition_field(id, name, Transform::Identity)?;
+        let field = UnboundPartitionField::builder()
+            .source_id(id)
+            // Nessie wants it said, although the catalog numbers the fields anew.
+            .field_id(PARTITION_FIELD_FIRST)
+            .name(name.to_owned())
+            .transform(Transform::Identity)
+            .build();
+        spec = spec.add_partition_fields([field])?;
     }
     let properties = HashMap::from([
         ("write.format.default".to_owned(), "parquet".to_owned()),

@@ -34,8 +34,28 @@ fn is_refused_by_store(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
+/// Whether a server's certificate was signed by nobody whom we trust.
+pub(crate) fn is_unknown_authority(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if ["UnknownIssuer", "CaUsedAsEndEntity", "invalid peer certificate"].iter().any(|part| text.contains(part)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// An iceberg error at the seam: `could not <doing>: …`.
 pub(crate) fn lake_error(doing: impl std::fmt::Display, error: iceberg::Error) -> LakeError {
+    if is_unknown_authority(&error) {
+        let text = format!(
+            "could not {doing}: {error}: found a certificate of an authority that isn't known, wanted one that \
+             s3.ca_file (iceberg.ca_file for the catalog) or a well-known authority signed"
+        );
+        return LakeError::new(LakeErrorKind::Permanent, text).with_source(error);
+    }
     let kind = match io_kind(&error) {
         _ if is_refused_by_store(&error) => LakeErrorKind::Permanent,
         Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => LakeErrorKind::Permanent,

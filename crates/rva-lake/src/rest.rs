@@ -4,7 +4,7 @@
 //! says that nothing was done, the token is asked for anew, and the call made once more. A commit can't be repeated here
 //! (its updates are consumed), so it comes back as a conflict, which the commit's own loop takes up.
 
-use crate::errors::lake_error;
+use crate::errors::{is_unknown_authority, lake_error};
 use crate::lake::CATALOG;
 use crate::seam::{LakeError, LakeErrorKind};
 use iceberg::io::StorageFactory;
@@ -59,6 +59,8 @@ pub struct RestOptions {
     pub warehouse: Option<String>,
     /// Who we are.
     pub auth: RestAuth,
+    /// Asks the catalog for keys of the store with every table, where there are none of one's own.
+    pub vended_credentials: bool,
     /// A file of certificates (PEM) to trust besides the system's.
     pub ca_certificates: Option<PathBuf>,
     /// For the connection to be there.
@@ -74,6 +76,7 @@ impl RestOptions {
             uri: uri.into(),
             warehouse: None,
             auth: RestAuth::None,
+            vended_credentials: false,
             ca_certificates: None,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
@@ -89,6 +92,9 @@ impl RestOptions {
             }
         };
         set(REST_CATALOG_PROP_WAREHOUSE, &self.warehouse);
+        if self.vended_credentials {
+            set("header.x-iceberg-access-delegation", &Some("vended-credentials".to_owned()));
+        }
         match &self.auth {
             RestAuth::None => {}
             RestAuth::Token(token) => set("token", &Some(token.clone())),
@@ -133,8 +139,7 @@ pub(crate) async fn rest_catalog(
     let failed = |error| rest_error(options, error);
     let builder = RestCatalogBuilder::default().with_client(options.client()?).with_storage_factory(storage);
     let inner = builder.load(CATALOG, options.properties()).await.map_err(failed)?;
-    let renews = matches!(options.auth, RestAuth::ClientCredentials { .. });
-    let catalog = RenewingCatalog { inner, renews };
+    let catalog = RenewingCatalog { inner, options: options.clone() };
     catalog.list_namespaces(None).await.map_err(failed)?;
     Ok(Arc::new(catalog))
 }
@@ -146,28 +151,76 @@ fn rest_error(options: &RestOptions, error: Error) -> LakeError {
     let refused = |found: &str, wanted: &str| {
         LakeError::new(LakeErrorKind::Permanent, format!("catalog {uri}: found {found}, wanted {wanted}"))
     };
+    if let Some(reason) = options.refusal(&error) {
+        return LakeError::new(LakeErrorKind::Permanent, reason);
+    }
+    if is_unknown_authority(&error) {
+        return refused(
+            "a certificate of an authority that isn't known",
+            "one that iceberg.ca_file or a well-known authority signed",
+        );
+    }
+    let warehouse = options.warehouse.as_deref().unwrap_or_default();
+    let wanted_warehouse = "one that it knows (iceberg.warehouse, ICEBERG_WAREHOUSE)";
     match status(&text) {
-        Some(401) => refused(
-            "401 Unauthorized",
-            match options.auth {
-                RestAuth::None => "a token or client credentials (ICEBERG_TOKEN, ICEBERG_CREDENTIAL)",
-                _ => "credentials that it accepts",
-            },
-        ),
         Some(403) => refused("403 Forbidden", "an account that may use it"),
-        Some(404) => refused("404 Not Found", "the root of an Iceberg REST catalog, before /v1"),
-        Some(code @ 400..=499) if code != 408 && code != 429 => {
-            let warehouse = options.warehouse.as_deref().unwrap_or_default();
-            refused(&format!("{code} for warehouse {warehouse:?} ({})", one_line(&text)), "one that it knows")
+        Some(404) => refused("404 Not Found", "the root of an Iceberg REST catalog, before /v1 (iceberg.catalog_uri)"),
+        // Nessie takes a wrong name for a fault of its own.
+        Some(500) if text.contains("Warehouse ") && text.contains("is not known") => {
+            refused(&format!("no warehouse {warehouse:?}"), wanted_warehouse)
         }
-        // OAuth2's own errors (RFC 6749, 5.2) come without a status.
-        _ if ["invalid_client", "unauthorized_client", "invalid_scope", "invalid_grant"]
-            .iter()
-            .any(|code| text.contains(code)) =>
-        {
-            refused(&one_line(&text), "client credentials that its token endpoint accepts")
+        Some(code @ 400..=499) if code != 408 && code != 429 => {
+            refused(&format!("{code} for warehouse {warehouse:?} ({})", one_line(&text)), wanted_warehouse)
         }
         _ => lake_error(format_args!("open catalog {uri}"), error),
+    }
+}
+
+impl RestOptions {
+    /// Why the catalog, or who gives out its tokens, doesn't take us for who we say we are. `None`: that isn't it.
+    fn refusal(&self, error: &Error) -> Option<String> {
+        let (uri, text) = (&self.uri, error.to_string());
+        if status(&text) == Some(401) {
+            let (found, wanted) = match self.auth {
+                RestAuth::None => (
+                    "401 Unauthorized without a token",
+                    "a token or client credentials (iceberg.token, ICEBERG_TOKEN, or iceberg.credential, ICEBERG_CREDENTIAL)",
+                ),
+                RestAuth::Token(_) => (
+                    "401 Unauthorized for the bearer token",
+                    "one that it accepts and that has not expired (iceberg.token, ICEBERG_TOKEN)",
+                ),
+                RestAuth::ClientCredentials { .. } => (
+                    "401 Unauthorized for a token that was just given out",
+                    "a token endpoint that the catalog trusts (iceberg.oauth2_uri, ICEBERG_OAUTH2_URI)",
+                ),
+            };
+            return Some(format!("catalog {uri}: found {found}, wanted {wanted}"));
+        }
+        let RestAuth::ClientCredentials { oauth2_uri, scope, .. } = &self.auth else { return None };
+        let endpoint = oauth2_uri.clone().unwrap_or_else(|| format!("{}/v1/oauth/tokens", uri.trim_end_matches('/')));
+        let from = |found: &str, wanted: &str| {
+            Some(format!("catalog {uri}: token endpoint {endpoint}: found {found}, wanted {wanted}"))
+        };
+        // OAuth2's own errors (RFC 6749, 5.2) come in the text.
+        if text.contains("invalid_scope") {
+            let found = format!("invalid_scope for scope {:?}", scope.as_deref().unwrap_or("catalog"));
+            return from(&found, "one that it gives to this client (iceberg.scope)");
+        }
+        if let Some(code) =
+            ["invalid_client", "unauthorized_client", "invalid_grant"].iter().find(|code| text.contains(*code))
+        {
+            return from(code, "an id and a secret that it accepts (iceberg.credential, ICEBERG_CREDENTIAL)");
+        }
+        let (_, code) = text.split_once("code: ").filter(|_| text.contains("operation: auth"))?;
+        match code.get(..3)?.parse::<u16>().ok()? {
+            408 | 429 => None,
+            // 501: the catalog gives out none itself.
+            code @ (400..=499 | 501) => {
+                from(&code.to_string(), "one that gives out tokens (iceberg.oauth2_uri, ICEBERG_OAUTH2_URI)")
+            }
+            _ => None,
+        }
     }
 }
 
@@ -189,19 +242,35 @@ fn is_unauthorized(error: &Error) -> bool {
 #[derive(Debug)]
 struct RenewingCatalog {
     inner: RestCatalog,
-    renews: bool,
+    options: RestOptions,
 }
 
 impl RenewingCatalog {
+    fn can_renew(&self, error: &Error) -> bool {
+        matches!(self.options.auth, RestAuth::ClientCredentials { .. }) && is_unauthorized(error)
+    }
+
+    async fn renew(&self) -> Result<()> {
+        tracing::debug!("the catalog's token ran out, asking for a new one");
+        self.inner.regenerate_token().await.map_err(|error| self.told(error))
+    }
+
+    /// With the reason in front where we are refused.
+    fn told(&self, error: Error) -> Error {
+        match self.options.refusal(&error) {
+            Some(reason) => Error::new(ErrorKind::Unexpected, reason).with_source(error),
+            None => error,
+        }
+    }
+
     /// Makes a call; after a 401 once more with a new token.
     async fn call<T, F: Future<Output = Result<T>>>(&self, make: impl Fn() -> F) -> Result<T> {
         match make().await {
-            Err(error) if self.renews && is_unauthorized(&error) => {
-                tracing::debug!("the catalog's token ran out, asking for a new one");
-                self.inner.regenerate_token().await?;
-                make().await
+            Err(error) if self.can_renew(&error) => {
+                self.renew().await?;
+                make().await.map_err(|error| self.told(error))
             }
-            answer => answer,
+            answer => answer.map_err(|error| self.told(error)),
         }
     }
 }
@@ -272,12 +341,12 @@ impl Catalog for RenewingCatalog {
 
     async fn update_table(&self, commit: TableCommit) -> Result<Table> {
         match self.inner.update_table(commit).await {
-            Err(error) if self.renews && is_unauthorized(&error) => {
-                self.inner.regenerate_token().await?;
+            Err(error) if self.can_renew(&error) => {
+                self.renew().await?;
                 let text = "the token ran out before the commit, nothing was done";
                 Err(Error::new(ErrorKind::CatalogCommitConflicts, text).with_retryable(true))
             }
-            answer => answer,
+            answer => answer.map_err(|error| self.told(error)),
         }
     }
 }

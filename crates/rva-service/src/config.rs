@@ -264,6 +264,19 @@ pub struct S3Config {
     pub access_key: Option<Secret>,
     /// `s3.secret_key`
     pub secret_key: Option<Secret>,
+    /// `s3.ca_file`
+    pub ca_file: Option<PathBuf>,
+    /// `s3.connect_timeout`
+    #[serde(deserialize_with = "duration")]
+    pub connect_timeout: Duration,
+    /// `s3.timeout`
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// `s3.retries`
+    pub retries: u32,
+    /// `s3.retry_timeout`
+    #[serde(deserialize_with = "duration")]
+    pub retry_timeout: Duration,
 }
 
 /// The REST catalog.
@@ -282,6 +295,12 @@ pub struct IcebergConfig {
     pub oauth2_uri: Option<String>,
     /// `iceberg.scope`
     pub scope: Option<String>,
+    /// `iceberg.connect_timeout`
+    #[serde(deserialize_with = "duration")]
+    pub connect_timeout: Duration,
+    /// `iceberg.timeout`
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
     /// `iceberg.ca_file`
     pub ca_file: Option<PathBuf>,
 }

@@ -228,6 +228,16 @@ pub const KEYS: &[Key] = &[
     named(key("s3.path_style", Kind::Flag, Some("true"), "bucket in the path, as MinIO wants it"), &["S3_PATH_STYLE"]),
     named(key("s3.access_key", Kind::Secret, None, "access key"), &["S3_ACCESS_KEY", "MINIO_ROOT_USER"]),
     named(key("s3.secret_key", Kind::Secret, None, "secret key"), &["S3_SECRET_KEY", "MINIO_ROOT_PASSWORD"]),
+    key("s3.ca_file", Kind::Path, None, "certificates (PEM) to trust beside the system's"),
+    key("s3.connect_timeout", Kind::Duration(1), Some("5s"), "longest time until a connection is there"),
+    key(
+        "s3.timeout",
+        Kind::Duration(1),
+        Some("30s"),
+        "longest time of a request; raise it where a part of 8 MiB takes longer",
+    ),
+    key("s3.retries", Kind::Integer(0, 100), Some("5"), "tries of a request after the first"),
+    key("s3.retry_timeout", Kind::Duration(0), Some("60s"), "no further try of a request begins later than this"),
     named(
         key("iceberg.catalog_uri", HTTP, Some("http://localhost:8181"), "the REST catalog"),
         &["ICEBERG_CATALOG_URI"],
@@ -237,6 +247,13 @@ pub const KEYS: &[Key] = &[
     named(key("iceberg.credential", Kind::Secret, None, "id:secret for OAuth 2"), &["ICEBERG_CREDENTIAL"]),
     named(key("iceberg.oauth2_uri", HTTP, None, "where tokens are given out"), &["ICEBERG_OAUTH2_URI"]),
     key("iceberg.scope", Kind::Text, None, "the scope that is asked for with the credential; catalog where not given"),
+    key("iceberg.connect_timeout", Kind::Duration(1), Some("5s"), "longest time until a connection is there"),
+    key(
+        "iceberg.timeout",
+        Kind::Duration(1),
+        Some("30s"),
+        "longest time of a call; the table is asked what became of a commit that takes longer",
+    ),
     key("iceberg.ca_file", Kind::Path, None, "certificates (PEM) to trust beside the system's"),
 ];
 

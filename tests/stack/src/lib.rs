@@ -104,6 +104,35 @@ impl Stack {
         environment(&self.folder)
     }
 
+    /// The environment with an optional server (`nessie`, `nessie-secure` with `keycloak`), which is fetched and started
+    /// if it isn't up. `None`: this machine has no Java that is new enough; the skip is printed.
+    ///
+    /// # Panics
+    /// It doesn't start.
+    pub fn optional(&self, server: &str) -> Option<BTreeMap<String, String>> {
+        let (well, said) = command(&self.folder, &["start", server]);
+        if !well && said.contains("found no Java") {
+            println!("skipped: no Java 21 for {server}");
+            return None;
+        }
+        assert!(well, "{server} didn't start:\n{said}");
+        Some(environment(&self.folder))
+    }
+
+    /// What `stack.py ORDER` prints.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn ask(&self, order: &str) -> String {
+        let script = root().join("infrastructure/stack/stack.py");
+        let mut command = Command::new("python3");
+        let output = command.arg(script).arg("--state").arg(&self.folder).arg(order).output();
+        let output = output.unwrap_or_else(|error| panic!("python3 didn't start: {error}"));
+        let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "stack.py {order} failed: {out}{error}");
+        out.into_owned()
+    }
+
     /// For a test that works with the servers as they are; others may do so too.
     pub async fn shared(&self) -> RwLockReadGuard<'_, ()> {
         self.turns.read().await

@@ -180,7 +180,11 @@ impl Check<'_> {
         RestOptions {
             warehouse: Some(config.warehouse.clone()),
             auth,
+            // Where there are keys of one's own, the catalog needn't make any.
+            vended_credentials: self.loaded.config.s3.access_key.is_none(),
             ca_certificates: config.ca_file.clone(),
+            connect_timeout: config.connect_timeout,
+            request_timeout: config.timeout,
             ..RestOptions::new(&config.catalog_uri)
         }
     }
@@ -202,12 +206,23 @@ impl Check<'_> {
                 None
             }
         };
+        let ca_certificates = config.ca_file.as_ref().and_then(|path| match std::fs::read(path) {
+            Ok(pem) => Some(pem),
+            Err(error) => {
+                self.problem("s3.ca_file", format!("could not read {}: {error}", path.display()));
+                None
+            }
+        });
         S3Options {
             endpoint: Some(config.endpoint.clone()),
             region: Some(config.region.clone()),
             path_style: Some(config.path_style),
             keys,
-            ..S3Options::default()
+            ca_certificates,
+            connect_timeout: config.connect_timeout,
+            request_timeout: config.timeout,
+            retries_max: config.retries as usize,
+            retry_timeout: config.retry_timeout,
         }
     }
 }

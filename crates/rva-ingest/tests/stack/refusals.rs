@@ -1,8 +1,9 @@
 //! What can't work is said at the start: where, what was found, what is wanted.
 
-use crate::world::World;
+use crate::world::{World, get};
 use rva_bus::EventSink;
 use rva_bus::pulsar::{PulsarConnection, PulsarSink, PulsarSinkOptions};
+use rva_lake::{RestAuth, RestOptions};
 use std::collections::BTreeMap;
 
 /// The same world on the broker with tokens and TLS.
@@ -93,4 +94,81 @@ fn a_configuration_with_problems_starts_nothing_and_tells_all_of_them() {
         assert!(text.contains(part), "wanted {part:?} in {text}");
     }
     assert!(!text.contains("hush"), "{text}");
+}
+
+/// Makes Keycloak refuse our client, or take it again.
+async fn set_enabled(environment: &BTreeMap<String, String>, is_enabled: bool) {
+    let client = reqwest::Client::new();
+    let admin = &environment["KEYCLOAK_ADMIN_URL"];
+    let master = admin.replace("/admin/realms/rva", "/realms/master/protocol/openid-connect/token");
+    let (user, password) = (&environment["KEYCLOAK_ADMIN_USER"], &environment["KEYCLOAK_ADMIN_PASSWORD"]);
+    let form = [("grant_type", "password"), ("client_id", "admin-cli"), ("username", user), ("password", password)];
+    let answer: serde_json::Value = client.post(master).form(&form).send().await.unwrap().json().await.unwrap();
+    let token = answer["access_token"].as_str().unwrap();
+    let found = client.get(format!("{admin}/clients?clientId=rva-ingest")).bearer_auth(token);
+    let found: serde_json::Value = found.send().await.unwrap().json().await.unwrap();
+    let mut ours = found[0].clone();
+    ours["enabled"] = is_enabled.into();
+    let put = client.put(format!("{admin}/clients/{}", ours["id"].as_str().unwrap())).bearer_auth(token).json(&ours);
+    put.send().await.unwrap().error_for_status().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_that_refuses_us_ends_the_start_and_later_shows_in_ready() {
+    let Some(stack) = rva_stack::stack() else { return };
+    let _turn = stack.shared().await;
+    let Some(environment) = stack.optional("nessie-secure") else { return };
+    let (uri, oauth2) = (&environment["NESSIE_SECURE_CATALOG_URI"], &environment["NESSIE_SECURE_OAUTH2_URI"]);
+    let credential = &environment["NESSIE_SECURE_CREDENTIAL"];
+    let mut world = World::new(stack);
+    world.set("ICEBERG_CATALOG_URI", uri);
+    world.set("ICEBERG_OAUTH2_URI", oauth2);
+    world.set("ICEBERG_WAREHOUSE", "lakehouse");
+    // The catalog vends them.
+    world.set("S3_ACCESS_KEY", "");
+    world.set("S3_SECRET_KEY", "");
+    world.set("ICEBERG_CREDENTIAL", credential);
+    world.run(&["--init"]);
+    world.set("ICEBERG_CREDENTIAL", "rva-ingest:hush-hush");
+    refused(&world, &[uri, oauth2, "iceberg.credential, ICEBERG_CREDENTIAL"], &["hush-hush"]);
+    world.set("ICEBERG_CREDENTIAL", credential);
+    world.set("ICEBERG_WAREHOUSE", "nowhere");
+    refused(&world, &[uri, "nowhere", "iceberg.warehouse"], &[credential]);
+    world.set("ICEBERG_WAREHOUSE", "lakehouse");
+
+    let mut ingest = world.start(&[]);
+    let health = ingest.health();
+    ingest.wait_ready(&health, 200, "");
+    set_enabled(&environment, false).await;
+    // Until its token runs out it still commits.
+    let (mut sink, mut frame) = (world.sink().await, 0);
+    let answer = loop {
+        frame += 1;
+        sink.send(world.record("cam_1", frame)).await.unwrap();
+        sink.flush().await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let answer = get(&health, "/ready");
+        if answer.contains("503") || frame == 150 {
+            break answer;
+        }
+    };
+    set_enabled(&environment, true).await;
+    for part in ["HTTP/1.1 503", uri, oauth2, "iceberg.credential"] {
+        assert!(answer.contains(part), "wanted {part:?} in {answer}");
+    }
+    assert!(!answer.contains(credential.split_once(':').unwrap().1), "{answer}");
+    println!("{answer}");
+    ingest.wait_ready(&health, 200, "");
+    let (_, code, text) = ingest.terminate();
+    assert_eq!(code, Some(0), "{text}");
+    let rest = RestOptions {
+        warehouse: Some("lakehouse".into()),
+        auth: RestAuth::ClientCredentials {
+            credential: credential.clone(),
+            oauth2_uri: Some(oauth2.clone()),
+            scope: None,
+        },
+        ..RestOptions::new(uri)
+    };
+    assert_eq!(world.table_in(&rest).await, world.keys(&["cam_1"], 1..=frame));
 }

@@ -137,6 +137,10 @@ impl<'a> World<'a> {
 
     /// The tables, to read.
     pub async fn lake(&self) -> Lake {
+        self.lake_in(&RestOptions::new(self.stack.get("ICEBERG_CATALOG_URI"))).await
+    }
+
+    async fn lake_in(&self, rest: &RestOptions) -> Lake {
         let s3 = S3Options {
             endpoint: Some(self.stack.get("S3_ENDPOINT").to_owned()),
             region: Some(self.stack.get("S3_REGION").to_owned()),
@@ -148,13 +152,17 @@ impl<'a> World<'a> {
             ..S3Options::default()
         };
         let options = LakeOptions::default().with_s3(s3);
-        let rest = RestOptions::new(self.stack.get("ICEBERG_CATALOG_URI"));
-        Lake::open_rest_read_only(&rest, options).await.unwrap()
+        Lake::open_rest_read_only(rest, options).await.unwrap()
     }
 
     /// This test's keys in the table, each as often as it is there.
     pub async fn table(&self) -> Vec<Key> {
-        let lake = self.lake().await;
+        self.table_in(&RestOptions::new(self.stack.get("ICEBERG_CATALOG_URI"))).await
+    }
+
+    /// The same in another catalog.
+    pub async fn table_in(&self, rest: &RestOptions) -> Vec<Key> {
+        let lake = self.lake_in(rest).await;
         let mut keys = bronze_keys(&lake).await.unwrap();
         keys.retain(|(run, ..)| run.starts_with(&self.name));
         keys.sort();

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use iceberg::io::{FileMetadata, FileRead, FileWrite};
 use iceberg::{Error, ErrorKind, Result};
-use object_store::{ObjectStore, ObjectStoreExt, buffered::BufWriter, path::Path};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayloadMut, path::Path};
 use std::{ops::Range, sync::Arc};
-use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
 
 /// A file up to this size is one request, a larger one an upload in parts of this size. S3's least is 5 MiB.
 const PART_BYTES: usize = 8 << 20;
@@ -51,8 +51,7 @@ impl ObjectFiles {
     }
 
     pub(super) fn writer(&self, path: Path) -> Box<dyn FileWrite> {
-        let upload = BufWriter::with_capacity(Arc::clone(&self.store), path.clone(), PART_BYTES);
-        Box::new(ObjectWrite { files: self.clone(), path, upload: Some(upload) })
+        Box::new(ObjectWrite { files: self.clone(), path, upload: Some(Upload::default()) })
     }
 
     pub(super) async fn delete(&self, path: Path) -> Result<()> {
@@ -104,59 +103,134 @@ impl FileRead for ObjectRead {
     }
 }
 
-/// An upload. The file appears whole, when it is closed; parts of an upload that fails or is dropped are given back.
-struct ObjectWrite {
-    files: ObjectFiles,
-    path: Path,
-    upload: Option<BufWriter>,
+/// Parts of one file that are on their way at a time.
+const PARTS_AT_ONCE: usize = 8;
+
+/// An upload in parts.
+#[derive(Debug)]
+struct Parts {
+    upload: Box<dyn MultipartUpload>,
+    tasks: JoinSet<object_store::Result<()>>,
 }
 
-impl ObjectWrite {
-    fn take(&mut self) -> Result<BufWriter> {
-        self.upload.take().ok_or_else(|| {
-            let text = format!("{}{} is closed, or a write to it failed", self.files.prefix, self.path);
-            Error::new(ErrorKind::Unexpected, text)
-        })
-    }
-}
-
-/// Best effort: what a dead process leaves is the bucket's lifecycle rule's.
-async fn abort(mut upload: BufWriter) {
-    if let Err(error) = upload.abort().await {
-        tracing::debug!(%error, "could not abort an upload");
-    }
-}
-
-#[async_trait::async_trait]
-impl FileWrite for ObjectWrite {
-    async fn write(&mut self, bs: Bytes) -> Result<()> {
-        let mut upload = self.take()?;
-        match upload.put(bs).await {
-            Ok(()) => {
-                self.upload = Some(upload);
-                Ok(())
+impl Parts {
+    /// Waits until at most this many parts are on their way.
+    async fn wait(&mut self, at_most: usize) -> object_store::Result<()> {
+        while self.tasks.len() > at_most {
+            match self.tasks.join_next().await {
+                Some(Ok(sent)) => sent?,
+                Some(Err(error)) => {
+                    return Err(object_store::Error::Generic { store: "upload", source: error.into() });
+                }
+                None => return Ok(()),
             }
-            Err(error) => {
-                abort(upload).await;
-                Err(self.files.failed("write", &self.path, error))
+        }
+        Ok(())
+    }
+
+    /// Gives the parts back. Best effort: what a dead process or a store that is away leaves is the bucket's lifecycle
+    /// rule's.
+    async fn abort(mut self) {
+        self.tasks.shutdown().await;
+        if let Err(error) = self.upload.abort().await {
+            tracing::warn!(%error, "could not abort an upload, its parts stay in the store");
+        }
+    }
+}
+
+/// What is written so far. (object_store's own writer gives parts back when the completion is refused, and leaves them
+/// when a part is.)
+#[derive(Debug, Default)]
+struct Upload {
+    buffer: PutPayloadMut,
+    parts: Option<Parts>,
+}
+
+impl Upload {
+    async fn send_part(&mut self, files: &ObjectFiles, path: &Path) -> object_store::Result<()> {
+        if self.parts.is_none() {
+            let upload = files.store.put_multipart(path).await?;
+            self.parts = Some(Parts { upload, tasks: JoinSet::new() });
+        }
+        if let Some(parts) = &mut self.parts {
+            parts.wait(PARTS_AT_ONCE - 1).await?;
+            let part = std::mem::take(&mut self.buffer);
+            parts.tasks.spawn(parts.upload.put_part(part.freeze()));
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, files: &ObjectFiles, path: &Path, mut bytes: Bytes) -> object_store::Result<()> {
+        while !bytes.is_empty() {
+            let room = PART_BYTES - self.buffer.content_length();
+            self.buffer.push(bytes.split_to(room.min(bytes.len())));
+            if self.buffer.content_length() == PART_BYTES {
+                self.send_part(files, path).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn complete(&mut self, files: &ObjectFiles, path: &Path) -> object_store::Result<()> {
+        if self.parts.is_some() && !self.buffer.is_empty() {
+            self.send_part(files, path).await?;
+        }
+        match &mut self.parts {
+            None => files.store.put(path, std::mem::take(&mut self.buffer).freeze()).await.map(drop),
+            Some(parts) => {
+                parts.wait(0).await?;
+                parts.upload.complete().await.map(drop)
             }
         }
     }
 
-    async fn close(&mut self) -> Result<()> {
-        let mut upload = self.take()?;
-        match upload.shutdown().await {
+    async fn abort(self) {
+        if let Some(parts) = self.parts {
+            parts.abort().await;
+        }
+    }
+}
+
+/// A file being written. It appears whole, when it is closed; parts of an upload that fails or is dropped are given back.
+struct ObjectWrite {
+    files: ObjectFiles,
+    path: Path,
+    upload: Option<Upload>,
+}
+
+impl ObjectWrite {
+    fn closed(&self) -> Error {
+        let text = format!("{}{} is closed, or a write to it failed", self.files.prefix, self.path);
+        Error::new(ErrorKind::Unexpected, text)
+    }
+
+    async fn failed(&mut self, error: object_store::Error) -> Error {
+        if let Some(upload) = self.upload.take() {
+            upload.abort().await;
+        }
+        self.files.failed("write", &self.path, error)
+    }
+}
+
+// The upload stays in its place over each wait: a write that is cut off is given back by `drop`.
+#[async_trait::async_trait]
+impl FileWrite for ObjectWrite {
+    async fn write(&mut self, bs: Bytes) -> Result<()> {
+        let Some(upload) = &mut self.upload else { return Err(self.closed()) };
+        match upload.write(&self.files, &self.path, bs).await {
             Ok(()) => Ok(()),
-            Err(error) => {
-                // Nothing to give back: a single request leaves nothing, and an upload in parts that can't be completed
-                // gives its own parts back.
-                // An I/O error here is object_store's own, wrapped: what it says decides what a retry can cure.
-                let error = match error.downcast::<object_store::Error>() {
-                    Ok(error) => error,
-                    Err(error) => object_store::Error::Generic { store: "upload", source: error.into() },
-                };
-                Err(self.files.failed("write", &self.path, error))
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        let Some(upload) = &mut self.upload else { return Err(self.closed()) };
+        match upload.complete(&self.files, &self.path).await {
+            Ok(()) => {
+                self.upload = None;
+                Ok(())
             }
+            Err(error) => Err(self.failed(error).await),
         }
     }
 }
@@ -164,7 +238,7 @@ impl FileWrite for ObjectWrite {
 impl Drop for ObjectWrite {
     fn drop(&mut self) {
         if let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(abort(upload));
+            runtime.spawn(upload.abort());
         }
     }
 }

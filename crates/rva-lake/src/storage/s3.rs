@@ -4,7 +4,7 @@ use super::object::ObjectFiles;
 use iceberg::io::StorageConfig;
 use iceberg::{Error, ErrorKind, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
 use std::{
     collections::HashMap,
     fmt,
@@ -53,6 +53,8 @@ pub struct S3Options {
     pub path_style: Option<bool>,
     /// Static keys. They go before keys that the catalog vends.
     pub keys: Option<S3Keys>,
+    /// Certificates (PEM) to trust besides the system's.
+    pub ca_certificates: Option<Vec<u8>>,
     /// For the connection to be there.
     pub connect_timeout: Duration,
     /// For a whole request. Longer lets slow stores finish a part of 8 MiB, shorter notices a dead one sooner.
@@ -70,6 +72,7 @@ impl Default for S3Options {
             region: None,
             path_style: None,
             keys: None,
+            ca_certificates: None,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
             retries_max: 5,
@@ -95,12 +98,15 @@ impl S3Options {
         }
     }
 
-    fn builder(&self, bucket: &str) -> AmazonS3Builder {
+    fn builder(&self, bucket: &str) -> object_store::Result<AmazonS3Builder> {
         let http = self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
-        let client = ClientOptions::new()
+        let mut client = ClientOptions::new()
             .with_connect_timeout(self.connect_timeout)
             .with_timeout(self.request_timeout)
             .with_allow_http(http);
+        for certificate in self.ca_certificates.iter().map(|pem| Certificate::from_pem_bundle(pem)) {
+            client = certificate?.into_iter().fold(client, ClientOptions::with_root_certificate);
+        }
         let retry = RetryConfig {
             backoff: BackoffConfig { init_backoff: Duration::from_millis(100), ..BackoffConfig::default() },
             max_retries: self.retries_max,
@@ -122,7 +128,14 @@ impl S3Options {
                 builder = builder.with_config(AmazonS3ConfigKey::Token, token);
             }
         }
-        builder
+        Ok(builder)
+    }
+}
+
+/// Without the keys.
+impl fmt::Debug for S3Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Stores").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
@@ -130,26 +143,30 @@ impl S3Options {
 #[derive(Debug, Default)]
 struct Clients {
     /// What the catalog sent last: its answer to a commit comes without keys.
-    vended: Option<HashMap<String, String>>,
+    vended: Option<Arc<HashMap<String, String>>>,
     open: Vec<((String, S3Options), ObjectFiles)>,
 }
 
-/// `s3://` locations of one factory. `None`: there are no settings for S3.
-#[derive(Debug, Clone, Default)]
+/// `s3://` locations of one factory, or of one table of it. `None`: there are no settings for S3.
+#[derive(Clone, Default)]
 pub(super) struct S3Stores {
     options: Option<S3Options>,
+    /// What the catalog sent with this table: vended keys open no other table's folder.
+    sent: Option<Arc<HashMap<String, String>>>,
     clients: Arc<Mutex<Clients>>,
 }
 
 impl S3Stores {
     pub(super) fn new(options: S3Options) -> Self {
-        Self { options: Some(options), clients: Arc::default() }
+        Self { options: Some(options), ..Self::default() }
     }
 
     /// The same clients for a table whose catalog sent these properties.
     pub(super) fn of_config(&self, config: &StorageConfig) -> Self {
         if config.props().contains_key(ACCESS_KEY) || config.props().contains_key(ENDPOINT) {
-            self.clients.lock().unwrap_or_else(PoisonError::into_inner).vended = Some(config.props().clone());
+            let sent = Arc::new(config.props().clone());
+            self.clients.lock().unwrap_or_else(PoisonError::into_inner).vended = Some(Arc::clone(&sent));
+            return Self { sent: Some(sent), ..self.clone() };
         }
         self.clone()
     }
@@ -160,12 +177,16 @@ impl S3Stores {
             return Err(Error::new(ErrorKind::DataInvalid, text));
         };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let options = clients.vended.as_ref().map_or_else(|| options.clone(), |sent| options.with_catalog(sent));
+        let options = self
+            .sent
+            .as_ref()
+            .or(clients.vended.as_ref())
+            .map_or_else(|| options.clone(), |sent| options.with_catalog(sent));
         let key = (bucket.to_owned(), options);
         if let Some((_, files)) = clients.open.iter().find(|(open, _)| *open == key) {
             return Ok(files.clone());
         }
-        let store = key.1.builder(bucket).build().map_err(|error| {
+        let store = key.1.builder(bucket).and_then(AmazonS3Builder::build).map_err(|error| {
             Error::new(ErrorKind::DataInvalid, format!("could not set up s3://{bucket}")).with_source(error)
         })?;
         let files = ObjectFiles::new(Arc::new(store), &format!("s3://{bucket}/"));
@@ -219,6 +240,19 @@ mod tests {
         let names: Vec<_> =
             clients.open.iter().map(|((_, o), _)| o.keys.as_ref().unwrap().access_key.clone()).collect();
         assert_eq!(names, ["first", "second"]);
+    }
+
+    #[test]
+    fn each_table_keeps_the_keys_that_were_vended_with_it() {
+        let stores = S3Stores::new(S3Options { endpoint: Some("http://minio:9000".into()), ..S3Options::default() });
+        let with_keys = |name| sent(&[(ACCESS_KEY, name), (SECRET_KEY, "s")]);
+        let (one, two) = (stores.of_config(&with_keys("one")), stores.of_config(&with_keys("two")));
+        one.bucket("b").unwrap();
+        two.bucket("b").unwrap();
+        let clients = stores.clients.lock().unwrap();
+        let names: Vec<_> =
+            clients.open.iter().map(|((_, o), _)| o.keys.as_ref().unwrap().access_key.clone()).collect();
+        assert_eq!(names, ["one", "two"]);
     }
 
     #[test]

@@ -217,7 +217,8 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=Path(os.environ.get("RVA_STACK") or ROOT / "data/stack"))
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start what isn't running, wait until every server answers")
-    commands.add_parser("fetch", help="only fetch the servers")
+    fetch = commands.add_parser("fetch", help="only fetch the servers")
+    fetch.add_argument("names", nargs="*", help="also flink, spark or trino; nothing: those that `up` starts")
     down = commands.add_parser("down", help="stop what this stack started")
     down.add_argument("--purge", action="store_true", help="and remove its data, logs and ports")
     status = commands.add_parser("status", help="what runs; exit code 1 unless all of it answers")
@@ -228,7 +229,7 @@ def main() -> int:
     cache = Cache(Path(os.environ.get("RVA_STACK_CACHE") or ROOT / "data/cache/stack").absolute(), say)
     try:
         if arguments.command == "fetch":
-            cache.fetch_all()
+            cache.fetch(*arguments.names) if arguments.names else cache.fetch_all()
             return 0
         stack = Stack(arguments.state.absolute(), cache)
         if arguments.command == "status":

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test eval setup setup-tests build lint bench-detect bench-gpu bench-track parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack
+.PHONY: help demo test eval setup setup-tests build lint bench-detect bench-gpu bench-track parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -24,9 +24,8 @@ build: setup ## the optimised binaries, in target/release
 	cargo build --release --locked
 	@command -v protoc >/dev/null && cargo build --release --locked -p rva-ingest --features pulsar || echo "found no protoc: rva-ingest is built without Pulsar"
 
-lint: ## rustfmt and clippy, warnings as errors
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --features rva/camera-motion --locked -- -D warnings
+lint: ## rustfmt and clippy, warnings as errors; Dockerfiles; the compose file
+	@infrastructure/local/lint.sh
 
 bench-detect: setup ## frames a second and memory of the pipeline beside bare ONNX Runtime, in turns, in one run
 	@infrastructure/local/bench_detect.sh
@@ -61,6 +60,9 @@ stack-status: ## what of it runs and answers
 
 test-stack: ## the tests that need the real servers, on a stack of their own
 	@infrastructure/stack/test.sh
+
+test-compose: ## docker-compose.yml for real: killed, cut off, down and up, each event once (needs a Docker engine)
+	@infrastructure/compose/test.sh
 
 model: ## the official YOLOv8n (AGPL-3.0), for people with internet
 	@infrastructure/local/fetch-model.sh

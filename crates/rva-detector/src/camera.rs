@@ -13,8 +13,8 @@ use rva_types::{
     FrameRecord, FrameRecordInput, PropertyName, RunId, RuntimeDescription, SourceIdentity, Timestamp, TrackedDetection,
 };
 use rva_vision::{
-    Detector, End, FindCues, FrameCounts, FrameSource, PipelineControl, PipelineOptions, PipelineOutcome,
-    SourceDescription, StageTimes, StopFlag, TrackedFrame, VisionError, VisionErrorKind, run_pipeline,
+    Detector, End, FindCues, FrameCounts, FrameSource, ModelDescription, PipelineControl, PipelineOptions,
+    PipelineOutcome, SourceDescription, StageTimes, StopFlag, TrackedFrame, VisionError, VisionErrorKind, run_pipeline,
 };
 use std::{
     collections::BTreeMap,
@@ -31,12 +31,20 @@ const RECORDS_WAITING_MAX: usize = 16;
 pub struct OpenCamera {
     /// Where the frames come from.
     pub source: Box<dyn FrameSource>,
-    /// Finds objects; it must keep everything from [`detector_floor`] for the tracker.
-    pub detector: Box<dyn Detector>,
+    /// Find objects: at least one, all of the same model, each of which looks at frames at the same time as the others;
+    /// they must keep everything from [`detector_floor`] for the tracker.
+    pub detectors: Vec<Box<dyn Detector>>,
     /// Follows them.
     pub tracker: Box<dyn Tracker>,
     /// What it wants to know besides boxes, as its [`Tracker::cues`] say.
     pub cues: Option<Box<dyn FindCues>>,
+}
+
+impl OpenCamera {
+    /// What the model says about itself; `None` without a detector.
+    pub fn model(&self) -> Option<&ModelDescription> {
+        self.detectors.first().map(|detector| detector.description())
+    }
 }
 
 /// What a run's records say, and how fast it goes.
@@ -207,12 +215,7 @@ fn fault(text: &str) -> VisionError {
 
 /// The outcome of a pipeline whose own thread panicked: in the tracker, or in a tap.
 fn panicked(error: &tokio::task::JoinError) -> PipelineOutcome {
-    PipelineOutcome {
-        end: End::Failed(fault(&format!("the pipeline's thread: {error}"))),
-        counts: FrameCounts::default(),
-        crops_left_out: 0,
-        times: StageTimes::default(),
-    }
+    PipelineOutcome::failed(fault(&format!("the pipeline's thread: {error}")))
 }
 
 #[derive(Debug, Default)]
@@ -229,10 +232,16 @@ fn pipeline(
     records: mpsc::Sender<(OutgoingMessage, Instant)>,
     stop: &StopFlag,
 ) -> (PipelineOutcome, Counts) {
-    let OpenCamera { mut source, mut detector, mut tracker, mut cues } = camera;
+    let OpenCamera { mut source, mut detectors, mut tracker, mut cues } = camera;
     let options = settings.pipeline.clone();
     let control = PipelineControl { stop: stop.clone(), counters: observers.counters.frames.clone() };
-    let writer = RecordWriter::new(settings, source.description(), &*detector, &*tracker);
+    let Some(model) = detectors.first().map(|detector| detector.description()) else {
+        return (
+            PipelineOutcome::failed(fault("found a camera without a detector, wanted at least one")),
+            Counts::default(),
+        );
+    };
+    let writer = RecordWriter::new(settings, source.description(), model, &*tracker);
     let mut delivery = Delivery::new(writer, observers, source.description().frame_count);
     let mut deliver = |frame: TrackedFrame| {
         let decoded = frame.decoded;
@@ -242,7 +251,7 @@ fn pipeline(
         }
     };
     let cues = cues.as_mut().map(|cues| &mut **cues as &mut dyn FindCues);
-    let outcome = run_pipeline(&mut *source, &mut *detector, &mut *tracker, cues, &options, &control, &mut deliver);
+    let outcome = run_pipeline(&mut *source, &mut detectors, &mut *tracker, cues, &options, &control, &mut deliver);
     (outcome, delivery.counts)
 }
 
@@ -297,9 +306,8 @@ struct RecordWriter {
 }
 
 impl RecordWriter {
-    fn new(settings: RunSettings, source: &SourceDescription, detector: &dyn Detector, tracker: &dyn Tracker) -> Self {
+    fn new(settings: RunSettings, source: &SourceDescription, model: &ModelDescription, tracker: &dyn Tracker) -> Self {
         let stamp = if source.is_live { CaptureStamp::live() } else { CaptureStamp::recorded(settings.start_time) };
-        let model = detector.description();
         let runtime = RuntimeDescription {
             model_name: model.name.clone(),
             tracker_type: tracker.name().to_owned(),

@@ -21,10 +21,12 @@ pub use delivery::RetryPace;
 pub use progress::Progress;
 #[cfg(feature = "pulsar")]
 pub use publish::Publishing;
-pub use setup::{CameraSetup, DetectorSetup, OpenSource, join_camera, load_shared, open_camera, open_source};
+pub use setup::{
+    CameraSetup, DetectorSetup, OpenSource, PARALLEL_MAX, join_camera, load_shared, open_camera, open_source,
+};
 pub use shared::SharedSink;
 pub use stamp::CaptureStamp;
 pub use supervise::{
-    CameraSpec, CameraState, CameraSummary, CameraView, Changes, MakeTap, OpenCameras, ReconnectPace, Reload,
-    SharedModelOpener, Supervisor, Watching, watch_cameras,
+    CameraHealth, CameraSpec, CameraState, CameraSummary, CameraView, Changes, MakeTap, OpenCameras, ReconnectPace,
+    Reload, SharedModelOpener, Supervisor, Watching, watch_cameras,
 };

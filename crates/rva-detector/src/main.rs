@@ -4,16 +4,21 @@ use anyhow::Context;
 use clap::Parser;
 use rva_bus::{LogWriter, NdjsonSink};
 use rva_detector::{
-    CameraEnd, CameraSummary, Reload, SharedModelOpener, SharedSink, Supervisor, Watching,
+    CameraEnd, CameraHealth, CameraSummary, Reload, SharedModelOpener, SharedSink, Supervisor, Watching,
     configured::{
         CaptureArgs, DetectionArgs, Given, IdentityArgs, Plan, log_options, open_all, plan, reconnect_pace, specs,
     },
     load_shared, watch_cameras,
 };
-use rva_service::{Config, ConfigError, Loaded, Override, StopFlag, init_telemetry, load_of_process};
+use rva_service::{Config, ConfigError, Health, Loaded, Override, StopFlag, init_telemetry, load_of_process};
 use rva_track::TrackError;
 use rva_vision::{VisionError, VisionErrorKind};
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+/// Parts of the service's health.
+const MODEL: &str = "model";
+#[cfg(feature = "pulsar")]
+const BROKER: &str = "broker";
 
 const AFTER: &str = "\
 Cameras of the configuration file are kept running: what breaks off is opened again, and SIGHUP reads the file again
@@ -37,6 +42,9 @@ struct Cli {
     /// Data folder whose log/ is written to [default: rva-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
+    /// Where /live and /ready answer, like 0.0.0.0:8080 [default: nowhere]
+    #[arg(long, value_name = "IP:PORT")]
+    health_address: Option<String>,
     /// How log lines look: text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -56,6 +64,7 @@ impl Cli {
         let mut given = Given::default();
         given.text("telemetry.log_format", "--log-format", self.log_format.as_ref());
         given.text("telemetry.log_level", "--log-level", self.log_level.as_ref());
+        given.text("health.address", "--health-address", self.health_address.as_ref());
         given.text("data_dir", "--data-dir", self.data_dir.as_ref());
         self.detection.give(&mut given);
         self.capture.give(&mut given);
@@ -93,6 +102,9 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn run(cli: Cli, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let stop = StopFlag::on_signals().context("install signal actions")?;
+    let health = Health::new();
+    health.not_ready(MODEL, "not loaded yet");
+    let _server = health.listen(loaded.config.health.address).await?;
     let Plan { cameras, is_from_file } = plan(&cli.sources, &loaded)?;
     let wanted = specs(&cameras)?;
     let config = &loaded.config;
@@ -106,6 +118,7 @@ async fn run(cli: Cli, loaded: Loaded) -> anyhow::Result<ExitCode> {
         Ok((open, Vec::new(), opener))
     })
     .await??;
+    health.ready(MODEL);
     let sink = match &cli.output {
         Some(file) => SharedSink::new(NdjsonSink::create(file)?),
         None => SharedSink::new(LogWriter::open(config.data_dir.join("log"), log_options(config))?),
@@ -121,7 +134,12 @@ async fn run(cli: Cli, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let stats_interval = config.detector.stats_interval;
     let reload: Option<Reload> =
         is_from_file.then(|| Box::new(move || specs(&plan(&cli.sources, &cli.load()?)?.cameras)) as Reload);
-    let watching = Watching { reload, stats_interval, stop: &stop, on_change: &mut |_| {} };
+    let mut cameras = CameraHealth::new(health.clone());
+    let mut on_look = |supervisor: &Supervisor| {
+        cameras.look(supervisor);
+        publishing.tell(&health);
+    };
+    let watching = Watching { reload, stats_interval, stop: &stop, on_change: &mut |_| {}, on_look: &mut on_look };
     let summaries = watch_cameras(&mut supervisor, watching).await?;
     publishing.finish(&stop).await?;
     // A failure outweighs a source that broke off.
@@ -135,6 +153,14 @@ struct Publisher(Option<rva_detector::Publishing>);
 
 #[cfg(feature = "pulsar")]
 impl Publisher {
+    /// The spool stands in for a broker that is away.
+    fn tell(&self, health: &Health) {
+        match self.0.as_ref().and_then(rva_detector::Publishing::trouble) {
+            Some(text) => health.degraded(BROKER, text),
+            None => health.ready(BROKER),
+        }
+    }
+
     async fn finish(self, stop: &StopFlag) -> anyhow::Result<()> {
         match self.0 {
             Some(publishing) => publishing.finish(stop).await.context("publish to Pulsar"),
@@ -166,6 +192,8 @@ struct Publisher;
 
 #[cfg(not(feature = "pulsar"))]
 impl Publisher {
+    fn tell(&self, _: &Health) {}
+
     async fn finish(self, _: &StopFlag) -> anyhow::Result<()> {
         Ok(())
     }

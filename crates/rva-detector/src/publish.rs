@@ -15,6 +15,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Publishing {
     task: JoinHandle<Result<ForwarderCounters, BusError>>,
     is_draining: watch::Sender<bool>,
+    trouble: watch::Receiver<Option<String>>,
 }
 
 impl Publishing {
@@ -24,17 +25,32 @@ impl Publishing {
     /// What no waiting cures: a wrong token, certificate or address, a topic that wasn't set up, another schema, damage
     /// in the spool.
     pub async fn start(connection: PulsarConnection, options: ForwarderOptions) -> Result<Self, BusError> {
+        let trouble = watch::Sender::new(None);
         let first = match Forwarder::open(&connection, options.clone()).await {
             Ok(forwarder) => Some(forwarder),
             Err(error) if error.kind() == BusErrorKind::Transient => {
                 tracing::warn!("{error}: records go to the spool until the broker is there");
+                trouble.send_replace(Some(error.to_string()));
                 None
             }
             Err(error) => return Err(error),
         };
         let (is_draining, draining) = watch::channel(false);
-        let task = tokio::spawn(forward(connection, options, first, draining));
-        Ok(Self { task, is_draining })
+        let told = trouble.subscribe();
+        let task = tokio::spawn(async move {
+            let ended = forward(connection, options, first, draining, &trouble).await;
+            if let Err(error) = &ended {
+                tracing::error!("{error}: records stay in the spool");
+                trouble.send_replace(Some(error.to_string()));
+            }
+            ended
+        });
+        Ok(Self { task, is_draining, trouble: told })
+    }
+
+    /// What keeps the records from the broker; `None` while nothing does.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     /// Waits until the broker has everything that is in the spool; when a stop is asked for, only a while.
@@ -67,18 +83,26 @@ async fn forward(
     options: ForwarderOptions,
     mut forwarder: Option<Forwarder>,
     draining: watch::Receiver<bool>,
+    trouble: &watch::Sender<Option<String>>,
 ) -> Result<ForwarderCounters, BusError> {
+    if let Some(open) = &mut forwarder {
+        open.tell(trouble.clone());
+    }
     loop {
         // Read before the spool: what came before it was set is forwarded.
         let is_draining = *draining.borrow();
         let Some(open) = &mut forwarder else {
             match Forwarder::open(&connection, options.clone()).await {
-                Ok(open) => forwarder = Some(open),
-                Err(error) if error.kind() == BusErrorKind::Transient => tokio::time::sleep(options.wait).await,
-                Err(error) => {
-                    tracing::error!("{error}: records stay in the spool");
-                    return Err(error);
+                Ok(mut open) => {
+                    open.tell(trouble.clone());
+                    trouble.send_replace(None);
+                    forwarder = Some(open);
                 }
+                Err(error) if error.kind() == BusErrorKind::Transient => {
+                    trouble.send_replace(Some(error.to_string()));
+                    tokio::time::sleep(options.wait).await;
+                }
+                Err(error) => return Err(error),
             }
             continue;
         };

@@ -4,11 +4,11 @@ use crate::{OpenCamera, RetryPace, RunSettings, detector_floor};
 use rva_track::{Tracker, TrackerChoice};
 use rva_types::{RunId, SourceIdentity, Timestamp};
 use rva_vision::{
-    BatchOptions, CapturePolicy, CueFinder, DetectOptions, Detector, Embedder, EmbedderOptions, FindCues, FrameSource,
-    OpenOptions, PipelineOptions, Selection, SharedModel, SourceSpec, VisionError, VisionErrorKind, YoloDetector,
-    find_library, open, resolve_classes,
+    BatchOptions, CapturePolicy, CueFinder, DetectOptions, Detector, Device, Embedder, EmbedderOptions, FindCues,
+    FrameSource, OpenOptions, PipelineOptions, Selection, SharedModel, SourceSpec, VisionError, VisionErrorKind,
+    YoloDetector, find_library, open, resolve_classes,
 };
-use std::{path::PathBuf, time::SystemTime};
+use std::{num::NonZeroUsize, path::PathBuf, thread::available_parallelism, time::SystemTime};
 
 /// A camera: where its frames come from and what they are called.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,11 +46,18 @@ pub struct DetectorSetup {
     pub tracker: TrackerChoice,
     /// An appearance model in ONNX for trackers that look at it (BoT-SORT `with_reid`, DeepSORT); others don't load it.
     pub reid_model: Option<PathBuf>,
+    /// Inferences at the same time for a camera with a model of its own ([`open_camera`]); they share the threads. `None`:
+    /// one where the newest frame counts; where all frames do, as many as the processor has threads for, at most
+    /// [`PARALLEL_MAX`]. Raising it gives more frames a second and makes each wait longer; memory grows with it.
+    pub parallel: Option<NonZeroUsize>,
     /// Stride, batch and bounds; which frames are left out is the camera's.
     pub pipeline: PipelineOptions,
     /// How cameras share calls of a [shared model](load_shared).
     pub batch: BatchOptions,
 }
+
+/// Inferences at the same time, unless more are asked for: each has memory of its own.
+pub const PARALLEL_MAX: usize = 4;
 
 /// A source that is open, before anything looks at it.
 pub struct OpenSource {
@@ -75,11 +82,13 @@ pub fn open_source(camera: &CameraSetup) -> Result<OpenSource, VisionError> {
 pub fn open_camera(camera: &CameraSetup, detector: &DetectorSetup) -> Result<(OpenCamera, RunSettings), VisionError> {
     let following = tracker(detector)?;
     let source = open_source(camera)?;
-    let mut model = load(detector)?;
-    let selection = selection(detector, &*following.0, &model.description().class_names)?;
-    let classes = selection.classes.clone();
-    model.select(selection)?;
-    Ok(ready(camera, detector, source, Box::new(model), following, classes))
+    let capture = capture(camera, &*source.source);
+    let mut models = load_each(detector, &threads(detector, capture))?;
+    let Some(first) = models.first() else { return Err(refused("found no detector, wanted at least one".into())) };
+    let selection = selection(detector, &*following.0, &first.description().class_names)?;
+    models.iter_mut().try_for_each(|model| model.select(selection.clone()))?;
+    let models = models.into_iter().map(|model| Box::new(model) as Box<dyn Detector>).collect();
+    Ok(ready(camera, detector, source, models, following, selection.classes))
 }
 
 /// Loads the model once, for any number of cameras.
@@ -87,7 +96,8 @@ pub fn open_camera(camera: &CameraSetup, detector: &DetectorSetup) -> Result<(Op
 /// # Errors
 /// As those of [`open_camera`] about the model.
 pub fn load_shared(detector: &DetectorSetup) -> Result<SharedModel, VisionError> {
-    SharedModel::start(Box::new(load(detector)?), detector.batch)
+    let model = load(detector, detector.options.intra_threads)?;
+    SharedModel::start(Box::new(model), detector.batch)
 }
 
 /// Joins an open source with a model that other cameras use too, and mints a run id.
@@ -104,7 +114,7 @@ pub fn join_camera(
     let selection = selection(detector, &*following.0, &model.description().class_names)?;
     let classes = selection.classes.clone();
     let model = model.detector(selection)?;
-    Ok(ready(camera, detector, source, Box::new(model), following, classes))
+    Ok(ready(camera, detector, source, vec![Box::new(model)], following, classes))
 }
 
 fn refused(text: String) -> VisionError {
@@ -123,10 +133,41 @@ fn tracker(detector: &DetectorSetup) -> Result<Following, VisionError> {
     Ok((tracker, cues))
 }
 
-fn load(detector: &DetectorSetup) -> Result<YoloDetector, VisionError> {
+fn capture(camera: &CameraSetup, source: &dyn FrameSource) -> CapturePolicy {
+    let is_live = source.description().is_live;
+    camera.capture.unwrap_or(if is_live || camera.realtime { CapturePolicy::Latest } else { CapturePolicy::All })
+}
+
+/// The threads of each of the inferences at the same time.
+///
+/// Two inferences on a thread each take less time than one after the other on both: the network's small operators gain
+/// nothing from a second thread, and all of them wait for each other.
+fn threads(detector: &DetectorSetup, capture: CapturePolicy) -> Vec<Option<usize>> {
+    let all = detector.options.intra_threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from)).max(1);
+    let usual = match (detector.options.device, capture) {
+        (Device::Cpu, CapturePolicy::All) => all.min(PARALLEL_MAX),
+        _ => 1,
+    };
+    match detector.parallel.map_or(usual, usize::from) {
+        1 => vec![detector.options.intra_threads],
+        parallel => shared(all, parallel).map(Some).collect(),
+    }
+}
+
+/// Threads for each of `parallel` inferences: as equal as they can be, at least one.
+fn shared(threads: usize, parallel: usize) -> impl Iterator<Item = usize> {
+    (0..parallel).map(move |n| (threads / parallel + usize::from(n < threads % parallel)).max(1))
+}
+
+fn load_each(detector: &DetectorSetup, threads: &[Option<usize>]) -> Result<Vec<YoloDetector>, VisionError> {
+    threads.iter().map(|&threads| load(detector, threads)).collect()
+}
+
+fn load(detector: &DetectorSetup, intra_threads: Option<usize>) -> Result<YoloDetector, VisionError> {
     let library = find_library(detector.library.as_deref())?;
     // Each user selects for itself.
-    let options = DetectOptions { conf: detector.conf as f32, classes: None, ..detector.options.clone() };
+    let options =
+        DetectOptions { conf: detector.conf as f32, classes: None, intra_threads, ..detector.options.clone() };
     YoloDetector::load(&library, &detector.model, &options)
 }
 
@@ -140,14 +181,13 @@ fn ready(
     camera: &CameraSetup,
     setup: &DetectorSetup,
     OpenSource { source, opened_at }: OpenSource,
-    detector: Box<dyn Detector>,
+    detectors: Vec<Box<dyn Detector>>,
     (tracker, cues): Following,
     class_filter: Option<Vec<u32>>,
 ) -> (OpenCamera, RunSettings) {
     let is_live = source.description().is_live;
     let realtime = camera.realtime && !is_live;
-    let usual = if is_live || realtime { CapturePolicy::Latest } else { CapturePolicy::All };
-    let capture = camera.capture.unwrap_or(usual);
+    let capture = capture(camera, &*source);
     let settings = RunSettings {
         identity: camera.identity.clone(),
         run: RunId::from_uuid(uuid::Uuid::now_v7()),
@@ -157,7 +197,7 @@ fn ready(
         pipeline: PipelineOptions { capture, realtime, ..setup.pipeline.clone() },
         retry: RetryPace::default(),
     };
-    (OpenCamera { source, detector, tracker, cues }, settings)
+    (OpenCamera { source, detectors, tracker, cues }, settings)
 }
 
 /// What looks at frames for the tracker besides the detector; nothing where boxes are enough.
@@ -181,4 +221,18 @@ fn find_cues(tracker: &dyn Tracker, detector: &DetectorSetup) -> Result<Option<B
     };
     let finder = CueFinder::for_tracker(tracker.cues(), embedder)?;
     Ok(finder.map(|finder| Box::new(finder) as Box<dyn FindCues>))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shared;
+
+    #[test]
+    fn inferences_share_the_threads() {
+        for (threads, parallel, wanted) in
+            [(2, 2, vec![1, 1]), (8, 4, vec![2; 4]), (6, 4, vec![2, 2, 1, 1]), (1, 3, vec![1; 3])]
+        {
+            assert_eq!(shared(threads, parallel).collect::<Vec<_>>(), wanted, "{threads} among {parallel}");
+        }
+    }
 }

@@ -102,7 +102,7 @@ fn settings() -> RunSettings {
 fn camera(source: FakeSource, script: impl FnMut(u64) -> Vec<Detection> + Send + 'static) -> OpenCamera {
     OpenCamera {
         source: Box::new(source),
-        detector: Box::new(FakeDetector::new(script)),
+        detectors: vec![Box::new(FakeDetector::new(script))],
         tracker: Box::new(FakeTracker::default()),
         cues: None,
     }

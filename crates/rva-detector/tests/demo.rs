@@ -13,6 +13,7 @@ use rva_vision::{
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
@@ -52,6 +53,7 @@ fn setup() -> Result<(CameraSetup, DetectorSetup), String> {
         options: DetectOptions::default(),
         tracker: TrackerChoice::by_name("steady").unwrap(),
         reid_model: None,
+        parallel: None,
         pipeline: PipelineOptions::default(),
         batch: BatchOptions::default(),
     };
@@ -110,6 +112,46 @@ async fn the_demo_gives_a_valid_record_for_each_frame_and_finds_people() {
     let ids: BTreeSet<_> = detections(&records[19]).filter_map(|d| d["track_id"].as_u64()).collect();
     let before: BTreeSet<_> = detections(&records[9]).filter_map(|d| d["track_id"].as_u64()).collect();
     assert!(ids.intersection(&before).count() >= 2, "a second later ids are {ids:?}, before {before:?}");
+}
+
+#[tokio::test]
+async fn several_inferences_at_the_same_time_find_what_one_finds() {
+    let (camera, detector) = match setup() {
+        Ok(setup) => setup,
+        Err(missing) => return eprintln!("skipped: {missing}"),
+    };
+    let mut found = Vec::new();
+    for parallel in [1, 3] {
+        let detector = DetectorSetup { parallel: NonZeroUsize::new(parallel), ..detector.clone() };
+        let (mut open, settings) = open_camera(&camera, &detector).unwrap();
+        assert_eq!(open.detectors.len(), parallel);
+        open.source = Box::new(FirstFrames { source: open.source, left: 30 });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("detections_output.ndjson");
+        let mut sink = NdjsonSink::create(&file).unwrap();
+        run_camera(open, settings, &mut sink as &mut dyn EventSink, Observers::default(), StopFlag::new()).await;
+        let text = std::fs::read_to_string(&file).unwrap();
+        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        found.push(
+            records.map(|record| (record["frame_index"].clone(), record["detections"].clone())).collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(found[0].len(), 30);
+    for (one, other) in found[0].iter().zip(&found[1]) {
+        assert_eq!(one.0, other.0);
+        let numbers = |detections: &Value| -> Vec<(Value, Vec<f64>)> {
+            let detections = detections.as_array().unwrap().iter();
+            let sides = |d: &Value| ["x1", "y1", "x2", "y2"].map(|side| d["bbox"][side].as_f64().unwrap()).to_vec();
+            detections.map(|d| (d["track_id"].clone(), sides(d))).collect()
+        };
+        let (one, other) = (numbers(&one.1), numbers(&other.1));
+        assert_eq!(one.len(), other.len());
+        for ((id, one), (other_id, other)) in one.iter().zip(&other) {
+            assert_eq!(id, other_id);
+            // Threads share sums in another order.
+            assert!(one.iter().zip(other).all(|(a, b)| (a - b).abs() < 0.05), "{one:?} {other:?}");
+        }
+    }
 }
 
 fn detections(record: &Value) -> impl Iterator<Item = &Value> {

@@ -80,7 +80,7 @@ impl OpenCameras for Scripted {
         let source = (self.script)(&id, number)?;
         let camera = OpenCamera {
             source: Box::new(source),
-            detector: Box::new(FakeDetector::new(|_| vec![person(1.0, 0.9)])),
+            detectors: vec![Box::new(FakeDetector::new(|_| vec![person(1.0, 0.9)]))],
             tracker: Box::new(FakeTracker::default()),
             cues: None,
         };
@@ -130,6 +130,7 @@ fn spec(id: &str, source: &str) -> CameraSpec {
             options: DetectOptions::default(),
             tracker: TrackerChoice::by_name("sort").unwrap(),
             reid_model: None,
+            parallel: None,
             pipeline: PipelineOptions::default(),
             batch: BatchOptions::default(),
         },

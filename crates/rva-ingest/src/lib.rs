@@ -13,6 +13,7 @@ mod lease;
 mod observe;
 mod options;
 mod run;
+pub mod service;
 mod start;
 mod trouble;
 

@@ -1,11 +1,9 @@
 //! `rva-ingest`: from the embedded log or Pulsar into bronze tables, embedded or in a REST catalog.
 
-mod service;
-
 use anyhow::Context;
 use clap::Parser;
+use rva_ingest::service::{Arguments, Asked, Settings, serve};
 use rva_service::{ConfigError, Loaded, StopFlag, init_telemetry};
-use service::{Arguments, Asked, Settings, serve};
 use std::{process::ExitCode, time::Duration};
 
 /// What the runtime may still hold when all is done: a name being looked up, a file being read.
@@ -42,8 +40,6 @@ fn configuration(arguments: &Arguments) -> Result<(Loaded, Settings), ConfigErro
 fn run(arguments: &Arguments, settings: Settings, loaded: &Loaded) -> anyhow::Result<()> {
     // Before anything else: a signal that comes early stops cleanly too.
     let stop = StopFlag::on_signals().context("install the signal actions")?;
-    // Two providers in one program would make the first TLS connection panic. It fails where one is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let asked = Asked { init: arguments.init, drain: arguments.drain, step_pause: arguments.step_pause };
     let result = runtime.block_on(serve(settings, asked, loaded.config.health.address, stop));

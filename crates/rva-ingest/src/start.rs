@@ -238,7 +238,9 @@ pub(crate) fn follows(previous: Position, next: Position) -> bool {
 
 /// Whether `position` is the first message of the entry `first`, whose batch index is not known (-1).
 pub(crate) fn begins(first: Position, position: Position) -> bool {
-    (first.ledger, first.entry) == (position.ledger, position.entry) && first.batch_index < 0 && position.batch_index <= 0
+    (first.ledger, first.entry) == (position.ledger, position.entry)
+        && first.batch_index < 0
+        && position.batch_index <= 0
 }
 
 /// The hole before a message that does not follow what was read.
@@ -270,7 +272,13 @@ mod tests {
     fn of_pulsar(first: Option<&str>, last: Option<&str>, next: &str) -> PartitionRange {
         let parse = |text: &str| text.parse::<Position>().unwrap();
         let topic = ("persistent://t/n/events".into(), 0);
-        PartitionRange { partition: "0".into(), topic, first: first.map(parse), last: last.map(parse), next: parse(next) }
+        PartitionRange {
+            partition: "0".into(),
+            topic,
+            first: first.map(parse),
+            last: last.map(parse),
+            next: parse(next),
+        }
     }
 
     fn stored(position: &str) -> ResumePoint {
@@ -381,7 +389,11 @@ mod tests {
             assert!(halt.contains("may be") && halt.contains(found) && halt.contains("ledger 5"), "{halt}");
             let plan = plan_start(accepting, &stored("5:8:2"), std::slice::from_ref(&range), |_| true).unwrap();
             let read = plan.read.get("0").unwrap();
-            assert_eq!(self::plan(&stored(&read.to_string()), &[range.clone()]).unwrap().gaps, [], "accepted for good");
+            assert_eq!(
+                self::plan(&stored(&read.to_string()), std::slice::from_ref(&range)).unwrap().gaps,
+                [],
+                "accepted for good"
+            );
             for first in ["9:0:-1", "9:0:0"] {
                 let first = first.parse().unwrap();
                 assert!(read < first && follows(read, first), "{first} would be skipped behind {read}");
@@ -432,7 +444,9 @@ mod tests {
         for (previous, next) in [("0:1:-1", "0:2:-1"), ("4:1:0", "4:1:1"), ("4:1:1", "4:2:0"), ("4:1:1", "5:0:-1")] {
             assert!(follows(p(previous), p(next)), "{previous} {next}");
         }
-        for (previous, next) in [("0:1:-1", "0:3:-1"), ("4:1:0", "4:1:2"), ("4:1:1", "4:2:1"), ("4:1:-1", "4:1:0"), ("4:1:1", "5:1:-1")] {
+        for (previous, next) in
+            [("0:1:-1", "0:3:-1"), ("4:1:0", "4:1:2"), ("4:1:1", "4:2:1"), ("4:1:-1", "4:1:0"), ("4:1:1", "5:1:-1")]
+        {
             assert!(!follows(p(previous), p(next)), "{previous} {next}");
         }
     }

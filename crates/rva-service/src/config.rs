@@ -74,6 +74,10 @@ pub struct DetectorConfig {
     pub reid_model: Option<String>,
     /// `detector.vid_stride`, frames
     pub vid_stride: u32,
+    /// `detector.threads`
+    pub threads: Option<u32>,
+    /// `detector.parallel`, inferences
+    pub parallel: Option<u32>,
     /// `detector.max_batch`, pictures
     pub max_batch: u32,
     /// `detector.max_wait_ms`

@@ -5,11 +5,12 @@ use hyper::{Method, Request, Response, StatusCode, body::Bytes, body::Incoming, 
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     convert::Infallible,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
@@ -26,10 +27,18 @@ const HEAD_MAX: Duration = Duration::from_secs(5);
 /// After a failed accept (no file descriptors left, say).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What keeps a service from being ready, by the part that it concerns. Clones are the same.
+/// Texts by the part that they concern.
+type Texts = BTreeMap<Cow<'static, str>, String>;
+
+/// What keeps a service from being ready, and what is wrong while it is ready, by the part that it concerns. Clones are
+/// the same.
 #[derive(Debug, Clone, Default)]
-pub struct Health {
-    reasons: Arc<Mutex<BTreeMap<&'static str, String>>>,
+pub struct Health(Arc<Mutex<State>>);
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    reasons: Texts,
+    degraded: Texts,
 }
 
 impl Health {
@@ -39,18 +48,38 @@ impl Health {
     }
 
     /// A part isn't ready, and why. The text is shown to whoever asks: no secrets in it.
-    pub fn not_ready(&self, part: &'static str, reason: impl Into<String>) {
-        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).insert(part, reason.into());
+    pub fn not_ready(&self, part: impl Into<Cow<'static, str>>, reason: impl Into<String>) {
+        self.state().reasons.insert(part.into(), reason.into());
     }
 
-    /// A part is ready.
-    pub fn ready(&self, part: &'static str) {
-        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
+    /// Something is wrong with a part that doesn't keep the service from its work: one camera of several, a broker that
+    /// the spool stands in for. Shown as the other.
+    pub fn degraded(&self, part: impl Into<Cow<'static, str>>, reason: impl Into<String>) {
+        self.state().degraded.insert(part.into(), reason.into());
     }
 
-    /// What isn't ready, and why; nothing where all is.
-    pub fn reasons(&self) -> BTreeMap<&'static str, String> {
-        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Nothing is wrong with a part.
+    pub fn ready(&self, part: &str) {
+        let mut state = self.state();
+        state.reasons.remove(part);
+        state.degraded.remove(part);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers at `address`, where one is given, until what this gives is dropped.
+    ///
+    /// # Errors
+    /// The address can't be listened on; names the key.
+    pub async fn listen(&self, address: Option<SocketAddr>) -> io::Result<Option<HealthServer>> {
+        let Some(address) = address else { return Ok(None) };
+        let server = HealthServer::start(address, self.clone()).await;
+        let server = server
+            .map_err(|error| io::Error::new(error.kind(), format!("listen on {address} (health.address): {error}")))?;
+        tracing::info!("/live and /ready on http://{}", server.address());
+        Ok(Some(server))
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -61,9 +90,9 @@ impl Health {
         match request.uri().path() {
             "/live" => respond(StatusCode::OK, "text/plain", "live\n".into()),
             "/ready" => {
-                let reasons = self.reasons();
+                let State { reasons, degraded } = self.state().clone();
                 let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                let body = json!({"ready": reasons.is_empty(), "reasons": reasons});
+                let body = json!({"ready": reasons.is_empty(), "reasons": reasons, "degraded": degraded});
                 respond(status, "application/json", format!("{body}\n"))
             }
             path => {
@@ -167,7 +196,15 @@ mod tests {
         assert!(ask(server.address(), "GET /live").await.starts_with("HTTP/1.1 200 "));
         health.ready("log");
         let text = ask(server.address(), "GET /ready").await;
-        assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("{\"ready\":true,\"reasons\":{}}\n"), "{text}");
+        assert!(
+            text.starts_with("HTTP/1.1 200 ") && text.contains(r#""ready":true"#) && !text.contains("refused"),
+            "{text}"
+        );
+        health.degraded("camera a", "stalled");
+        let text = ask(server.address(), "GET /ready").await;
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.contains(r#""degraded":{"camera a":"stalled"}"#), "{text}");
+        health.ready("camera a");
+        assert!(!ask(server.address(), "GET /ready").await.contains("stalled"));
     }
 
     #[tokio::test]

@@ -68,6 +68,18 @@ pub const KEYS: &[Key] = &[
     ),
     key("detector.vid_stride", Kind::Integer(1, 100_000), Some("1"), "process every n-th frame"),
     key(
+        "detector.threads",
+        Kind::Integer(1, 1024),
+        None,
+        "threads of the network on the processor; all cores where not given",
+    ),
+    key(
+        "detector.parallel",
+        Kind::Integer(1, 64),
+        None,
+        "inferences of a single camera at the same time, which share the threads; where not given 1 for what is live, up to 4 for files",
+    ),
+    key(
         "detector.max_batch",
         Kind::Integer(1, 256),
         Some("8"),

@@ -5,15 +5,19 @@
 use rva_track::{Tracker, TrackerFrame, Warp};
 use rva_types::{Detection, TrackedDetection};
 use rva_vision::{
-    Appearance, CapturePolicy, End, FindCues, FrameCues, Image, PipelineControl, PipelineOptions, PipelineOutcome,
-    StopFlag, TrackedFrame, VisionError, VisionErrorKind,
+    Appearance, CapturePolicy, Detector, End, FindCues, FrameCues, Image, PipelineControl, PipelineOptions,
+    PipelineOutcome, StopFlag, TrackedFrame, VisionError, VisionErrorKind,
     fake::{FakeDetector, FakeSource, FakeTracker, Fault, index_of, person},
     run_pipeline,
 };
 use std::{
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     ops::ControlFlow,
-    sync::{Arc, Mutex, atomic::Ordering, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -31,7 +35,16 @@ fn detector() -> FakeDetector {
 }
 
 /// Runs to the end; what was delivered, and how it ended.
-fn run(mut source: FakeSource, mut detector: FakeDetector, options: &PipelineOptions) -> (Vec<u64>, PipelineOutcome) {
+fn run(source: FakeSource, detector: FakeDetector, options: &PipelineOptions) -> (Vec<u64>, PipelineOutcome) {
+    run_all(source, vec![detector], options)
+}
+
+/// The same with several detectors at the same time.
+fn run_all(
+    mut source: FakeSource,
+    detectors: Vec<FakeDetector>,
+    options: &PipelineOptions,
+) -> (Vec<u64>, PipelineOutcome) {
     let mut delivered = Vec::new();
     let mut deliver = |frame: TrackedFrame| {
         assert_eq!(index_of(&frame.image), frame.index, "the picture belongs to the index");
@@ -41,9 +54,10 @@ fn run(mut source: FakeSource, mut detector: FakeDetector, options: &PipelineOpt
         ControlFlow::Continue(())
     };
     let mut tracker = FakeTracker::default();
+    let mut detectors: Vec<Box<dyn Detector>> = detectors.into_iter().map(|one| Box::new(one) as _).collect();
     let outcome = run_pipeline(
         &mut source,
-        &mut detector,
+        &mut detectors,
         &mut tracker,
         None,
         options,
@@ -87,7 +101,7 @@ fn a_slow_end_makes_the_source_wait_within_the_frame_bound() {
     let mut tracker = FakeTracker::default();
     run_pipeline(
         &mut source,
-        &mut detector(),
+        &mut [Box::new(detector())],
         &mut tracker,
         None,
         &options(5, 1),
@@ -115,7 +129,15 @@ fn the_byte_bound_holds_too() {
         ControlFlow::Continue(())
     };
     let mut tracker = FakeTracker::default();
-    run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options, &PipelineControl::default(), &mut deliver);
+    run_pipeline(
+        &mut source,
+        &mut [Box::new(detector())],
+        &mut tracker,
+        None,
+        &options,
+        &PipelineControl::default(),
+        &mut deliver,
+    );
     assert_eq!(alive_max.load(Ordering::Relaxed), 3, "two in flight and one in hand");
 }
 
@@ -141,6 +163,46 @@ fn a_batch_takes_what_waits_and_never_more() {
 }
 
 #[test]
+fn several_detectors_work_at_the_same_time_and_frames_stay_in_order() {
+    for count in 1..=4 {
+        let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let detectors = (0..count).map(|_| {
+            let (inside, most) = (inside.clone(), most.clone());
+            FakeDetector::new(move |index| {
+                most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                // Late ones come before early ones.
+                std::thread::sleep(Duration::from_micros(if index % 5 == 1 { 4000 } else { 500 }));
+                inside.fetch_sub(1, Ordering::SeqCst);
+                vec![person(index as f32, 0.9)]
+            })
+        });
+        let (delivered, outcome) = run_all(FakeSource::new(120), detectors.collect(), &options(8, 1));
+        assert_eq!(delivered, upto(120), "{count} detectors");
+        assert!(matches!(outcome.end, End::Finished), "{:?}", outcome.end);
+        assert_eq!(most.load(Ordering::SeqCst), count, "all of {count} detectors work");
+    }
+}
+
+#[test]
+fn one_of_several_detectors_that_fails_ends_the_run_behind_what_came_before() {
+    for fault in [Fault::Error, Fault::Panic] {
+        let detectors = (0..3).map(|_| detector().failing_to_infer(31, fault).delayed(Duration::from_millis(1)));
+        let (delivered, outcome) = run_all(FakeSource::new(100_000), detectors.collect(), &options(8, 1));
+        assert_eq!(delivered, upto(30), "nothing behind the frame that failed, everything before it");
+        let End::Failed(error) = outcome.end else { panic!("{:?}", outcome.end) };
+        assert!(error.to_string().contains("detector") && error.to_string().contains("31"), "{error}");
+    }
+}
+
+#[test]
+fn no_detector_is_a_failure_and_reads_nothing() {
+    let (delivered, outcome) = run_all(FakeSource::new(3), Vec::new(), &options(8, 1));
+    let End::Failed(error) = outcome.end else { panic!("{:?}", outcome.end) };
+    assert!(error.to_string().contains("wanted at least one"), "{error}");
+    assert_eq!((delivered.len(), outcome.counts.decoded), (0, 0));
+}
+
+#[test]
 fn a_stop_delivers_everything_decoded() {
     let stop = StopFlag::new();
     let decoded = Arc::new(Mutex::new(0));
@@ -161,7 +223,7 @@ fn a_stop_delivers_everything_decoded() {
     let mut tracker = FakeTracker::default();
     let outcome = run_pipeline(
         &mut source,
-        &mut detector(),
+        &mut [Box::new(detector())],
         &mut tracker,
         None,
         &options(8, 2),
@@ -182,7 +244,7 @@ fn a_flag_that_is_set_before_the_start_decodes_nothing() {
     let (mut source, mut tracker) = (FakeSource::new(5), FakeTracker::default());
     let outcome = run_pipeline(
         &mut source,
-        &mut detector(),
+        &mut [Box::new(detector())],
         &mut tracker,
         None,
         &options(8, 1),
@@ -235,7 +297,7 @@ fn a_delivery_that_breaks_off_stops_the_others() {
     let mut tracker = FakeTracker::default();
     let outcome = run_pipeline(
         &mut source,
-        &mut detector(),
+        &mut [Box::new(detector())],
         &mut tracker,
         None,
         &options(4, 2),
@@ -257,7 +319,7 @@ fn a_panic_in_the_tracker_ends_every_thread() {
         let mut deliver = |_| ControlFlow::Continue(());
         run_pipeline(
             &mut source,
-            &mut detector(),
+            &mut [Box::new(detector())],
             &mut tracker,
             None,
             &options(4, 1),
@@ -306,7 +368,7 @@ fn a_pipeline_without_room_leaves_frames_out_and_counts_them() {
     };
     let outcome = run_pipeline(
         &mut source,
-        &mut detector(),
+        &mut [Box::new(detector())],
         &mut tracker,
         None,
         &options,
@@ -345,7 +407,8 @@ fn the_newest_frame_takes_the_place_of_the_one_that_waits() {
         ControlFlow::Continue(())
     };
     let control = PipelineControl::default();
-    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options, &control, &mut deliver);
+    let outcome =
+        run_pipeline(&mut source, &mut [Box::new(detector())], &mut tracker, None, &options, &control, &mut deliver);
     assert!(matches!(outcome.end, End::Finished));
     assert_eq!(delivered[delivered.len() - 2..], [49, 50], "the newest, not the next");
     assert!(delivered.is_sorted());
@@ -363,8 +426,15 @@ fn counters_go_on_from_one_pipeline_to_the_next_and_an_outcome_is_its_own() {
     for round in 1..=2 {
         let (mut source, mut tracker) = (FakeSource::new(7), FakeTracker::default());
         let mut deliver = |_| ControlFlow::Continue(());
-        let outcome =
-            run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options(4, 1), &control, &mut deliver);
+        let outcome = run_pipeline(
+            &mut source,
+            &mut [Box::new(detector())],
+            &mut tracker,
+            None,
+            &options(4, 1),
+            &control,
+            &mut deliver,
+        );
         assert_eq!((outcome.counts.decoded, outcome.counts.processed), (7, 7));
         assert_eq!(control.counters.counts().processed, 7 * round);
     }
@@ -382,7 +452,7 @@ fn in_real_time_no_frame_comes_before_its_time_and_a_stop_ends_the_waiting() {
         ControlFlow::Continue(())
     };
     let control = PipelineControl::default();
-    run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options, &control, &mut deliver);
+    run_pipeline(&mut source, &mut [Box::new(detector())], &mut tracker, None, &options, &control, &mut deliver);
     assert_eq!((early, control.counters.counts().processed), (Vec::new(), 5));
     // The second frame's time is after hours; the test's own time-out would tell.
     let stop = control.stop.clone();
@@ -391,9 +461,10 @@ fn in_real_time_no_frame_comes_before_its_time_and_a_stop_ends_the_waiting() {
             stop.stop();
         }
     });
-    let outcome = run_pipeline(&mut source, &mut detector(), &mut tracker, None, &options, &control, &mut |_| {
-        ControlFlow::Continue(())
-    });
+    let outcome =
+        run_pipeline(&mut source, &mut [Box::new(detector())], &mut tracker, None, &options, &control, &mut |_| {
+            ControlFlow::Continue(())
+        });
     assert!(matches!(outcome.end, End::Stopped | End::Finished), "{:?}", outcome.end);
     assert_eq!(outcome.counts.processed, 2, "what was decoded is delivered");
 }
@@ -460,10 +531,10 @@ fn run_with_cues(frames: u64, cues: Option<&mut dyn FindCues>) -> (Vec<u64>, Cue
         delivered.push(frame.index);
         ControlFlow::Continue(())
     };
-    let (mut source, mut detector) = (FakeSource::new(frames), detector());
+    let (mut source, detector) = (FakeSource::new(frames), detector());
     let outcome = run_pipeline(
         &mut source,
-        &mut detector,
+        &mut [Box::new(detector)],
         &mut tracker,
         cues,
         &options(6, 2),

@@ -293,7 +293,7 @@ fn pipelines_run_on_shared_detectors_as_on_their_own() {
                 let options = PipelineOptions { batch: NonZeroUsize::new(2).unwrap(), ..PipelineOptions::default() };
                 let outcome = run_pipeline(
                     &mut source,
-                    &mut detector,
+                    &mut [Box::new(detector)],
                     &mut tracker,
                     None,
                     &options,

@@ -65,7 +65,7 @@ impl Saving {
         let writer =
             AnnotatedWriter::create(&video, camera.source.description().size, fps, &AnnotateOptions::default())?;
         let picture = video.with_extension("jpg");
-        let class_names = camera.detector.description().class_names.clone();
+        let class_names = camera.model().map(|model| model.class_names.clone()).unwrap_or_default();
         let drawing = Drawing { writer: Some(writer), video, picture, class_names, tracks_max: None, error: None };
         Ok(Some(Saved(Arc::new(Mutex::new(drawing)))))
     }

@@ -59,6 +59,9 @@ pub enum Command {
     Run(RunArgs),
     /// Detect and track, and write one JSON record a frame
     Detect(DetectArgs),
+    /// Make topic, subscription and tables where they are missing; nothing that is there is changed
+    #[command(after_help = INIT_HELP)]
+    Init(InitArgs),
     /// Commit what is in the log to the tables
     Ingest(IngestArgs),
     /// Put the records of NDJSON files into the log; commit them with `rva ingest --drain`
@@ -92,6 +95,24 @@ Tables: bronze_raw and bronze_dead_letters, in namespace rva. JSON functions wor
   rva query \"SELECT json_length(payload, 'detections') AS people, frame_index FROM bronze_raw LIMIT 5\"
 
 json writes one object a line, csv has a header line.";
+
+const INIT_HELP: &str = "\
+The broker, the catalog and the object store are those of the configuration: bus.kind and catalog.kind, pulsar.*,
+iceberg.*, s3.* (`rva config show`). Can be repeated.";
+
+/// `rva init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where records are: log or pulsar [default: log]
+    #[arg(long, value_name = "KIND")]
+    pub bus: Option<String>,
+    /// Where the tables are: embedded or rest [default: embedded]
+    #[arg(long, value_name = "KIND")]
+    pub catalog: Option<String>,
+    /// Where tables and log are, as far as they are embedded
+    #[command(flatten)]
+    pub folder: FolderArgs,
+}
 
 /// Where the tables and the log are.
 #[derive(Debug, Args)]
@@ -306,6 +327,11 @@ impl Cli {
                 args.detection.give(&mut given);
                 args.identity.give(&mut given);
                 args.capture.give(&mut given);
+            }
+            Command::Init(args) => {
+                give_folder(&mut given, &args.folder);
+                given.text("bus.kind", "--bus", args.bus.as_ref());
+                given.text("catalog.kind", "--catalog", args.catalog.as_ref());
             }
             Command::Ingest(args) => {
                 give_folder(&mut given, &args.folder);

@@ -64,6 +64,7 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
         match cli.command {
             Command::Run(args) => commands::run::run(args, loaded, load_again, terminal).await,
             Command::Detect(args) => commands::detect::run(args, loaded, terminal).await,
+            Command::Init(args) => commands::init::run(args, loaded, terminal).await,
             Command::Ingest(args) => commands::ingest::run(args, loaded, terminal).await,
             Command::Replay(args) => commands::replay::run(args, loaded, terminal).await,
             Command::Query(args) => commands::query::run(args, loaded).await,

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{record, rva};
+use common::{Ran, command, record, rva};
 use std::{collections::BTreeSet, fs, path::Path};
 use tempfile::tempdir;
 
@@ -57,6 +57,22 @@ fn replayed_records_are_rows_once_and_bad_lines_are_dead_letters_with_their_numb
     rva(folder.path(), &["ingest", "--drain"]).exits(0).says(&["0 rows", "40 were there already"]);
     assert_eq!(keys(folder.path()), wanted, "the same file a second time adds nothing");
     rva(folder.path(), &["ingest", "--drain"]).exits(0).says(&["0 rows"]);
+}
+
+#[test]
+fn init_makes_the_tables_once_and_says_where() {
+    let folder = tempdir().unwrap();
+    for _ in 0..2 {
+        rva(folder.path(), &["init", "--data-dir", "shop"]).exits(0).says(&["the tables in shop", "set up"]);
+    }
+    let tables = rva(folder.path(), &["tables", "--data-dir", "shop"]).exits(0).stdout;
+    assert!(tables.contains("bronze_raw") && tables.contains("bronze_dead_letters"), "{tables}");
+    rva(folder.path(), &["init", "--bus", "kafka"]).exits(2).says(&["bus.kind", "kafka", "log, pulsar"]);
+    // Nobody listens there.
+    let refused = ["init", "--catalog", "rest", "--data-dir", "other"];
+    let mut refused = command(folder.path(), &refused);
+    let ran: Ran = refused.env("ICEBERG_CATALOG_URI", "http://127.0.0.1:9").output().unwrap().into();
+    ran.exits(1).says(&["127.0.0.1:9"]);
 }
 
 #[test]

@@ -194,7 +194,9 @@ impl Admin {
         let said: String = response.text().await.unwrap_or_default().chars().take(200).collect();
         let (kind, wanted) = match status.as_u16() {
             // Pulsar says 401 to a role without the right, too.
-            401 if said.contains("Unauthorized to ") => (BusErrorKind::Permanent, ", wanted a token whose role may do that"),
+            401 if said.contains("Unauthorized to ") => {
+                (BusErrorKind::Permanent, ", wanted a token whose role may do that")
+            }
             401 => (BusErrorKind::Permanent, ", wanted a token that the broker accepts"),
             403 => (BusErrorKind::Permanent, ", wanted a token whose role may do that"),
             408 | 429 | 500.. => (BusErrorKind::Transient, ""),

@@ -8,8 +8,7 @@ use ::pulsar::{
 };
 use std::{io, path::Path};
 
-const WANTED_CERTIFICATE: &str =
-    ", wanted a certificate that ca_file or a well-known authority signed for this name";
+const WANTED_CERTIFICATE: &str = ", wanted a certificate that ca_file or a well-known authority signed for this name";
 
 /// Turns an error of the client into one of the seam; `doing` is a bare verb phrase.
 pub(super) fn of_pulsar(doing: &str, error: Error) -> BusError {

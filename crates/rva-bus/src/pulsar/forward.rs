@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tokio::sync::watch;
 
 /// In the spool's folder: which partition each run was given, with the topic that it holds for.
 const RUNS_FILE: &str = "pulsar-runs.json";
@@ -69,6 +70,7 @@ pub struct Forwarder {
     refused: Refused,
     runs_kept: BTreeMap<String, u32>,
     counters: ForwarderCounters,
+    trouble: watch::Sender<Option<String>>,
 }
 
 /// What is asked of the sink until it answers.
@@ -91,6 +93,7 @@ impl Forwarder {
     /// `Transient` where there is no spool yet or the broker doesn't answer; `Permanent` for what [`PulsarSink::connect`]
     /// refuses, and for damage in the spool.
     pub async fn open(connection: &PulsarConnection, options: ForwarderOptions) -> Result<Self, BusError> {
+        let trouble = watch::Sender::new(None);
         let mut reader = LogReader::open(&options.spool)?;
         let acknowledged = reader.acknowledged().await?;
         reader.seek(&acknowledged).await?;
@@ -98,7 +101,12 @@ impl Forwarder {
         let runs_kept = read_runs(&options)?;
         runs_kept.iter().for_each(|(run, partition)| sink.keep_run(run.clone(), *partition));
         let refused = Refused::open(options.spool.join(REFUSED_FILE))?;
-        Ok(Self { reader, sink, options, refused, runs_kept, counters: ForwarderCounters::default() })
+        Ok(Self { reader, sink, options, refused, runs_kept, counters: ForwarderCounters::default(), trouble })
+    }
+
+    /// Tells this one from now on what keeps the records from the broker; `None` while nothing does.
+    pub fn tell(&mut self, trouble: watch::Sender<Option<String>>) {
+        self.trouble = trouble;
     }
 
     /// What it did so far.
@@ -168,9 +176,13 @@ impl Forwarder {
                 Err(error) if matches!(error.kind(), BusErrorKind::Transient | BusErrorKind::Conflict) => {
                     self.counters.waits += 1;
                     tracing::warn!(%error, "the spool keeps its records");
+                    self.trouble.send_replace(Some(error.to_string()));
                     tokio::time::sleep(self.options.wait).await;
                 }
-                result => return result,
+                result => {
+                    self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+                    return result;
+                }
             }
         }
     }

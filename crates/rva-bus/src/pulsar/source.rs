@@ -333,7 +333,9 @@ impl EventSource for PulsarSource {
             // Whole entries only: the broker takes one message of a batch for all of it. And never the last one: a broker
             // deletes whole ledgers, and only those that every subscription is through with. So the ledger of the
             // position stays, and with it the proof that nothing behind the position was deleted.
-            let Some(entry_id) = position.entry.checked_sub(1).filter(|_| !position.is_end_of_ledger()) else { continue };
+            let Some(entry_id) = position.entry.checked_sub(1).filter(|_| !position.is_end_of_ledger()) else {
+                continue;
+            };
             let id = MessageIdData { ledger_id: position.ledger, entry_id, ..MessageIdData::default() };
             let topic = self.options.topic.partition(number);
             if let Err(error) = lane.stream.cumulative_ack_with_id(&topic, id).await {

@@ -40,10 +40,7 @@ impl Secure {
     /// Lets the role of the ingest produce and consume, and no more.
     async fn grant(&self, topic: &TopicName) {
         let namespace = format!("{}/{}", topic.tenant, topic.namespace);
-        let url = format!(
-            "{}/admin/v2/namespaces/{namespace}/permissions/rva-ingest",
-            self.get("PLAIN_ADMIN_URL")
-        );
+        let url = format!("{}/admin/v2/namespaces/{namespace}/permissions/rva-ingest", self.get("PLAIN_ADMIN_URL"));
         let request = reqwest::Client::new().post(url).bearer_auth(self.get("OPERATOR_TOKEN"));
         let answer = request.json(&["produce", "consume"]).send().await.unwrap();
         assert!(answer.status().is_success(), "{answer:?}");

@@ -120,6 +120,7 @@ fn setups(cli: &Cli, intra_threads: Option<usize>) -> anyhow::Result<(CameraSetu
         options: DetectOptions { intra_threads, ..DetectOptions::default() },
         tracker: TrackerChoice::by_name("bytetrack")?,
         reid_model: None,
+        parallel: None,
         pipeline: PipelineOptions::default(),
         batch: rva_vision::BatchOptions::default(),
     };

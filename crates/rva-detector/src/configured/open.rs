@@ -110,7 +110,7 @@ fn detector_setup(config: &Config) -> anyhow::Result<DetectorSetup> {
         imgsz: detector.imgsz.as_deref().map(parse_imgsz).transpose()?,
         half: detector.half,
         device: Device::parse(&detector.device)?,
-        intra_threads: None,
+        intra_threads: detector.threads.map(|threads| threads as usize),
     };
     options.validate()?;
     let tracker = trackers::choose(&detector.tracker)?;
@@ -125,6 +125,7 @@ fn detector_setup(config: &Config) -> anyhow::Result<DetectorSetup> {
         options,
         tracker,
         reid_model,
+        parallel: detector.parallel.and_then(|parallel| NonZeroUsize::new(parallel as usize)),
         pipeline: PipelineOptions { vid_stride, ..PipelineOptions::default() },
         batch: BatchOptions {
             max_batch: NonZeroUsize::new(detector.max_batch as usize).unwrap_or(NonZeroUsize::MIN),

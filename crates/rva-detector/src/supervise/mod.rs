@@ -2,6 +2,7 @@
 
 mod backoff;
 mod changes;
+mod health;
 mod keep;
 mod overload;
 mod watching;
@@ -26,6 +27,7 @@ use tokio::{
 
 pub use backoff::ReconnectPace;
 pub use changes::Changes;
+pub use health::CameraHealth;
 pub use watching::{Reload, Watching, watch_cameras};
 
 /// So many sources are opened at the same time.

@@ -5,12 +5,15 @@ use super::{CameraSpec, CameraSummary, Supervisor};
 use crate::{CameraEnd, DetectorSetup};
 use rva_service::StopFlag;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 /// How often it is looked whether the machine keeps up.
 const OVERLOAD_EVERY: Duration = Duration::from_secs(10);
 /// When it is looked first.
 const OVERLOAD_FIRST: Duration = Duration::from_secs(5);
+
+/// How often the cameras are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Reads the cameras that are wanted now.
 pub type Reload = Box<dyn FnMut() -> anyhow::Result<Vec<CameraSpec>> + Send>;
@@ -26,6 +29,8 @@ pub struct Watching<'a> {
     pub stop: &'a StopFlag,
     /// Called when the cameras are others than before.
     pub on_change: &'a mut (dyn FnMut(&Supervisor) + Send),
+    /// Called at the beginning and every half second.
+    pub on_look: &'a mut (dyn FnMut(&Supervisor) + Send),
 }
 
 /// Waits until every camera has ended, and gives their summaries in the order of their ends. A sink that fails ends all
@@ -34,13 +39,14 @@ pub struct Watching<'a> {
 /// # Errors
 /// The signal action can't be installed; a camera's task panicked.
 pub async fn watch_cameras(supervisor: &mut Supervisor, watching: Watching<'_>) -> anyhow::Result<Vec<CameraSummary>> {
-    let Watching { mut reload, stats_interval, stop, on_change } = watching;
+    let Watching { mut reload, stats_interval, stop, on_change, on_look } = watching;
     let mut hangup = Hangup::new(reload.is_some())?;
     let mut summaries = Vec::new();
     let mut overload = interval_at(Instant::now() + OVERLOAD_FIRST, OVERLOAD_EVERY);
     let stats_every = stats_interval.unwrap_or(Duration::MAX / 4);
     let mut stats = interval_at(Instant::now() + stats_interval.unwrap_or(OVERLOAD_EVERY), stats_every);
     stats.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut looks = interval(LOOK_EVERY);
     let mut is_stopping = false;
     loop {
         let is_waiting_for_cameras = reload.is_some() && supervisor.specs.is_empty() && !is_stopping;
@@ -76,6 +82,7 @@ pub async fn watch_cameras(supervisor: &mut Supervisor, watching: Watching<'_>) 
                     tracing::warn!("{text}");
                 }
             }
+            _ = looks.tick() => on_look(supervisor),
             _ = stats.tick(), if stats_interval.is_some() => log_stats(supervisor),
         }
     }

@@ -54,6 +54,9 @@ pub struct Arguments {
     /// Pause after each step of a commit, so that a test can hit every one of them
     #[arg(long, hide = true, default_value = "0", value_parser = parse_duration)]
     pub step_pause: Duration,
+    /// Where /live and /ready answer, like 0.0.0.0:8080 [default: nowhere]
+    #[arg(long, value_name = "IP:PORT")]
+    health_address: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -79,6 +82,7 @@ impl Arguments {
             ("ingest.on_rollback", "--on-rollback", &self.on_rollback),
             ("ingest.accept_gap", "--accept-gap", &accept_gap),
             ("ingest.orphan_age", "--orphan-age", &self.orphan_age),
+            ("health.address", "--health-address", &self.health_address),
             ("telemetry.log_format", "--log-format", &self.log_format),
             ("telemetry.log_level", "--log-level", &self.log_level),
         ];

@@ -1,9 +1,11 @@
 //! Opening log and tables, and waiting for what is away.
 
+#[cfg(feature = "pulsar")]
+use super::settings::PulsarBus;
 use super::settings::{Bus, Settings, Tables};
+use crate::{HeldBy, IngestLease};
 use anyhow::Context;
 use rva_bus::{BusError, BusErrorKind, EventSource, LogOptions, LogReader, settle};
-use rva_ingest::{HeldBy, IngestLease};
 use rva_lake::{Lake, LakeErrorKind};
 use rva_service::{Health, StopFlag};
 use std::{path::Path, time::Duration};
@@ -99,7 +101,8 @@ impl Opening<'_> {
             // Its writer makes it.
             Bus::Log(_) => Ok(()),
             #[cfg(feature = "pulsar")]
-            Bus::Pulsar { connection, setup, .. } => {
+            Bus::Pulsar(pulsar) => {
+                let PulsarBus { connection, setup, .. } = &**pulsar;
                 let id = rva_bus::pulsar::set_up_topic(connection, setup).await;
                 let id = id.with_context(|| format!("set up {} at {}", setup.topic, connection.service_url))?;
                 tracing::info!("{} is set up, its id is {id}", setup.topic);
@@ -118,7 +121,8 @@ async fn open_source(bus: &Bus) -> anyhow::Result<Box<dyn EventSource>> {
             Ok(Box::new(log))
         }
         #[cfg(feature = "pulsar")]
-        Bus::Pulsar { connection, source, .. } => {
+        Bus::Pulsar(pulsar) => {
+            let PulsarBus { connection, source, .. } = &**pulsar;
             let opened = rva_bus::pulsar::PulsarSource::connect(connection, source.clone()).await;
             let opened = opened.with_context(|| format!("open {} at {}", source.topic, connection.service_url))?;
             Ok(Box::new(opened))

@@ -1,13 +1,11 @@
 //! From the configuration's keys to what the adapters take; what does not fit together is told all at once.
 
-use rva_ingest::IngestOptions;
+use crate::IngestOptions;
 use rva_lake::{
     LakeOptions, RestAuth, RestOptions,
     storage::{S3Keys, S3Options},
 };
-use rva_service::{
-    BusKind, CatalogKind, ConfigError, IcebergConfig, Loaded, Origin, Problem, S3Config, Secret,
-};
+use rva_service::{BusKind, CatalogKind, ConfigError, IcebergConfig, Loaded, Origin, Problem, S3Config, Secret};
 use std::{path::PathBuf, time::Duration};
 
 #[cfg(feature = "pulsar")]
@@ -20,14 +18,19 @@ pub enum Bus {
     Log(PathBuf),
     /// A topic of a broker.
     #[cfg(feature = "pulsar")]
-    Pulsar {
-        /// The broker.
-        connection: PulsarConnection,
-        /// How it is read.
-        source: PulsarSourceOptions,
-        /// What it is made with.
-        setup: TopicSetup,
-    },
+    Pulsar(Box<PulsarBus>),
+}
+
+/// A topic of a broker.
+#[cfg(feature = "pulsar")]
+#[derive(Debug, Clone)]
+pub struct PulsarBus {
+    /// The broker.
+    pub connection: PulsarConnection,
+    /// How it is read.
+    pub source: PulsarSourceOptions,
+    /// What it is made with.
+    pub setup: TopicSetup,
 }
 
 /// Where the tables are.
@@ -146,7 +149,8 @@ impl Check<'_> {
         };
         let setup =
             TopicSetup { partitions: config.partitions, ..TopicSetup::new(topic.clone(), &config.subscription) };
-        Some(Bus::Pulsar { connection, source: PulsarSourceOptions::new(topic, &config.subscription), setup })
+        let source = PulsarSourceOptions::new(topic, &config.subscription);
+        Some(Bus::Pulsar(Box::new(PulsarBus { connection, source, setup })))
     }
 
     fn tables(&mut self) -> Tables {
@@ -221,8 +225,8 @@ mod tests {
     #[test]
     fn without_configuration_everything_is_in_the_data_folder() {
         let settings = of(&[]).unwrap();
-        assert!(matches!(settings.bus, Bus::Log(folder) if folder == PathBuf::from("rva-data/log")));
-        assert!(matches!(settings.tables, Tables::Embedded(folder) if folder == PathBuf::from("rva-data")));
+        assert!(matches!(settings.bus, Bus::Log(folder) if *folder == *"rva-data/log"));
+        assert!(matches!(settings.tables, Tables::Embedded(folder) if *folder == *"rva-data"));
         assert_eq!(settings.data_dir, Some("rva-data".into()));
     }
 

@@ -1,8 +1,8 @@
 //! What can't work is said at the start: where, what was found, what is wanted.
 
 use crate::world::World;
-use rva_bus::pulsar::{PulsarConnection, PulsarSink, PulsarSinkOptions};
 use rva_bus::EventSink;
+use rva_bus::pulsar::{PulsarConnection, PulsarSink, PulsarSinkOptions};
 use std::collections::BTreeMap;
 
 /// The same world on the broker with tokens and TLS.

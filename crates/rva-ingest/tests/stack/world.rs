@@ -91,8 +91,7 @@ impl<'a> World<'a> {
     }
 
     pub async fn sink(&self) -> PulsarSink {
-        let options =
-            PulsarSinkOptions { retry_for: PATIENCE, ..PulsarSinkOptions::new(self.topic.clone()) };
+        let options = PulsarSinkOptions { retry_for: PATIENCE, ..PulsarSinkOptions::new(self.topic.clone()) };
         PulsarSink::connect(&self.connection(), options).await.unwrap()
     }
 
@@ -240,14 +239,15 @@ impl Ingest {
     }
 
     /// Waits until `/ready` has that status and its body holds `text`.
-    pub fn wait_ready(&self, address: &str, status: u16, text: &str) {
+    pub fn wait_ready(&mut self, address: &str, status: u16, text: &str) {
         let end = Instant::now() + PATIENCE;
         loop {
+            self.said.extend(self.lines.try_iter());
             let answer = get(address, "/ready");
             if answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(text) {
                 return;
             }
-            assert!(Instant::now() < end, "wanted {status} with {text:?}, found {answer}");
+            assert!(Instant::now() < end, "wanted {status} with {text:?}, found {answer}\n{}", self.tail());
             std::thread::sleep(Duration::from_millis(100));
         }
     }

@@ -9,6 +9,7 @@ mod counters;
 mod decoding;
 #[doc(hidden)]
 pub mod fake;
+mod in_order;
 mod stages;
 
 use crate::{Detector, FindCues, FrameSource, Image, VisionError, named::named};
@@ -131,7 +132,7 @@ pub struct StageTimes {
     pub decode: Duration,
     /// In the preparer: letterbox and normalise.
     pub prepare: Duration,
-    /// In the detector: inference, box decoding, non-maximum suppression.
+    /// In the detectors, added up: inference, box decoding, non-maximum suppression.
     pub infer: Duration,
     /// In finding camera motion and appearance for the tracker.
     pub cues: Duration,
@@ -169,6 +170,14 @@ pub struct PipelineOutcome {
     pub times: StageTimes,
 }
 
+impl PipelineOutcome {
+    /// Failed before anything was read.
+    pub fn failed(error: VisionError) -> Self {
+        let (counts, times) = (FrameCounts::default(), StageTimes::default());
+        Self { end: End::Failed(error), counts, crops_left_out: 0, times }
+    }
+}
+
 /// What others may do to a pipeline that runs, and see of it.
 #[derive(Debug, Clone, Default)]
 pub struct PipelineControl {
@@ -184,8 +193,10 @@ impl From<StopFlag> for PipelineControl {
     }
 }
 
-/// Runs a source to its end, through detector and tracker, and delivers each processed frame in frame order. `cues` looks
-/// at each frame for the tracker, on a thread of its own; without it the tracker is told of boxes only.
+/// Runs a source to its end, through detector and tracker, and delivers each processed frame in frame order. `detectors`
+/// are of the same model; each looks at frames on a thread of its own, at the same time as the others, and what they find
+/// is put back in order. `cues` looks at each frame for the tracker, on a thread of its own; without it the tracker is told
+/// of boxes only.
 ///
 /// Blocks. `deliver` is called on this thread; while it blocks, the stages before it fill the budget and wait (or skip
 /// frames, see [`CapturePolicy`]). It breaks to give up: then the other stages end after the call that they are in.
@@ -193,12 +204,12 @@ impl From<StopFlag> for PipelineControl {
 /// `deliver` goes on in the caller when the threads have ended.
 pub fn run_pipeline(
     source: &mut dyn FrameSource,
-    detector: &mut dyn Detector,
+    detectors: &mut [Box<dyn Detector>],
     tracker: &mut dyn Tracker,
     cues: Option<&mut dyn FindCues>,
     options: &PipelineOptions,
     control: &PipelineControl,
     deliver: &mut dyn FnMut(TrackedFrame) -> ControlFlow<()>,
 ) -> PipelineOutcome {
-    stages::run(source, detector, tracker, cues, options, control, deliver)
+    stages::run(source, detectors, tracker, cues, options, control, deliver)
 }

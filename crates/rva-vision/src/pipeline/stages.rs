@@ -2,6 +2,7 @@
 
 use super::budget::{Budget, CloseOnDrop, Permit};
 use super::decoding::{Decoded, DecodedFrame, Decoding, Way};
+use super::in_order::{InOrder, Numbered};
 use super::{
     CapturePolicy, End, FrameCounters, PipelineControl, PipelineOptions, PipelineOutcome, StageTimes, TrackedFrame,
 };
@@ -26,35 +27,48 @@ struct InFlight<'a> {
 }
 
 struct PreparedFrame<'a> {
+    /// Counts prepared frames from 0, without gaps.
+    number: u64,
     frame: InFlight<'a>,
     prepared: Prepared,
 }
 
 struct DetectedFrame<'a> {
+    number: u64,
     frame: InFlight<'a>,
     detections: Vec<Detection>,
     /// Nothing before the stage that finds them.
     cues: FrameCues,
 }
 
+impl Numbered for DetectedFrame<'_> {
+    fn number(&self) -> u64 {
+        self.number
+    }
+}
+
 type StageResult = Result<(), VisionError>;
 
 pub(super) fn run(
     source: &mut dyn FrameSource,
-    detector: &mut dyn Detector,
+    detectors: &mut [Box<dyn Detector>],
     tracker: &mut dyn Tracker,
     cues: Option<&mut dyn FindCues>,
     options: &PipelineOptions,
     control: &PipelineControl,
     deliver: &mut dyn FnMut(TrackedFrame) -> ControlFlow<()>,
 ) -> PipelineOutcome {
-    let two_batches = options.batch.get().saturating_mul(2);
+    let Some(first) = detectors.first() else {
+        return PipelineOutcome::failed(fault("infer", format_args!("found no detector, wanted at least one")));
+    };
+    let two_batches = options.batch.get().saturating_mul(2).saturating_mul(detectors.len());
     let is_latest = options.capture == CapturePolicy::Latest;
     let frames_max = if is_latest { two_batches } else { options.frames_in_flight.get().max(two_batches) };
     let budget = &Budget::new(frames_max, options.bytes_in_flight.get());
-    let input = detector.description().input_size;
+    let input = first.description().input_size;
     let input_bytes = u64::from(input.width) * u64::from(input.height) * 3 * size_of::<f32>() as u64;
-    let preparer = detector.preparer();
+    let preparer = first.preparer();
+    let mut infer_times = vec![Duration::ZERO; detectors.len()];
     let (mut times, mut decoded, mut is_abandoned) = (StageTimes::default(), Decoded::default(), false);
     let before = control.counters.counts();
     let size = source.description().size;
@@ -70,7 +84,7 @@ pub(super) fn run(
         let StageTimes {
             decode: decode_time,
             prepare: prepare_time,
-            infer: infer_time,
+            infer: _,
             cues: cues_time,
             track,
             deliver: delivering,
@@ -85,18 +99,29 @@ pub(super) fn run(
         let decode = named(scope, "rva-decode", move || decoding.run(source, way, decoded, decode_time));
         let prepare = named(scope, "rva-prepare", move || preparing.run(preparer, &to_infer, prepare_time));
         let batch = options.batch.get();
-        let infer =
-            named(scope, "rva-infer", move || infer(detector, batch, budget, &from_prepare, &to_next, infer_time));
-        let (looking, detected) = match cues {
-            None => (None, from_infer),
+        let inferring: Vec<_> = detectors
+            .iter_mut()
+            .zip(&mut infer_times)
+            .map(|(detector, busy)| {
+                let (from_prepare, to_next) = (from_prepare.clone(), to_next.clone());
+                let work = move || infer(&mut **detector, batch, budget, &from_prepare, &to_next, busy);
+                named(scope, "rva-infer", work)
+            })
+            .collect();
+        // They end with the threads that hold the others.
+        drop((from_prepare, to_next));
+        let from_infer = InOrder::new(from_infer);
+        let (looking, detected): (_, Box<dyn Iterator<Item = DetectedFrame<'_>>>) = match cues {
+            None => (None, Box::new(from_infer)),
             Some(cues) => {
                 let (to_deliver, from_cues) = bounded(frames_max);
                 let left_out = &mut crops_left_out;
-                let work = move || find_cues(cues, budget, &from_infer, &to_deliver, left_out, cues_time);
-                (Some(named(scope, "rva-cues", work)), from_cues)
+                let work = move || find_cues(cues, budget, from_infer, &to_deliver, left_out, cues_time);
+                (Some(named(scope, "rva-cues", work)), Box::new(from_cues.into_iter()))
             }
         };
-        if decode.is_ok() && prepare.is_ok() && infer.is_ok() && looking.as_ref().is_none_or(Result::is_ok) {
+        let all_started = inferring.iter().chain([&decode, &prepare]).chain(&looking).all(Result::is_ok);
+        if all_started {
             let counters = &control.counters;
             is_abandoned =
                 track_and_deliver(tracker, deliver, budget, detected, counters, track, delivering).is_break();
@@ -104,10 +129,13 @@ pub(super) fn run(
             // A thread is missing: the others must not wait for it.
             drop((CloseOnDrop(budget), detected));
         }
-        let (prepare, infer) = (joined("prepare", prepare), joined("infer", infer));
+        let prepare = joined("prepare", prepare);
+        // All are waited for; the first error is told.
+        let infer = inferring.into_iter().map(|infer| joined("infer", infer)).fold(Ok(()), Result::and);
         let looking = looking.map_or(Ok(()), |looking| joined("cues", looking));
         (joined("decode", decode), looking.and(infer).and(prepare))
     });
+    times.infer = infer_times.iter().sum();
     let end = match (is_abandoned, later_result, decode_result) {
         (true, ..) => End::Abandoned,
         (_, Err(error), _) => End::Failed(error),
@@ -169,11 +197,13 @@ impl<'a> Preparing<'a> {
         busy: &mut Duration,
     ) -> StageResult {
         let _close = CloseOnDrop(self.budget);
+        let mut number = 0;
         while let Some(frame) = self.next() {
             let prepared = timed(busy, || preparer.prepare(&frame.frame.image))?;
-            if prepared_frames.send(PreparedFrame { frame, prepared }).is_err() {
+            if prepared_frames.send(PreparedFrame { number, frame, prepared }).is_err() {
                 break;
             }
+            number += 1;
         }
         Ok(())
     }
@@ -199,10 +229,10 @@ fn infer<'a>(
 ) -> StageResult {
     let _close = CloseOnDrop(budget);
     while let Ok(first) = frames.recv() {
-        let (mut batch, mut inputs) = (vec![first.frame], vec![first.prepared]);
+        let (mut batch, mut inputs) = (vec![(first.number, first.frame)], vec![first.prepared]);
         // Only what is waiting: a live source must not wait for a batch to fill.
         for next in frames.try_iter().take(batch_max - 1) {
-            batch.push(next.frame);
+            batch.push((next.number, next.frame));
             inputs.push(next.prepared);
         }
         let detections = timed(busy, || detector.infer(&inputs))?;
@@ -210,8 +240,9 @@ fn infer<'a>(
             let (found, wanted) = (detections.len(), batch.len());
             return Err(fault("infer", format_args!("found results for {found} pictures, wanted {wanted}")));
         }
-        for (frame, detections) in batch.into_iter().zip(detections) {
-            if detected_frames.send(DetectedFrame { frame, detections, cues: FrameCues::default() }).is_err() {
+        for ((number, frame), detections) in batch.into_iter().zip(detections) {
+            let detected = DetectedFrame { number, frame, detections, cues: FrameCues::default() };
+            if detected_frames.send(detected).is_err() {
                 return Ok(());
             }
         }
@@ -222,7 +253,7 @@ fn infer<'a>(
 fn find_cues<'a>(
     cues: &mut dyn FindCues,
     budget: &Budget,
-    frames: &Receiver<DetectedFrame<'a>>,
+    frames: impl Iterator<Item = DetectedFrame<'a>>,
     looked_at: &Sender<DetectedFrame<'a>>,
     crops_left_out: &mut u64,
     busy: &mut Duration,
@@ -238,17 +269,17 @@ fn find_cues<'a>(
     Ok(())
 }
 
-fn track_and_deliver(
+fn track_and_deliver<'a>(
     tracker: &mut dyn Tracker,
     deliver: &mut dyn FnMut(TrackedFrame) -> ControlFlow<()>,
     budget: &Budget,
-    frames: Receiver<DetectedFrame<'_>>,
+    frames: impl Iterator<Item = DetectedFrame<'a>>,
     counters: &FrameCounters,
     track_time: &mut Duration,
     deliver_time: &mut Duration,
 ) -> ControlFlow<()> {
     let _close = CloseOnDrop(budget);
-    for DetectedFrame { frame: InFlight { frame, decoded_at, decoded, permit }, detections, cues } in frames {
+    for DetectedFrame { frame: InFlight { frame, decoded_at, decoded, permit }, detections, cues, .. } in frames {
         let seen = TrackerFrame {
             image_size: Some(frame.image.size()),
             camera_motion: cues.camera_motion,

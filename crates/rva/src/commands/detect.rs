@@ -38,7 +38,7 @@ pub async fn run(args: DetectArgs, loaded: Loaded, terminal: &Terminal) -> anyho
     let mut supervisor = ready.start(sink, &loaded.config, &videos);
     let view = ProgressView::start(terminal, supervisor.views(), None);
     let stats_interval = loaded.config.detector.stats_interval;
-    let watching = Watching { reload: None, stats_interval, stop: &stop, on_change: &mut |_| {} };
+    let watching = Watching { reload: None, stats_interval, stop: &stop, on_change: &mut |_| {}, on_look: &mut |_| {} };
     let summaries = watch_cameras(&mut supervisor, watching).await?;
     drop(view);
     let exit = summaries.iter().map(|summary| end_of(summary, terminal)).fold(Exit::Done, Exit::worse);

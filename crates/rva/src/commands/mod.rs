@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod eval;
 pub mod help;
 pub mod ingest;
+pub mod init;
 pub mod query;
 pub mod replay;
 pub mod run;

@@ -68,8 +68,13 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
             view = None;
             view = Some(ProgressView::start(terminal, supervisor.views(), Some(rows.clone())));
         };
-        let watching =
-            Watching { reload, stats_interval: config.detector.stats_interval, stop: &stop, on_change: &mut on_change };
+        let watching = Watching {
+            reload,
+            stats_interval: config.detector.stats_interval,
+            stop: &stop,
+            on_change: &mut on_change,
+            on_look: &mut |_| {},
+        };
         // Without an ingest there is no use in reading on.
         let ingest_lives = async {
             while !ingest.is_over() {

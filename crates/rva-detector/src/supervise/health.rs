@@ -1,0 +1,58 @@
+//! What the cameras are to a service's health.
+
+use super::{CameraState, Supervisor};
+use rva_service::Health;
+use std::collections::BTreeSet;
+
+/// The part of the health that the cameras are together.
+const CAMERAS: &str = "cameras";
+/// The part that is the place where records go.
+const SINK: &str = "sink";
+
+/// Tells a [`Health`] how cameras are: a camera that waits is something to know; a service is unready where none of its
+/// cameras runs, and where records wait for their sink.
+#[derive(Debug)]
+pub struct CameraHealth {
+    health: Health,
+    told: BTreeSet<String>,
+}
+
+impl CameraHealth {
+    /// Of a service.
+    pub fn new(health: Health) -> Self {
+        Self { health, told: BTreeSet::new() }
+    }
+
+    /// Looks at all cameras and tells what changed.
+    pub fn look(&mut self, supervisor: &Supervisor) {
+        let (mut waiting, mut running, mut ended, mut blocked) = (Vec::new(), 0, 0, 0);
+        for view in supervisor.views() {
+            match &*view.state.borrow() {
+                CameraState::Running { .. } => running += 1,
+                CameraState::Ended => ended += 1,
+                CameraState::Opening => waiting.push((view.camera_id.to_string(), "opening its source".to_owned())),
+                CameraState::Waiting { why, .. } => waiting.push((view.camera_id.to_string(), why.clone())),
+            }
+            blocked += usize::from(view.progress.borrow().sink_waits);
+        }
+        match waiting.first() {
+            Some((id, why)) if running == 0 && ended == 0 => {
+                let text = format!("none of {} runs; {id}: {why}", waiting.len());
+                self.health.not_ready(CAMERAS, text);
+            }
+            _ => self.health.ready(CAMERAS),
+        }
+        match blocked {
+            0 => self.health.ready(SINK),
+            count => {
+                self.health.not_ready(SINK, format!("records of {count} cameras wait for it: {SINK} full or away"))
+            }
+        }
+        let now: BTreeSet<String> = waiting.iter().map(|(id, _)| format!("camera {id}")).collect();
+        self.told.difference(&now).for_each(|part| self.health.ready(part));
+        for (id, why) in waiting {
+            self.health.degraded(format!("camera {id}"), why);
+        }
+        self.told = now;
+    }
+}

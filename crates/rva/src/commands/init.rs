@@ -1,0 +1,30 @@
+//! `rva init`: topic, subscription and tables, each where it is missing.
+
+use crate::{cli::InitArgs, exit::Exit, terminal::Terminal};
+use anyhow::Context;
+use rva_ingest::service::{Asked, Settings, serve};
+use rva_service::{BusKind, CatalogKind, Loaded, StopFlag};
+
+/// Makes what is missing and touches nothing that is there.
+///
+/// # Errors
+/// What can't be reached, what refuses, and what is there and doesn't fit.
+pub async fn run(_: InitArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let settings = Settings::of(&loaded)?;
+    let stop = StopFlag::on_signals().context("install the signal actions")?;
+    serve(settings, Asked { init: true, ..Asked::default() }, None, stop.clone()).await?;
+    if stop.is_stopped() {
+        return Ok(Exit::Interrupted);
+    }
+    let config = &loaded.config;
+    let bus = match config.bus.kind {
+        BusKind::Log => format!("the log in {}", config.data_dir.display()),
+        BusKind::Pulsar => format!("{} at {}", config.pulsar.topic, config.pulsar.service_url),
+    };
+    let tables = match config.catalog.kind {
+        CatalogKind::Embedded => format!("the tables in {}", config.data_dir.display()),
+        CatalogKind::Rest => format!("the tables of {} at {}", config.iceberg.warehouse, config.iceberg.catalog_uri),
+    };
+    terminal.say(&format!("{bus} and {tables} are set up"));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,185 @@
+"""Docker Compose's services under fire: each event once, as Trino reads it.
+
+A run of the detector is a run of frames 1, 2, … whichever process was killed. Every run in the table must be without a hole
+and without a double, and every detector that ended with exit code 0 must be there whole.
+"""
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+
+FRAMES = 795  # of the sample video
+PATIENCE_S = 240
+PROJECT = f"rva-test-{os.getpid()}"
+SERVICES = ("pulsar", "minio", "catalog", "ingest", "trino")
+ENVIRONMENT = os.environ | {
+    # A loopback address of its own, so that a project that runs already keeps its ports.
+    "RVA_BIND": "127.0.0.2",
+    "RVA_NETWORK": PROJECT,
+    "RVA_INGEST_COMMIT_INTERVAL": "1s",
+}
+BEGAN = time.monotonic()
+
+
+def say(text: str) -> None:
+    print(f"test-compose: {time.monotonic() - BEGAN:.0f} s: {text}", flush=True)
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    done = subprocess.run(["docker", *arguments], env=ENVIRONMENT, capture_output=True, text=True)
+    if check and done.returncode != 0:
+        raise RuntimeError(f"docker {' '.join(arguments)}: exit code {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def compose(*arguments: str, check: bool = True) -> str:
+    return docker("compose", "--project-name", PROJECT, *arguments, check=check)
+
+
+def container(service: str) -> str:
+    return f"{PROJECT}-{service}-1"
+
+
+def inspect(service: str, template: str) -> str:
+    return docker("inspect", "--format", template, container(service)).strip()
+
+
+def until(what: str, is_so, patience: float = PATIENCE_S):
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        found = is_so()
+        if found:
+            return found
+        time.sleep(1)
+    logs = compose("logs", "--tail", "15", check=False)
+    sys.exit(f"test-compose: waited {patience:.0f} s for {what}\n{logs}")
+
+
+def is_healthy(service: str) -> bool:
+    return inspect(service, "{{.State.Status}} {{.State.Health.Status}}") == "running healthy"
+
+
+def wait_healthy(*services: str) -> None:
+    for service in services:
+        until(f"{service} to be healthy", lambda service=service: is_healthy(service))
+
+
+def detector_has_ended() -> bool:
+    return inspect("detector", "{{.State.Status}}") == "exited"
+
+
+def wait_detector() -> None:
+    until("the detector's end", detector_has_ended)
+    code = inspect("detector", "{{.State.ExitCode}}")
+    assert code == "0", f"the detector ended with {code}:\n{compose('logs', '--tail', '30', 'detector')}"
+
+
+def kill(service: str) -> None:
+    """SIGKILL from outside: `docker kill` counts as wanted, and nothing is restarted after it."""
+    restarts = int(inspect(service, "{{.RestartCount}}"))
+    os.kill(int(inspect(service, "{{.State.Pid}}")), signal.SIGKILL)
+    until(f"{service} to be restarted", lambda: int(inspect(service, "{{.RestartCount}}")) > restarts)
+
+
+def rows() -> Counter:
+    """(run, camera, frame) → how often, as Trino reads it."""
+    sql = "SELECT pipeline_run_id, camera_id, frame_index, count(*) FROM lakehouse.rva.bronze_raw GROUP BY 1, 2, 3"
+    text = compose("exec", "-T", "trino", "trino", "--output-format", "CSV", "--execute", sql)
+    return Counter({(run, camera, int(frame)): int(n) for run, camera, frame, n in csv.reader(io.StringIO(text))})
+
+
+def runs(found: Counter) -> dict[str, list[int]]:
+    frames = defaultdict(list)
+    for run, _, frame in found:
+        frames[run].append(frame)
+    return {run: sorted(numbers) for run, numbers in frames.items()}
+
+
+def whole_runs(found: Counter) -> int:
+    return sum(frames == list(range(1, FRAMES + 1)) for frames in runs(found).values())
+
+
+def check(whole: int) -> Counter:
+    """Waits until so many whole runs are in the table, then compares everything."""
+    found = until(f"{whole} whole runs in the table", lambda: (f := rows()) and whole_runs(f) >= whole and f)
+    twice = {key: n for key, n in found.items() if n != 1}
+    assert not twice, f"found keys more than once: {list(twice.items())[:5]}"
+    for run, frames in runs(found).items():
+        assert frames == list(range(1, len(frames) + 1)), f"run {run} has holes within {len(frames)} frames"
+    assert whole_runs(found) == whole, f"found {whole_runs(found)} whole runs, wanted {whole}"
+    say(f"{len(found)} events in {len(runs(found))} runs, {whole} of them whole; no hole, none twice")
+    return found
+
+
+def detect(during) -> None:
+    """Starts the detector anew, does something while it works, and waits for its end."""
+    compose("start", "detector")
+    time.sleep(4)
+    assert not detector_has_ended(), "the detector was too fast to be disturbed"
+    during()
+    wait_detector()
+
+
+def cut_off() -> None:
+    docker("network", "disconnect", PROJECT, container("ingest"))
+    time.sleep(15)
+    docker("network", "connect", "--alias", "ingest", PROJECT, container("ingest"))
+    wait_healthy("ingest")
+
+
+def fire() -> None:
+    compose("up", "--detach", "--no-build")
+    wait_healthy(*SERVICES)
+    say("every service is healthy")
+    wait_detector()
+    assert inspect("detector", "{{.RestartCount}}") == "0", "a detector that had ended well was started again"
+    whole = 1
+    check(whole)
+
+    for services in (("ingest",), ("pulsar",), ("minio", "catalog"), ("trino",)):
+        def kill_them(services=services):
+            for service in services:
+                kill(service)
+        detect(kill_them)
+        wait_healthy(*SERVICES)
+        whole += 1
+        say(f"killed {' and '.join(services)}, restarted")
+        check(whole)
+
+    # It is begun again, as another run, and what the killed one had put into its log is sent.
+    detect(lambda: kill("detector"))
+    whole += 1
+    say("killed the detector, restarted")
+    assert len(runs(check(whole))) == whole + 1, "the killed run isn't in the table"
+
+    detect(cut_off)
+    whole += 1
+    say("the ingest was without a network for 15 s")
+    before = check(whole)
+
+    compose("down")
+    say("down; up again")
+    compose("up", "--detach", "--no-build")
+    wait_healthy(*SERVICES)
+    wait_detector()
+    whole += 1
+    after = check(whole)
+    assert set(before) <= set(after), f"{len(set(before) - set(after))} events were lost by down and up"
+
+
+def main() -> None:
+    try:
+        fire()
+        say("passed")
+    finally:
+        if not os.environ.get("KEEP"):
+            compose("down", "--volumes", "--timeout", "10", check=False)
+
+
+if __name__ == "__main__":
+    main()

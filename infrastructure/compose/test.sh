@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# make test-compose: runs the unmodified docker-compose.yml as a project of its own, kills each service, cuts the ingest's
+# network, takes all down and up again, and compares the keys that Trino reads. Our programs are built outside and copied
+# into the images (RVA_BINARIES=prebuilt); the servers' images must be there or to be had. KEEP=1 leaves the project up.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=infrastructure/local/environment.sh
+. infrastructure/local/environment.sh
+
+if ! docker compose version >/dev/null 2>&1 || ! docker info >/dev/null 2>&1; then
+  echo "skipped: no Docker engine with Compose"
+  exit 0
+fi
+infrastructure/stack/setup.sh
+if [ "$(. /etc/os-release && echo "$VERSION_CODENAME")" = bookworm ]; then
+  export RVA_BINARIES=prebuilt
+  prebuilt=infrastructure/docker/prebuilt
+  mkdir -p $prebuilt
+  folders=$(python3 infrastructure/stack/stack.py fetch minio mc)
+  for folder in $folders; do cp "$folder"/* $prebuilt/; done
+  cargo build --locked -p rva-detector --features pulsar,camera-motion
+  cargo build --locked -p rva-ingest --features pulsar
+  for program in rva-detector rva-ingest; do strip -o "$prebuilt/$program" "$TARGET_DIR/debug/$program"; done
+else
+  # Programs of this machine may want a newer libc than the images have.
+  export RVA_BINARIES=built
+fi
+docker compose config --quiet
+docker compose --profile flink --profile spark config --quiet
+docker compose build --quiet
+python3 infrastructure/compose/test.py

@@ -1,0 +1,150 @@
+//! Docker Compose, the native stack and the configuration: held to the same files, versions and names.
+#![allow(clippy::unwrap_used)]
+
+use rva_service::{CAMERA_KEYS, KEYS};
+use serde_yaml_ng::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Names of the contract that an environment must keep.
+const CONTRACT: &[&str] = &[
+    "S3_ENDPOINT",
+    "S3_REGION",
+    "S3_PATH_STYLE",
+    "S3_ACCESS_KEY",
+    "S3_SECRET_KEY",
+    "ICEBERG_CATALOG_URI",
+    "ICEBERG_WAREHOUSE",
+    "PULSAR_SERVICE_URL",
+    "PULSAR_ADMIN_URL",
+    "PULSAR_TOPIC",
+    "PULSAR_PARTITIONS",
+    "STORE_ID",
+    "CAMERA_ID",
+    "STREAM_ID",
+    "MODEL_NAME",
+    "VIDEO_PATH",
+    "TRACKER_TYPE",
+    "CONF_THRES",
+    "CLASS_FILTER",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn compose() -> Value {
+    let mut compose: Value = serde_yaml_ng::from_str(&read("docker-compose.yml")).unwrap();
+    // Anchors hold anchors.
+    (0..3).for_each(|_| compose.apply_merge().unwrap());
+    compose
+}
+
+fn services() -> BTreeMap<String, Value> {
+    let compose = compose();
+    let services = compose["services"].as_mapping().unwrap();
+    services.iter().map(|(name, service)| (name.as_str().unwrap().to_owned(), service.clone())).collect()
+}
+
+fn environment(service: &Value) -> BTreeMap<String, String> {
+    let Some(mapping) = service["environment"].as_mapping() else { return BTreeMap::new() };
+    let text = |value: &Value| value.as_str().map_or_else(|| serde_yaml_ng::to_string(value).unwrap(), str::to_owned);
+    mapping.iter().map(|(name, value)| (name.as_str().unwrap().to_owned(), text(value))).collect()
+}
+
+/// `${NAME:-default}` of a text, by name.
+fn variables(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for part in text.split("${").skip(1) {
+        let (inside, _) = part.split_once('}').unwrap();
+        let (name, default) = inside.split_once(":-").unwrap_or_else(|| panic!("{inside} has no default"));
+        found.entry(name.to_owned()).or_default().insert(default.to_owned());
+    }
+    found
+}
+
+fn value_of<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(name)?.trim_start().strip_prefix('='));
+    line.unwrap_or_else(|| panic!("found no {name}")).trim().trim_matches('"')
+}
+
+#[test]
+fn the_example_lists_every_setting_of_the_compose_file_with_its_default() {
+    let example = read(".env.example");
+    let listed: BTreeMap<&str, &str> =
+        example.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')).collect();
+    let used = variables(&read("docker-compose.yml"));
+    let names = |found: Vec<&str>| found.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(used.keys().cloned().collect::<BTreeSet<_>>(), names(listed.keys().copied().collect()));
+    for (name, defaults) in used {
+        assert_eq!(defaults, BTreeSet::from([listed[&*name].to_owned()]), "{name}");
+    }
+}
+
+#[test]
+fn what_the_services_are_told_is_what_the_configuration_knows() {
+    let known: BTreeSet<String> = KEYS
+        .iter()
+        .chain(CAMERA_KEYS)
+        .flat_map(|key| {
+            let own = format!("RVA_{}", key.path.replace('.', "_").to_uppercase());
+            key.env.iter().map(|name| (*name).to_owned()).chain([own])
+        })
+        .collect();
+    let services = services();
+    let mut told = BTreeSet::new();
+    for name in ["detector", "ingest", "init"] {
+        for variable in environment(&services[name]).into_keys() {
+            assert!(known.contains(&variable), "{name}: {variable} is no key of the configuration");
+            told.insert(variable);
+        }
+    }
+    for name in CONTRACT {
+        assert!(told.contains(*name), "{name} isn't passed on");
+    }
+}
+
+#[test]
+fn servers_have_the_settings_and_versions_of_the_native_stack() {
+    let (services, fetch) = (services(), read("infrastructure/stack/fetch.py"));
+    for (name, file) in [("pulsar", "pulsar"), ("minio", "minio"), ("catalog", "catalog")] {
+        let wanted = format!("infrastructure/stack/{file}.env");
+        assert_eq!(services[name]["env_file"].as_str(), Some(&*wanted), "{name}");
+        // A setting that stands in both would drift apart.
+        let settings = read(&wanted);
+        for variable in environment(&services[name]).keys() {
+            assert!(!settings.lines().any(|line| line.starts_with(&format!("{variable}="))), "{name}: {variable}");
+        }
+    }
+    let image = |name: &str| services[name]["image"].as_str().unwrap().to_owned();
+    assert_eq!(image("pulsar"), format!("apachepulsar/pulsar:{}", value_of(&fetch, "PULSAR_VERSION")));
+    assert_eq!(image("catalog"), format!("apache/iceberg-rest-fixture:{}", value_of(&fetch, "CATALOG_VERSION")));
+    let minio = read("infrastructure/docker/minio.Dockerfile");
+    for (argument, name) in [("ARG MINIO_VERSION", "MINIO_VERSION"), ("ARG MC_VERSION", "MC_VERSION")] {
+        assert_eq!(value_of(&minio, argument), value_of(&fetch, name));
+    }
+    let rust = read("rust-toolchain.toml");
+    let channel: Vec<&str> = value_of(&rust, "channel").split('.').take(2).collect();
+    assert!(read("infrastructure/docker/Dockerfile").contains(&format!("FROM rust:{}-bookworm", channel.join("."))));
+}
+
+#[test]
+fn every_service_is_pinned_bounded_and_bound_to_this_machine() {
+    for (name, service) in services() {
+        let image = service["image"].as_str().unwrap();
+        assert!(image.contains(':') && !image.ends_with(":latest"), "{name}: {image}");
+        assert!(service["mem_limit"].as_str().is_some(), "{name} has no limit");
+        assert_eq!(service["networks"][0].as_str(), Some("retail-net"), "{name}");
+        for port in service["ports"].as_sequence().into_iter().flatten() {
+            let port = port.as_str().unwrap();
+            assert!(port.starts_with("${RVA_BIND:-127.0.0.1}:"), "{name}: {port}");
+        }
+    }
+}

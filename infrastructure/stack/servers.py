@@ -49,6 +49,10 @@ class Server:
     ports_needed = ()
     # Started only by name; `up` leaves it alone.
     is_optional = False
+    # Started together with the server of this name.
+    group = None
+    # What of the cache it needs beside what `up` fetches.
+    needs = ()
     grace_seconds = 20.0
     ready_seconds = 180.0
 
@@ -266,7 +270,12 @@ def client_environment(folder: Path, ports: dict[str, int], secrets: dict[str, s
             "PULSAR_SECURE_NOBODY_TOKEN": make_token(secrets["token_key"], "nobody"),
             "PULSAR_SECURE_FORGED_TOKEN": make_token("00" * 32, OPERATOR),
         }
-    return secure | {
+    engines = {}
+    if "trino" in ports:
+        engines["TRINO_URL"] = f"http://127.0.0.1:{ports['trino']}"
+    if "flink" in ports:
+        engines["FLINK_REST_URL"] = f"http://127.0.0.1:{ports['flink']}"
+    return secure | engines | {
         "PULSAR_SERVICE_URL": f"pulsar://127.0.0.1:{ports['pulsar']}",
         "PULSAR_ADMIN_URL": f"http://127.0.0.1:{ports['pulsar_admin']}",
         "ICEBERG_CATALOG_URI": f"http://127.0.0.1:{ports['catalog']}",

@@ -1,6 +1,6 @@
 """The native stack: Pulsar, MinIO and an Iceberg REST catalog as plain processes, for development and tests.
 
-usage: stack.py [--state DIR] up|down|status|kill SERVER|start SERVER|fetch
+usage: stack.py [--state DIR] up|down|status|kill SERVER|start SERVER|fetch|run PROGRAM …
 
 A state folder holds one stack: data, logs, and state.json with ports, keys and processes. Two stacks with two state
 folders run side by side. Ports are chosen once, free ones below the range that outgoing connections use, and kept, so
@@ -17,6 +17,7 @@ import secrets
 import shlex
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -24,7 +25,11 @@ from pathlib import Path
 
 import process
 from fetch import OPTIONAL, STACK, Cache, FetchError
-from servers import SERVERS, client_environment
+from engines import PROGRAMS, EngineError, Flink, FlinkTaskManager, Trino, program
+from servers import SERVERS as OWN_SERVERS
+from servers import client_environment
+
+SERVERS = (*OWN_SERVERS, Flink, FlinkTaskManager, Trino)
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE_VERSION = 1
@@ -178,18 +183,33 @@ class Stack:
 
     def kill(self, name: str) -> None:
         """SIGKILL, as a crash would."""
-        say(f"{name} {process.stop(self._process(self._server(name).name), 0)}")
+        for server in self._group(name):
+            say(f"{server.name} {process.stop(self._process(server.name), 0)}")
+
+    def _group(self, name: str) -> list:
+        """A server and those that are started with it."""
+        self._server(name)
+        return [server for server in self._servers() if name in (server.name, server.group)]
 
     def start(self, name: str) -> None:
-        """Starts one server again on its data and waits for it."""
-        server = self._server(name)
+        """Starts one server again on its data and waits for it; those that belong to it too."""
+        servers = self._group(name)
         if not self.state["ports"]:
             raise StackError(f"found no stack in {self.folder}, wanted one that was up: stack.py up")
-        self._choose_ports([server])  # of one that `up` leaves alone
-        fresh = [] if process.is_alive(self._process(name)) else [server]
+        self._choose_ports(servers)  # of those that `up` leaves alone
+        self.cache.fetch(tuple(need for server in servers for need in server.needs))
+        fresh = [server for server in servers if not process.is_alive(self._process(server.name))]
         for server in fresh:
             self._launch(server)
-        self._wait([server], fresh)
+        self._wait(servers, fresh)
+
+    def run(self, name: str, arguments: list[str]) -> int:
+        """Runs Spark or Flink's SQL client against this stack, in the foreground; its exit code."""
+        if not self.state["ports"]:
+            raise StackError(f"found no stack in {self.folder}, wanted one that was up: stack.py up")
+        self.cache.fetch(("flink" if name == "flink-sql" else "spark",))
+        command, environment = program(name, self.cache, self.folder, self.state["environment"], arguments)
+        return subprocess.run([str(part) for part in command], env=environment).returncode
 
     def status(self, form: str) -> bool:
         """Prints what runs; true when all of it does and answers."""
@@ -225,6 +245,9 @@ def main() -> int:
     status.add_argument("--env", action="store_true", help="also print the addresses as shell exports")
     for name in ("kill", "start"):
         commands.add_parser(name, help=f"{name} one server").add_argument("server")
+    run = commands.add_parser("run", help="run a program against the stack: " + ", ".join(PROGRAMS))
+    run.add_argument("program", choices=PROGRAMS)
+    run.add_argument("arguments", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     cache = Cache(Path(os.environ.get("RVA_STACK_CACHE") or ROOT / "data/cache/stack").absolute(), say)
     try:
@@ -242,6 +265,8 @@ def main() -> int:
         if not stack.path.exists() and arguments.command != "up":
             say(f"found no stack in {stack.folder}")
             return 0 if arguments.command == "down" else 1
+        if arguments.command == "run":
+            return stack.run(arguments.program, arguments.arguments)
         with stack.locked():
             match arguments.command:
                 case "up":
@@ -252,7 +277,7 @@ def main() -> int:
                     stack.kill(arguments.server)
                 case "start":
                     stack.start(arguments.server)
-    except (StackError, FetchError) as error:
+    except (StackError, FetchError, EngineError) as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:

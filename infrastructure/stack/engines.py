@@ -118,6 +118,9 @@ class FlinkTaskManager(Flink):
             "taskmanager.memory.network.min": "128m",
             "taskmanager.memory.network.max": "128m",
             "taskmanager.memory.managed.size": "64m",
+            "taskmanager.memory.jvm-metaspace.size": "256m",
+            "taskmanager.memory.jvm-overhead.min": "192m",
+            "taskmanager.memory.jvm-overhead.max": "192m",
         }
         memory = [part for key, value in memory.items() for part in ("-D", f"{key}={value}")]
         return [

@@ -51,14 +51,19 @@ fn variable(name: &str) -> String {
 }
 
 fn detections(numbers: &mut Numbers) -> Vec<TrackedDetection> {
-    let count = 1 + numbers.next() % 3;
+    let count = match numbers.next() % 10 {
+        0 => 0,
+        other => 1 + other % 3,
+    };
     (0..count)
         .map(|_| {
             let (x, y) = (numbers.within(0.0, 1100.0), numbers.within(0.0, 500.0));
             let (w, h) = (numbers.within(30.0, 160.0), numbers.within(80.0, 210.0));
             let bbox = BBox { x1: x, y1: y, x2: x + w, y2: y + h };
-            let detection = Detection { bbox, conf: numbers.within(0.3, 1.0), class_id: 0 };
-            TrackedDetection { detection, track_id: Some(1 + numbers.next() % 400) }
+            let class_id = u32::from(numbers.next() % 10 == 0);
+            let detection = Detection { bbox, conf: numbers.within(0.3, 1.0), class_id };
+            let is_tracked = numbers.next() % 20 != 0;
+            TrackedDetection { detection, track_id: is_tracked.then(|| 1 + numbers.next() % 400) }
         })
         .collect()
 }
@@ -75,7 +80,7 @@ async fn main() {
     let setup = TopicSetup::new(topic, argument("--subscription", "rva-ingest"));
     set_up_topic(&connection, &setup).await.unwrap();
     let mut sink = PulsarSink::connect(&connection, PulsarSinkOptions::new(setup.topic)).await.unwrap();
-    let class_names = vec!["person".to_owned()];
+    let class_names = vec!["person".to_owned(), "backpack".to_owned()];
     let runtime = RuntimeDescription {
         model_name: "demo-person-416.onnx".into(),
         tracker_type: "steady".into(),

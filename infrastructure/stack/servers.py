@@ -55,8 +55,11 @@ class Server:
     ports_needed = ()
     # Started only by name; `up` leaves it alone.
     is_optional = False
-    # Of an optional server: what is fetched when it is started, and which servers are started before it.
+    # What is fetched when it is started, beside what `up` fetches.
     packages = ()
+    # Started together with the server of this name.
+    group = None
+    # Started before it.
     needs = ()
     grace_seconds = 20.0
     ready_seconds = 180.0
@@ -443,7 +446,12 @@ def client_environment(folder: Path, ports: dict[str, int], secrets: dict[str, s
             "KEYCLOAK_ADMIN_USER": OPERATOR,
             "KEYCLOAK_ADMIN_PASSWORD": secrets["client_secret"],
         }
-    return secure | {
+    engines = {}
+    if "trino" in ports:
+        engines["TRINO_URL"] = f"http://127.0.0.1:{ports['trino']}"
+    if "flink" in ports:
+        engines["FLINK_REST_URL"] = f"http://127.0.0.1:{ports['flink']}"
+    return secure | engines | {
         "PULSAR_SERVICE_URL": f"pulsar://127.0.0.1:{ports['pulsar']}",
         "PULSAR_ADMIN_URL": f"http://127.0.0.1:{ports['pulsar_admin']}",
         "ICEBERG_CATALOG_URI": f"http://127.0.0.1:{ports['catalog']}",

@@ -1,6 +1,6 @@
 """The native stack: Pulsar, MinIO and an Iceberg REST catalog as plain processes, for development and tests.
 
-usage: stack.py [--state DIR] up|down|status|kill SERVER|start SERVER|fetch|uploads|read-only-keys
+usage: stack.py [--state DIR] up|down|status|kill SERVER|start SERVER|fetch|uploads|read-only-keys|run PROGRAM …
 
 A state folder holds one stack: data, logs, and state.json with ports, keys and processes. Two stacks with two state
 folders run side by side. Ports are chosen once, free ones below the range that outgoing connections use, and kept, so
@@ -17,14 +17,19 @@ import secrets
 import shlex
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import process
-from fetch import STACK, Cache, FetchError
-from servers import BUCKET, SERVERS, JavaError, client_environment, read_only_keys, signed
+from fetch import OPTIONAL, STACK, Cache, FetchError
+from engines import PROGRAMS, EngineError, Flink, FlinkTaskManager, Trino, program
+from servers import BUCKET, JavaError, client_environment, read_only_keys, signed
+from servers import SERVERS as OWN_SERVERS
+
+SERVERS = (*OWN_SERVERS, Flink, FlinkTaskManager, Trino)
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE_VERSION = 1
@@ -179,22 +184,36 @@ class Stack:
 
     def kill(self, name: str) -> None:
         """SIGKILL, as a crash would."""
-        say(f"{name} {process.stop(self._process(self._server(name).name), 0)}")
+        for server in self._group(name):
+            say(f"{server.name} {process.stop(self._process(server.name), 0)}")
+
+    def _group(self, name: str) -> list:
+        """A server and those that are started with it."""
+        self._server(name)
+        return [server for server in self._servers() if name in (server.name, server.group)]
 
     def start(self, name: str) -> None:
-        """Starts one server again on its data and waits for it."""
-        server = self._server(name)
+        """Starts one server again on its data and waits for it; those that belong to it too."""
+        servers = self._group(name)
         if not self.state["ports"]:
             raise StackError(f"found no stack in {self.folder}, wanted one that was up: stack.py up")
-        for needed in server.needs:
+        for needed in dict.fromkeys(need for server in servers for need in server.needs):
             self.start(needed)
-        self.cache.fetch(server.packages)
-        server = self._server(name)
-        self._choose_ports([server])  # of one that `up` leaves alone
-        fresh = [] if process.is_alive(self._process(name)) else [server]
+        self.cache.fetch(tuple(package for server in servers for package in server.packages))
+        servers = self._group(name)
+        self._choose_ports(servers)  # of those that `up` leaves alone
+        fresh = [server for server in servers if not process.is_alive(self._process(server.name))]
         for server in fresh:
             self._launch(server)
-        self._wait([server], fresh)
+        self._wait(servers, fresh)
+
+    def run(self, name: str, arguments: list[str]) -> int:
+        """Runs Spark or Flink's SQL client against this stack, in the foreground; its exit code."""
+        if not self.state["ports"]:
+            raise StackError(f"found no stack in {self.folder}, wanted one that was up: stack.py up")
+        self.cache.fetch(("flink" if name == "flink-sql" else "spark",))
+        command, environment = program(name, self.cache, self.folder, self.state["environment"], arguments)
+        return subprocess.run([str(part) for part in command], env=environment).returncode
 
     def status(self, form: str) -> bool:
         """Prints what runs; true when all of it does and answers."""
@@ -223,7 +242,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start what isn't running, wait until every server answers")
     fetch = commands.add_parser("fetch", help="only fetch the servers; prints where each lies")
-    fetch.add_argument("package", nargs="*", help="mc, nessie, keycloak, or one of those of `up` [default: those of `up`]")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(STACK + OPTIONAL)} [default: {', '.join(STACK)}]")
     down = commands.add_parser("down", help="stop what this stack started")
     down.add_argument("--purge", action="store_true", help="and remove its data, logs and ports")
     status = commands.add_parser("status", help="what runs; exit code 1 unless all of it answers")
@@ -233,11 +252,14 @@ def main() -> int:
     commands.add_parser("make-other-bucket", help="make the bucket in minio-other, which has none")
     for name in ("kill", "start"):
         commands.add_parser(name, help=f"{name} one server").add_argument("server")
+    run = commands.add_parser("run", help="run a program against the stack: " + ", ".join(PROGRAMS))
+    run.add_argument("program", choices=PROGRAMS)
+    run.add_argument("arguments", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     cache = Cache(Path(os.environ.get("RVA_STACK_CACHE") or ROOT / "data/cache/stack").absolute(), say)
     try:
         if arguments.command == "fetch":
-            for folder in cache.fetch(arguments.package or STACK):
+            for folder in cache.fetch(tuple(arguments.names) or STACK):
                 print(folder)
             return 0
         stack = Stack(arguments.state.absolute(), cache)
@@ -257,6 +279,8 @@ def main() -> int:
                     status, body = signed(ports | {"minio": ports["minio_other"]}, keys, "PUT", f"/{BUCKET}")
             print(body)
             return 0 if status == 200 else 1
+        if arguments.command == "run":
+            return stack.run(arguments.program, arguments.arguments)
         with stack.locked():
             match arguments.command:
                 case "up":
@@ -267,7 +291,7 @@ def main() -> int:
                     stack.kill(arguments.server)
                 case "start":
                     stack.start(arguments.server)
-    except (StackError, FetchError, JavaError) as error:
+    except (StackError, FetchError, EngineError, JavaError) as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:

@@ -27,7 +27,8 @@ impl Ingest<'_> {
             }
         }
         let wait = match self.phase() {
-            Phase::Drain if self.stalled == 0 => Duration::ZERO,
+            // What the ranges promise is on its way: a broker needs a moment for it.
+            Phase::Drain if self.stalled == 0 && self.unread().is_none() => Duration::ZERO,
             _ => self
                 .batcher
                 .due_in(now, options.commit_interval)

@@ -1,0 +1,53 @@
+-- People per minute and camera, from the frame records in bronze_raw.
+-- frames: records of that minute; unique_people: different tracks (an id of one run counts once a minute);
+-- most_at_once: the largest number of people in one frame; average: people in a frame, over all frames of the minute,
+-- those with nobody too.
+WITH frames AS (
+    SELECT
+        store_id, camera_id, pipeline_run_id, frame_index, payload,
+        date_trunc('minute', CAST(get_json_object(payload, '$.capture_ts') AS timestamp)) AS minute
+    FROM lakehouse.rva.bronze_raw
+),
+detections AS (
+    SELECT
+        store_id, camera_id, pipeline_run_id, frame_index, minute,
+        explode(from_json(
+            get_json_object(payload, '$.detections'), 'array<struct<class:string,track_id:bigint>>'
+        )) AS detection
+    FROM frames
+),
+people AS (
+    SELECT
+        store_id, camera_id, pipeline_run_id, frame_index, minute,
+        detection.track_id AS track_id
+    FROM detections
+    WHERE detection.class = 'person'
+),
+per_frame AS (
+    SELECT store_id, camera_id, pipeline_run_id, frame_index, count(*) AS people
+    FROM people
+    GROUP BY store_id, camera_id, pipeline_run_id, frame_index
+),
+tracks AS (
+    SELECT DISTINCT store_id, camera_id, minute, pipeline_run_id, track_id
+    FROM people
+    WHERE track_id IS NOT NULL
+),
+per_minute AS (
+    SELECT store_id, camera_id, minute, count(*) AS unique_people
+    FROM tracks
+    GROUP BY store_id, camera_id, minute
+)
+SELECT
+    frames.store_id,
+    frames.camera_id,
+    frames.minute,
+    count(*) AS frames,
+    max(coalesce(per_minute.unique_people, 0)) AS unique_people,
+    max(coalesce(per_frame.people, 0)) AS most_at_once,
+    round(avg(coalesce(per_frame.people, 0)), 2) AS average
+FROM frames
+LEFT JOIN per_frame USING (store_id, camera_id, pipeline_run_id, frame_index)
+LEFT JOIN per_minute USING (store_id, camera_id, minute)
+GROUP BY frames.store_id, frames.camera_id, frames.minute
+ORDER BY frames.minute, frames.store_id, frames.camera_id

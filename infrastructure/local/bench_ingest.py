@@ -1,0 +1,141 @@
+"""make bench-ingest: a backlog in Pulsar into an empty Iceberg table on MinIO, rva-ingest and Flink in turns.
+
+Counted for each turn: seconds from the start (of the process; of the job in a running Flink cluster) to the last commit, CPU
+seconds of all processes of the job (rva-ingest; JobManager and TaskManager), their peak of resident memory together, and the
+rows as a set of keys, which must be the same in every turn.
+"""
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+
+from bench_stack import (
+    ROOT, STACK, catalog, cpu_seconds, drop, forget_peak, ingest_environment, keys, memory_mb, publish, say, state, stack,
+    wait_until,
+)  # fmt: skip
+
+CAMERAS = 8
+
+
+def table_facts(lakehouse, name: str) -> tuple[float, int, int]:
+    """When the last snapshot was made (seconds), and number and bytes of its data files."""
+    table = lakehouse.load_table(f"rva.{name}")
+    summary = table.current_snapshot().summary
+    return table.current_snapshot().timestamp_ms / 1000, int(summary["total-data-files"]), int(summary["total-files-size"])
+
+
+def run_rva(lakehouse, arguments, topic: str, turn: int) -> dict:
+    drop(lakehouse, "bronze_raw", "bronze_dead_letters")
+    environment = ingest_environment(topic, f"bench-{turn}")
+    started = time.time()
+    process = subprocess.Popen([arguments.ingest, "--drain"], env=environment, cwd="/")
+    _, status, used = os.wait4(process.pid, 0)
+    if status != 0:
+        raise SystemExit(f"rva-ingest: found wait status {status}, wanted 0")
+    ended, files, size = table_facts(lakehouse, "bronze_raw")
+    return {
+        "wall_s": ended - started, "cpu_s": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss * 1024 / 1e6,
+        "files": files, "file_bytes": size, "keys": keys(lakehouse, "bronze_raw"),
+    }  # fmt: skip
+
+
+def flink(path: str, method: str = "GET") -> dict:
+    url = state()["environment"]["FLINK_REST_URL"] + path
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=20) as answer:
+        return json.loads(answer.read() or "{}")
+
+
+def run_flink(lakehouse, arguments, topic: str, turn: int) -> dict:
+    drop(lakehouse, "flink_bronze_raw")
+    servers = [state()["servers"][name]["pid"] for name in ("flink", "flink-taskmanager")]
+    name = f"bench-{uuid.uuid4().hex[:8]}"
+    environment = os.environ | {
+        "PULSAR_TOPIC": topic, "FLINK_JOB_NAME": name, "FLINK_SUBSCRIPTION": name,
+        "FLINK_CHECKPOINT_INTERVAL": arguments.checkpoint_interval,
+    }  # fmt: skip
+    before = [cpu_seconds(pid) for pid in servers]
+    for pid in servers:
+        forget_peak(pid)
+    command = [sys.executable, STACK, "run", "flink-sql", "-f", ROOT / "flink-jobs/bronze.sql"]
+    said = subprocess.run(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+
+    def job():
+        return next((job for job in flink("/jobs/overview")["jobs"] if job["name"] == name), None)
+
+    found = wait_until(lambda: job(), 60, f"job {name} in Flink; the SQL client said:\n{said[-3000:]}")
+
+    def all_there() -> bool:
+        if (now := job())["state"] != "RUNNING" and now["state"] != "CREATED":
+            raise SystemExit(f"job {name}: found {now['state']}, wanted RUNNING: {flink('/jobs/' + now['jid'] + '/exceptions')}")
+        snapshot = lakehouse.load_table("rva.flink_bronze_raw").current_snapshot()
+        return snapshot is not None and int(snapshot.summary["total-records"]) >= arguments.messages
+
+    wait_until(all_there, 900, f"{arguments.messages} rows of the job")
+    used = sum(cpu_seconds(pid) for pid in servers) - sum(before)
+    peak = sum(memory_mb(pid, "VmHWM") for pid in servers)
+    flink(f"/jobs/{found['jid']}?mode=cancel", "PATCH")
+    wait_until(lambda: job()["state"] == "CANCELED", 60, "end of the job")
+    ended, files, size = table_facts(lakehouse, "flink_bronze_raw")
+    return {
+        "wall_s": ended - found["start-time"] / 1000, "cpu_s": used, "peak_mb": peak, "files": files, "file_bytes": size,
+        "keys": keys(lakehouse, "flink_bronze_raw"),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ingest", required=True)
+    parser.add_argument("--publish", required=True)
+    parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--csv", required=True)
+    parser.add_argument("--checkpoint-interval", default="5 s")
+    parser.add_argument("--kinds", default="rva,flink")
+    arguments = parser.parse_args()
+    kinds = arguments.kinds.split(",")
+    if arguments.messages % CAMERAS:
+        raise SystemExit(f"--messages: found {arguments.messages}, wanted a multiple of {CAMERAS}")
+    if "flink" in kinds:
+        stack("start", "flink")
+    lakehouse = catalog()
+    topic = f"persistent://rva-bench/ingest-{uuid.uuid4().hex[:8]}/events"
+    sent = publish(arguments.publish, topic, "--count", arguments.messages, "--cameras", CAMERAS)
+    say(f"bench-ingest: {sent['messages']} messages, {sent['payload_bytes'] / sent['messages']:.0f} bytes each, sent in {sent['seconds']} s")
+    runs = {"rva": run_rva, "flink": run_flink}
+    wanted, rows = None, []
+    with open(arguments.csv, "w", newline="") as file:
+        columns = ["kind", "turn", "messages", "payload_bytes", "wall_s", "cpu_s", "peak_mb", "files", "file_bytes"]
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for turn in range(1, arguments.turns + 1):
+            for kind in kinds:
+                result = runs[kind](lakehouse, arguments, topic, turn)
+                found = result.pop("keys")
+                cameras = {key[:2] for key in found}
+                frames = range(1, arguments.messages // CAMERAS + 1)
+                wanted = wanted or {(*camera, frame) for camera in cameras for frame in frames}
+                if found != wanted or len(cameras) != CAMERAS:
+                    raise SystemExit(f"{kind}, turn {turn}: {len(wanted - found)} keys missing, {len(found - wanted)} unknown")
+                row = {"kind": kind, "turn": turn, "messages": sent["messages"], "payload_bytes": sent["payload_bytes"]}
+                row |= {name: round(value, 3) for name, value in result.items()}
+                rows.append(row)
+                writer.writerow(row)
+                file.flush()
+                say(f"bench-ingest: {kind:5} turn {turn}: {row['wall_s']:.1f} s, {row['cpu_s']:.1f} CPU s, {row['peak_mb']:.0f} MB, {row['files']} files of {row['file_bytes'] / 1e6:.0f} MB")
+    medians = {kind: {n: statistics.median(r[n] for r in rows if r["kind"] == kind) for n in ("wall_s", "cpu_s", "peak_mb")} for kind in kinds}
+    print("| | seconds | CPU seconds | MB of payload a CPU second | peak MB |\n| --- | --- | --- | --- | --- |")
+    for kind, median in medians.items():
+        print(f"| {kind} | {median['wall_s']:.1f} | {median['cpu_s']:.1f} | {sent['payload_bytes'] / 1e6 / median['cpu_s']:.1f} | {median['peak_mb']:.0f} |")
+    if len(kinds) == 2:
+        ratio = {name: medians["flink"][name] / medians["rva"][name] for name in ("cpu_s", "wall_s")}
+        print(f"\nFlink's CPU seconds over ours: {ratio['cpu_s']:.2f} (wanted: 3); its wall time over ours: {ratio['wall_s']:.2f} (wanted: 1)")
+
+
+main()

@@ -1,0 +1,222 @@
+"""make test-queries: the sample queries of data/queries on a real Trino, a real Spark, DuckDB and `rva query`, row by row; and what
+other engines write into the table doesn't disturb the ingest.
+
+The answers are worked out once more here, in plain Python, from what pyiceberg reads: every engine must say the same.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import uuid
+from collections import defaultdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "infrastructure/local"))
+
+import duckdb  # noqa: E402
+from bench_stack import STACK, catalog, drop, ingest_environment, keys, publish, say, stack, state  # noqa: E402
+
+QUERIES = ("rows_per_camera", "people_per_minute", "detections")
+ENGINES = ("trino", "spark", "duckdb", "rva query")
+
+
+def micros(text: str) -> int:
+    """A point in time as an engine writes it, in microseconds; without a zone it is UTC."""
+    when = datetime.fromisoformat(text.replace(" UTC", "+00:00").replace(" ", "T", 1))
+    when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    return int(when.timestamp()) * 1_000_000 + when.microsecond
+
+
+def normal(columns: list[str], rows: list) -> list[tuple]:
+    """Rows that compare: times in microseconds, numbers as numbers."""
+
+    def value(name: str, found):
+        if found is None:
+            return None
+        if name in ("capture_ts", "minute", "first_ts", "last_ts"):
+            return micros(found if isinstance(found, str) else found.astimezone(timezone.utc).isoformat())
+        return found
+
+    return [tuple(value(name, found) for name, found in zip(columns, row)) for row in rows]
+
+
+def trino(sql: str) -> tuple[list[str], list]:
+    """Trino's client protocol: POST, then follow nextUri."""
+    headers = {"X-Trino-User": "test", "X-Trino-Time-Zone": "UTC"}
+    request = urllib.request.Request(state()["environment"]["TRINO_URL"] + "/v1/statement", sql.encode(), headers)
+    columns, rows = [], []
+    while request:
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            page = json.loads(answer.read())
+        if "error" in page:
+            raise SystemExit(f"Trino: {page['error']['message']} in:\n{sql}")
+        columns = [column["name"] for column in page.get("columns", [])] or columns
+        rows += page.get("data", [])
+        request = urllib.request.Request(page["nextUri"], headers=headers) if "nextUri" in page else None
+    return columns, rows
+
+
+def spark(statements: dict[str, str]) -> dict[str, dict]:
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answered = Path(folder, "asked.json"), Path(folder, "answered.json")
+        asked.write_text(json.dumps(statements))
+        script = ROOT / "infrastructure/queries/spark_answers.py"
+        subprocess.run([sys.executable, STACK, "run", "spark-submit", script, asked, answered], check=True)
+        return json.loads(answered.read_text())
+
+
+def rva_query(binary: str, folder: str, sql: str) -> tuple[list[str], list]:
+    command = [binary, "query", "--data-dir", folder, "--format", "json", sql]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd="/")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    columns = list(rows[0]) if rows else []
+    return columns, [[row.get(name) for name in columns] for row in rows]
+
+
+def expected(table) -> dict[str, list[tuple]]:
+    """The answers, worked out from the records."""
+    rows = table.scan().to_arrow().to_pylist()
+    frames = [(row, json.loads(row["payload"])) for row in rows]
+    cameras, minutes, detections = defaultdict(list), defaultdict(list), []
+    for row, record in frames:
+        camera, at = (row["store_id"], row["camera_id"]), micros(record["capture_ts"])
+        cameras[camera].append(at)
+        people = [seen for seen in record["detections"] if seen["class"] == "person"]
+        minutes[(*camera, at - at % 60_000_000)].append((row["pipeline_run_id"], people))
+        for seen in record["detections"]:
+            box = (seen["bbox"][side] for side in ("x1", "y1", "x2", "y2"))
+            detections.append((
+                *camera, row["pipeline_run_id"], row["frame_index"], at, seen["det_id"], seen["class"], seen["class_id"],
+                seen["conf"], *box, seen["track_id"],
+            ))  # fmt: skip
+    per_minute = []
+    for (store, camera, minute), seen in minutes.items():
+        tracks = {(run, p["track_id"]) for run, people in seen for p in people if p["track_id"] is not None}
+        counts = [len(people) for _, people in seen]
+        average = int(sum(counts) / len(counts) * 100 + 0.5) / 100
+        per_minute.append((store, camera, minute, len(seen), len(tracks), max(counts), average))
+    return {
+        "rows_per_camera": sorted((*camera, len(at), min(at), max(at)) for camera, at in cameras.items()),
+        "people_per_minute": sorted(per_minute, key=lambda row: (row[2], *row[:2])),
+        "detections": sorted(detections, key=lambda row: (*row[:4], row[5])),
+    }
+
+
+def compare(engine: str, query: str, found: list[tuple], wanted: list[tuple]) -> None:
+    if len(found) != len(wanted):
+        raise SystemExit(f"{engine}, {query}: found {len(found)} rows, wanted {len(wanted)}")
+    for number, (one, other) in enumerate(zip(found, wanted)):
+        if one != other:
+            raise SystemExit(f"{engine}, {query}, row {number}: found {one}, wanted {other}")
+    print(f"ok: {engine}: {query}: {len(found)} rows as pyiceberg's records give them", flush=True)
+
+
+class World:
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self.lakehouse = catalog()
+        self.topic = f"persistent://rva-queries/t{uuid.uuid4().hex[:8]}/events"
+        self.job = f"queries-{uuid.uuid4().hex[:8]}"
+
+    def publish(self, count: int, seed: int) -> None:
+        publish(self.arguments.publish, self.topic, "--count", count, "--cameras", 4, "--seed", seed)
+
+    def ingest(self, *arguments: str, **more: str) -> None:
+        environment = ingest_environment(self.topic, self.job) | more
+        subprocess.run([self.arguments.ingest, *arguments], env=environment, check=True, cwd="/")
+
+    def start_anew(self) -> None:
+        drop(self.lakehouse, "bronze_raw", "bronze_dead_letters")
+        self.job = f"queries-{uuid.uuid4().hex[:8]}"
+
+
+def queries_give_the_same_answers_everywhere(world: World) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world.start_anew()
+        world.publish(8000, 1)  # four cameras, 2,000 frames each: 200 s
+        world.ingest("--init", RVA_PULSAR_SUBSCRIPTION="rva-embedded")
+        world.ingest("--drain")
+        own = {"RVA_CATALOG_KIND": "embedded", "RVA_DATA_DIR": folder, "RVA_PULSAR_SUBSCRIPTION": "rva-embedded"}
+        world.ingest("--drain", **own)
+        table = world.lakehouse.load_table("rva.bronze_raw")
+        wanted = expected(table)
+        assert len(wanted["detections"]) > 8000 and len(wanted["people_per_minute"]) == 16, {n: len(r) for n, r in wanted.items()}
+        bronze_raw = table.scan().to_arrow()  # noqa: F841 - DuckDB finds it by its name
+        connection = duckdb.connect()
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("bronze_raw", bronze_raw)
+        sql = {d: {n: (ROOT / "data/queries" / d / f"{n}.sql").read_text() for n in QUERIES} for d in ("", "trino", "spark", "duckdb")}
+        from_spark = spark(sql["spark"])
+        for name in QUERIES:
+            compare("trino", name, normal(*trino(sql["trino"][name])), wanted[name])
+            compare("spark", name, normal(from_spark[name]["columns"], from_spark[name]["rows"]), wanted[name])
+            answer = connection.execute(sql["duckdb"][name])
+            compare("duckdb", name, normal([c[0] for c in answer.description], answer.fetchall()), wanted[name])
+            compare("rva query", name, normal(*rva_query(world.arguments.rva, folder, sql[""][name])), wanted[name])
+
+
+def literal(value) -> str:
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+
+
+def insert(rows: list[dict]) -> str:
+    """An INSERT of whole rows that both dialects read."""
+    names = ("schema_version", "pipeline_run_id", "frame_index", "payload", "camera_id", "store_id")
+    values = ", ".join("(" + ", ".join(literal(row[name]) for name in names) + ", current_timestamp)" for row in rows)
+    return f"INSERT INTO lakehouse.rva.bronze_raw ({', '.join(names)}, ingest_ts) VALUES {values}"
+
+
+def other_writers_do_not_disturb_the_ingest(world: World) -> None:
+    world.start_anew()
+    world.topic = world.topic.replace("/events", "/others")
+    world.publish(400, 2)
+    world.ingest("--drain")
+    rows = world.lakehouse.load_table("rva.bronze_raw").scan().to_arrow().sort_by("frame_index").to_pylist()
+    first = keys(world.lakehouse, "bronze_raw")
+    assert len(first) == 400, len(first)
+
+    def check(wanted: int, what: str) -> None:
+        found = keys(world.lakehouse, "bronze_raw")  # each once, or it fails
+        if len(found) != wanted or not first <= found:
+            raise SystemExit(f"{what}: found {len(found)} keys, {len(first - found)} of the first missing, wanted {wanted}")
+        print(f"ok: {what}: {wanted} keys, each once", flush=True)
+
+    # Rows that Trino and Spark wrote are known to the ingest, which reads the same events from the topic.
+    world.start_anew()
+    world.ingest("--init")
+    trino(insert(rows[:20]))
+    spark({"insert": insert(rows[20:40])})
+    world.ingest("--drain")
+    check(400, "rows of Trino and Spark, then the ingest of the same events")
+    trino(insert([row | {"pipeline_run_id": "by-trino"} for row in rows[:20]]))
+    trino("ALTER TABLE lakehouse.rva.bronze_raw EXECUTE optimize")
+    world.publish(400, 2)  # once more
+    world.publish(400, 3)
+    world.ingest("--drain")
+    check(820, "Trino's optimize, then old events and new ones")
+    spark({"rewrite": "CALL lakehouse.system.rewrite_data_files(table => 'rva.bronze_raw', options => map('rewrite-all', 'true'))"})
+    for seed in (2, 3, 4):
+        world.publish(400, seed)
+    world.ingest("--drain")
+    check(1220, "Spark's rewrite_data_files, then old events and new ones")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("--ingest", "--publish", "--rva"):
+        parser.add_argument(name, required=True)
+    arguments = parser.parse_args()
+    stack("start", "trino")
+    world = World(arguments)
+    other_writers_do_not_disturb_the_ingest(world)
+    queries_give_the_same_answers_everywhere(world)
+    say("test-queries: all answers are the same")
+
+
+main()

@@ -60,9 +60,9 @@ fn detections(numbers: &mut Numbers) -> Vec<TrackedDetection> {
             let (x, y) = (numbers.within(0.0, 1100.0), numbers.within(0.0, 500.0));
             let (w, h) = (numbers.within(30.0, 160.0), numbers.within(80.0, 210.0));
             let bbox = BBox { x1: x, y1: y, x2: x + w, y2: y + h };
-            let class_id = u32::from(numbers.next() % 10 == 0);
+            let class_id = u32::from(numbers.next().is_multiple_of(10));
             let detection = Detection { bbox, conf: numbers.within(0.3, 1.0), class_id };
-            let is_tracked = numbers.next() % 20 != 0;
+            let is_tracked = !numbers.next().is_multiple_of(20);
             TrackedDetection { detection, track_id: is_tracked.then(|| 1 + numbers.next() % 400) }
         })
         .collect()
@@ -137,7 +137,10 @@ async fn main() {
         ];
         let message = OutgoingMessage {
             partition_key: source.camera_id.to_string(),
-            properties: properties.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<BTreeMap<_, _>>(),
+            properties: properties
+                .map(|(name, value)| (name.to_owned(), value))
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
             event_time: Some(capture_ts),
             body: body.into(),
         };

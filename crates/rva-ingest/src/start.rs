@@ -44,7 +44,7 @@ impl fmt::Display for Gap {
 pub enum Halt {
     /// The offsets in the table belong to another log: their positions can't be compared.
     #[error(
-        "found log {found}, wanted log {stored}, whose offsets {table} holds: continue with that log, or use another data folder"
+        "found log {found}, wanted log {stored}, whose offsets {table} holds: continue with that log, or take another ingest.job (or data folder)"
     )]
     AnotherLog {
         /// The table.
@@ -389,7 +389,11 @@ mod tests {
             assert!(halt.contains("may be") && halt.contains(found) && halt.contains("ledger 5"), "{halt}");
             let plan = plan_start(accepting, &stored("5:8:2"), std::slice::from_ref(&range), |_| true).unwrap();
             let read = plan.read.get("0").unwrap();
-            assert_eq!(self::plan(&stored(&read.to_string()), &[range.clone()]).unwrap().gaps, [], "accepted for good");
+            assert_eq!(
+                self::plan(&stored(&read.to_string()), std::slice::from_ref(&range)).unwrap().gaps,
+                [],
+                "accepted for good"
+            );
             for first in ["9:0:-1", "9:0:0"] {
                 let first = first.parse().unwrap();
                 assert!(read < first && follows(read, first), "{first} would be skipped behind {read}");

@@ -1,16 +1,18 @@
 //! The service around the loop: configuration, opening, health, stopping.
 
-pub mod args;
+mod args;
 mod open;
+mod overdue;
 mod settings;
 
 pub use args::Arguments;
 pub use settings::Settings;
 
-use anyhow::{Context, bail};
+use crate::{IngestCounters, IngestEvent, IngestReport, Phase, SystemClock, run_ingest};
+use anyhow::bail;
 use open::Opening;
-use rva_ingest::{IngestCounters, IngestEvent, IngestReport, Phase, SystemClock, run_ingest};
-use rva_service::{Health, HealthServer, StopFlag, format_duration};
+use overdue::CommitWatch;
+use rva_service::{Health, StopFlag, format_duration};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -18,7 +20,7 @@ use tokio::sync::watch;
 const INGEST: &str = "ingest";
 
 /// What a run is asked for on the command line alone.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Asked {
     /// Make what is missing, and end.
     pub init: bool,
@@ -38,12 +40,14 @@ pub async fn serve(
     address: Option<SocketAddr>,
     stop: StopFlag,
 ) -> anyhow::Result<Option<IngestReport>> {
+    // Two providers in one program would make the first TLS connection panic. It fails where one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let health = Health::new();
     for part in [open::BUS, open::CATALOG] {
         health.not_ready(part, "not open yet");
     }
     health.not_ready(INGEST, "not started yet");
-    let _server = listen(address, &health).await?;
+    let _server = health.listen(address).await?;
     let opening = Opening { stop: &stop, health: &health, waits: !asked.drain && !asked.init };
     let _lease = match &settings.data_dir {
         Some(dir) => match opening.lease(dir).await? {
@@ -58,17 +62,14 @@ pub async fn serve(
         return Ok(None);
     }
     pause_at_steps(&mut settings, asked.step_pause);
+    let commits = CommitWatch::default();
+    settings.lake.observer = commits.before(Arc::clone(&settings.lake.observer));
     let Some(source) = opening.source(&settings.bus).await? else { return Ok(None) };
     let Some(lake) = opening.lake(&settings).await? else { return Ok(None) };
-    ingest(settings, asked, source, &lake, &health, stop).await.map(Some)
-}
-
-async fn listen(address: Option<SocketAddr>, health: &Health) -> anyhow::Result<Option<HealthServer>> {
-    let Some(address) = address else { return Ok(None) };
-    let server = HealthServer::start(address, health.clone()).await;
-    let server = server.with_context(|| format!("listen on {address} (health.address)"))?;
-    tracing::info!("/live and /ready on http://{}", server.address());
-    Ok(Some(server))
+    tokio::select! {
+        report = ingest(settings, asked, source, &lake, (&health, &commits), stop) => report.map(Some),
+        () = commits.tell(&health) => Ok(None),
+    }
 }
 
 fn pause_at_steps(settings: &mut Settings, pause: Duration) {
@@ -86,13 +87,15 @@ async fn ingest(
     asked: Asked,
     mut source: Box<dyn rva_bus::EventSource>,
     lake: &rva_lake::Lake,
-    health: &Health,
+    (health, commits): (&Health, &CommitWatch),
     stop: StopFlag,
 ) -> anyhow::Result<IngestReport> {
     let (mut bronze, mut dead) = (lake.bronze_sink()?, lake.dead_letter_sink()?);
     let (set_phase, phase) = watch::channel(if asked.drain { Phase::Drain } else { Phase::Follow });
     let clock = SystemClock::new();
     let mut observer = |event: &IngestEvent, counters: &IngestCounters| {
+        // Whatever happened, a commit is over.
+        commits.idle();
         tell_health(health, event);
         log_commits(event, counters);
     };

@@ -37,6 +37,31 @@ async fn publish(world: &World<'_>, stop: &AtomicBool, sent: &AtomicI64) {
     }
 }
 
+/// Does blocking work while frames are published on a thread of their own; what it gave, and the last frame.
+fn while_publishing<T>(world: &World<'_>, work: impl FnOnce() -> T) -> (T, i64) {
+    let (stop, sent) = (AtomicBool::new(false), AtomicI64::new(0));
+    let done = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(publish(world, &stop, &sent));
+            });
+            // A publisher that nobody stops would keep the scope from ending.
+            let _stopping = StopOnDrop(&stop);
+            work()
+        })
+    });
+    (done, sent.load(Ordering::SeqCst))
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_killed_ingest_loses_nothing_and_repeats_nothing() {
     let Some(stack) = rva_stack::stack() else { return };
@@ -47,28 +72,21 @@ async fn a_killed_ingest_loses_nothing_and_repeats_nothing() {
     let world = World::new(stack);
     world.run(&["--init"]);
     world.run(&["--init"]);
-    let (stop, sent) = (AtomicBool::new(false), AtomicI64::new(0));
-    let killing = async {
+    let (hits, sent) = while_publishing(&world, || {
         let mut hits: BTreeMap<String, usize> = BTreeMap::new();
         for kill in 1..=kills {
             // Some before they have done anything, most in the middle of a commit.
             let steps = if kill % 4 == 0 { usize::MAX } else { rng.random_range(1..30) };
             let longest = if kill % 4 == 0 { Duration::from_millis(rng.random_range(50..4000)) } else { PATIENCE };
             let ingest = world.start(&["--step-pause", "5ms"]);
-            let step = tokio::task::block_in_place(|| ingest.kill_after(steps, longest));
-            println!(
-                "kill {kill}: at {}, {} frames sent",
-                step.as_deref().unwrap_or("start"),
-                sent.load(Ordering::SeqCst)
-            );
+            let step = ingest.kill_after(steps, longest);
+            println!("kill {kill}: at {}", step.as_deref().unwrap_or("start"));
             *hits.entry(step.unwrap_or_else(|| "start".into())).or_default() += 1;
         }
-        stop.store(true, Ordering::SeqCst);
         hits
-    };
-    let ((), hits) = tokio::join!(publish(&world, &stop, &sent), killing);
+    });
     world.run(&["--drain"]);
-    let (found, wanted) = (world.table().await, world.keys(&CAMERAS, 1..=sent.load(Ordering::SeqCst)));
+    let (found, wanted) = (world.table().await, world.keys(&CAMERAS, 1..=sent));
     println!("kill: steps {hits:?}, {} sent, {} rows", wanted.len(), found.len());
     assert_eq!(found, wanted);
 }
@@ -79,27 +97,23 @@ async fn servers_that_are_killed_are_waited_for_and_nothing_is_lost() {
     let _turn = stack.alone().await;
     let world = World::new(stack);
     world.run(&["--init"]);
-    let (stop, sent) = (AtomicBool::new(false), AtomicI64::new(0));
-    let failing = async {
-        tokio::task::block_in_place(|| {
-            let mut ingest = world.start(&[]);
-            let health = ingest.health();
-            for server in ["catalog", "minio", "pulsar", "minio", "catalog"] {
-                ingest.wait_for("committed up to");
-                ingest.wait_ready(&health, 200, "\"ready\":true");
-                stack.kill(server);
-                ingest.wait_ready(&health, 503, "\"ingest\":");
-                assert!(get(&health, "/live").starts_with("HTTP/1.1 200 "));
-                stack.start(server);
-                ingest.wait_ready(&health, 200, "\"ready\":true");
-                println!("{server}: killed and back");
-            }
-            stop.store(true, Ordering::SeqCst);
-            ingest
-        })
-    };
-    let ((), ingest) = tokio::join!(publish(&world, &stop, &sent), failing);
-    let wanted = world.keys(&CAMERAS, 1..=sent.load(Ordering::SeqCst));
+    let (ingest, sent) = while_publishing(&world, || {
+        let mut ingest = world.start(&[]);
+        let health = ingest.health();
+        for server in ["catalog", "minio", "pulsar", "minio", "catalog"] {
+            ingest.wait_for("committed up to");
+            ingest.wait_ready(&health, 200, "\"ready\":true");
+            stack.kill(server);
+            // What can't be reached is told by the part that waits for it, or by a commit that takes too long.
+            ingest.wait_ready(&health, 503, "\"ready\":false");
+            assert!(get(&health, "/live").starts_with("HTTP/1.1 200 "));
+            stack.start(server);
+            ingest.wait_ready(&health, 200, "\"ready\":true");
+            println!("{server}: killed and back");
+        }
+        ingest
+    });
+    let wanted = world.keys(&CAMERAS, 1..=sent);
     let end = Instant::now() + PATIENCE;
     while world.table().await.len() < wanted.len() && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(500)).await;

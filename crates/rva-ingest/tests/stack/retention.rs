@@ -5,7 +5,7 @@ use std::time::Duration;
 
 impl World<'_> {
     /// An order of the broker's admin interface.
-    async fn order(&self, method: reqwest::Method, path: &str, body: Option<serde_json::Value>) {
+    pub async fn order(&self, method: reqwest::Method, path: &str, body: Option<serde_json::Value>) {
         let url = format!("{}/admin/v2/{path}", self.stack.get("PULSAR_ADMIN_URL"));
         let mut request = reqwest::Client::new().request(method, url);
         if let Some(body) = body {

@@ -135,13 +135,12 @@ impl<'a> World<'a> {
         cameras.iter().flat_map(of_camera).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// This test's keys in the table, each as often as it is there.
-    pub async fn table(&self) -> Vec<Key> {
-        self.table_in(&RestOptions::new(self.stack.get("ICEBERG_CATALOG_URI"))).await
+    /// The tables, to read.
+    pub async fn lake(&self) -> Lake {
+        self.lake_in(&RestOptions::new(self.stack.get("ICEBERG_CATALOG_URI"))).await
     }
 
-    /// The same in another catalog.
-    pub async fn table_in(&self, rest: &RestOptions) -> Vec<Key> {
+    async fn lake_in(&self, rest: &RestOptions) -> Lake {
         let s3 = S3Options {
             endpoint: Some(self.stack.get("S3_ENDPOINT").to_owned()),
             region: Some(self.stack.get("S3_REGION").to_owned()),
@@ -153,7 +152,17 @@ impl<'a> World<'a> {
             ..S3Options::default()
         };
         let options = LakeOptions::default().with_s3(s3);
-        let lake = Lake::open_rest_read_only(rest, options).await.unwrap();
+        Lake::open_rest_read_only(rest, options).await.unwrap()
+    }
+
+    /// This test's keys in the table, each as often as it is there.
+    pub async fn table(&self) -> Vec<Key> {
+        self.table_in(&RestOptions::new(self.stack.get("ICEBERG_CATALOG_URI"))).await
+    }
+
+    /// The same in another catalog.
+    pub async fn table_in(&self, rest: &RestOptions) -> Vec<Key> {
+        let lake = self.lake_in(rest).await;
         let mut keys = bronze_keys(&lake).await.unwrap();
         keys.retain(|(run, ..)| run.starts_with(&self.name));
         keys.sort();
@@ -243,14 +252,15 @@ impl Ingest {
     }
 
     /// Waits until `/ready` has that status and its body holds `text`.
-    pub fn wait_ready(&self, address: &str, status: u16, text: &str) {
+    pub fn wait_ready(&mut self, address: &str, status: u16, text: &str) {
         let end = Instant::now() + PATIENCE;
         loop {
+            self.said.extend(self.lines.try_iter());
             let answer = get(address, "/ready");
             if answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(text) {
                 return;
             }
-            assert!(Instant::now() < end, "wanted {status} with {text:?}, found {answer}");
+            assert!(Instant::now() < end, "wanted {status} with {text:?}, found {answer}\n{}", self.tail());
             std::thread::sleep(Duration::from_millis(100));
         }
     }

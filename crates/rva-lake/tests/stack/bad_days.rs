@@ -4,19 +4,15 @@ use crate::common::{at, batch, row};
 use crate::proxy::{Proxy, Then};
 use crate::{frames_of, options, options_of, rest, s3, unique};
 use bytes::Bytes;
-use iceberg::{Catalog, CatalogBuilder, NamespaceIdent, io::Storage, memory::MemoryCatalogBuilder};
+use iceberg::io::Storage;
 use rva_lake::{
     Batch, BronzeRow, CommitOutcome, Lake, LakeError, LakeErrorKind, RestOptions, TableSink,
     storage::{LakeStorageFactory, S3Keys, S3Options},
 };
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -195,68 +191,4 @@ async fn a_certificate_of_an_unknown_authority_is_refused_with_the_key_that_help
     let storage = LakeStorageFactory::with_s3(trusted).storage();
     let error = format!("{:?}", storage.read("s3://warehouse/x").await);
     assert!(!error.contains("UnknownIssuer") && !error.contains("peer certificate"), "{error}");
-}
-
-/// A disk of 48 MB.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(folder: PathBuf) -> Option<Self> {
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut command = Command::new("mount");
-        let done = command.args(["-t", "tmpfs", "-o", "size=48m", "rva-test"]).arg(&folder).output();
-        if done.is_ok_and(|done| done.status.success()) {
-            return Some(Self(folder));
-        }
-        println!("skipped: no right to mount a tmpfs");
-        None
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-#[tokio::test]
-async fn a_store_without_space_is_a_clear_error_and_the_batch_goes_in_later() {
-    let Some(stack) = rva_stack::stack() else { return };
-    let _turn = stack.alone().await;
-    rva_stack::command(stack.folder(), &["kill", "minio-other"]);
-    let Some(_disk) = SmallDisk::mount(stack.folder().join("minio-other/data")) else { return };
-    let Some(environment) = stack.optional("minio-other") else { return };
-    let other = S3Options { endpoint: Some(environment["S3_OTHER_ENDPOINT"].clone()), ..s3(stack) };
-    stack.ask("make-other-bucket");
-    // The tables' metadata is in this store too; the catalog is this process's memory.
-    let factory = LakeStorageFactory::with_s3(other.clone());
-    let catalog = MemoryCatalogBuilder::default()
-        .with_storage_factory(Arc::new(factory.clone()))
-        .load("memory", HashMap::from([("warehouse".to_owned(), "s3://warehouse/tables".to_owned())]))
-        .await
-        .unwrap();
-    // This catalog refuses to look for a table in a namespace that it hasn't.
-    catalog.create_namespace(&NamespaceIdent::new("rva".into()), HashMap::new()).await.unwrap();
-    let run = unique();
-    let lake = Lake::from_parts(Arc::new(catalog), options_of(&run, other)).await.unwrap();
-    let mut sink = lake.bronze_sink().unwrap();
-    let storage = factory.storage();
-    let mut written = 0;
-    for bytes in [1 << 20, 100_000, 10_000] {
-        for n in 0..100 {
-            let path = format!("s3://warehouse/fill/{bytes}-{n}");
-            if storage.write(&path, Bytes::from(vec![n; bytes])).await.is_err() {
-                break;
-            }
-            written += bytes;
-        }
-    }
-    assert!(written < 48 << 20, "{written} bytes went onto a disk of 48 MB");
-    let error = sink.commit(&ten(&run)).await.unwrap_err();
-    says(&error, LakeErrorKind::Transient, &["s3://warehouse/tables/", "XMinioStorageFull"]);
-    assert_eq!(frames_of(&lake, &run).await, Vec::<i64>::new(), "nothing of it is in the table");
-    storage.delete_prefix("s3://warehouse/fill").await.unwrap();
-    assert_eq!(sink.commit(&ten(&run)).await.unwrap(), COMMITTED, "with space the same batch goes in");
-    assert_eq!(frames_of(&lake, &run).await, (1..=10).collect::<Vec<_>>());
-    rva_stack::command(stack.folder(), &["kill", "minio-other"]);
 }

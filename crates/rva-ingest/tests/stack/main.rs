@@ -9,4 +9,5 @@ mod refusals;
 mod retention;
 #[path = "../common/tables.rs"]
 mod tables;
+mod torture;
 mod world;

@@ -36,7 +36,12 @@ pub struct World<'a> {
 
 impl<'a> World<'a> {
     pub fn new(stack: &'a Stack) -> Self {
-        let name = format!("t{}", uuid::Uuid::new_v4().simple());
+        Self::named(stack, &format!("t{}", uuid::Uuid::new_v4().simple()))
+    }
+
+    /// The one that has this name: another process of the same test.
+    pub fn named(stack: &'a Stack, name: &str) -> Self {
+        let name = name.to_owned();
         let topic: TopicName = format!("persistent://rva-test/{name}/events").parse().unwrap();
         let mut environment = stack.environment().clone();
         for (key, value) in [
@@ -207,6 +212,13 @@ impl Ingest {
             last = step_of(&line).or(last);
         }
         last
+    }
+
+    /// Fails if it ended by itself.
+    pub fn assert_runs(&mut self) {
+        self.said.extend(self.lines.try_iter());
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "it ended by itself, {ended:?}; its last words:\n{}", self.tail());
     }
 
     pub fn kill(mut self) {

@@ -281,7 +281,7 @@ fn pipelines_run_on_shared_detectors_as_on_their_own() {
     let cameras: Vec<_> = (1..=4).map(|n| (n * 20, model.detector(everything()).unwrap())).collect();
     let threads: Vec<_> = cameras
         .into_iter()
-        .map(|(frames, mut detector)| {
+        .map(|(frames, detector)| {
             spawn(move || {
                 let mut delivered = Vec::new();
                 let mut deliver = |frame: rva_vision::TrackedFrame| {

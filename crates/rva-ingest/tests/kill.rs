@@ -42,7 +42,7 @@ impl Victim {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rva-ingest"))
             .arg("--data-dir")
             .arg(dir)
-            .args(["--commit-interval", "20ms", "--log-format", "json"])
+            .args(["--commit-interval", "100ms", "--log-format", "json"])
             .args(["--log-level", "warn,rva=info,rva_lake::step=trace"])
             .args(more)
             .stderr(Stdio::piped())

@@ -256,6 +256,7 @@ impl Ingest {
         let end = Instant::now() + PATIENCE;
         loop {
             self.said.extend(self.lines.try_iter());
+            assert!(self.child.try_wait().unwrap().is_none(), "it ended; its last words:\n{}", self.tail());
             let answer = get(address, "/ready");
             if answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(text) {
                 return;

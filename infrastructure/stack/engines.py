@@ -159,7 +159,7 @@ class Trino(Server):
             "catalog.management": "static",
         }
         (etc / "config.properties").write_text("".join(f"{key}={value}\n" for key, value in config.items()))
-        (etc / "node.properties").write_text(f"node.environment=stack\nnode.data-dir={self.folder / 'data'}\n")
+        (etc / "node.properties").write_text(f"node.environment=stack\nnode.internal-address=127.0.0.1\nnode.data-dir={self.folder / 'data'}\n")
         (etc / "jvm.config").write_text((HERE / "trino/jvm.config").read_text())
         return [self.cache.trino / "bin/launcher", "run", f"--etc-dir={etc}"]
 

@@ -77,10 +77,10 @@ class Server:
 
 
 class Pulsar(Server):
-    """Standalone: broker and bookie in one process, metadata in RocksDB."""
+    """Standalone: broker, bookie and ZooKeeper in one process."""
 
     name = "pulsar"
-    ports_needed = ("pulsar", "pulsar_admin")
+    ports_needed = ("pulsar", "pulsar_admin", "pulsar_zookeeper", "pulsar_bookie")
 
     def _write_configuration(self) -> Path:
         prefix = "PULSAR_PREFIX_"
@@ -91,7 +91,7 @@ class Pulsar(Server):
             "webServicePort": str(self.ports[admin]),
             "bindAddress": "127.0.0.1",
             "advertisedAddress": "127.0.0.1",
-            # The bookie, on a port that it chooses.
+            # The bookie.
             "listeningInterface": "lo",
             "allowLoopback": "true",
         } | self._more_settings()
@@ -105,9 +105,11 @@ class Pulsar(Server):
         return {}
 
     def command(self) -> list:
+        zookeeper, bookie = (str(self.ports[name]) for name in self.ports_needed[2:4])
         return [
             self.cache.pulsar / "bin/pulsar", "standalone", "--no-stream-storage", "--no-functions-worker",
-            "--bookkeeper-dir", self.folder / "bookkeeper", "--metadata-dir", self.folder / "metadata",
+            "--bookkeeper-dir", self.folder / "bookkeeper", "--bookkeeper-port", bookie,
+            "--zookeeper-dir", self.folder / "zookeeper", "--zookeeper-port", zookeeper,
         ]  # fmt: skip
 
     def environment(self) -> dict[str, str]:
@@ -133,7 +135,10 @@ class PulsarSecure(Pulsar):
     """A second broker, with tokens, rights and TLS: for tests of what it refuses."""
 
     name = "pulsar-secure"
-    ports_needed = ("pulsar_secure", "pulsar_secure_admin", "pulsar_secure_tls", "pulsar_secure_admin_tls")
+    ports_needed = (
+        "pulsar_secure", "pulsar_secure_admin", "pulsar_secure_zookeeper", "pulsar_secure_bookie", "pulsar_secure_tls",
+        "pulsar_secure_admin_tls",
+    )  # fmt: skip
     is_optional = True
 
     def _more_settings(self) -> dict[str, str]:

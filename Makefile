@@ -54,7 +54,7 @@ eval: ## every tracker's scores on MOTChallenge sequences, and the recorded floo
 soak: ## ten cameras in one process for half an hour, one killed and one stalled (SOAK_SECONDS=1800)
 	@infrastructure/local/soak.sh
 
-torture: setup-tests ## kill -9 the ingest a thousand times (KILLS=1000) and compare the keys; STACK=1: on the real servers
+torture: setup-tests ## kill -9 the ingest a thousand times (KILLS=1000) and compare the keys; STACK=1: on the real servers; SERVERS=1: kill those too
 	@infrastructure/local/torture.sh
 
 stack-up: ## Pulsar, MinIO and an Iceberg REST catalog as plain processes (docs/stack.md)

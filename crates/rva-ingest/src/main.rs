@@ -33,7 +33,12 @@ fn main() -> ExitCode {
 
 fn configuration(arguments: &Arguments) -> Result<(Loaded, Settings), ConfigError> {
     let loaded = arguments.load()?;
-    let settings = Settings::of(&loaded)?;
+    #[cfg_attr(not(debug_assertions), expect(unused_mut))]
+    let mut settings = Settings::of(&loaded)?;
+    #[cfg(debug_assertions)]
+    if let Some(mutant) = arguments.mutant {
+        mutant.apply(&mut settings);
+    }
     Ok((loaded, settings))
 }
 

@@ -3,6 +3,8 @@
 //! A test begins with `let Some(stack) = rva_stack::stack() else { return };`. `RVA_STACK` names the state folder; a
 //! stack that isn't up there is started. Without the variable the test is skipped, and says so.
 
+pub mod proxy;
+
 use serde_json::Value;
 use std::{
     collections::BTreeMap,

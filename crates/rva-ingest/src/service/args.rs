@@ -54,6 +54,10 @@ pub struct Arguments {
     /// Pause after each step of a commit, so that a test can hit every one of them
     #[arg(long, hide = true, default_value = "0", value_parser = parse_duration)]
     pub step_pause: Duration,
+    /// Break a rule of exactly once, so that a test can show that it notices; not in an optimised build
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true, value_enum)]
+    pub mutant: Option<super::Mutant>,
     /// Where /live and /ready answer, like 0.0.0.0:8080 [default: nowhere]
     #[arg(long, value_name = "IP:PORT")]
     health_address: Option<String>,

@@ -1,11 +1,15 @@
 //! The service around the loop: configuration, opening, health, stopping.
 
 mod args;
+#[cfg(debug_assertions)]
+mod mutant;
 mod open;
 mod overdue;
 mod settings;
 
 pub use args::Arguments;
+#[cfg(debug_assertions)]
+pub use mutant::Mutant;
 pub use settings::Settings;
 
 use crate::{IngestCounters, IngestEvent, IngestReport, Phase, SystemClock, run_ingest};

@@ -5,8 +5,10 @@
 
 mod days;
 mod failures;
+mod publisher;
 mod refusals;
 mod retention;
 #[path = "../common/tables.rs"]
 mod tables;
+mod torture;
 mod world;

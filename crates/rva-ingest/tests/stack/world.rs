@@ -1,15 +1,17 @@
 //! A topic of one's own, who sends to it, `rva-ingest` on it, and what the table holds at the end.
 
 use crate::tables::{Key, bronze_keys};
+use iceberg::TableIdent;
 use rva_bus::{
     EventSink, OutgoingMessage,
     pulsar::{PulsarConnection, PulsarSink, PulsarSinkOptions, TopicName},
 };
 use rva_lake::{
-    Lake, LakeOptions, RestOptions,
+    Lake, LakeOptions, RestOptions, TableSink,
     storage::{S3Keys, S3Options},
 };
 use rva_stack::Stack;
+use rva_types::OffsetMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Read, Write},
@@ -36,7 +38,12 @@ pub struct World<'a> {
 
 impl<'a> World<'a> {
     pub fn new(stack: &'a Stack) -> Self {
-        let name = format!("t{}", uuid::Uuid::new_v4().simple());
+        Self::named(stack, &format!("t{}", uuid::Uuid::new_v4().simple()))
+    }
+
+    /// The one that has this name: another process of the same test.
+    pub fn named(stack: &'a Stack, name: &str) -> Self {
+        let name = name.to_owned();
         let topic: TopicName = format!("persistent://rva-test/{name}/events").parse().unwrap();
         let mut environment = stack.environment().clone();
         for (key, value) in [
@@ -107,8 +114,12 @@ impl<'a> World<'a> {
     }
 
     pub fn record(&self, camera: &str, frame: i64) -> OutgoingMessage {
+        self.record_of(&self.run_of(camera), camera, frame)
+    }
+
+    pub fn record_of(&self, run: &str, camera: &str, frame: i64) -> OutgoingMessage {
         let body = serde_json::json!({
-            "schema_version": "1.0", "pipeline_run_id": self.run_of(camera), "frame_index": frame,
+            "schema_version": "1.0", "pipeline_run_id": run, "frame_index": frame,
             "source": {"store_id": "store_01", "camera_id": camera, "stream_id": "stream_01"}, "detections": [],
         });
         self.message(camera, body.to_string())
@@ -151,8 +162,23 @@ impl<'a> World<'a> {
             }),
             ..S3Options::default()
         };
-        let options = LakeOptions::default().with_s3(s3);
+        let mut options = LakeOptions::default().with_s3(s3);
+        options.job = self.name.clone();
         Lake::open_rest_read_only(rest, options).await.unwrap()
+    }
+
+    /// What the table says this job has read.
+    pub async fn offsets(&self) -> OffsetMap {
+        let mut sink = self.lake().await.bronze_sink().unwrap();
+        sink.resume_point().await.unwrap().offsets
+    }
+
+    /// Of all tests: only in a turn alone.
+    pub async fn drop_tables(&self) {
+        let lake = self.lake().await;
+        for table in ["bronze_raw", "bronze_dead_letters"] {
+            lake.catalog().drop_table(&TableIdent::from_strs(["rva", table]).unwrap()).await.unwrap();
+        }
     }
 
     /// This test's keys in the table, each as often as it is there.
@@ -180,18 +206,29 @@ pub struct Ingest {
 impl Ingest {
     /// Waits for a line with `text`.
     pub fn wait_for(&mut self, text: &str) -> String {
+        self.wait_for_any(&[text])
+    }
+
+    /// Waits for a line with one of the texts.
+    pub fn wait_for_any(&mut self, texts: &[&str]) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     self.said.push(line.clone());
-                    if line.contains(text) {
+                    if texts.iter().any(|text| line.contains(text)) {
                         return line;
                     }
                 }
-                Err(error) => panic!("no line with {text:?} ({error}) in:\n{}", self.tail()),
+                Err(error) => panic!("no line with {texts:?} ({error}) in:\n{}", self.tail()),
             }
         }
+    }
+
+    /// Waits for a line that isn't said yet.
+    pub fn wait_for_next(&mut self, text: &str) -> String {
+        self.said.extend(self.lines.try_iter());
+        self.wait_for(text)
     }
 
     fn tail(&self) -> String {
@@ -200,33 +237,46 @@ impl Ingest {
 
     /// Lets it take so many steps of its commits, then kills it; the last step that it told of.
     pub fn kill_after(mut self, steps: usize, longest: Duration) -> Option<String> {
-        let end = Instant::now() + longest;
-        let (mut seen, mut last) = (0, None);
-        while seen < steps {
-            let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) else { break };
-            if let Some(step) = step_of(&line) {
-                seen += 1;
-                last = Some(step);
-            }
-        }
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        while let Ok(line) = self.lines.recv() {
-            last = step_of(&line).or(last);
-        }
-        last
+        self.wait_steps(steps, longest);
+        self.kill().iter().rev().find_map(|line| step_of(line))
     }
 
-    pub fn kill(mut self) {
+    /// Lets it take so many more steps of its commits.
+    pub fn wait_steps(&mut self, steps: usize, longest: Duration) {
+        self.said.extend(self.lines.try_iter());
+        let end = Instant::now() + longest;
+        let mut seen = 0;
+        while seen < steps {
+            let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) else { break };
+            seen += usize::from(step_of(&line).is_some());
+            self.said.push(line);
+        }
+    }
+
+    /// Fails if it ended by itself.
+    pub fn assert_runs(&mut self) {
+        self.said.extend(self.lines.try_iter());
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "it ended by itself, {ended:?}; its last words:\n{}", self.tail());
+    }
+
+    /// SIGKILL; then all that it said.
+    pub fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        self.said.extend(self.lines.iter());
+        std::mem::take(&mut self.said)
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// SIGTERM; then how long it took to end, its exit code and what it said.
     pub fn terminate(self) -> (Duration, Option<i32>, String) {
         let began = Instant::now();
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         let (code, text) = self.end();
         (began.elapsed(), code, text)
     }

@@ -1,11 +1,11 @@
 //! A catalog that really refuses: Nessie behind Keycloak, whose tokens live 60 s. Keys of the store are vended.
 
 use crate::common::{at, batch, row};
-use crate::proxy::{Proxy, Then};
 use crate::{frames_of, options_of, s3, unique};
 use iceberg::TableIdent;
 use rva_lake::{CommitOutcome, Lake, LakeErrorKind, LakeOptions, RestAuth, RestOptions, TableSink, storage::S3Options};
 use rva_stack::Stack;
+use rva_stack::proxy::{Proxy, Then};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -216,7 +216,7 @@ async fn a_vended_key_opens_its_own_tables_folder_and_no_other() {
 async fn keys_are_asked_for_with_every_call_where_there_are_none() {
     let Some(stack) = rva_stack::stack() else { return };
     let _turn = stack.shared().await;
-    let proxy = Proxy::start(stack.get("ICEBERG_CATALOG_URI")).await;
+    let proxy = Proxy::start(stack.get("ICEBERG_CATALOG_URI")).await.unwrap();
     for wanted in [true, false] {
         let (with, without) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (asking, silent) = (Arc::clone(&with), Arc::clone(&without));

@@ -1,7 +1,6 @@
 //! Bad days of catalog and store: each a clear error, and nothing is lost or there twice.
 
 use crate::common::{at, batch, row};
-use crate::proxy::{Proxy, Then};
 use crate::{frames_of, options, options_of, rest, s3, unique};
 use bytes::Bytes;
 use iceberg::io::Storage;
@@ -9,6 +8,7 @@ use rva_lake::{
     Batch, BronzeRow, CommitOutcome, Lake, LakeError, LakeErrorKind, RestOptions, TableSink,
     storage::{LakeStorageFactory, S3Keys, S3Options},
 };
+use rva_stack::proxy::{Proxy, Then};
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -74,7 +74,7 @@ async fn a_bucket_that_is_not_there_is_named() {
 async fn a_catalog_that_answers_500_to_everything_is_waited_for() {
     let Some(stack) = rva_stack::stack() else { return };
     let _turn = stack.shared().await;
-    let proxy = Proxy::start(stack.get("ICEBERG_CATALOG_URI")).await;
+    let proxy = Proxy::start(stack.get("ICEBERG_CATALOG_URI")).await.unwrap();
     let through = RestOptions::new(&proxy.uri);
     let run = unique();
     let mut options = options_of(&run, s3(stack));
@@ -107,7 +107,7 @@ async fn a_catalog_that_answers_500_to_everything_is_waited_for() {
 async fn an_upload_whose_part_is_refused_leaves_no_parts() {
     let Some(stack) = rva_stack::stack() else { return };
     let _turn = stack.shared().await;
-    let proxy = Proxy::start(stack.get("S3_ENDPOINT")).await;
+    let proxy = Proxy::start(stack.get("S3_ENDPOINT")).await.unwrap();
     let s3 = S3Options { endpoint: Some(proxy.uri.clone()), retries_max: 0, ..s3(stack) };
     let storage = LakeStorageFactory::with_s3(s3).storage();
     let name = unique();

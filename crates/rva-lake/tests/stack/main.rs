@@ -5,7 +5,6 @@ mod auth;
 mod bad_days;
 #[path = "../common/mod.rs"]
 mod common;
-mod proxy;
 
 use bytes::Bytes;
 use common::{at, batch, row, row_of, table_keys};

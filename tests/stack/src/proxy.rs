@@ -1,6 +1,9 @@
 //! A server in front of a real one that answers as told, one request a connection.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -13,20 +16,27 @@ pub enum Then {
     Fail,
     /// The server does it, and the answer is 500.
     DoAndFail,
+    /// The server does it, and the connection breaks before the answer.
+    DoAndBreak,
 }
 
 type Rule = Box<dyn Fn(&str) -> Then + Send>;
 
+/// One that runs as long as its program.
 pub struct Proxy {
+    /// `http://HOST:PORT` of it.
     pub uri: String,
     rule: Arc<Mutex<Rule>>,
 }
 
 impl Proxy {
     /// In front of `http://HOST:PORT`; everything goes through.
-    pub async fn start(target: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let uri = format!("http://{}", listener.local_addr().unwrap());
+    ///
+    /// # Errors
+    /// No port is free.
+    pub async fn start(target: &str) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let uri = format!("http://{}", listener.local_addr()?);
         let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Box::new(|_| Then::Pass)));
         let (target, rules) = (target.trim_start_matches("http://").to_owned(), Arc::clone(&rule));
         tokio::spawn(async move {
@@ -37,16 +47,20 @@ impl Proxy {
                 });
             }
         });
-        Self { uri, rule }
+        Ok(Self { uri, rule })
     }
 
     /// From now on, by the request's head (`PUT /warehouse/x?partNumber=2 HTTP/1.1`, then its headers).
     pub fn rule(&self, rule: impl Fn(&str) -> Then + Send + 'static) {
-        *self.rule.lock().unwrap() = Box::new(rule);
+        *locked(&self.rule) = Box::new(rule);
     }
 }
 
-async fn serve(mut client: TcpStream, target: &str, rule: &Mutex<Rule>) -> std::io::Result<()> {
+fn locked(rule: &Mutex<Rule>) -> MutexGuard<'_, Rule> {
+    rule.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(mut client: TcpStream, target: &str, rule: &Mutex<Rule>) -> io::Result<()> {
     let mut request = Vec::new();
     let end = loop {
         if let Some(at) = request.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -66,7 +80,7 @@ async fn serve(mut client: TcpStream, target: &str, rule: &Mutex<Rule>) -> std::
             return Ok(());
         }
     }
-    let then = rule.lock().unwrap()(&head);
+    let then = locked(rule)(&head);
     let mut answer = Vec::new();
     if then != Then::Fail {
         let mut server = TcpStream::connect(target).await?;
@@ -74,6 +88,9 @@ async fn serve(mut client: TcpStream, target: &str, rule: &Mutex<Rule>) -> std::
         server.write_all(b"connection: close\r\n\r\n").await?;
         server.write_all(&request[end..]).await?;
         server.read_to_end(&mut answer).await?;
+    }
+    if then == Then::DoAndBreak {
+        return Ok(());
     }
     if then != Then::Pass {
         answer = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}".to_vec();

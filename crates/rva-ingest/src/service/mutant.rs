@@ -1,0 +1,32 @@
+//! Rules broken on purpose: the torture must notice each of them.
+
+use super::Settings;
+use crate::IngestRules;
+use rva_lake::CommitRules;
+
+/// A rule of exactly once that is broken on purpose.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Mutant {
+    /// The stored offsets aren't compared with those that a batch was built on.
+    NoFence,
+    /// The catalog's answer is believed.
+    NoReload,
+    /// The log is told before the table has it.
+    AcknowledgeFirst,
+}
+
+impl Mutant {
+    /// Breaks the rule.
+    pub fn apply(self, settings: &mut Settings) {
+        let rules = CommitRules::default();
+        let rules = match self {
+            Self::NoFence => CommitRules { fence: false, ..rules },
+            Self::NoReload => CommitRules { reload_after_unknown: false, ..rules },
+            Self::AcknowledgeFirst => {
+                settings.ingest.rules = IngestRules { acknowledge_after_commit: false };
+                rules
+            }
+        };
+        settings.lake = settings.lake.clone().with_rules(rules);
+    }
+}

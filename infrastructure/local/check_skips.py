@@ -4,25 +4,14 @@ usage: check_skips.py LOG ALLOWED
 
 ALLOWED has one line for each skip that is known: a condition, then a regular expression for the reason. A condition
 is `always`, `without-shared` (no ../shared beside the checkout), `not-root`, `no-mount` (no right to mount), `no-cuda` (no NVIDIA card),
-`no-java21` (no Java 21 or newer),
 `no-stack` (RVA_STACK is not set: `make test-stack` sets it), or `ignored` (the expression is for the name of a test with `#[ignore]`, such as the child process of another test).
 A skip that is not on the list, or whose condition does not hold here, is a failure.
 """
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
-
-
-def java_version(java) -> int:
-    try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
-    except OSError:
-        return 0
-    found = re.search(r'version "(\d+)', said)
-    return int(found[1]) if found else 0
 
 
 def condition_holds(name: str) -> bool:
@@ -35,8 +24,6 @@ def condition_holds(name: str) -> bool:
             return not shared.is_dir()
         case "not-root":
             return os.geteuid() != 0
-        case "no-java21":
-            return not any(java_version(java) >= 21 for java in ("java", *Path("/usr/lib/jvm").glob("*/bin/java")))
         case "no-stack":
             return not os.environ.get("RVA_STACK")
         case "no-cuda":
@@ -44,7 +31,7 @@ def condition_holds(name: str) -> bool:
         case "no-mount":
             effective = int(re.search(r"CapEff:\s+(\w+)", Path("/proc/self/status").read_text())[1], 16)
             return not effective >> 21 & 1  # CAP_SYS_ADMIN
-    sys.exit(f"check_skips: found condition {name!r}, wanted always, without-shared, not-root, no-mount, no-java21, no-stack, no-cuda or ignored")
+    sys.exit(f"check_skips: found condition {name!r}, wanted always, without-shared, not-root, no-mount, no-stack, no-cuda or ignored")
 
 
 def read_allowed(path: str) -> list[tuple[str, re.Pattern[str]]]:

@@ -5,10 +5,9 @@ Their archives have no start scripts for a native stack (PyPI's Flink) or more t
 
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
+from java import find_java
 from servers import BUCKET, HERE, REGION, Server, get
 
 ICEBERG = "1.10.0"
@@ -33,34 +32,6 @@ class EngineError(Exception):
     """An engine can't be started; the text says what is missing."""
 
 
-def java_version(java: Path) -> int:
-    """The feature version that a `java` says it has; 0 where it doesn't start."""
-    try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
-    except OSError:
-        return 0
-    found = re.search(r'version "(\d+)', said)
-    return int(found.group(1)) if found else 0
-
-
-def find_java(oldest: int, newest: int, wanted_by: str) -> Path:
-    """A Java between two versions: JAVA_HOME, PATH, or where distributions put them."""
-    homes = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
-    if on_path := shutil.which("java"):
-        homes.append(Path(on_path).resolve().parents[1])
-    for place in ("/usr/lib/jvm", "/opt/java", "/Library/Java/JavaVirtualMachines"):
-        homes += sorted(Path(place).glob("*"))
-    found = {}
-    for home in homes:
-        java = home / "bin/java"
-        if java.exists():
-            found[str(java)] = java_version(java)
-            if oldest <= found[str(java)] <= newest:
-                return java
-    listed = ", ".join(f"{path} ({version})" for path, version in found.items()) or "none"
-    raise EngineError(f"found Java {listed}, wanted {oldest} to {newest} for {wanted_by}: set JAVA_HOME")
-
-
 class Flink(Server):
     """The JobManager; `start flink` starts the TaskManager too."""
 
@@ -71,7 +42,7 @@ class Flink(Server):
 
     def _java(self, heap: str, direct: str) -> list:
         return [
-            find_java(17, 17, "Flink 1.20"), *FLINK_OPENS, f"-Xms{heap}", f"-Xmx{heap}", f"-XX:MaxDirectMemorySize={direct}",
+            find_java(self.cache, 17, 17, "Flink 1.20"), *FLINK_OPENS, f"-Xms{heap}", f"-Xmx{heap}", f"-XX:MaxDirectMemorySize={direct}",
             "-XX:MaxMetaspaceSize=256m", "-XX:+UseG1GC",
             f"-Dlog4j.configurationFile={HERE / 'flink/log4j2.properties'}", "-cp", flink_classpath(self.cache),
         ]  # fmt: skip
@@ -164,7 +135,7 @@ class Trino(Server):
         return [self.cache.trino / "bin/launcher", "run", f"--etc-dir={etc}"]
 
     def environment(self) -> dict[str, str]:
-        java = find_java(24, 99, "Trino 476")
+        java = find_java(self.cache, 24, 99, "Trino 476")
         keep = ("HOME", "LANG", "TMPDIR")
         kept = {name: os.environ[name] for name in keep if name in os.environ}
         return kept | {
@@ -206,7 +177,7 @@ def flink_sql(cache, folder: Path, environment: dict[str, str], arguments: list[
     )
     names = (f"flink-sql-client-{cache.flink.name.partition('-')[2]}.jar", f"flink-python-{cache.flink.name.partition('-')[2]}.jar")
     command = [
-        find_java(17, 17, "Flink 1.20"), *FLINK_OPENS, "-Xmx256m",
+        find_java(cache, 17, 17, "Flink 1.20"), *FLINK_OPENS, "-Xmx256m",
         f"-Dlog4j.configurationFile={HERE / 'flink/log4j2.properties'}", "-cp", flink_classpath(cache, *names),
         "org.apache.flink.table.client.SqlClient", "-f", script,
     ]  # fmt: skip
@@ -247,7 +218,7 @@ def spark(cache, folder: Path, environment: dict[str, str], program: str, argume
         "appender.stderr.name = stderr\nappender.stderr.target = SYSTEM_ERR\nappender.stderr.layout.type = PatternLayout\n"
         "appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex\n"
     )
-    java = find_java(17, 17, "Spark 3.5")
+    java = find_java(cache, 17, 17, "Spark 3.5")
     return [cache.spark / "bin" / program, *arguments], {
         **os.environ,
         "JAVA_HOME": str(java.parents[1]),

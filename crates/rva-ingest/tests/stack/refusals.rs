@@ -117,7 +117,7 @@ async fn set_enabled(environment: &BTreeMap<String, String>, is_enabled: bool) {
 async fn a_catalog_that_refuses_us_ends_the_start_and_later_shows_in_ready() {
     let Some(stack) = rva_stack::stack() else { return };
     let _turn = stack.shared().await;
-    let Some(environment) = stack.optional("nessie-secure") else { return };
+    let environment = stack.optional("nessie-secure");
     let (uri, oauth2) = (&environment["NESSIE_SECURE_CATALOG_URI"], &environment["NESSIE_SECURE_OAUTH2_URI"]);
     let credential = &environment["NESSIE_SECURE_CREDENTIAL"];
     let mut world = World::new(stack);

@@ -142,7 +142,7 @@ async fn commits_are_there_once_while_catalog_and_store_are_killed() {
 async fn commits_are_there_once_while_nessie_and_store_are_killed() {
     let Some(stack) = rva_stack::stack() else { return };
     let _turn = stack.alone().await;
-    let Some(environment) = stack.optional("nessie") else { return };
+    let environment = stack.optional("nessie");
     let uri = &environment["NESSIE_CATALOG_URI"];
     commits_are_there_once(
         stack,

@@ -3,13 +3,16 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
+.PHONY: help demo demo-stack test eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: ## run the whole path on real footage: video to queryable rows
 	@infrastructure/local/demo.sh
+
+demo-stack: ## the same with real servers (Pulsar, MinIO, a REST catalog, Trino) as plain processes
+	@infrastructure/local/demo_stack.sh
 
 test: ## every test, with the skips compared to the recorded list
 	@infrastructure/local/test.sh

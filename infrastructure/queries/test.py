@@ -47,19 +47,7 @@ def normal(columns: list[str], rows: list) -> list[tuple]:
 
 
 def trino(sql: str) -> tuple[list[str], list]:
-    """Trino's client protocol: POST, then follow nextUri."""
-    headers = {"X-Trino-User": "test", "X-Trino-Time-Zone": "UTC"}
-    request = urllib.request.Request(state()["environment"]["TRINO_URL"] + "/v1/statement", sql.encode(), headers)
-    columns, rows = [], []
-    while request:
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            page = json.loads(answer.read())
-        if "error" in page:
-            raise SystemExit(f"Trino: {page['error']['message']} in:\n{sql}")
-        columns = [column["name"] for column in page.get("columns", [])] or columns
-        rows += page.get("data", [])
-        request = urllib.request.Request(page["nextUri"], headers=headers) if "nextUri" in page else None
-    return columns, rows
+    return trino_sql.query(state()["environment"]["TRINO_URL"], sql)
 
 
 def spark(statements: dict[str, str]) -> dict[str, dict]:

@@ -5,6 +5,7 @@ Their archives have no start scripts for a native stack (PyPI's Flink) or more t
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from java import find_java
@@ -231,11 +232,16 @@ def spark(cache, folder: Path, environment: dict[str, str], program: str, argume
     }
 
 
-PROGRAMS = ("flink-sql", "spark-sql", "spark-submit")
+# What `stack.py run` can run, and what must be fetched for it.
+PROGRAMS = {"flink-sql": ("flink",), "spark-sql": ("spark",), "spark-submit": ("spark",), "trino": ()}
 
 
 def program(name: str, cache, folder: Path, environment: dict[str, str], arguments: list[str]) -> tuple[list, dict]:
     """The command of a program and its environment."""
     if name == "flink-sql":
         return flink_sql(cache, folder, environment, arguments)
+    if name == "trino":
+        if "TRINO_URL" not in environment:
+            raise EngineError(f"found no Trino in {folder}, wanted one: stack.py start trino")
+        return [sys.executable, HERE / "trino_sql.py", environment["TRINO_URL"], *arguments], dict(os.environ)
     return spark(cache, folder, environment, name, arguments)

@@ -212,7 +212,7 @@ class Stack:
         """Runs Spark or Flink's SQL client against this stack, in the foreground; its exit code."""
         if not self.state["ports"]:
             raise StackError(f"found no stack in {self.folder}, wanted one that was up: stack.py up")
-        self.cache.fetch(("flink" if name == "flink-sql" else "spark",))
+        self.cache.fetch(PROGRAMS[name])
         command, environment = program(name, self.cache, self.folder, self.state["environment"], arguments)
         return subprocess.run([str(part) for part in command], env=environment).returncode
 

@@ -6,7 +6,8 @@ cd "$(dirname "$0")/../.."
 # shellcheck source=infrastructure/local/environment.sh
 . infrastructure/local/environment.sh
 infrastructure/stack/setup.sh
-cargo build --locked -p rva -p rva-ingest --features rva-ingest/pulsar
+cargo build --locked -p rva
+cargo build --locked -p rva-ingest --features pulsar
 cargo build --locked -p rva-bus --features pulsar --example publish_load
 if [ -z "${RVA_STACK:-}" ]; then
   RVA_STACK=$(mktemp -d "${TMPDIR:-/tmp}/rva-queries.XXXXXX")

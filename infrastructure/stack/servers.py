@@ -25,8 +25,8 @@ BUCKET = "warehouse"
 REGION = "us-east-1"
 
 
-def read_settings(name: str) -> dict[str, str]:
-    lines = (HERE / f"{name}.env").read_text().splitlines()
+def read_settings(path: Path) -> dict[str, str]:
+    lines = path.read_text().splitlines() if path.exists() else []
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
@@ -66,7 +66,11 @@ class Server:
 
     def _inherited(self, settings: str) -> dict[str, str]:
         keep = ("PATH", "HOME", "LANG", "JAVA_HOME", "TMPDIR")
-        return {name: os.environ[name] for name in keep if name in os.environ} | read_settings(settings)
+        return {name: os.environ[name] for name in keep if name in os.environ} | self._settings(settings)
+
+    def _settings(self, name: str) -> dict[str, str]:
+        """The project's, and over them `own.env` of the server's folder in this stack: a test may want another limit."""
+        return read_settings(HERE / f"{name}.env") | read_settings(self.folder / "own.env")
 
     def is_set_up(self) -> bool:
         """Does what must be there before anybody uses the server, which answers; false where it is too early."""
@@ -81,7 +85,7 @@ class Pulsar(Server):
 
     def _write_configuration(self) -> Path:
         prefix = "PULSAR_PREFIX_"
-        wanted = {k.removeprefix(prefix): v for k, v in read_settings("pulsar").items() if k.startswith(prefix)}
+        wanted = {k.removeprefix(prefix): v for k, v in self._settings("pulsar").items() if k.startswith(prefix)}
         service, admin = self.ports_needed[:2]
         wanted |= {
             "brokerServicePort": str(self.ports[service]),

@@ -32,7 +32,7 @@ impl World<'_> {
     }
 
     /// Reasons of this topic's dead letters, each with how often it is there.
-    async fn dead_letters(&self) -> BTreeMap<String, usize> {
+    pub async fn dead_letters(&self) -> BTreeMap<String, usize> {
         let ident = TableIdent::from_strs(["rva", "bronze_dead_letters"]).unwrap();
         let mut reasons = BTreeMap::new();
         for batch in scan(&self.lake().await, &ident, ["topic", "reason", "detail"]).await.unwrap() {

@@ -12,3 +12,4 @@ mod retention;
 mod tables;
 mod torture;
 mod world;
+mod worse_days;

@@ -66,6 +66,34 @@ fn all_problems_are_reported_at_once_with_key_path_and_place() {
 }
 
 #[test]
+fn how_long_a_store_and_a_catalog_are_waited_for_is_configuration() {
+    let config = load(&Layers::default()).unwrap().config;
+    let seconds = |duration: std::time::Duration| duration.as_secs();
+    assert_eq!(config.s3.retries, 5);
+    assert_eq!((seconds(config.s3.connect_timeout), seconds(config.s3.retry_timeout)), (5, 60));
+    assert_eq!((seconds(config.s3.timeout), seconds(config.iceberg.timeout)), (30, 30));
+    assert_eq!((config.s3.ca_file, config.iceberg.ca_file), (None, None));
+
+    let text = "s3: { ca_file: store.pem, timeout: 10s, retries: 0, retry_timeout: 0s }\niceberg: { timeout: 1m }\n";
+    let variables = [("RVA_S3_CONNECT_TIMEOUT", "250ms"), ("RVA_ICEBERG_CONNECT_TIMEOUT", "2s")];
+    let config = load(&with_env(file(text), &variables)).unwrap().config;
+    assert_eq!(config.s3.ca_file, Some(PathBuf::from("store.pem")));
+    assert_eq!((config.s3.retries, seconds(config.s3.timeout), seconds(config.s3.retry_timeout)), (0, 10, 0));
+    assert_eq!((config.s3.connect_timeout.as_millis(), seconds(config.iceberg.connect_timeout)), (250, 2));
+    assert_eq!(seconds(config.iceberg.timeout), 60);
+
+    let found = problems(&file("s3:\n  retries: 101\n  connect_timeout: 0s\niceberg:\n  timeout: soon\n"));
+    for (key, words) in [
+        ("s3.retries: found 101", "a whole number from 0 to 100 (rva.yaml:2)"),
+        ("s3.connect_timeout: found 0s", "wanted at least 1ms (rva.yaml:3)"),
+        ("iceberg.timeout: found \"soon\"", "a duration like 500ms, 10s, 5m, 72h or 1h30m (rva.yaml:5)"),
+    ] {
+        assert!(found.iter().any(|text| text.starts_with(key) && text.ends_with(words)), "{key}: {found:?}");
+    }
+    assert_eq!(found.len(), 3, "{found:?}");
+}
+
+#[test]
 fn cameras_are_a_map_and_keep_their_origin() {
     let text = "cameras:\n  entrance:\n    source: rtsp://cam/1\n    store: store_07\n  back.door: {source: 0, enabled: false}\n";
     let loaded = load(&file(text)).unwrap();

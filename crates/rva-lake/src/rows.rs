@@ -1,8 +1,8 @@
 //! Rows of the bronze tables as Iceberg schemas and Arrow columns.
 
 use arrow::array::{
-    ArrayRef, Int32Array, Int64Array, LargeBinaryArray, MapArray, StringArray, StructArray, TimestampMicrosecondArray,
-    new_null_array,
+    ArrayRef, Int32Array, Int64Array, LargeBinaryArray, MapArray, StringBuilder, StructArray,
+    TimestampMicrosecondArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -38,6 +38,11 @@ pub(crate) trait TableRow: Send + Sync + 'static {
     /// About how many bytes a row takes in memory.
     fn size_bytes(&self) -> usize;
 
+    /// Its value of the partition column.
+    fn partition(&self) -> &str {
+        ""
+    }
+
     /// The values of one of our columns, in the Arrow type that Iceberg gives it.
     fn column(name: &str, kind: &DataType, rows: &[&Self]) -> Result<Option<ArrayRef>, ArrowError>;
 
@@ -58,8 +63,11 @@ pub(crate) trait TableRow: Send + Sync + 'static {
     }
 }
 
-fn strings<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(values))
+fn strings<'a>(values: impl Iterator<Item = &'a str> + Clone) -> ArrayRef {
+    let (count, bytes) = values.clone().fold((0, 0), |(count, bytes), value| (count + 1, bytes + value.len()));
+    let mut builder = StringBuilder::with_capacity(count, bytes);
+    values.for_each(|value| builder.append_value(value));
+    Arc::new(builder.finish())
 }
 
 /// Iceberg's timestamptz is `+00:00` in Arrow, not `UTC`.
@@ -84,6 +92,10 @@ impl TableRow for BronzeRow {
 
     fn size_bytes(&self) -> usize {
         self.event.payload.len() + 256
+    }
+
+    fn partition(&self) -> &str {
+        self.event.store.as_str()
     }
 
     fn column(name: &str, _kind: &DataType, rows: &[&Self]) -> Result<Option<ArrayRef>, ArrowError> {

@@ -17,7 +17,7 @@ use iceberg::writer::{IcebergWriter, IcebergWriterBuilder};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// Rows are turned into Arrow in pieces of about this size, which bounds what the conversion holds.
 const CHUNK_BYTES: usize = 4 << 20;
@@ -52,39 +52,69 @@ fn properties<R: TableRow>(options: &LakeOptions) -> Result<WriterProperties, La
 type Builder = DataFileWriterBuilder<ParquetWriterBuilder, EncodedLocations, UniqueNames>;
 type Writer = DataFileWriter<ParquetWriterBuilder, EncodedLocations, UniqueNames>;
 
-/// Open writers, one a table partition.
+/// Writers, one a table partition, each written in one go.
 struct Writers {
     builder: Builder,
     splitter: Option<RecordBatchPartitionSplitter>,
-    open: BTreeMap<String, Writer>,
+    open: Vec<Writer>,
+    closed: Vec<DataFile>,
 }
 
 impl Writers {
-    async fn write_to(&mut self, key: Option<PartitionKey>, batch: RecordBatch) -> iceberg::Result<()> {
-        let name = key.as_ref().map(PartitionKey::to_path).unwrap_or_default();
-        if !self.open.contains_key(&name) {
-            let writer = self.builder.build(key).await?;
-            self.open.insert(name.clone(), writer);
+    /// Writes the rows of one partition.
+    async fn write<R: TableRow>(&mut self, schema: &SchemaRef, rows: &[&R]) -> iceberg::Result<()> {
+        let mut writer = None;
+        let chunks = chunks(rows);
+        let is_large = chunks.len() > 1;
+        for chunk in chunks {
+            let batch = R::batch(schema, chunk).map_err(|error| {
+                iceberg::Error::new(iceberg::ErrorKind::DataInvalid, "build an Arrow batch").with_source(error)
+            })?;
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                None => writer.insert(self.builder.build(self.key_of(&batch)?).await?),
+            };
+            writer.write(batch).await?;
         }
-        match self.open.get_mut(&name) {
-            Some(writer) => writer.write(batch).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn write(&mut self, batch: RecordBatch) -> iceberg::Result<()> {
-        let Some(splitter) = &self.splitter else { return self.write_to(None, batch).await };
-        for (key, part) in splitter.split(&batch)? {
-            self.write_to(Some(key), part).await?;
+        let Some(mut writer) = writer else { return Ok(()) };
+        if is_large {
+            // What it holds is worth more than the wait.
+            self.closed.extend(writer.close().await?);
+        } else {
+            self.open.push(writer);
         }
         Ok(())
     }
 
-    /// All at once: on an object store each close is a round trip.
-    async fn close(self) -> iceberg::Result<Vec<DataFile>> {
-        let closing = self.open.into_values().map(|mut writer| async move { writer.close().await });
-        Ok(futures::future::try_join_all(closing).await?.into_iter().flatten().collect())
+    /// The partition of a batch whose rows are all in one.
+    fn key_of(&self, batch: &RecordBatch) -> iceberg::Result<Option<PartitionKey>> {
+        let Some(splitter) = &self.splitter else { return Ok(None) };
+        Ok(splitter.split(&batch.slice(0, 1))?.into_iter().next().map(|(key, _)| key))
     }
+
+    /// The small ones all at once: on an object store each close is a round trip.
+    async fn close(self) -> iceberg::Result<Vec<DataFile>> {
+        let closing = self.open.into_iter().map(|mut writer| async move { writer.close().await });
+        let small = futures::future::try_join_all(closing).await?;
+        Ok(self.closed.into_iter().chain(small.into_iter().flatten()).collect())
+    }
+}
+
+/// Pieces of about [`CHUNK_BYTES`], a row at least.
+fn chunks<'a, 'b, R: TableRow>(mut rest: &'a [&'b R]) -> Vec<&'a [&'b R]> {
+    let mut chunks = Vec::new();
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let length = rest.iter().take_while(|row| {
+            let first = bytes == 0;
+            bytes += row.size_bytes();
+            first || bytes <= CHUNK_BYTES
+        });
+        let (chunk, later) = rest.split_at(length.count());
+        chunks.push(chunk);
+        rest = later;
+    }
+    chunks
 }
 
 /// Writes rows as files of the table's current schema and partition spec. The files are durable when this returns.
@@ -114,20 +144,13 @@ pub(crate) async fn write_files<R: TableRow>(
         EncodedLocations::of(metadata),
         UniqueNames,
     ));
-    let mut writers = Writers { builder, splitter, open: BTreeMap::new() };
+    let mut writers = Writers { builder, splitter, open: Vec::new(), closed: Vec::new() };
     let failed = |error| lake_error(format_args!("write data files of {}", table.identifier()), error);
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let length = rest.iter().take_while(|row| {
-            let first = bytes == 0;
-            bytes += row.size_bytes();
-            first || bytes <= CHUNK_BYTES
-        });
-        let (chunk, later) = rest.split_at(length.count());
-        let batch = R::batch(&arrow_schema, chunk).map_err(|error| permanent("build an Arrow batch", error))?;
-        writers.write(batch).await.map_err(failed)?;
-        rest = later;
+    // One partition after the other, in the log's order within each: what is written holds one row group, not one of each.
+    let mut rows = rows.to_vec();
+    rows.sort_by(|one, other| one.partition().cmp(other.partition()));
+    for partition in rows.chunk_by(|one, other| one.partition() == other.partition()) {
+        writers.write(&arrow_schema, partition).await.map_err(failed)?;
     }
     writers.close().await.map_err(failed)
 }

@@ -1,8 +1,8 @@
 //! What travels on a topic: the envelope, its Pulsar schema, and the parser that accepts both of the known shapes.
 
-use crate::{BronzeEvent, CameraId, EventKey, Rejection, RejectionReason, RunId, StoreId};
+use crate::{BronzeEvent, CameraId, EventKey, Rejection, RejectionReason, RunId, StoreId, fields::Record};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Name of the Pulsar schema (type JSON).
@@ -52,50 +52,52 @@ pub fn decode_message(body: &[u8], properties: &BTreeMap<String, String>) -> Res
         let at = error.valid_up_to();
         Rejection::new(RejectionReason::InvalidUtf8, format!("found byte {:#04x} at {at}, wanted UTF-8", body[at]))
     })?;
-    let message = object(text, "message")?;
-    let Some(payload) = message.get("payload") else {
-        return decode_parts(&message, text, &message, properties);
+    let mut message = Record::parse(text, "message")?;
+    let Some(payload) = message.payload.take() else {
+        let parts = decode_parts(&message, &message, properties)?;
+        return Ok(parts.event(text.to_owned()));
     };
     let payload = match payload {
         Value::String(payload) => payload,
-        other => return Err(field_error("payload", other, "a string that holds the frame record")),
+        other => return Err(field_error("payload", &other, "a string that holds the frame record")),
     };
-    let record = object(payload, "payload")?;
+    let record = Record::parse(&payload, "payload")?;
     check_agreement(&message, &record)?;
-    decode_parts(&message, payload, &record, properties)
+    let parts = decode_parts(&message, &record, properties)?;
+    Ok(parts.event(payload))
 }
 
-fn decode_parts(
-    head: &Map<String, Value>,
-    payload: &str,
-    record: &Map<String, Value>,
-    properties: &BTreeMap<String, String>,
-) -> Result<BronzeEvent, Rejection> {
-    let run = RunId::parse(string_field(head, "pipeline_run_id")?).map_err(invalid)?;
-    let frame_index = integer_field(head, "frame_index")?;
-    let schema_version = string_field(head, "schema_version")?.to_owned();
-    let store = StoreId::parse(source_field(PropertyName::STORE_ID, properties, record)?).map_err(invalid)?;
-    let camera = CameraId::parse(source_field(PropertyName::CAMERA_ID, properties, record)?).map_err(invalid)?;
-    Ok(BronzeEvent { schema_version, key: EventKey { run, camera, frame_index }, payload: payload.to_owned(), store })
+/// All of an event but its payload.
+struct Parts {
+    schema_version: String,
+    key: EventKey,
+    store: StoreId,
 }
 
-fn object(text: &str, what: &str) -> Result<Map<String, Value>, Rejection> {
-    let value: Value = serde_json::from_str(text).map_err(|error| {
-        let start: String = text.chars().take(40).collect();
-        Rejection::new(RejectionReason::InvalidJson, format!("found {what} {start:?} ({error}), wanted a JSON object"))
-    })?;
-    match value {
-        Value::Object(map) => Ok(map),
-        other => Err(Rejection::new(
-            RejectionReason::WrongShape,
-            format!("found {what} that is {}, wanted a JSON object", kind(&other)),
-        )),
+impl Parts {
+    fn event(self, payload: String) -> BronzeEvent {
+        BronzeEvent { schema_version: self.schema_version, key: self.key, payload, store: self.store }
     }
 }
 
-fn check_agreement(head: &Map<String, Value>, record: &Map<String, Value>) -> Result<(), Rejection> {
-    for field in ["pipeline_run_id", "frame_index"] {
-        if let (Some(outer), Some(inner)) = (head.get(field), record.get(field))
+fn decode_parts(head: &Record, record: &Record, properties: &BTreeMap<String, String>) -> Result<Parts, Rejection> {
+    let run = RunId::parse(string_field("pipeline_run_id", &head.pipeline_run_id)?).map_err(invalid)?;
+    let frame_index = integer_field("frame_index", &head.frame_index)?;
+    let schema_version = string_field("schema_version", &head.schema_version)?.to_owned();
+    let source = &record.source;
+    let store = source_field(PropertyName::STORE_ID, properties, &source.store_id)?;
+    let camera = source_field(PropertyName::CAMERA_ID, properties, &source.camera_id)?;
+    let (store, camera) = (StoreId::parse(store).map_err(invalid)?, CameraId::parse(camera).map_err(invalid)?);
+    Ok(Parts { schema_version, key: EventKey { run, camera, frame_index }, store })
+}
+
+fn check_agreement(head: &Record, record: &Record) -> Result<(), Rejection> {
+    let fields = [
+        ("pipeline_run_id", &head.pipeline_run_id, &record.pipeline_run_id),
+        ("frame_index", &head.frame_index, &record.frame_index),
+    ];
+    for (field, outer, inner) in fields {
+        if let (Some(outer), Some(inner)) = (outer, inner)
             && outer != inner
         {
             return Err(Rejection::new(
@@ -111,16 +113,16 @@ fn check_agreement(head: &Map<String, Value>, record: &Map<String, Value>) -> Re
     Ok(())
 }
 
-fn string_field<'a>(map: &'a Map<String, Value>, field: &str) -> Result<&'a str, Rejection> {
-    match map.get(field) {
+fn string_field<'a>(field: &str, found: &'a Option<Value>) -> Result<&'a str, Rejection> {
+    match found {
         Some(Value::String(text)) => Ok(text),
         None | Some(Value::Null) => Err(missing(field, "a string")),
         Some(other) => Err(field_error(field, other, "a string")),
     }
 }
 
-fn integer_field(map: &Map<String, Value>, field: &str) -> Result<i64, Rejection> {
-    match map.get(field) {
+fn integer_field(field: &str, found: &Option<Value>) -> Result<i64, Rejection> {
+    match found {
         None | Some(Value::Null) => Err(missing(field, "an integer")),
         Some(value) => value.as_i64().ok_or_else(|| field_error(field, value, "a 64-bit integer")),
     }
@@ -129,12 +131,12 @@ fn integer_field(map: &Map<String, Value>, field: &str) -> Result<i64, Rejection
 fn source_field<'a>(
     name: &str,
     properties: &'a BTreeMap<String, String>,
-    record: &'a Map<String, Value>,
+    in_record: &'a Option<Value>,
 ) -> Result<&'a str, Rejection> {
     if let Some(value) = properties.get(name).filter(|value| !value.is_empty()) {
         return Ok(value);
     }
-    match record.get("source").and_then(|source| source.get(name)) {
+    match in_record {
         Some(Value::String(text)) if !text.is_empty() => Ok(text),
         Some(other) if !other.is_null() && !other.is_string() => {
             Err(field_error(&format!("source.{name}"), other, "a string"))
@@ -160,17 +162,6 @@ fn field_error(field: &str, found: &Value, wanted: &str) -> Rejection {
 
 fn short(value: &Value) -> String {
     value.to_string().chars().take(64).collect()
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! outside become one through a parser that says what it found and what it wanted.
 
 mod envelope;
+mod fields;
 mod geometry;
 mod ids;
 mod position;

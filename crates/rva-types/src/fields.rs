@@ -1,0 +1,288 @@
+//! The few fields of a message that the ingest wants, read without building the rest. What is left out is checked as strictly as
+//! what is kept: a payload that is no JSON, has a number that is no number or half a surrogate is no row.
+
+use crate::{Rejection, RejectionReason};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::Value;
+use std::fmt;
+
+/// Fields of an envelope or a frame record, where they are there. Of a repeated one the last counts.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub schema_version: Option<Value>,
+    pub pipeline_run_id: Option<Value>,
+    pub frame_index: Option<Value>,
+    pub payload: Option<Value>,
+    pub source: Source,
+}
+
+/// Fields of a record's `source`; none where that is no object.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    pub store_id: Option<Value>,
+    pub camera_id: Option<Value>,
+}
+
+impl Record {
+    /// Reads a JSON object; `what` names it in a rejection.
+    pub fn parse(text: &str, what: &str) -> Result<Self, Rejection> {
+        let found: Found<Self> = serde_json::from_str(text).map_err(|error| {
+            let start: String = text.chars().take(40).collect();
+            Rejection::new(
+                RejectionReason::InvalidJson,
+                format!("found {what} {start:?} ({error}), wanted a JSON object"),
+            )
+        })?;
+        match found {
+            Found::Object(record) => Ok(record),
+            Found::Other(kind) => Err(Rejection::new(
+                RejectionReason::WrongShape,
+                format!("found {what} that is {kind}, wanted a JSON object"),
+            )),
+        }
+    }
+}
+
+/// What takes an object field by field.
+trait Fields: Default {
+    /// Takes the value of a known key, or checks that of another.
+    fn take<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error>;
+}
+
+impl Fields for Record {
+    fn take<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            Key::SchemaVersion => self.schema_version = Some(map.next_value()?),
+            Key::PipelineRunId => self.pipeline_run_id = Some(map.next_value()?),
+            Key::FrameIndex => self.frame_index = Some(map.next_value()?),
+            Key::Payload => self.payload = Some(map.next_value()?),
+            Key::Source => {
+                self.source = match map.next_value()? {
+                    Found::Object(source) => source,
+                    Found::Other(_) => Source::default(),
+                }
+            }
+            Key::StoreId | Key::CameraId | Key::Other => drop(map.next_value::<Checked>()?),
+        }
+        Ok(())
+    }
+}
+
+impl Fields for Source {
+    fn take<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            Key::StoreId => self.store_id = Some(map.next_value()?),
+            Key::CameraId => self.camera_id = Some(map.next_value()?),
+            _ => drop(map.next_value::<Checked>()?),
+        }
+        Ok(())
+    }
+}
+
+/// A known key, of any object.
+#[derive(Clone, Copy)]
+enum Key {
+    SchemaVersion,
+    PipelineRunId,
+    FrameIndex,
+    Payload,
+    Source,
+    StoreId,
+    CameraId,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfText;
+        impl Visitor<'_> for OfText {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Key, E> {
+                Ok(match text {
+                    "schema_version" => Key::SchemaVersion,
+                    "pipeline_run_id" => Key::PipelineRunId,
+                    "frame_index" => Key::FrameIndex,
+                    "payload" => Key::Payload,
+                    "source" => Key::Source,
+                    "store_id" => Key::StoreId,
+                    "camera_id" => Key::CameraId,
+                    _ => Key::Other,
+                })
+            }
+        }
+        deserializer.deserialize_str(OfText)
+    }
+}
+
+/// An object's fields, or what kind of value is there instead.
+enum Found<T> {
+    Object(T),
+    Other(&'static str),
+}
+
+impl<'de, T: Fields> Deserialize<'de> for Found<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfAny<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Fields> Visitor<'de> for OfAny<T> {
+            type Value = Found<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<T>, A::Error> {
+                let mut fields = T::default();
+                while let Some(key) = map.next_key()? {
+                    fields.take(key, &mut map)?;
+                }
+                Ok(Found::Object(fields))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Found<T>, A::Error> {
+                OfChecked.visit_seq(seq)?;
+                Ok(Found::Other("an array"))
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Found<T>, E> {
+                Ok(Found::Other("null"))
+            }
+
+            fn visit_bool<E: Error>(self, _: bool) -> Result<Found<T>, E> {
+                Ok(Found::Other("a boolean"))
+            }
+
+            fn visit_i64<E: Error>(self, _: i64) -> Result<Found<T>, E> {
+                Ok(Found::Other("a number"))
+            }
+
+            fn visit_u64<E: Error>(self, _: u64) -> Result<Found<T>, E> {
+                Ok(Found::Other("a number"))
+            }
+
+            fn visit_f64<E: Error>(self, _: f64) -> Result<Found<T>, E> {
+                Ok(Found::Other("a number"))
+            }
+
+            fn visit_str<E: Error>(self, _: &str) -> Result<Found<T>, E> {
+                Ok(Found::Other("a string"))
+            }
+        }
+        deserializer.deserialize_any(OfAny(std::marker::PhantomData))
+    }
+}
+
+/// Any value, checked and not kept. (`serde::de::IgnoredAny` would pass numbers out of range and half surrogates.)
+struct Checked;
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OfChecked)
+    }
+}
+
+struct OfChecked;
+
+impl<'de> Visitor<'de> for OfChecked {
+    type Value = Checked;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Checked, A::Error> {
+        while map.next_entry::<Checked, Checked>()?.is_some() {}
+        Ok(Checked)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Checked, A::Error> {
+        while seq.next_element::<Checked>()?.is_some() {}
+        Ok(Checked)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Checked, E> {
+        Ok(Checked)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Checked, E> {
+        Ok(Checked)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Checked, E> {
+        Ok(Checked)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Checked, E> {
+        Ok(Checked)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Checked, E> {
+        Ok(Checked)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Checked, E> {
+        Ok(Checked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// As the whole of it would be read.
+    fn by_value(text: &str) -> Option<[Option<Value>; 6]> {
+        let Ok(Value::Object(mut map)) = serde_json::from_str(text) else { return None };
+        let source = map.remove("source").unwrap_or_default();
+        let [version, run, frame, payload] =
+            ["schema_version", "pipeline_run_id", "frame_index", "payload"].map(|field| map.remove(field));
+        Some([version, run, frame, payload, source.get("store_id").cloned(), source.get("camera_id").cloned()])
+    }
+
+    fn by_field(text: &str) -> Option<[Option<Value>; 6]> {
+        let record = Record::parse(text, "text").ok()?;
+        let Record { schema_version, pipeline_run_id, frame_index, payload, source } = record;
+        Some([schema_version, pipeline_run_id, frame_index, payload, source.store_id, source.camera_id])
+    }
+
+    #[test]
+    fn it_is_as_strict_and_reads_the_same_as_the_whole_value() {
+        let texts = [
+            r#"{"schema_version":"1","pipeline_run_id":"r","frame_index":1,"source":{"store_id":"s","camera_id":null}}"#,
+            r#"{"source":{"store_id":"a","store_id":"b"},"source":{"camera_id":"c"},"frame_index":1,"frame_index":2}"#,
+            r#"{"source":5,"payload":[1]}"#,
+            r#"{"source":{"source":{"store_id":"inner"}},"x":{"payload":"inner"}}"#,
+            r#"{"x":1e999}"#,
+            r#"{"x":"\ud800"}"#,
+            r#"{"x":"\q"}"#,
+            r#"{"x":[1,{"y":tru}]}"#,
+            r#"{"x":01}"#,
+            r#"{"x":1} x"#,
+            r#"{"x":1,}"#,
+            r#"[{"x":1}]"#,
+            "7",
+            "null",
+            r#""text""#,
+            "",
+        ];
+        for text in texts {
+            assert_eq!(by_field(text), by_value(text), "{text}");
+        }
+        let deep = format!("{{\"x\":{}1{}}}", "[".repeat(500), "]".repeat(500));
+        assert_eq!((by_field(&deep), by_value(&deep)), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_on_texts_that_are_almost_json(text in r#"\{("(source|payload|frame_index|x)":("a"|1|-2.5e3|null|\[1,"b"\]|\{"store_id":("s"|1),"camera_id":"c"\}|t|"),?){0,4}\}"#) {
+            prop_assert_eq!(by_field(&text), by_value(&text));
+        }
+    }
+}

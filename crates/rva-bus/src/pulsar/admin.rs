@@ -63,6 +63,10 @@ pub async fn set_up_topic(connection: &PulsarConnection, setup: &TopicSetup) -> 
     Ok(id)
 }
 
+/// How often, and how far apart, a topic that was just made is looked for.
+const SEEN_TRIES: u32 = 20;
+const SEEN_WAIT: Duration = Duration::from_millis(100);
+
 /// Asks the admin interface.
 pub(super) struct Admin {
     client: Client,
@@ -270,12 +274,16 @@ impl Admin {
             .header("content-type", "application/vnd.partitioned-topic-metadata+json")
             .body(body.to_string());
         self.found(self.send(request, &format!("make {topic}")).await?, &path)?;
-        match self.partitions(topic).await? {
-            Some(_) => Ok(()),
-            None => Err(permanent(format!(
-                "found a topic {topic} without partitions, wanted one with {wanted}: use another name, or delete that one"
-            ))),
+        // Where another set-up made it at the same moment, its partitions may take a moment to be seen.
+        for _ in 0..SEEN_TRIES {
+            if self.partitions(topic).await?.is_some() {
+                return Ok(());
+            }
+            tokio::time::sleep(SEEN_WAIT).await;
         }
+        Err(permanent(format!(
+            "found a topic {topic} without partitions, wanted one with {wanted}: use another name, or delete that one"
+        )))
     }
 
     async fn give_id(&self, topic: &TopicName) -> Result<String, BusError> {

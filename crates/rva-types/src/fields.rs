@@ -65,7 +65,9 @@ impl Fields for Record {
                     Found::Other(_) => Source::default(),
                 }
             }
-            Key::StoreId | Key::CameraId | Key::Other => drop(map.next_value::<Checked>()?),
+            Key::StoreId | Key::CameraId | Key::Other => {
+                let Checked = map.next_value()?;
+            }
         }
         Ok(())
     }
@@ -76,7 +78,9 @@ impl Fields for Source {
         match key {
             Key::StoreId => self.store_id = Some(map.next_value()?),
             Key::CameraId => self.camera_id = Some(map.next_value()?),
-            _ => drop(map.next_value::<Checked>()?),
+            _ => {
+                let Checked = map.next_value()?;
+            }
         }
         Ok(())
     }

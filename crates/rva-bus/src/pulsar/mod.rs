@@ -3,13 +3,15 @@
 mod admin;
 mod errors;
 mod forward;
+mod lanes;
 mod sink;
 mod source;
 mod topic;
 
 pub use admin::{TopicSetup, set_up_topic};
 pub use forward::{Forwarder, ForwarderCounters, ForwarderOptions};
-pub use sink::{PulsarSink, PulsarSinkCounters, PulsarSinkOptions, RecordCompression};
+pub use lanes::PulsarSinkCounters;
+pub use sink::{PulsarSink, PulsarSinkOptions, RecordCompression};
 pub use source::{PulsarSource, PulsarSourceOptions};
 pub use topic::TopicName;
 

@@ -4,19 +4,19 @@ use super::{
     Client, PulsarConnection, TopicName,
     admin::Admin,
     errors::{of_pulsar, permanent},
+    lanes::{Lanes, PulsarSinkCounters},
 };
 use crate::{BusError, BusErrorKind, EventSink, OutgoingMessage};
 use ::pulsar::{
     Producer, ProducerOptions, TokioExecutor,
     compression::{Compression, CompressionLz4, CompressionZstd},
     message::proto::{Schema, schema},
-    producer::{Message as PulsarMessage, SendFuture},
+    producer::Message as PulsarMessage,
 };
-use futures::FutureExt;
 use rva_types::{Envelope, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, Timestamp};
 use serde::Deserialize;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -71,48 +71,22 @@ impl PulsarSinkOptions {
     }
 }
 
-/// What a sink did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PulsarSinkCounters {
-    /// Messages that the broker acknowledged.
-    pub acknowledged: u64,
-    /// Messages that were sent once more, since an earlier one or they themselves had no receipt.
-    pub resent: u64,
-    /// Producers that were made anew after a failure.
-    pub reconnects: u64,
-}
-
-struct Pending {
-    message: PulsarMessage,
-    bytes: usize,
-    /// `None`: to be sent (again).
-    receipt: Option<SendFuture>,
-}
-
-#[derive(Default)]
-struct Lane {
-    producer: Option<Producer<TokioExecutor>>,
-    /// Accepted and without a receipt, in order.
-    pending: VecDeque<Pending>,
-}
-
 /// Sends to a partitioned topic: an [`EventSink`].
 ///
 /// A frame record goes out in the envelope of the data contract; any other body as it is. The partition is chosen by
 /// [`partition_of`] of the key when a run is seen first and kept for the run. A message counts as sent when the broker
 /// acknowledged it: `flush` waits for that. After a failed send or one whose outcome is unknown everything from the
 /// first message without a receipt on is sent again, in order, by a producer of another name. So the topic can hold a
-/// message twice, never out of order within one producer, and never not at all.
+/// message twice and never not at all, and the messages of a run come first in their order. What can't be excluded is
+/// a later batch that goes out in the moment between a failure and the end of its producer; readers must not count on
+/// the order.
 pub struct PulsarSink {
     client: Client,
     options: PulsarSinkOptions,
     partitions: u32,
     body_bytes_max: usize,
-    lanes: BTreeMap<u32, Lane>,
+    lanes: Lanes,
     runs: BTreeMap<String, u32>,
-    unacknowledged: usize,
-    unacknowledged_bytes: usize,
-    counters: PulsarSinkCounters,
 }
 
 /// The partition of a key among `partitions`: CRC-32C of its bytes, modulo.
@@ -155,21 +129,19 @@ impl PulsarSink {
             options,
             partitions,
             body_bytes_max: entry_bytes_max.saturating_sub(BATCH_BYTES + ENTRY_OVERHEAD_BYTES),
-            lanes: BTreeMap::new(),
+            lanes: Lanes::default(),
             runs: BTreeMap::new(),
-            unacknowledged: 0,
-            unacknowledged_bytes: 0,
-            counters: PulsarSinkCounters::default(),
         };
         // The first producer shows whether token and schema are right, before anything is accepted.
-        let producer = sink.make_producer(0).await?;
-        sink.lanes.entry(0).or_default().producer = Some(producer);
+        let producer = make_producer(&sink.client, &sink.options, 0).await?;
+        sink.lanes.of(0).count_made();
+        sink.lanes.of(0).give_back(producer);
         Ok(sink)
     }
 
     /// What it did so far.
     pub fn counters(&self) -> PulsarSinkCounters {
-        self.counters
+        self.lanes.counters()
     }
 
     /// The partition that each run was given, for whoever keeps it across restarts.
@@ -206,33 +178,6 @@ impl PulsarSink {
         by_key
     }
 
-    async fn make_producer(&self, partition: u32) -> Result<Producer<TokioExecutor>, BusError> {
-        let topic = self.options.topic.partition(partition);
-        let compression = match self.options.compression {
-            RecordCompression::None => Compression::None,
-            RecordCompression::Lz4 => Compression::Lz4(CompressionLz4::default()),
-            RecordCompression::Zstd(level) => Compression::Zstd(CompressionZstd { level }),
-        };
-        let options = ProducerOptions {
-            schema: Some(Schema {
-                name: PULSAR_SCHEMA_NAME.into(),
-                schema_data: PULSAR_SCHEMA_DEFINITION.as_bytes().to_vec(),
-                r#type: schema::Type::Json.into(),
-                properties: Vec::new(),
-            }),
-            batch_size: Some(1000),
-            batch_byte_size: Some(BATCH_BYTES),
-            batch_timeout: Some(self.options.batch_delay),
-            compression: Some(compression),
-            block_queue_if_full: true,
-            ..ProducerOptions::default()
-        };
-        // No name of ours: the broker gives each incarnation one of its own, so that its deduplication can't take the
-        // first messages of this one for those of the last.
-        let made = self.client.producer().with_topic(&topic).with_options(options).build().await;
-        made.map_err(|error| of_pulsar(&format!("produce to {topic}"), error))
-    }
-
     /// The message as it goes out, and its run.
     fn encode(message: OutgoingMessage) -> Result<(PulsarMessage, Option<String>), BusError> {
         let head = serde_json::from_slice::<RecordHead>(&message.body).ok().filter(|head| head.payload.is_none());
@@ -263,100 +208,103 @@ impl PulsarSink {
         Ok((encoded, run))
     }
 
-    /// Takes the receipts of a lane from its front, waiting for those that `wait_for` says; false where one is an
-    /// error.
-    async fn settle(&mut self, partition: u32, mut wait_for: usize, deadline: Instant) -> bool {
-        let Some(lane) = self.lanes.get_mut(&partition) else { return true };
-        while let Some(front) = lane.pending.front_mut() {
-            let Some(receipt) = &mut front.receipt else { return wait_for == 0 };
-            let result = if wait_for > 0 {
-                let left = deadline.saturating_duration_since(Instant::now());
-                match tokio::time::timeout(left.max(Duration::from_millis(1)), receipt).await {
-                    Ok(result) => result.map(drop),
-                    Err(_) => return false,
-                }
-            } else {
-                match receipt.now_or_never() {
-                    Some(result) => result.map(drop),
-                    None => return true,
-                }
-            };
-            if let Err(error) = result {
-                tracing::warn!(topic = %self.options.topic, partition, %error, "a message has no receipt: sending again");
-                return false;
-            }
-            if let Some(done) = lane.pending.pop_front() {
-                self.unacknowledged -= 1;
-                self.unacknowledged_bytes -= done.bytes;
-                self.counters.acknowledged += 1;
-            }
-            wait_for = wait_for.saturating_sub(1);
-        }
-        true
-    }
-
     /// Sends what a lane holds and hasn't sent, with a new producer where there is none.
     async fn push(&mut self, partition: u32) -> Result<(), BusError> {
-        if self.lanes.entry(partition).or_default().producer.is_none() {
-            let producer = self.make_producer(partition).await?;
-            self.lanes.entry(partition).or_default().producer = Some(producer);
-        }
-        let Some(Lane { producer: Some(producer), pending }) = self.lanes.get_mut(&partition) else { return Ok(()) };
-        for pending in pending.iter_mut().filter(|pending| pending.receipt.is_none()) {
-            let sent = producer.send_non_blocking(pending.message.clone()).await;
+        // It is out of its lane for as long as it works: the lanes are watched meanwhile, and an error ends it.
+        let kept = self.lanes.of(partition).take_producer();
+        let mut producer = match kept {
+            Some(producer) => producer,
+            None => {
+                // There is none at first, after a failure, and where a call was cancelled with it in its hands.
+                self.lanes.of(partition).start_over();
+                let making = make_producer(&self.client, &self.options, partition);
+                let made = self.lanes.while_watching(partition, making).await.flatten()?;
+                self.lanes.of(partition).count_made();
+                made
+            }
+        };
+        while let Some(message) = self.lanes.of(partition).first_unsent().cloned() {
+            let sending = producer.send_non_blocking(message);
+            let receipt = self.lanes.while_watching(partition, sending).await?;
             let doing = || format!("send to {}", self.options.topic.partition(partition));
-            pending.receipt = Some(sent.map_err(|error| of_pulsar(&doing(), error))?);
+            self.lanes.of(partition).mark_sent(receipt.map_err(|error| of_pulsar(&doing(), error))?);
         }
+        self.lanes.of(partition).give_back(producer);
         Ok(())
+    }
+
+    /// One try: sends what wasn't sent and waits until at most `left` messages have no receipt.
+    async fn push_and_wait(&mut self, partition: u32, left: usize, deadline: Instant) -> Result<(), BusError> {
+        self.push(partition).await?;
+        let late = |_| {
+            let topic = self.options.topic.partition(partition);
+            BusError::new(BusErrorKind::Transient, format!("send to {topic}: found no receipt, wanted one"))
+        };
+        let wait = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        if let Some(mut producer) = self.lanes.of(partition).take_producer() {
+            // Without it the last batch would wait for its timer; that it arrived is what the receipts tell.
+            let flushing = self.lanes.while_watching(partition, producer.send_batch());
+            let flushed = tokio::time::timeout(wait(), flushing).await.map_err(late)??;
+            if let Err(error) = flushed {
+                tracing::debug!(%error, "the batch is sent by its timer");
+            }
+            self.lanes.of(partition).give_back(producer);
+        }
+        tokio::time::timeout(wait(), self.lanes.shrink(partition, left)).await.map_err(late)?
     }
 
     /// Works on a lane until `wait_for` more of its messages have their receipts.
     async fn work(&mut self, partition: u32, wait_for: usize) -> Result<(), BusError> {
         let deadline = Instant::now() + self.options.retry_for;
         let mut pause = Duration::from_millis(100);
-        let held = self.lanes.get(&partition).map_or(0, |lane| lane.pending.len());
-        let wanted = held.saturating_sub(wait_for);
+        let left = self.lanes.of(partition).len().saturating_sub(wait_for);
         loop {
-            let pushed = self.push(partition).await;
-            let error = match pushed {
-                Ok(()) => {
-                    if wait_for > 0 {
-                        self.send_batch(partition).await;
-                    }
-                    let left = self.lanes.get(&partition).map_or(0, |lane| lane.pending.len());
-                    if self.settle(partition, left.saturating_sub(wanted), deadline).await {
-                        return Ok(());
-                    }
-                    let topic = self.options.topic.partition(partition);
-                    BusError::new(BusErrorKind::Transient, format!("send to {topic}: found no receipt, wanted one"))
-                }
-                Err(error) => error,
-            };
-            self.forget_receipts(partition);
+            let Err(error) = self.push_and_wait(partition, left, deadline).await else { return Ok(()) };
+            self.lanes.start_over(partition, &error);
             if error.kind() == BusErrorKind::Permanent || Instant::now() + pause >= deadline {
                 return Err(error);
             }
-            tokio::time::sleep(pause).await;
+            self.lanes.while_watching(partition, tokio::time::sleep(pause)).await?;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
     }
 
-    async fn send_batch(&mut self, partition: u32) {
-        if let Some(Lane { producer: Some(producer), .. }) = self.lanes.get_mut(&partition)
-            && let Err(error) = producer.send_batch().await
-        {
-            tracing::debug!(%error, "the batch is sent by its timer");
-        }
+    fn has_no_room(&self, bytes: usize) -> bool {
+        let (messages, held) = self.lanes.unacknowledged();
+        messages >= self.options.unacknowledged_max
+            || (messages > 0 && held + bytes > self.options.unacknowledged_bytes_max)
     }
+}
 
-    /// After a failure: everything without a receipt is sent again by another producer.
-    fn forget_receipts(&mut self, partition: u32) {
-        let Some(lane) = self.lanes.get_mut(&partition) else { return };
-        self.counters.reconnects += u64::from(lane.producer.take().is_some());
-        for pending in &mut lane.pending {
-            self.counters.resent += u64::from(pending.receipt.take().is_some());
-        }
-    }
+async fn make_producer(
+    client: &Client,
+    options: &PulsarSinkOptions,
+    partition: u32,
+) -> Result<Producer<TokioExecutor>, BusError> {
+    let topic = options.topic.partition(partition);
+    let compression = match options.compression {
+        RecordCompression::None => Compression::None,
+        RecordCompression::Lz4 => Compression::Lz4(CompressionLz4::default()),
+        RecordCompression::Zstd(level) => Compression::Zstd(CompressionZstd { level }),
+    };
+    let producer_options = ProducerOptions {
+        schema: Some(Schema {
+            name: PULSAR_SCHEMA_NAME.into(),
+            schema_data: PULSAR_SCHEMA_DEFINITION.as_bytes().to_vec(),
+            r#type: schema::Type::Json.into(),
+            properties: Vec::new(),
+        }),
+        batch_size: Some(1000),
+        batch_byte_size: Some(BATCH_BYTES),
+        batch_timeout: Some(options.batch_delay),
+        compression: Some(compression),
+        block_queue_if_full: true,
+        ..ProducerOptions::default()
+    };
+    // No name of ours: the broker gives each incarnation one of its own, so that its deduplication can't take the
+    // first messages of this one for those of the last.
+    let made = client.producer().with_topic(&topic).with_options(producer_options).build().await;
+    made.map_err(|error| of_pulsar(&format!("produce to {topic}"), error))
 }
 
 #[async_trait::async_trait]
@@ -380,34 +328,19 @@ impl EventSink for PulsarSink {
             Some(run) => self.partition_of_run(run, by_key),
             None => by_key,
         };
-        while self.unacknowledged >= self.options.unacknowledged_max
-            || (self.unacknowledged > 0 && self.unacknowledged_bytes + bytes > self.options.unacknowledged_bytes_max)
-        {
-            let fullest = self.lanes.iter().max_by_key(|(_, lane)| lane.pending.len()).map(|(partition, _)| *partition);
-            self.work(fullest.unwrap_or(partition), 1).await?;
+        while self.has_no_room(bytes) {
+            self.work(self.lanes.fullest().unwrap_or(partition), 1).await?;
         }
-        let lane = self.lanes.entry(partition).or_default();
-        lane.pending.push_back(Pending { message, bytes, receipt: None });
-        self.unacknowledged += 1;
-        self.unacknowledged_bytes += bytes;
+        self.lanes.of(partition).push(message, bytes);
         // It is accepted: what goes wrong from here on is tried again by the next call.
-        match self.push(partition).await {
-            Ok(()) => {
-                if !self.settle(partition, 0, Instant::now()).await {
-                    self.forget_receipts(partition);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(topic = %self.options.topic, partition, %error, "a message waits");
-                self.forget_receipts(partition);
-            }
+        if let Err(error) = self.push(partition).await {
+            self.lanes.start_over(partition, &error);
         }
         Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), BusError> {
-        let waiting: Vec<_> = self.lanes.iter().filter(|(_, lane)| !lane.pending.is_empty()).map(|(p, _)| *p).collect();
-        for partition in waiting {
+        for partition in self.lanes.waiting() {
             self.work(partition, usize::MAX).await?;
         }
         Ok(())

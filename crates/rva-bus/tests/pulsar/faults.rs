@@ -3,7 +3,7 @@
 use crate::{connection, record, set_up, source};
 use rva_bus::{
     EventSink, EventSource,
-    pulsar::{PulsarSink, PulsarSinkOptions},
+    pulsar::{PulsarConnection, PulsarSink, PulsarSinkOptions},
 };
 use rva_types::{OffsetMap, decode_message};
 use std::{
@@ -29,6 +29,8 @@ async fn a_broker_killed_while_it_is_written_and_read_loses_nothing() {
     let write = async {
         let options =
             PulsarSinkOptions { retry_for: Duration::from_secs(180), ..PulsarSinkOptions::new(topic.clone()) };
+        // Shorter than the broker is away: batches run out of time one after the other, and the sink has to notice.
+        let connection = PulsarConnection { request_timeout: Duration::from_secs(2), ..connection.clone() };
         let mut sink = PulsarSink::connect(&connection, options).await.unwrap();
         for frame in 1..=FRAMES {
             for camera in CAMERAS {

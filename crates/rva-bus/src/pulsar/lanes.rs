@@ -1,0 +1,207 @@
+//! What a sink accepted for each partition and has no receipt for.
+
+use super::errors::of_pulsar;
+use crate::BusError;
+use ::pulsar::{
+    Producer, TokioExecutor,
+    producer::{Message, SendFuture},
+};
+use futures::FutureExt;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::poll_fn,
+    pin::pin,
+    task::{Context, Poll},
+};
+
+struct Pending {
+    message: Message,
+    bytes: usize,
+    /// `None`: to be sent (again).
+    receipt: Option<SendFuture>,
+}
+
+/// The producer of a partition and its messages in order: at the front those that were sent, behind them those that
+/// weren't yet.
+#[derive(Default)]
+pub(super) struct Lane {
+    /// `None`: to be made (anew).
+    producer: Option<Producer<TokioExecutor>>,
+    pending: VecDeque<Pending>,
+    /// How many at the back were not sent.
+    unsent: usize,
+    bytes: usize,
+    acknowledged: u64,
+    resent: u64,
+    /// Producers that were made for it.
+    made: u64,
+}
+
+impl Lane {
+    /// For a caller who works with it and gives it back; after an error it doesn't.
+    pub(super) fn take_producer(&mut self) -> Option<Producer<TokioExecutor>> {
+        self.producer.take()
+    }
+
+    pub(super) fn give_back(&mut self, producer: Producer<TokioExecutor>) {
+        self.producer = Some(producer);
+    }
+
+    /// A producer was made for it.
+    pub(super) fn count_made(&mut self) {
+        self.made += 1;
+    }
+
+    pub(super) fn push(&mut self, message: Message, bytes: usize) {
+        self.pending.push_back(Pending { message, bytes, receipt: None });
+        self.unsent += 1;
+        self.bytes += bytes;
+    }
+
+    /// Messages without a receipt.
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The first message that wasn't sent.
+    pub(super) fn first_unsent(&self) -> Option<&Message> {
+        self.pending.get(self.pending.len() - self.unsent).map(|pending| &pending.message)
+    }
+
+    /// The first one that wasn't sent is on its way.
+    pub(super) fn mark_sent(&mut self, receipt: SendFuture) {
+        let at = self.pending.len() - self.unsent;
+        if let Some(pending) = self.pending.get_mut(at) {
+            pending.receipt = Some(receipt);
+            self.unsent -= 1;
+        }
+    }
+
+    /// Everything without a receipt is to be sent again, by another producer.
+    pub(super) fn start_over(&mut self) {
+        self.producer = None;
+        self.resent += self.pending.iter_mut().filter_map(|pending| pending.receipt.take()).count() as u64;
+        self.unsent = self.pending.len();
+    }
+
+    /// Takes receipts from the front, as many as are there; ready with the first one that is an error.
+    fn poll_failure(&mut self, context: &mut Context<'_>) -> Poll<::pulsar::Error> {
+        while let Some(receipt) = self.pending.front_mut().and_then(|front| front.receipt.as_mut()) {
+            match receipt.poll_unpin(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(error),
+                Poll::Ready(Ok(_)) => {
+                    let done = self.pending.pop_front();
+                    self.bytes -= done.map_or(0, |done| done.bytes);
+                    self.acknowledged += 1;
+                }
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// What was sent, and how often again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PulsarSinkCounters {
+    /// Messages that the broker acknowledged.
+    pub acknowledged: u64,
+    /// Messages that were sent once more, since an earlier one or they themselves had no receipt.
+    pub resent: u64,
+    /// Producers that were made anew after a failure.
+    pub reconnects: u64,
+}
+
+/// The lanes of all partitions.
+///
+/// The client sends a batch when it has given up on the one before, so a failure must end its producer before the next
+/// batch goes out. That is why every wait of a sink goes through [`Lanes::while_watching`].
+#[derive(Default)]
+pub(super) struct Lanes(BTreeMap<u32, Lane>);
+
+impl Lanes {
+    pub(super) fn of(&mut self, partition: u32) -> &mut Lane {
+        self.0.entry(partition).or_default()
+    }
+
+    /// Partitions with messages without a receipt.
+    pub(super) fn waiting(&self) -> Vec<u32> {
+        self.0.iter().filter(|(_, lane)| !lane.pending.is_empty()).map(|(partition, _)| *partition).collect()
+    }
+
+    /// The partition with the most messages without a receipt.
+    pub(super) fn fullest(&self) -> Option<u32> {
+        self.0.iter().max_by_key(|(_, lane)| lane.pending.len()).map(|(partition, _)| *partition)
+    }
+
+    /// Messages without a receipt, and their bytes.
+    pub(super) fn unacknowledged(&self) -> (usize, usize) {
+        self.0.values().fold((0, 0), |(messages, bytes), lane| (messages + lane.pending.len(), bytes + lane.bytes))
+    }
+
+    pub(super) fn counters(&self) -> PulsarSinkCounters {
+        self.0.values().fold(PulsarSinkCounters::default(), |sum, lane| PulsarSinkCounters {
+            acknowledged: sum.acknowledged + lane.acknowledged,
+            resent: sum.resent + lane.resent,
+            reconnects: sum.reconnects + lane.made.saturating_sub(1),
+        })
+    }
+
+    /// After a failure: everything of the lane that has no receipt is sent again by another producer.
+    pub(super) fn start_over(&mut self, partition: u32, error: &BusError) {
+        tracing::warn!(partition, %error, "messages have no receipt: they are sent again");
+        self.of(partition).start_over();
+    }
+
+    /// The output of `doing`, which is work on `partition`, unless a message of that lane fails before it is there.
+    pub(super) async fn while_watching<T>(
+        &mut self,
+        partition: u32,
+        doing: impl Future<Output = T>,
+    ) -> Result<T, BusError> {
+        let mut doing = pin!(doing);
+        self.watch(partition, |_, context| doing.as_mut().poll(context)).await
+    }
+
+    /// Waits until at most `len` messages of a lane have no receipt; an error where one of that lane fails.
+    pub(super) async fn shrink(&mut self, partition: u32, len: usize) -> Result<(), BusError> {
+        let shrunk = |lanes: &mut Self, _: &mut Context<'_>| match lanes.of(partition).len() <= len {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        };
+        self.watch(partition, shrunk).await
+    }
+
+    /// Takes receipts until `ready` is. Another lane that fails meanwhile starts over; that of `partition` ends the wait.
+    async fn watch<T>(
+        &mut self,
+        partition: u32,
+        mut ready: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, BusError> {
+        loop {
+            let next = poll_fn(|context| match self.poll_failure(context) {
+                Poll::Ready(failure) => Poll::Ready(Err(failure)),
+                Poll::Pending => ready(self, context).map(Ok),
+            });
+            let (failed, error) = match next.await {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            };
+            let error = of_pulsar(&format!("send to partition {failed}"), error);
+            if failed == partition {
+                return Err(error);
+            }
+            self.start_over(failed, &error);
+        }
+    }
+
+    fn poll_failure(&mut self, context: &mut Context<'_>) -> Poll<(u32, ::pulsar::Error)> {
+        let polled = self.0.iter_mut().map(|(partition, lane)| (*partition, lane.poll_failure(context)));
+        for (partition, polled) in polled {
+            if let Poll::Ready(error) = polled {
+                return Poll::Ready((partition, error));
+            }
+        }
+        Poll::Pending
+    }
+}

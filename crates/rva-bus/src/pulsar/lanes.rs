@@ -1,6 +1,6 @@
 //! What a sink accepted for each partition and has no receipt for.
 
-use super::errors::of_pulsar;
+use super::{TopicName, errors::of_pulsar};
 use crate::BusError;
 use ::pulsar::{
     Producer, TokioExecutor,
@@ -115,32 +115,43 @@ pub struct PulsarSinkCounters {
 /// The lanes of all partitions.
 ///
 /// The client sends a batch when it has given up on the one before, so a failure must end its producer before the next
-/// batch goes out. That is why every wait of a sink goes through [`Lanes::while_watching`].
-#[derive(Default)]
-pub(super) struct Lanes(BTreeMap<u32, Lane>);
+/// batch goes out. That is why a sink waits through [`Lanes::while_watching`] and [`Lanes::shrink`] alone.
+pub(super) struct Lanes {
+    topic: TopicName,
+    lanes: BTreeMap<u32, Lane>,
+}
 
 impl Lanes {
+    pub(super) fn new(topic: TopicName) -> Self {
+        Self { topic, lanes: BTreeMap::new() }
+    }
+
+    /// What is being done, for an error.
+    pub(super) fn sending_to(&self, partition: u32) -> String {
+        format!("send to {}", self.topic.partition(partition))
+    }
+
     pub(super) fn of(&mut self, partition: u32) -> &mut Lane {
-        self.0.entry(partition).or_default()
+        self.lanes.entry(partition).or_default()
     }
 
     /// Partitions with messages without a receipt.
     pub(super) fn waiting(&self) -> Vec<u32> {
-        self.0.iter().filter(|(_, lane)| !lane.pending.is_empty()).map(|(partition, _)| *partition).collect()
+        self.lanes.iter().filter(|(_, lane)| !lane.pending.is_empty()).map(|(partition, _)| *partition).collect()
     }
 
     /// The partition with the most messages without a receipt.
     pub(super) fn fullest(&self) -> Option<u32> {
-        self.0.iter().max_by_key(|(_, lane)| lane.pending.len()).map(|(partition, _)| *partition)
+        self.lanes.iter().max_by_key(|(_, lane)| lane.pending.len()).map(|(partition, _)| *partition)
     }
 
     /// Messages without a receipt, and their bytes.
     pub(super) fn unacknowledged(&self) -> (usize, usize) {
-        self.0.values().fold((0, 0), |(messages, bytes), lane| (messages + lane.pending.len(), bytes + lane.bytes))
+        self.lanes.values().fold((0, 0), |(messages, bytes), lane| (messages + lane.pending.len(), bytes + lane.bytes))
     }
 
     pub(super) fn counters(&self) -> PulsarSinkCounters {
-        self.0.values().fold(PulsarSinkCounters::default(), |sum, lane| PulsarSinkCounters {
+        self.lanes.values().fold(PulsarSinkCounters::default(), |sum, lane| PulsarSinkCounters {
             acknowledged: sum.acknowledged + lane.acknowledged,
             resent: sum.resent + lane.resent,
             reconnects: sum.reconnects + lane.made.saturating_sub(1),
@@ -149,7 +160,7 @@ impl Lanes {
 
     /// After a failure: everything of the lane that has no receipt is sent again by another producer.
     pub(super) fn start_over(&mut self, partition: u32, error: &BusError) {
-        tracing::warn!(partition, %error, "messages have no receipt: they are sent again");
+        tracing::warn!(topic = %self.topic, partition, %error, "messages have no receipt: they are sent again");
         self.of(partition).start_over();
     }
 
@@ -187,7 +198,7 @@ impl Lanes {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
-            let error = of_pulsar(&format!("send to partition {failed}"), error);
+            let error = of_pulsar(&self.sending_to(failed), error);
             if failed == partition {
                 return Err(error);
             }
@@ -196,10 +207,9 @@ impl Lanes {
     }
 
     fn poll_failure(&mut self, context: &mut Context<'_>) -> Poll<(u32, ::pulsar::Error)> {
-        let polled = self.0.iter_mut().map(|(partition, lane)| (*partition, lane.poll_failure(context)));
-        for (partition, polled) in polled {
-            if let Poll::Ready(error) = polled {
-                return Poll::Ready((partition, error));
+        for (partition, lane) in &mut self.lanes {
+            if let Poll::Ready(error) = lane.poll_failure(context) {
+                return Poll::Ready((*partition, error));
             }
         }
         Poll::Pending

@@ -124,18 +124,17 @@ impl PulsarSink {
         })?;
         let entry_bytes_max = admin.message_bytes_max().await?;
         let client = connection.connect().await?;
+        let lanes = Lanes::new(options.topic.clone());
         let mut sink = Self {
             client,
             options,
             partitions,
             body_bytes_max: entry_bytes_max.saturating_sub(BATCH_BYTES + ENTRY_OVERHEAD_BYTES),
-            lanes: Lanes::default(),
+            lanes,
             runs: BTreeMap::new(),
         };
         // The first producer shows whether token and schema are right, before anything is accepted.
-        let producer = make_producer(&sink.client, &sink.options, 0).await?;
-        sink.lanes.of(0).count_made();
-        sink.lanes.of(0).give_back(producer);
+        sink.push(0).await?;
         Ok(sink)
     }
 
@@ -226,8 +225,8 @@ impl PulsarSink {
         while let Some(message) = self.lanes.of(partition).first_unsent().cloned() {
             let sending = producer.send_non_blocking(message);
             let receipt = self.lanes.while_watching(partition, sending).await?;
-            let doing = || format!("send to {}", self.options.topic.partition(partition));
-            self.lanes.of(partition).mark_sent(receipt.map_err(|error| of_pulsar(&doing(), error))?);
+            let receipt = receipt.map_err(|error| of_pulsar(&self.lanes.sending_to(partition), error))?;
+            self.lanes.of(partition).mark_sent(receipt);
         }
         self.lanes.of(partition).give_back(producer);
         Ok(())
@@ -236,21 +235,22 @@ impl PulsarSink {
     /// One try: sends what wasn't sent and waits until at most `left` messages have no receipt.
     async fn push_and_wait(&mut self, partition: u32, left: usize, deadline: Instant) -> Result<(), BusError> {
         self.push(partition).await?;
-        let late = |_| {
-            let topic = self.options.topic.partition(partition);
-            BusError::new(BusErrorKind::Transient, format!("send to {topic}: found no receipt, wanted one"))
-        };
-        let wait = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        if let Some(mut producer) = self.lanes.of(partition).take_producer() {
-            // Without it the last batch would wait for its timer; that it arrived is what the receipts tell.
-            let flushing = self.lanes.while_watching(partition, producer.send_batch());
-            let flushed = tokio::time::timeout(wait(), flushing).await.map_err(late)??;
-            if let Err(error) = flushed {
-                tracing::debug!(%error, "the batch is sent by its timer");
+        let arriving = async {
+            if let Some(mut producer) = self.lanes.of(partition).take_producer() {
+                // Without it the last batch would wait for its timer; that it arrived is what the receipts tell.
+                if let Err(error) = self.lanes.while_watching(partition, producer.send_batch()).await? {
+                    tracing::debug!(%error, "the batch is sent by its timer");
+                }
+                self.lanes.of(partition).give_back(producer);
             }
-            self.lanes.of(partition).give_back(producer);
-        }
-        tokio::time::timeout(wait(), self.lanes.shrink(partition, left)).await.map_err(late)?
+            self.lanes.shrink(partition, left).await
+        };
+        let wait = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let arrived = tokio::time::timeout(wait, arriving).await;
+        arrived.unwrap_or_else(|_| {
+            let text = format!("{}: found no receipt, wanted one", self.lanes.sending_to(partition));
+            Err(BusError::new(BusErrorKind::Transient, text))
+        })
     }
 
     /// Works on a lane until `wait_for` more of its messages have their receipts.

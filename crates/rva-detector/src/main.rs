@@ -42,7 +42,7 @@ struct Cli {
     /// Data folder whose log/ is written to [default: rva-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Where /live and /ready answer, like 0.0.0.0:8080 [default: nowhere]
+    /// Where /live, /ready and /metrics answer, like 0.0.0.0:8080 [default: nowhere]
     #[arg(long, value_name = "IP:PORT")]
     health_address: Option<String>,
     /// How log lines look: text or json

@@ -1,8 +1,10 @@
-//! How a service is, over HTTP: `/live` (the process answers) and `/ready` (it does its work, or why it doesn't).
+//! How a service is, over HTTP: `/live` (the process answers), `/ready` (it does its work, or why it doesn't) and `/metrics` (what
+//! it counts).
 
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Bytes, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::{collector::Collector, encoding::text, registry::Registry};
 use serde_json::json;
 use std::{
     borrow::Cow,
@@ -27,13 +29,19 @@ const HEAD_MAX: Duration = Duration::from_secs(5);
 /// After a failed accept (no file descriptors left, say).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
+/// What Prometheus is told that the text of `/metrics` is.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// Texts by the part that they concern.
 type Texts = BTreeMap<Cow<'static, str>, String>;
 
-/// What keeps a service from being ready, and what is wrong while it is ready, by the part that it concerns. Clones are
-/// the same.
+/// What keeps a service from being ready, what is wrong while it is ready, by the part that it concerns, and what the service
+/// counts. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<State>>);
+pub struct Health {
+    state: Arc<Mutex<State>>,
+    metrics: Arc<Mutex<Registry>>,
+}
 
 #[derive(Debug, Clone, Default)]
 struct State {
@@ -65,8 +73,17 @@ impl Health {
         state.degraded.remove(part);
     }
 
+    /// Shows what something counts at `/metrics`: a crate's [`Totals`](crate::Totals).
+    pub fn show(&self, counted: impl Collector) {
+        self.metrics().register_collector(Box::new(counted));
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn metrics(&self) -> MutexGuard<'_, Registry> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers at `address`, where one is given, until what this gives is dropped.
@@ -78,7 +95,7 @@ impl Health {
         let server = HealthServer::start(address, self.clone()).await;
         let server = server
             .map_err(|error| io::Error::new(error.kind(), format!("listen on {address} (health.address): {error}")))?;
-        tracing::info!("/live and /ready on http://{}", server.address());
+        tracing::info!("/live, /ready and /metrics on http://{}", server.address());
         Ok(Some(server))
     }
 
@@ -95,9 +112,16 @@ impl Health {
                 let body = json!({"ready": reasons.is_empty(), "reasons": reasons, "degraded": degraded});
                 respond(status, "application/json", format!("{body}\n"))
             }
+            "/metrics" => {
+                let mut body = String::new();
+                match text::encode(&mut body, &self.metrics()) {
+                    Ok(()) => respond(StatusCode::OK, OPENMETRICS, body),
+                    Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
+                }
+            }
             path => {
                 let path: String = path.chars().take(80).collect();
-                let text = format!("found {path}, wanted /live or /ready\n");
+                let text = format!("found {path}, wanted /live, /ready or /metrics\n");
                 respond(StatusCode::NOT_FOUND, "text/plain", text)
             }
         }
@@ -210,8 +234,8 @@ mod tests {
     #[tokio::test]
     async fn other_requests_are_refused_with_what_is_there() {
         let server = server(&Health::new()).await;
-        let text = ask(server.address(), "GET /metrics").await;
-        assert!(text.starts_with("HTTP/1.1 404 ") && text.contains("wanted /live or /ready"), "{text}");
+        let text = ask(server.address(), "GET /health").await;
+        assert!(text.starts_with("HTTP/1.1 404 ") && text.contains("wanted /live, /ready or /metrics"), "{text}");
         assert!(ask(server.address(), "POST /live").await.starts_with("HTTP/1.1 405 "));
         assert!(ask(server.address(), "HEAD /live").await.starts_with("HTTP/1.1 200 "));
     }

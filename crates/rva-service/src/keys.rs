@@ -195,7 +195,12 @@ pub const KEYS: &[Key] = &[
         Some("embedded"),
         "where the tables are: in the data folder, or in a REST catalog and an object store",
     ),
-    key("health.address", Kind::Address, None, "where /live and /ready answer, 0.0.0.0:8080; nowhere where not given"),
+    key(
+        "health.address",
+        Kind::Address,
+        None,
+        "where /live, /ready and /metrics answer, 0.0.0.0:8080; nowhere where not given",
+    ),
     key("telemetry.log_format", Kind::Choice(&["text", "json"]), Some("text"), "how log lines look"),
     named(
         key("telemetry.log_level", Kind::LogFilter, Some("info"), "error, warn, info, debug, trace or directives"),

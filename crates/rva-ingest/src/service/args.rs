@@ -58,7 +58,7 @@ pub struct Arguments {
     #[cfg(debug_assertions)]
     #[arg(long, hide = true, value_enum)]
     pub mutant: Option<super::Mutant>,
-    /// Where /live and /ready answer, like 0.0.0.0:8080 [default: nowhere]
+    /// Where /live, /ready and /metrics answer, like 0.0.0.0:8080 [default: nowhere]
     #[arg(long, value_name = "IP:PORT")]
     health_address: Option<String>,
     /// How log lines look: text or json [default: text]

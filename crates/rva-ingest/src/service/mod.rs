@@ -1,6 +1,7 @@
 //! The service around the loop: configuration, opening, health, stopping.
 
 mod args;
+mod metrics;
 #[cfg(debug_assertions)]
 mod mutant;
 mod open;
@@ -14,9 +15,10 @@ pub use settings::Settings;
 
 use crate::{IngestCounters, IngestEvent, IngestReport, Phase, SystemClock, run_ingest};
 use anyhow::bail;
+use metrics::{Counted, METRICS};
 use open::Opening;
 use overdue::CommitWatch;
-use rva_service::{Health, StopFlag, format_duration};
+use rva_service::{Health, StopFlag, Totals, format_duration};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -51,8 +53,10 @@ pub async fn serve(
         health.not_ready(part, "not open yet");
     }
     health.not_ready(INGEST, "not started yet");
+    let totals = Totals::of(METRICS);
+    health.show(totals.clone());
     let _server = health.listen(address).await?;
-    let opening = Opening { stop: &stop, health: &health, waits: !asked.drain && !asked.init };
+    let opening = Opening { stop: &stop, health: &health, totals: &totals, waits: !asked.drain && !asked.init };
     let _lease = match &settings.data_dir {
         Some(dir) => match opening.lease(dir).await? {
             Some(lease) => Some(lease),
@@ -71,7 +75,7 @@ pub async fn serve(
     let Some(source) = opening.source(&settings.bus).await? else { return Ok(None) };
     let Some(lake) = opening.lake(&settings).await? else { return Ok(None) };
     tokio::select! {
-        report = ingest(settings, asked, source, &lake, (&health, &commits), stop) => report.map(Some),
+        report = ingest(settings, asked, source, &lake, (&health, &totals, &commits), stop) => report.map(Some),
         () = commits.tell(&health) => Ok(None),
     }
 }
@@ -91,7 +95,7 @@ async fn ingest(
     asked: Asked,
     mut source: Box<dyn rva_bus::EventSource>,
     lake: &rva_lake::Lake,
-    (health, commits): (&Health, &CommitWatch),
+    (health, totals, commits): (&Health, &Totals<Counted>, &CommitWatch),
     stop: StopFlag,
 ) -> anyhow::Result<IngestReport> {
     let (mut bronze, mut dead) = (lake.bronze_sink()?, lake.dead_letter_sink()?);
@@ -101,6 +105,7 @@ async fn ingest(
         // Whatever happened, a commit is over.
         commits.idle();
         tell_health(health, event);
+        tell_metrics(&mut totals.latest(), event, counters);
         log_commits(event, counters);
     };
     let running = run_ingest(&mut *source, &mut bronze, &mut dead, &settings.ingest, &clock, phase, &mut observer);
@@ -125,6 +130,13 @@ fn tell_health(health: &Health, event: &IngestEvent) {
         IngestEvent::Waiting { text } => health.not_ready(INGEST, text.clone()),
         IngestEvent::Started { .. } | IngestEvent::Recovered | IngestEvent::Committed { .. } => health.ready(INGEST),
         _ => {}
+    }
+}
+
+fn tell_metrics(counted: &mut Counted, event: &IngestEvent, counters: &IngestCounters) {
+    counted.ingest.clone_from(counters);
+    if let IngestEvent::Committed { .. } = event {
+        counted.committed_at = rva_types::Timestamp::from(std::time::SystemTime::now()).as_micros() / 1_000_000;
     }
 }
 

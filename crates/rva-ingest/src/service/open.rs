@@ -1,5 +1,6 @@
 //! Opening log and tables, and waiting for what is away.
 
+use super::metrics::Counted;
 #[cfg(feature = "pulsar")]
 use super::settings::PulsarBus;
 use super::settings::{Bus, Settings, Tables};
@@ -7,7 +8,7 @@ use crate::{HeldBy, IngestLease};
 use anyhow::Context;
 use rva_bus::{BusError, BusErrorKind, EventSource, LogOptions, LogReader, settle};
 use rva_lake::{Lake, LakeErrorKind};
-use rva_service::{Health, StopFlag};
+use rva_service::{Health, StopFlag, Totals};
 use std::{path::Path, time::Duration};
 
 /// First wait before something is opened again; it doubles.
@@ -27,6 +28,8 @@ pub struct Opening<'a> {
     pub stop: &'a StopFlag,
     /// Hears what is waited for.
     pub health: &'a Health,
+    /// Counts the attempts.
+    pub totals: &'a Totals<Counted>,
     /// Whether what is away is waited for; else it is an error.
     pub waits: bool,
 }
@@ -56,6 +59,7 @@ impl Opening<'_> {
                 Err(error) => return Err(error),
             };
             self.health.not_ready(part, error.clone());
+            *self.totals.latest().open_retries.entry(part).or_default() += 1;
             if error != said {
                 tracing::warn!("{part}: {error}: waiting for it");
                 said = error;

@@ -2,7 +2,7 @@
 
 use crate::{
     tables::{bronze_ident, scan, text},
-    world::{World, get},
+    world::{World, get, metric},
 };
 use iceberg::TableIdent;
 use reqwest::Method;
@@ -81,13 +81,21 @@ async fn what_is_no_record_is_a_dead_letter_and_no_store_escapes_its_folder() {
     sink.send(of_store("", 100)).await.unwrap();
     sink.send(world.record("cam_1", 13)).await.unwrap();
     sink.flush().await.unwrap();
-    let said = world.run(&["--drain"]);
+    let mut ingest = world.start(&[]);
+    let health = ingest.health();
+    ingest.wait_metric(&health, "rva_ingest_rows_total", 13);
+    assert_eq!(metric(&health, "rva_ingest_messages_total"), 20, "{}", get(&health, "/metrics"));
+    let counted = get(&health, "/metrics");
+    assert_eq!(ingest.terminate().1, Some(0));
     assert_eq!(world.table().await, world.keys(&["cam_1"], 1..=13), "what stands between bad ones is there, once");
     let dead = world.dead_letters().await;
     let total: usize = dead.values().sum();
     assert_eq!(total, 7, "{dead:?}");
     assert!(dead.keys().any(|reason| reason == "invalid_json") && dead.len() >= 3, "{dead:?}");
-    assert!(said.contains("dead_letters\":7") || said.contains("dead_letters_total\":7"), "a counter tells: {said}");
+    for (reason, count) in &dead {
+        let line = format!("rva_ingest_dead_letters_total{{reason=\"{reason}\"}} {count}");
+        assert!(counted.lines().any(|found| found == line), "wanted {line} in {counted}");
+    }
 
     let table = world.lake().await.catalog().load_table(&bronze_ident()).await.unwrap();
     let root = format!("{}/data/store_id=", table.metadata().location());

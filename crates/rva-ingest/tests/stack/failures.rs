@@ -97,7 +97,7 @@ async fn servers_that_are_killed_are_waited_for_and_nothing_is_lost() {
     let _turn = stack.alone().await;
     let world = World::new(stack);
     world.run(&["--init"]);
-    let (ingest, sent) = while_publishing(&world, || {
+    let ((mut ingest, health), sent) = while_publishing(&world, || {
         let mut ingest = world.start(&[]);
         let health = ingest.health();
         for server in ["catalog", "minio", "pulsar", "minio", "catalog"] {
@@ -111,13 +111,15 @@ async fn servers_that_are_killed_are_waited_for_and_nothing_is_lost() {
             ingest.wait_ready(&health, 200, "\"ready\":true");
             println!("{server}: killed and back");
         }
-        ingest
+        (ingest, health)
     });
     let wanted = world.keys(&CAMERAS, 1..=sent);
     let end = Instant::now() + PATIENCE;
     while world.table().await.len() < wanted.len() && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    // Either of the loop or, for what the commit itself tries again, none: a broker that is away is always the loop's.
+    ingest.wait_metric(&health, "rva_ingest_retries_total{at=\"log\"}", 1);
     let (took, code, text) = ingest.terminate();
     assert_eq!(code, Some(0), "{text}");
     println!("SIGTERM: ended after {took:?}; {} keys", wanted.len());

@@ -296,9 +296,19 @@ impl Ingest {
 
     /// Where its health is.
     pub fn health(&mut self) -> String {
-        let line = self.wait_for("/live and /ready on http://");
+        let line = self.wait_for("/metrics on http://");
         let (_, rest) = line.split_once("http://").unwrap();
         rest.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect()
+    }
+
+    /// Waits until a value at `/metrics` is at least that.
+    pub fn wait_metric(&mut self, address: &str, name: &str, wanted: u64) {
+        let end = Instant::now() + PATIENCE;
+        while metric(address, name) < wanted {
+            self.assert_runs();
+            assert!(Instant::now() < end, "wanted {name} of {wanted} in {}\n{}", get(address, "/metrics"), self.tail());
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Waits until `/ready` has that status and its body holds `text`.
@@ -330,6 +340,14 @@ pub fn get(address: &str, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// A value at `/metrics`, by its name and labels as they stand there; 0 where there is none.
+pub fn metric(address: &str, name: &str) -> u64 {
+    let answer = get(address, "/metrics");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(0, |value| value.parse().unwrap())
 }
 
 fn step_of(line: &str) -> Option<String> {

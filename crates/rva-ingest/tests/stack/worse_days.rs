@@ -1,7 +1,7 @@
 //! Days on which a server loses its data, has no room or takes more than usual, and clocks that are wrong. Where a server is
 //! changed for good, it is one of a stack of its own.
 
-use crate::world::World;
+use crate::world::{World, metric};
 use rva_bus::EventSink;
 use rva_stack::{Stack, command};
 use rva_types::Timestamp;
@@ -12,6 +12,8 @@ use std::{
     process::Command,
     time::{Duration, SystemTime},
 };
+
+const TABLE_RETRIES: &str = "rva_ingest_retries_total{at=\"table\"}";
 
 const CAMERAS: [&str; 4] = ["cam_1", "cam_2", "cam_3", "cam_4"];
 
@@ -72,7 +74,8 @@ async fn ten_megabytes_pass_a_broker_that_allows_them_and_a_wiped_broker_is_noti
     println!("over the limit: {error}");
     assert_eq!(error.kind(), rva_bus::BusErrorKind::Rejected, "{error}");
     drop(sink);
-    world.run(&["--drain"]);
+    let said = world.run(&["--drain"]);
+    assert!(said.contains("dead_letters\":1"), "a counter tells: {said}");
     let mut wanted = world.keys(&CAMERAS, 1..=10);
     wanted.extend(world.keys(&["cam_1", "cam_2"], 11..=11));
     wanted.sort();
@@ -128,6 +131,7 @@ async fn a_store_without_space_is_waited_for_and_nothing_is_lost() {
     world.send(&CAMERAS, 21..=40).await;
     ingest.wait_ready(&health, 503, "\"ready\":false");
     println!("full: {}", crate::world::get(&health, "/ready").lines().last().unwrap_or_default());
+    ingest.wait_metric(&health, TABLE_RETRIES, 1);
     world.send(&CAMERAS, 41..=60).await;
     fs::remove_file(filler).unwrap();
     ingest.wait_ready(&health, 200, "\"ready\":true");
@@ -174,6 +178,10 @@ async fn clocks_that_are_wrong_lose_nothing() {
         let mut ingest = world.start(&[]);
         let health = ingest.health();
         ingest.wait_ready(&health, 503, words);
+        // Of the loop, or of opening the tables.
+        let tried =
+            || metric(&health, TABLE_RETRIES) + metric(&health, "rva_ingest_retries_total{at=\"open_catalog\"}");
+        assert!(tried() >= 1, "{}", crate::world::get(&health, "/metrics"));
         println!("clock {offset} s off: {}", crate::world::get(&health, "/ready").lines().last().unwrap_or_default());
         ingest.kill();
     }

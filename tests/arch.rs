@@ -11,7 +11,7 @@ use std::{
 
 /// Pure crates and all that their `[dependencies]` may name.
 const PURE: &[(&str, &[&str])] = &[
-    ("rva-types", &["chrono", "serde", "serde_json", "thiserror", "uuid"]),
+    ("rva-types", &["bytes", "bytestring", "chrono", "serde", "serde_json", "sonic-rs", "thiserror", "uuid"]),
     ("rva-track", &["rva-types", "strsim", "thiserror", "lapjv", "pathfinding"]),
     ("rva-eval", &["rva-types", "thiserror", "pathfinding", "serde", "serde_json"]),
 ];

@@ -6,7 +6,7 @@ use crate::{
 };
 use rva_bus::{Message, PartitionRange};
 use rva_lake::{Batch, BronzeRow};
-use rva_types::{DeadLetter, OffsetMap, PartitionName, Position, Timestamp, decode_message};
+use rva_types::{DeadLetter, MessageDecoder, OffsetMap, PartitionName, Position, Timestamp};
 use std::{collections::BTreeMap, time::Duration};
 
 /// What a message costs in memory beside its body: key, map entries, allocations. Measured generously.
@@ -34,17 +34,29 @@ pub struct Cut {
     pub dead: Vec<DeadLetter>,
 }
 
-#[derive(Debug)]
-enum Item {
-    Row(Box<BronzeRow>),
-    Dead(Box<DeadLetter>),
+/// Rows and dead letters, in the order in which they were read, and the bytes that they are counted with.
+#[derive(Debug, Default)]
+struct Items {
+    rows: Vec<BronzeRow>,
+    dead: Vec<DeadLetter>,
+    bytes: usize,
 }
 
-/// An entry of the log whose last message was not read yet.
-#[derive(Debug, Default)]
-struct OpenEntry {
-    items: Vec<Item>,
-    bytes: usize,
+impl Items {
+    fn take(&mut self, item: Result<BronzeRow, DeadLetter>, bytes: usize) {
+        match item {
+            Ok(row) => self.rows.push(row),
+            Err(letter) => self.dead.push(letter),
+        }
+        self.bytes += bytes;
+    }
+
+    /// Takes all of another, whose memory stays its own.
+    fn append(&mut self, other: &mut Self) {
+        self.rows.append(&mut other.rows);
+        self.dead.append(&mut other.dead);
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
 }
 
 /// Collects messages into batches that are contiguous in each partition and end on entry boundaries (I3).
@@ -57,12 +69,15 @@ pub struct Batcher {
     read: OffsetMap,
     /// What a batch that is cut now includes: up to the last complete entry of each partition.
     complete: OffsetMap,
-    rows: Vec<BronzeRow>,
-    dead: Vec<DeadLetter>,
-    open: BTreeMap<PartitionName, OpenEntry>,
+    decoder: MessageDecoder,
+    /// Of complete entries.
+    items: Items,
+    /// Entries of the log whose last message was not read yet.
+    open: BTreeMap<PartitionName, Items>,
+    /// Memory of an entry that was open, for the next one.
+    spare: Items,
     /// What the log said about its partitions.
     ranges: BTreeMap<PartitionName, PartitionRange>,
-    bytes: usize,
     /// When the oldest message that is not committed was taken.
     since: Option<Duration>,
 }
@@ -75,11 +90,11 @@ impl Batcher {
             complete: read.clone(),
             committed,
             read,
-            rows: Vec::new(),
-            dead: Vec::new(),
+            decoder: MessageDecoder::default(),
+            items: Items::default(),
             open: BTreeMap::new(),
+            spare: Items::default(),
             ranges: BTreeMap::new(),
-            bytes: 0,
             since: None,
         }
     }
@@ -102,7 +117,7 @@ impl Batcher {
 
     /// Bytes held, of complete and of open entries.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.open.values().map(|entry| entry.bytes).sum::<usize>()
+        self.items.bytes + self.open.values().map(|entry| entry.bytes).sum::<usize>()
     }
 
     /// The partition of an open entry, and its bytes, if there is one.
@@ -140,19 +155,23 @@ impl Batcher {
         self.read.advance(&message.partition, message.position);
         self.since.get_or_insert(now);
         let bytes = message.body.len() + MESSAGE_OVERHEAD_BYTES;
-        let item = decoded(message, &range.topic, ingest_ts);
+        let item = decoded(&mut self.decoder, message, &range.topic, ingest_ts);
         if !message.ends_entry {
-            let entry = self.open.entry(message.partition.clone()).or_default();
-            entry.items.push(item);
-            entry.bytes += bytes;
+            match self.open.get_mut(&message.partition) {
+                Some(entry) => entry.take(item, bytes),
+                None => {
+                    let mut entry = std::mem::take(&mut self.spare);
+                    entry.take(item, bytes);
+                    self.open.insert(message.partition.clone(), entry);
+                }
+            }
             return Offer::Taken;
         }
-        if let Some(entry) = self.open.remove(&message.partition) {
-            self.bytes += entry.bytes;
-            entry.items.into_iter().for_each(|item| self.keep(item));
+        if let Some(mut entry) = self.open.remove(&message.partition) {
+            self.items.append(&mut entry);
+            self.spare = entry;
         }
-        self.bytes += bytes;
-        self.keep(item);
+        self.items.take(item, bytes);
         self.complete.advance(&message.partition, message.position);
         Offer::Taken
     }
@@ -167,7 +186,8 @@ impl Batcher {
     /// Whether a batch is due: by bytes, or because its first message has waited for `interval`.
     pub fn is_due(&self, now: Duration, interval: Duration, commit_bytes: usize) -> bool {
         self.has_news()
-            && (self.bytes >= commit_bytes || self.since.is_some_and(|since| now.saturating_sub(since) >= interval))
+            && (self.items.bytes >= commit_bytes
+                || self.since.is_some_and(|since| now.saturating_sub(since) >= interval))
     }
 
     /// How long the next batch may still wait; `None` while there is none.
@@ -180,16 +200,16 @@ impl Batcher {
         if !self.has_news() {
             return None;
         }
-        self.bytes = 0;
         self.since = None;
+        let Items { rows, dead, bytes: _ } = std::mem::take(&mut self.items);
         Some(Cut {
             bronze: Batch {
                 source: self.source.clone(),
                 from: self.committed.clone(),
                 to: self.complete.clone(),
-                rows: std::mem::take(&mut self.rows),
+                rows,
             },
-            dead: std::mem::take(&mut self.dead),
+            dead,
         })
     }
 
@@ -200,30 +220,26 @@ impl Batcher {
             self.since.get_or_insert(now);
         }
     }
-
-    fn keep(&mut self, item: Item) {
-        match item {
-            Item::Row(row) => self.rows.push(*row),
-            Item::Dead(letter) => self.dead.push(*letter),
-        }
-    }
 }
 
-fn decoded(message: &Message, (topic, number): &(String, i32), ingest_ts: Timestamp) -> Item {
-    match decode_message(&message.body, &message.properties) {
-        Ok(event) => Item::Row(Box::new(BronzeRow { event, ingest_ts })),
-        Err(rejection) => Item::Dead(Box::new(DeadLetter {
-            topic: topic.clone(),
-            partition: *number,
-            message_id: message.position.to_string(),
-            publish_ts: message.publish_ts,
-            reason: rejection.reason,
-            detail: rejection.detail,
-            raw: message.body.to_vec(),
-            properties: message.properties.clone(),
-            ingest_ts,
-        })),
-    }
+fn decoded(
+    decoder: &mut MessageDecoder,
+    message: &Message,
+    (topic, number): &(String, i32),
+    ingest_ts: Timestamp,
+) -> Result<BronzeRow, DeadLetter> {
+    let event = decoder.decode(&message.body, &message.properties);
+    event.map(|event| BronzeRow { event, ingest_ts }).map_err(|rejection| DeadLetter {
+        topic: topic.clone(),
+        partition: *number,
+        message_id: message.position.to_string(),
+        publish_ts: message.publish_ts,
+        reason: rejection.reason,
+        detail: rejection.detail,
+        raw: message.body.to_vec(),
+        properties: message.properties.clone(),
+        ingest_ts,
+    })
 }
 
 #[cfg(test)]

@@ -61,8 +61,8 @@ impl Default for IngestOptions {
     fn default() -> Self {
         Self {
             commit_interval: Duration::from_secs(10),
-            commit_bytes: 128 << 20,
-            buffered_bytes_max: 192 << 20,
+            commit_bytes: 64 << 20,
+            buffered_bytes_max: 96 << 20,
             poll_bytes_max: 4 << 20,
             poll_wait: Duration::from_millis(200),
             silence_max: Duration::from_secs(30),

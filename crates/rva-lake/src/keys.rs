@@ -186,18 +186,21 @@ impl KeyIndex {
             self.counts.blocks_dropped += 1;
         }
     }
+}
 
-    fn is_known(&self, key: &EventKey) -> bool {
-        let block = BlockKey::of(key.run.as_str(), key.camera.as_str(), key.frame_index);
-        let place = bit(key.frame_index);
-        self.staged.get(&block).is_some_and(|frames| frames.contains(place))
-            || self.blocks.get(&block).is_some_and(|held| held.frames.contains(place))
-    }
-
-    fn stage(&mut self, key: &EventKey) {
-        let block = BlockKey::of(key.run.as_str(), key.camera.as_str(), key.frame_index);
-        self.staged.entry(block).or_default().insert(bit(key.frame_index));
-    }
+/// The blocks of a batch's keys, each once, and of each row the place of its block among them.
+fn blocks_of(rows: &[BronzeRow]) -> (Vec<BlockKey>, Vec<usize>) {
+    let mut blocks = Vec::new();
+    let mut known: HashMap<(&str, &str, i64), usize> = HashMap::new();
+    let places = rows.iter().map(|row| {
+        let EventKey { run, camera, frame_index } = &row.event.key;
+        *known.entry((run.as_str(), camera.as_str(), frame_index >> BLOCK_BITS)).or_insert_with(|| {
+            blocks.push(BlockKey::of(run.as_str(), camera.as_str(), *frame_index));
+            blocks.len() - 1
+        })
+    });
+    let places = places.collect();
+    (blocks, places)
 }
 
 impl KeyCheck<BronzeRow> for KeyIndex {
@@ -209,16 +212,19 @@ impl KeyCheck<BronzeRow> for KeyIndex {
         _stored: &StoredState,
     ) -> Result<Selection, LakeError> {
         self.staged.clear();
-        let keys = batch.rows.iter().map(|row| &row.event.key);
-        let wanted = keys.map(|key| BlockKey::of(key.run.as_str(), key.camera.as_str(), key.frame_index)).collect();
-        self.prepare(table, files, wanted).await?;
+        let (blocks, places) = blocks_of(&batch.rows);
+        self.prepare(table, files, blocks.iter().cloned().collect()).await?;
+        let held: Vec<_> = blocks.iter().map(|block| self.blocks.get(block).map(|held| &held.frames)).collect();
+        let mut staged = vec![RoaringBitmap::new(); blocks.len()];
         let mut fresh = Vec::new();
-        for (at, row) in batch.rows.iter().enumerate() {
-            if !self.is_known(&row.event.key) {
-                self.stage(&row.event.key);
+        for (at, (row, block)) in batch.rows.iter().zip(places).enumerate() {
+            let bit = bit(row.event.key.frame_index);
+            // A key that comes twice in the batch is known the second time.
+            if !held[block].is_some_and(|held| held.contains(bit)) && staged[block].insert(bit) {
                 fresh.push(at);
             }
         }
+        self.staged = blocks.into_iter().zip(staged).filter(|(_, frames)| !frames.is_empty()).collect();
         Ok(Selection { fresh })
     }
 

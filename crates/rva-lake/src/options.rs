@@ -155,7 +155,7 @@ impl Default for LakeOptions {
             retry: CommitRetry::default(),
             housekeeping: HousekeepingLimits::default(),
             file_bytes_max: 128 << 20,
-            row_group_bytes: 16 << 20,
+            row_group_bytes: 8 << 20,
             key_blocks_max: 4096,
             observer: Arc::new(|step| tracing::trace!(target: "rva_lake::step", step = step.name())),
             storage: Arc::new(factory.clone()),

@@ -101,10 +101,10 @@ impl TableRow for BronzeRow {
     fn column(name: &str, _kind: &DataType, rows: &[&Self]) -> Result<Option<ArrayRef>, ArrowError> {
         let rows = rows.iter();
         Ok(Some(match name {
-            "schema_version" => strings(rows.map(|row| row.event.schema_version.as_str())),
+            "schema_version" => strings(rows.map(|row| &*row.event.schema_version)),
             "pipeline_run_id" => strings(rows.map(|row| row.event.key.run.as_str())),
             "frame_index" => Arc::new(Int64Array::from_iter_values(rows.map(|row| row.event.key.frame_index))),
-            "payload" => strings(rows.map(|row| row.event.payload.as_str())),
+            "payload" => strings(rows.map(|row| &*row.event.payload)),
             "camera_id" => strings(rows.map(|row| row.event.key.camera.as_str())),
             "store_id" => strings(rows.map(|row| row.event.store.as_str())),
             "ingest_ts" => times(rows.map(|row| row.ingest_ts)),

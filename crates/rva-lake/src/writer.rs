@@ -17,10 +17,17 @@ use iceberg::writer::{IcebergWriter, IcebergWriterBuilder};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Rows are turned into Arrow in pieces of about this size, which bounds what the conversion holds.
-const CHUNK_BYTES: usize = 4 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Pages of half the usual size: a page is held twice while it is compressed, and the files are no larger.
+const PAGE_BYTES: usize = 512 << 10;
+
+/// After how many rows a page's size is looked at: a thousand, the usual number, are a megabyte of records.
+const PAGE_CHECK_ROWS: usize = 256;
 
 /// Level 3 of zstd: JSON shrinks about tenfold, and it is the level other engines write.
 const ZSTD_LEVEL: i32 = 3;
@@ -35,7 +42,9 @@ fn properties<R: TableRow>(options: &LakeOptions) -> Result<WriterProperties, La
         .set_statistics_truncate_length(None)
         .set_column_index_truncate_length(None)
         .set_max_row_group_row_count(None)
-        .set_max_row_group_bytes(Some(options.row_group_bytes));
+        .set_max_row_group_bytes(Some(options.row_group_bytes))
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_write_batch_size(PAGE_CHECK_ROWS);
     for name in R::PLAIN {
         builder = builder
             .set_column_statistics_enabled(path(name), EnabledStatistics::None)
@@ -147,10 +156,12 @@ pub(crate) async fn write_files<R: TableRow>(
     let mut writers = Writers { builder, splitter, open: Vec::new(), closed: Vec::new() };
     let failed = |error| lake_error(format_args!("write data files of {}", table.identifier()), error);
     // One partition after the other, in the log's order within each: what is written holds one row group, not one of each.
-    let mut rows = rows.to_vec();
-    rows.sort_by(|one, other| one.partition().cmp(other.partition()));
-    for partition in rows.chunk_by(|one, other| one.partition() == other.partition()) {
-        writers.write(&arrow_schema, partition).await.map_err(failed)?;
+    let mut partitions: BTreeMap<&str, Vec<&R>> = BTreeMap::new();
+    for row in rows {
+        partitions.entry(row.partition()).or_default().push(row);
+    }
+    for rows in partitions.into_values() {
+        writers.write(&arrow_schema, &rows).await.map_err(failed)?;
     }
     writers.close().await.map_err(failed)
 }

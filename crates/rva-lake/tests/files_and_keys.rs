@@ -47,8 +47,8 @@ async fn files_are_zstd_with_bloom_filters_and_no_statistics_on_the_payload() {
         .map(|frame| {
             let mut row = row_of(&long('s'), &long('c'), &long('r'), frame);
             let pad: String = (0..150).map(|_| uuid::Uuid::new_v4().to_string()).collect();
-            row.event.payload = format!("{pad}{frame}");
-            row.event.schema_version = "v".repeat(if frame == 1200 { 300 } else { 1 });
+            row.event.payload = format!("{pad}{frame}").into();
+            row.event.schema_version = "v".repeat(if frame == 1200 { 300 } else { 1 }).into();
             row
         })
         .collect();

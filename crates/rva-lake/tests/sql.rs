@@ -23,7 +23,8 @@ fn record(store: &str, run: &str, frame: i64, second: u32, detections: &str) -> 
         r#"{{"capture_ts":"2026-01-31T08:{:02}:{:02}.000000+00:00","frame_index":{frame},"detections":[{detections}]}}"#,
         second / 60,
         second % 60
-    );
+    )
+    .into();
     row
 }
 

@@ -146,12 +146,7 @@ pub const KEYS: &[Key] = &[
         Some("10s"),
         "longest time between two commits while there is something new",
     ),
-    key(
-        "ingest.commit_bytes",
-        Kind::Size(1024),
-        Some("128MiB"),
-        "size at which a commit doesn't wait for the interval",
-    ),
+    key("ingest.commit_bytes", Kind::Size(1024), Some("64MiB"), "size at which a commit doesn't wait for the interval"),
     key(
         "ingest.job",
         Kind::Text,
@@ -161,7 +156,7 @@ pub const KEYS: &[Key] = &[
     key(
         "ingest.buffered_bytes_max",
         Kind::Size(1024),
-        Some("192MiB"),
+        Some("96MiB"),
         "most that is held in memory; half as much again as ingest.commit_bytes where that is more",
     ),
     key(

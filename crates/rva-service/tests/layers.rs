@@ -23,7 +23,7 @@ fn the_default_is_complete() {
     assert_eq!(loaded.config.store_id, "store_01");
     assert_eq!(loaded.config.detector.conf, 0.25);
     assert_eq!(loaded.config.ingest.commit_interval.as_secs(), 10);
-    assert_eq!(loaded.config.ingest.commit_bytes, 128 << 20);
+    assert_eq!(loaded.config.ingest.commit_bytes, 64 << 20);
     assert!(loaded.settings.iter().all(|setting| setting.origin == Origin::Default));
 }
 

@@ -1,9 +1,15 @@
 //! What travels on a topic: the envelope, its Pulsar schema, and the parser that accepts both of the known shapes.
 
-use crate::{BronzeEvent, CameraId, EventKey, Rejection, RejectionReason, RunId, StoreId, fields::Record};
+use crate::{
+    BronzeEvent, CameraId, EventKey, Rejection, RejectionReason, RunId, StoreId,
+    fields::{Field, Record},
+    ids::KnownIds,
+};
+use bytes::BytesMut;
+use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Name of the Pulsar schema (type JSON).
 pub const PULSAR_SCHEMA_NAME: &str = "RetailDetection";
@@ -37,61 +43,93 @@ pub struct Envelope {
     pub payload: String,
 }
 
-/// Reads a message: an envelope, or a bare frame record as the predecessor's later producers sent it.
-///
-/// Store and camera come from the properties (an empty one counts as absent), else from the record's `source`.
-/// Envelope and record must agree on run and frame index where the record has them.
+/// Reads one message: [`MessageDecoder::decode`] for those who don't read many.
 ///
 /// # Errors
-/// A [`Rejection`] that names found and wanted; the message belongs into the dead letters.
+/// As there.
 pub fn decode_message(body: &[u8], properties: &BTreeMap<String, String>) -> Result<BronzeEvent, Rejection> {
-    if body.is_empty() {
-        return Err(Rejection::new(RejectionReason::Empty, "found a message of 0 bytes, wanted a JSON object"));
+    MessageDecoder::default().decode(body, properties)
+}
+
+/// Payloads lie in pieces of memory of this size.
+const PAYLOADS_BYTES: usize = 256 << 10;
+
+/// Reads messages. Identifiers that come again are shared by the events, and payloads lie one behind the other, so that a
+/// batch of events is few pieces of memory.
+#[derive(Debug, Default)]
+pub struct MessageDecoder {
+    known: KnownIds,
+    schema_version: Arc<str>,
+    payloads: BytesMut,
+}
+
+impl MessageDecoder {
+    /// Reads a message: an envelope, or a bare frame record as the predecessor's later producers sent it.
+    ///
+    /// Store and camera come from the properties (an empty one counts as absent), else from the record's `source`.
+    /// Envelope and record must agree on run and frame index where the record has them.
+    ///
+    /// # Errors
+    /// A [`Rejection`] that names found and wanted; the message belongs into the dead letters.
+    pub fn decode(&mut self, body: &[u8], properties: &BTreeMap<String, String>) -> Result<BronzeEvent, Rejection> {
+        if body.is_empty() {
+            return Err(Rejection::new(RejectionReason::Empty, "found a message of 0 bytes, wanted a JSON object"));
+        }
+        let text = std::str::from_utf8(body).map_err(|error| {
+            let at = error.valid_up_to();
+            Rejection::new(RejectionReason::InvalidUtf8, format!("found byte {:#04x} at {at}, wanted UTF-8", body[at]))
+        })?;
+        let mut message = Record::parse(text, "message")?;
+        let Some(payload) = message.payload.take() else {
+            return self.event(&message, &message, properties, text);
+        };
+        let payload = match payload {
+            Field::Text(payload) => payload,
+            other => return Err(field_error("payload", &other, "a string that holds the frame record")),
+        };
+        let record = Record::parse(&payload, "payload")?;
+        check_agreement(&message, &record)?;
+        self.event(&message, &record, properties, &payload)
     }
-    let text = std::str::from_utf8(body).map_err(|error| {
-        let at = error.valid_up_to();
-        Rejection::new(RejectionReason::InvalidUtf8, format!("found byte {:#04x} at {at}, wanted UTF-8", body[at]))
-    })?;
-    let mut message = Record::parse(text, "message")?;
-    let Some(payload) = message.payload.take() else {
-        let parts = decode_parts(&message, &message, properties)?;
-        return Ok(parts.event(text.to_owned()));
-    };
-    let payload = match payload {
-        Value::String(payload) => payload,
-        other => return Err(field_error("payload", &other, "a string that holds the frame record")),
-    };
-    let record = Record::parse(&payload, "payload")?;
-    check_agreement(&message, &record)?;
-    let parts = decode_parts(&message, &record, properties)?;
-    Ok(parts.event(payload))
-}
 
-/// All of an event but its payload.
-struct Parts {
-    schema_version: String,
-    key: EventKey,
-    store: StoreId,
-}
+    fn event(
+        &mut self,
+        head: &Record<'_>,
+        record: &Record<'_>,
+        properties: &BTreeMap<String, String>,
+        payload: &str,
+    ) -> Result<BronzeEvent, Rejection> {
+        let known = &mut self.known;
+        let run: RunId = known.share(string_field("pipeline_run_id", &head.pipeline_run_id)?).map_err(invalid)?;
+        let frame_index = integer_field("frame_index", &head.frame_index)?;
+        let schema_version = string_field("schema_version", &head.schema_version)?;
+        let source = &record.source;
+        let store = source_field(PropertyName::STORE_ID, properties, &source.store_id)?;
+        let camera = source_field(PropertyName::CAMERA_ID, properties, &source.camera_id)?;
+        let store: StoreId = known.share(store).map_err(invalid)?;
+        let camera: CameraId = known.share(camera).map_err(invalid)?;
+        if *self.schema_version != *schema_version {
+            self.schema_version = schema_version.into();
+        }
+        Ok(BronzeEvent {
+            schema_version: Arc::clone(&self.schema_version),
+            key: EventKey { run, camera, frame_index },
+            payload: self.keep(payload),
+            store,
+        })
+    }
 
-impl Parts {
-    fn event(self, payload: String) -> BronzeEvent {
-        BronzeEvent { schema_version: self.schema_version, key: self.key, payload, store: self.store }
+    fn keep(&mut self, payload: &str) -> ByteString {
+        if self.payloads.capacity() < payload.len() {
+            // Not `reserve`, which would look for room in what the events hold.
+            self.payloads = BytesMut::with_capacity(payload.len().max(PAYLOADS_BYTES));
+        }
+        self.payloads.extend_from_slice(payload.as_bytes());
+        ByteString::try_from(self.payloads.split().freeze()).expect("what was a text is one")
     }
 }
 
-fn decode_parts(head: &Record, record: &Record, properties: &BTreeMap<String, String>) -> Result<Parts, Rejection> {
-    let run = RunId::parse(string_field("pipeline_run_id", &head.pipeline_run_id)?).map_err(invalid)?;
-    let frame_index = integer_field("frame_index", &head.frame_index)?;
-    let schema_version = string_field("schema_version", &head.schema_version)?.to_owned();
-    let source = &record.source;
-    let store = source_field(PropertyName::STORE_ID, properties, &source.store_id)?;
-    let camera = source_field(PropertyName::CAMERA_ID, properties, &source.camera_id)?;
-    let (store, camera) = (StoreId::parse(store).map_err(invalid)?, CameraId::parse(camera).map_err(invalid)?);
-    Ok(Parts { schema_version, key: EventKey { run, camera, frame_index }, store })
-}
-
-fn check_agreement(head: &Record, record: &Record) -> Result<(), Rejection> {
+fn check_agreement(head: &Record<'_>, record: &Record<'_>) -> Result<(), Rejection> {
     let fields = [
         ("pipeline_run_id", &head.pipeline_run_id, &record.pipeline_run_id),
         ("frame_index", &head.frame_index, &record.frame_index),
@@ -113,32 +151,33 @@ fn check_agreement(head: &Record, record: &Record) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn string_field<'a>(field: &str, found: &'a Option<Value>) -> Result<&'a str, Rejection> {
+fn string_field<'a>(field: &str, found: &'a Option<Field<'_>>) -> Result<&'a str, Rejection> {
     match found {
-        Some(Value::String(text)) => Ok(text),
-        None | Some(Value::Null) => Err(missing(field, "a string")),
+        Some(Field::Text(text)) => Ok(text),
+        None | Some(Field::Other(Value::Null)) => Err(missing(field, "a string")),
         Some(other) => Err(field_error(field, other, "a string")),
     }
 }
 
-fn integer_field(field: &str, found: &Option<Value>) -> Result<i64, Rejection> {
+fn integer_field(field: &str, found: &Option<Field<'_>>) -> Result<i64, Rejection> {
     match found {
-        None | Some(Value::Null) => Err(missing(field, "an integer")),
-        Some(value) => value.as_i64().ok_or_else(|| field_error(field, value, "a 64-bit integer")),
+        Some(Field::Integer(number)) => Ok(*number),
+        None | Some(Field::Other(Value::Null)) => Err(missing(field, "an integer")),
+        Some(other) => Err(field_error(field, other, "a 64-bit integer")),
     }
 }
 
 fn source_field<'a>(
     name: &str,
     properties: &'a BTreeMap<String, String>,
-    in_record: &'a Option<Value>,
+    in_record: &'a Option<Field<'_>>,
 ) -> Result<&'a str, Rejection> {
     if let Some(value) = properties.get(name).filter(|value| !value.is_empty()) {
         return Ok(value);
     }
     match in_record {
-        Some(Value::String(text)) if !text.is_empty() => Ok(text),
-        Some(other) if !other.is_null() && !other.is_string() => {
+        Some(Field::Text(text)) if !text.is_empty() => Ok(text),
+        Some(other @ (Field::Integer(_) | Field::Other(_))) if *other != Field::Other(Value::Null) => {
             Err(field_error(&format!("source.{name}"), other, "a string"))
         }
         _ => Err(Rejection::new(
@@ -156,12 +195,12 @@ fn missing(field: &str, wanted: &str) -> Rejection {
     Rejection::new(RejectionReason::MissingField, format!("found no {field}, wanted {wanted}"))
 }
 
-fn field_error(field: &str, found: &Value, wanted: &str) -> Rejection {
+fn field_error(field: &str, found: &Field<'_>, wanted: &str) -> Rejection {
     Rejection::new(RejectionReason::InvalidField, format!("found {field} {}, wanted {wanted}", short(found)))
 }
 
-fn short(value: &Value) -> String {
-    value.to_string().chars().take(64).collect()
+fn short(found: &Field<'_>) -> String {
+    found.to_value().to_string().chars().take(64).collect()
 }
 
 #[cfg(test)]

@@ -4,32 +4,54 @@
 use crate::{Rejection, RejectionReason};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Visitor},
+    de::{
+        Error, MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
 };
 use serde_json::Value;
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// Fields of an envelope or a frame record, where they are there. Of a repeated one the last counts.
 #[derive(Debug, Default)]
-pub(crate) struct Record {
-    pub schema_version: Option<Value>,
-    pub pipeline_run_id: Option<Value>,
-    pub frame_index: Option<Value>,
-    pub payload: Option<Value>,
-    pub source: Source,
+pub(crate) struct Record<'a> {
+    pub schema_version: Option<Field<'a>>,
+    pub pipeline_run_id: Option<Field<'a>>,
+    pub frame_index: Option<Field<'a>>,
+    pub payload: Option<Field<'a>>,
+    pub source: Source<'a>,
 }
 
 /// Fields of a record's `source`; none where that is no object.
 #[derive(Debug, Default)]
-pub(crate) struct Source {
-    pub store_id: Option<Value>,
-    pub camera_id: Option<Value>,
+pub(crate) struct Source<'a> {
+    pub store_id: Option<Field<'a>>,
+    pub camera_id: Option<Field<'a>>,
 }
 
-impl Record {
+/// A field's value. Texts without escapes are borrowed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Field<'a> {
+    Text(Cow<'a, str>),
+    Integer(i64),
+    Other(Value),
+}
+
+impl Field<'_> {
+    /// As JSON.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Text(text) => Value::from(&**text),
+            Self::Integer(number) => Value::from(*number),
+            Self::Other(value) => value.clone(),
+        }
+    }
+}
+
+impl<'a> Record<'a> {
     /// Reads a JSON object; `what` names it in a rejection.
-    pub fn parse(text: &str, what: &str) -> Result<Self, Rejection> {
-        let found: Found<Self> = serde_json::from_str(text).map_err(|error| {
+    pub fn parse(text: &'a str, what: &str) -> Result<Self, Rejection> {
+        let found: Found<Self> = sonic_rs::from_str(text).map_err(|error| {
             let start: String = text.chars().take(40).collect();
             Rejection::new(
                 RejectionReason::InvalidJson,
@@ -47,13 +69,13 @@ impl Record {
 }
 
 /// What takes an object field by field.
-trait Fields: Default {
+trait Fields<'de>: Default {
     /// Takes the value of a known key, or checks that of another.
-    fn take<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error>;
+    fn take<A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error>;
 }
 
-impl Fields for Record {
-    fn take<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
+impl<'de> Fields<'de> for Record<'de> {
+    fn take<A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
         match key {
             Key::SchemaVersion => self.schema_version = Some(map.next_value()?),
             Key::PipelineRunId => self.pipeline_run_id = Some(map.next_value()?),
@@ -73,8 +95,8 @@ impl Fields for Record {
     }
 }
 
-impl Fields for Source {
-    fn take<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
+impl<'de> Fields<'de> for Source<'de> {
+    fn take<A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
         match key {
             Key::StoreId => self.store_id = Some(map.next_value()?),
             Key::CameraId => self.camera_id = Some(map.next_value()?),
@@ -83,6 +105,56 @@ impl Fields for Source {
             }
         }
         Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Field<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfField;
+        impl<'de> Visitor<'de> for OfField {
+            type Value = Field<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Field<'de>, E> {
+                Ok(Field::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Field<'de>, E> {
+                Ok(Field::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Field<'de>, E> {
+                Ok(Field::Integer(number))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Field<'de>, E> {
+                Ok(i64::try_from(number).map_or_else(|_| Field::Other(number.into()), Field::Integer))
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Field<'de>, E> {
+                Ok(Field::Other(number.into()))
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Field<'de>, E> {
+                Ok(Field::Other(value.into()))
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Field<'de>, E> {
+                Ok(Field::Other(Value::Null))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Field<'de>, A::Error> {
+                Value::deserialize(SeqAccessDeserializer::new(seq)).map(Field::Other)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Field<'de>, A::Error> {
+                Value::deserialize(MapAccessDeserializer::new(map)).map(Field::Other)
+            }
+        }
+        deserializer.deserialize_any(OfField)
     }
 }
 
@@ -132,10 +204,10 @@ enum Found<T> {
     Other(&'static str),
 }
 
-impl<'de, T: Fields> Deserialize<'de> for Found<T> {
+impl<'de, T: Fields<'de>> Deserialize<'de> for Found<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct OfAny<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Fields> Visitor<'de> for OfAny<T> {
+        impl<'de, T: Fields<'de>> Visitor<'de> for OfAny<T> {
             type Value = Found<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -253,7 +325,8 @@ mod tests {
     fn by_field(text: &str) -> Option<[Option<Value>; 6]> {
         let record = Record::parse(text, "text").ok()?;
         let Record { schema_version, pipeline_run_id, frame_index, payload, source } = record;
-        Some([schema_version, pipeline_run_id, frame_index, payload, source.store_id, source.camera_id])
+        let fields = [schema_version, pipeline_run_id, frame_index, payload, source.store_id, source.camera_id];
+        Some(fields.map(|field| field.map(|field| field.to_value())))
     }
 
     #[test]
@@ -261,7 +334,9 @@ mod tests {
         let texts = [
             r#"{"schema_version":"1","pipeline_run_id":"r","frame_index":1,"source":{"store_id":"s","camera_id":null}}"#,
             r#"{"source":{"store_id":"a","store_id":"b"},"source":{"camera_id":"c"},"frame_index":1,"frame_index":2}"#,
-            r#"{"source":5,"payload":[1]}"#,
+            r#"{"source":5,"payload":[1,{"a":"\u00e9\n"}],"frame_index":18446744073709551615}"#,
+            r#"{"frame_index":-0,"schema_version":1.5,"pipeline_run_id":"\ud83d\ude00","payload":true}"#,
+            r#"{"frame_index":123456789012345678901234567890,"x":-1e-999,"y":1E400}"#,
             r#"{"source":{"source":{"store_id":"inner"}},"x":{"payload":"inner"}}"#,
             r#"{"x":1e999}"#,
             r#"{"x":"\ud800"}"#,

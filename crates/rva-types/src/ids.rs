@@ -1,6 +1,6 @@
 //! Identifiers: 1 to 64 bytes of UTF-8 without control characters.
 
-use std::fmt;
+use std::{collections::HashSet, fmt, sync::Arc};
 
 /// Longest identifier, in bytes.
 const ID_BYTES_MAX: usize = 64;
@@ -49,15 +49,46 @@ fn check(kind: &'static str, text: &str) -> Result<(), IdError> {
     }
 }
 
+/// Texts that are identifiers: they come again with every frame.
+#[derive(Debug, Default)]
+pub(crate) struct KnownIds(HashSet<Arc<str>>);
+
+impl KnownIds {
+    /// More than the runs and cameras that are read at the same time; beyond it all are forgotten.
+    const MAX: usize = 4096;
+
+    /// An identifier that shares its text with those before it.
+    pub(crate) fn share<T: Identifier>(&mut self, text: &str) -> Result<T, IdError> {
+        // All kinds are checked alike.
+        if let Some(known) = self.0.get(text) {
+            return Ok(T::of_checked(Arc::clone(known)));
+        }
+        check(T::KIND, text)?;
+        if self.0.len() >= Self::MAX {
+            self.0.clear();
+        }
+        let text: Arc<str> = text.into();
+        self.0.insert(Arc::clone(&text));
+        Ok(T::of_checked(text))
+    }
+}
+
+/// One of the identifiers below.
+pub(crate) trait Identifier {
+    const KIND: &'static str;
+
+    fn of_checked(text: Arc<str>) -> Self;
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks the text: 1 to 64 bytes, no control characters.
-            pub fn parse(text: impl Into<String>) -> Result<Self, IdError> {
+            pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, IdError> {
                 let text = text.into();
                 check($kind, &text)?;
                 Ok(Self(text))
@@ -66,6 +97,14 @@ macro_rules! id {
             /// The identifier as text.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl Identifier for $name {
+            const KIND: &'static str = $kind;
+
+            fn of_checked(text: Arc<str>) -> Self {
+                Self(text)
             }
         }
 
@@ -108,7 +147,7 @@ id!(
 impl RunId {
     /// The run id of a UUID, as 32 lower-case hex digits.
     pub fn from_uuid(id: uuid::Uuid) -> Self {
-        Self(id.simple().to_string())
+        Self(id.simple().to_string().into())
     }
 }
 

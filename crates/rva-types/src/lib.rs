@@ -13,7 +13,9 @@ mod rejection;
 mod rows;
 mod time;
 
-pub use envelope::{Envelope, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, PropertyName, decode_message};
+pub use envelope::{
+    Envelope, MessageDecoder, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, PropertyName, decode_message,
+};
 pub use geometry::{BBox, ImageSize, Point};
 pub use ids::{CameraId, IdError, RunId, SourceIdentity, StoreId, StreamId};
 pub use position::{OffsetMap, PartitionName, Position, PositionError};

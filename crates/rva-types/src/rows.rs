@@ -1,7 +1,8 @@
 //! Rows of the bronze tables. Column names and order are fixed: other systems read them.
 
 use crate::{CameraId, RunId, StoreId, Timestamp};
-use std::collections::BTreeMap;
+use bytestring::ByteString;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Columns of `rva.bronze_raw`, in order; field ids count from 1.
 pub const BRONZE_COLUMNS: [&str; 7] =
@@ -26,11 +27,11 @@ pub struct EventKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BronzeEvent {
     /// Of the message.
-    pub schema_version: String,
+    pub schema_version: Arc<str>,
     /// Run, camera and frame.
     pub key: EventKey,
     /// The frame record, byte for byte as received.
-    pub payload: String,
+    pub payload: ByteString,
     /// The shop.
     pub store: StoreId,
 }

@@ -138,7 +138,7 @@ pub struct CommitArgs {
     /// Longest time between two commits while there is something new [default: 10s]
     #[arg(long, value_name = "DURATION")]
     pub commit_interval: Option<String>,
-    /// Size at which a commit doesn't wait for the interval [default: 128MiB]
+    /// Size at which a commit doesn't wait for the interval [default: 64MiB]
     #[arg(long, value_name = "SIZE")]
     pub commit_bytes: Option<String>,
 }

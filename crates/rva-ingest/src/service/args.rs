@@ -36,10 +36,10 @@ pub struct Arguments {
     /// Longest time between reading a message and committing it [default: 10s]
     #[arg(long, value_name = "DURATION")]
     commit_interval: Option<String>,
-    /// Commit when this much was read [default: 128MiB]
+    /// Commit when this much was read [default: 64MiB]
     #[arg(long, value_name = "SIZE")]
     commit_bytes: Option<String>,
-    /// Most that is held in memory [default: 192MiB]
+    /// Most that is held in memory [default: 96MiB]
     #[arg(long, value_name = "SIZE")]
     buffered_bytes_max: Option<String>,
     /// When the table was rolled back: rewind (read the log again from there) or halt [default: rewind]

@@ -13,7 +13,7 @@ pub fn row_of(store: &str, camera: &str, run: &str, frame_index: i64) -> BronzeR
         event: BronzeEvent {
             schema_version: "1.0".into(),
             key,
-            payload: format!(r#"{{"frame_index":{frame_index},"pad":"{}"}}"#, "x".repeat(64)),
+            payload: format!(r#"{{"frame_index":{frame_index},"pad":"{}"}}"#, "x".repeat(64)).into(),
             store: StoreId::parse(store).unwrap(),
         },
         ingest_ts: Timestamp::from_micros(1_700_000_000_000_000 + frame_index % 1000),

@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--csv", required=True)
-    parser.add_argument("--checkpoint-interval", default="5 s")
+    parser.add_argument("--checkpoint-interval", default="2 s")
     parser.add_argument("--kinds", default="rva,flink")
     arguments = parser.parse_args()
     kinds = arguments.kinds.split(",")

@@ -124,6 +124,7 @@ async fn run(cli: Cli, loaded: Loaded) -> anyhow::Result<ExitCode> {
         None => SharedSink::new(LogWriter::open(config.data_dir.join("log"), log_options(config))?),
     };
     let publishing = publishing(&cli, config).await?;
+    publishing.show(&health);
     let mut supervisor = Supervisor::new(Arc::new(opener), sink, reconnect_pace(config), None);
     for (spec, camera, settings) in open {
         supervisor.start(spec, camera, settings);
@@ -153,6 +154,12 @@ struct Publisher(Option<rva_detector::Publishing>);
 
 #[cfg(feature = "pulsar")]
 impl Publisher {
+    fn show(&self, health: &Health) {
+        if let Some(publishing) = &self.0 {
+            health.show(publishing.totals());
+        }
+    }
+
     /// The spool stands in for a broker that is away.
     fn tell(&self, health: &Health) {
         match self.0.as_ref().and_then(rva_detector::Publishing::trouble) {
@@ -192,6 +199,8 @@ struct Publisher;
 
 #[cfg(not(feature = "pulsar"))]
 impl Publisher {
+    fn show(&self, _: &Health) {}
+
     fn tell(&self, _: &Health) {}
 
     async fn finish(self, _: &StopFlag) -> anyhow::Result<()> {

@@ -4,18 +4,37 @@ use rva_bus::{
     BusError, BusErrorKind,
     pulsar::{Forwarder, ForwarderCounters, ForwarderOptions, PulsarConnection},
 };
-use rva_service::StopFlag;
+use rva_service::{Metric, StopFlag, Totals, Values};
 use std::time::Duration;
 use tokio::{sync::watch, task::JoinHandle};
 
 /// How long a stop waits for the broker. The log keeps what it didn't take, and the next start sends it.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+const METRICS: &[Metric<ForwarderCounters>] = &[
+    Metric {
+        name: "rva_detector_forwarded",
+        help: "Records that the broker acknowledged",
+        values: Values::Counter(|counters| counters.forwarded),
+    },
+    Metric {
+        name: "rva_detector_refused",
+        help: "Records that the broker refused for good",
+        values: Values::Counter(|counters| counters.refused),
+    },
+    Metric {
+        name: "rva_detector_forward_waits",
+        help: "Attempts that failed while the broker was away",
+        values: Values::Counter(|counters| counters.waits),
+    },
+];
+
 /// A forwarder that runs: cameras write to the log, which is its spool.
 pub struct Publishing {
     task: JoinHandle<Result<ForwarderCounters, BusError>>,
     is_draining: watch::Sender<bool>,
     trouble: watch::Receiver<Option<String>>,
+    totals: Totals<ForwarderCounters>,
 }
 
 impl Publishing {
@@ -37,20 +56,27 @@ impl Publishing {
         };
         let (is_draining, draining) = watch::channel(false);
         let told = trouble.subscribe();
+        let totals = Totals::of(METRICS);
+        let counted = totals.clone();
         let task = tokio::spawn(async move {
-            let ended = forward(connection, options, first, draining, &trouble).await;
+            let ended = forward(connection, options, first, draining, (&trouble, &counted)).await;
             if let Err(error) = &ended {
                 tracing::error!("{error}: records stay in the spool");
                 trouble.send_replace(Some(error.to_string()));
             }
             ended
         });
-        Ok(Self { task, is_draining, trouble: told })
+        Ok(Self { task, is_draining, trouble: told, totals })
     }
 
     /// What keeps the records from the broker; `None` while nothing does.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
+    }
+
+    /// What it counts, to show at `/metrics`.
+    pub fn totals(&self) -> Totals<ForwarderCounters> {
+        self.totals.clone()
     }
 
     /// Waits until the broker has everything that is in the spool; when a stop is asked for, only a while.
@@ -83,7 +109,7 @@ async fn forward(
     options: ForwarderOptions,
     mut forwarder: Option<Forwarder>,
     draining: watch::Receiver<bool>,
-    trouble: &watch::Sender<Option<String>>,
+    (trouble, counted): (&watch::Sender<Option<String>>, &Totals<ForwarderCounters>),
 ) -> Result<ForwarderCounters, BusError> {
     if let Some(open) = &mut forwarder {
         open.tell(trouble.clone());
@@ -106,8 +132,24 @@ async fn forward(
             }
             continue;
         };
-        if open.forward_some().await? == 0 && is_draining {
+        let forwarded = open.forward_some().await?;
+        *counted.latest() = open.counters();
+        if forwarded == 0 && is_draining {
             return Ok(open.counters());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_in_the_documents() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cameras.md");
+        let documented = std::fs::read_to_string(path).unwrap();
+        for metric in METRICS {
+            assert!(documented.contains(&metric.documented()), "docs/cameras.md has no {}", metric.documented());
         }
     }
 }

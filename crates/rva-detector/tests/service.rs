@@ -190,4 +190,14 @@ fn a_camera_that_is_away_degrades_the_service_and_one_that_is_alone_makes_it_unr
     let service = Asked::start(folder.path());
     let text = service.until("/ready", &["200", "\"ready\":true", "\"camera away\":", "refuses the connection"]);
     assert!(!text.contains("\"cameras\"") && !text.contains("camera here"), "{text}");
+    let running = |id: &str, value: u8| format!("rva_detector_camera_running{{camera_id=\"{id}\"}} {value}\n");
+    let text = service.until("/metrics", &[&running("here", 1), &running("away", 0)]);
+    let value = |name: &str| -> u64 {
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+        line.trim().parse().unwrap()
+    };
+    assert!(value("rva_detector_openings_failed_total{camera_id=\"away\"}") >= 1, "{text}");
+    assert_eq!(value("rva_detector_openings_total{camera_id=\"here\"}"), 1, "{text}");
+    assert_eq!(value("rva_detector_frames_decoded_total{camera_id=\"away\"}"), 0, "{text}");
 }

@@ -20,14 +20,29 @@ pub struct Metric<T: 'static> {
     pub values: Values<T>,
 }
 
+impl<T> Metric<T> {
+    /// As it stands in the documents: the name that Prometheus shows, and the label.
+    pub fn documented(&self) -> String {
+        let name = self.name;
+        match self.values {
+            Values::Counter(_) => format!("`{name}_total`"),
+            Values::CounterBy(label, _) => format!("`{name}_total{{{label}}}`"),
+            Values::Gauge(_) => format!("`{name}`"),
+            Values::GaugeBy(label, _) => format!("`{name}{{{label}}}`"),
+        }
+    }
+}
+
 /// Where the values of a metric are.
 pub enum Values<T: 'static> {
     /// A counter: it never falls while the process lives.
     Counter(fn(&T) -> u64),
-    /// A counter of several kinds, told apart by this label.
-    CounterBy(&'static str, fn(&T) -> Vec<(&'static str, u64)>),
+    /// A counter of several kinds, told apart by the value of this label.
+    CounterBy(&'static str, fn(&T) -> Vec<(String, u64)>),
     /// A value as it is now.
     Gauge(fn(&T) -> i64),
+    /// A value of each of several things, told apart likewise.
+    GaugeBy(&'static str, fn(&T) -> Vec<(String, i64)>),
 }
 
 /// The latest of what is counted, under the names of a table. Clones are the same.
@@ -68,14 +83,19 @@ impl<T: Send> Collector for Totals<T> {
         for Metric { name, help, values } in self.table {
             let kind = match values {
                 Values::Counter(_) | Values::CounterBy(..) => MetricType::Counter,
-                Values::Gauge(_) => MetricType::Gauge,
+                Values::Gauge(_) | Values::GaugeBy(..) => MetricType::Gauge,
             };
             let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
             match values {
                 Values::Counter(value) => ConstCounter::new(value(&latest)).encode(metric)?,
                 Values::CounterBy(label, values) => {
-                    for (kind, value) in values(&latest) {
-                        ConstCounter::new(value).encode(metric.encode_family(&[(*label, kind)])?)?;
+                    for (of, value) in values(&latest) {
+                        ConstCounter::new(value).encode(metric.encode_family(&[(*label, of.as_str())])?)?;
+                    }
+                }
+                Values::GaugeBy(label, values) => {
+                    for (of, value) in values(&latest) {
+                        ConstGauge::new(value).encode(metric.encode_family(&[(*label, of.as_str())])?)?;
                     }
                 }
                 Values::Gauge(value) => ConstGauge::new(value(&latest)).encode(metric)?,
@@ -101,7 +121,14 @@ mod tests {
         Metric {
             name: "rva_fruit",
             help: "Fruit picked",
-            values: Values::CounterBy("kind", |counted| vec![("apple", counted.apples), ("pear", counted.pears)]),
+            values: Values::CounterBy("kind", |counted| {
+                vec![("apple".into(), counted.apples), ("pear".into(), counted.pears)]
+            }),
+        },
+        Metric {
+            name: "rva_ripe",
+            help: "Fruit that is ripe",
+            values: Values::GaugeBy("kind", |counted| vec![("a \"b\"".into(), counted.apples as i64)]),
         },
         Metric { name: "rva_basket", help: "Fruit held", values: Values::Gauge(|counted| counted.pears as i64 - 5) },
     ];
@@ -116,6 +143,7 @@ mod tests {
         text::encode(&mut said, &registry).unwrap();
         let wanted = "# HELP rva_apples Apples picked\n# TYPE rva_apples counter\nrva_apples_total 3\n\
                       # HELP rva_fruit Fruit picked\n# TYPE rva_fruit counter\nrva_fruit_total{kind=\"apple\"} 3\nrva_fruit_total{kind=\"pear\"} 4\n\
+                      # HELP rva_ripe Fruit that is ripe\n# TYPE rva_ripe gauge\nrva_ripe{kind=\"a \\\"b\\\"\"} 3\n\
                       # HELP rva_basket Fruit held\n# TYPE rva_basket gauge\nrva_basket -1\n# EOF\n";
         assert_eq!(said, wanted);
     }

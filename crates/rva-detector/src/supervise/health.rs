@@ -1,7 +1,10 @@
 //! What the cameras are to a service's health.
 
-use super::{CameraState, Supervisor};
-use rva_service::Health;
+use super::{
+    CameraState, Supervisor,
+    metrics::{METRICS, Seen, SeenCamera},
+};
+use rva_service::{Health, Totals};
 use std::collections::BTreeSet;
 
 /// The part of the health that the cameras are together.
@@ -15,18 +18,24 @@ const SINK: &str = "sink";
 pub struct CameraHealth {
     health: Health,
     told: BTreeSet<String>,
+    seen: Totals<Seen>,
 }
 
 impl CameraHealth {
-    /// Of a service.
+    /// Of a service, which shows the cameras' counts at `/metrics` from now on.
     pub fn new(health: Health) -> Self {
-        Self { health, told: BTreeSet::new() }
+        let seen = Totals::of(METRICS);
+        health.show(seen.clone());
+        Self { health, told: BTreeSet::new(), seen }
     }
 
     /// Looks at all cameras and tells what changed.
     pub fn look(&mut self, supervisor: &Supervisor) {
         let (mut waiting, mut running, mut ended, mut blocked) = (Vec::new(), 0, 0, 0);
+        let mut seen = Vec::new();
         for view in supervisor.views() {
+            let is_running = matches!(&*view.state.borrow(), CameraState::Running { .. });
+            seen.push(SeenCamera { id: view.camera_id.to_string(), is_running, counts: view.counters.counts() });
             match &*view.state.borrow() {
                 CameraState::Running { .. } => running += 1,
                 CameraState::Ended => ended += 1,
@@ -35,6 +44,7 @@ impl CameraHealth {
             }
             blocked += usize::from(view.progress.borrow().sink_waits);
         }
+        self.seen.latest().0 = seen;
         match waiting.first() {
             Some((id, why)) if running == 0 && ended == 0 => {
                 let text = format!("none of {} runs; {id}: {why}", waiting.len());

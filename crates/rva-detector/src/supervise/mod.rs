@@ -4,6 +4,7 @@ mod backoff;
 mod changes;
 mod health;
 mod keep;
+mod metrics;
 mod overload;
 mod watching;
 

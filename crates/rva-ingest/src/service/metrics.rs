@@ -41,14 +41,14 @@ pub const METRICS: &[Metric<Counted>] = &[
         name: "rva_ingest_dead_letters",
         help: "Messages that are no rows, by reason",
         values: Values::CounterBy("reason", |counted| {
-            counted.ingest.dead_letters.iter().map(|(reason, count)| (reason.code(), *count)).collect()
+            counted.ingest.dead_letters.iter().map(|(reason, count)| (reason.code().to_owned(), *count)).collect()
         }),
     },
     Metric {
         name: "rva_ingest_commits",
         help: "Commits, by table",
         values: Values::CounterBy("table", |Counted { ingest, .. }| {
-            vec![("bronze_raw", ingest.commits), ("bronze_dead_letters", ingest.dead_letter_commits)]
+            vec![("bronze_raw".into(), ingest.commits), ("bronze_dead_letters".into(), ingest.dead_letter_commits)]
         }),
     },
     Metric {
@@ -60,14 +60,14 @@ pub const METRICS: &[Metric<Counted>] = &[
         name: "rva_ingest_retries",
         help: "Attempts repeated after an error that may pass, by where it was",
         values: Values::CounterBy("at", |Counted { ingest, open_retries, .. }| {
-            let at = |part| open_retries.get(part).copied().unwrap_or(0);
-            let (bus, catalog) = (at(super::open::BUS), at(super::open::CATALOG));
-            vec![
+            let opening = |part| open_retries.get(part).copied().unwrap_or(0);
+            let at = [
                 ("log", ingest.retries_log),
                 ("table", ingest.retries_table),
-                ("open_bus", bus),
-                ("open_catalog", catalog),
-            ]
+                ("open_bus", opening(super::open::BUS)),
+                ("open_catalog", opening(super::open::CATALOG)),
+            ];
+            at.map(|(at, count)| (at.to_owned(), count)).into()
         }),
     },
     Metric {
@@ -107,11 +107,7 @@ mod tests {
         let documented = std::fs::read_to_string(path).unwrap();
         for metric in METRICS {
             assert!(metric.name.starts_with("rva_ingest_"), "{}", metric.name);
-            let wanted = match metric.values {
-                Values::Counter(_) => format!("`{}_total`", metric.name),
-                Values::CounterBy(label, _) => format!("`{}_total{{{label}}}`", metric.name),
-                Values::Gauge(_) => format!("`{}`", metric.name),
-            };
+            let wanted = metric.documented();
             assert!(documented.contains(&wanted), "docs/ingest.md has no {wanted}");
         }
     }

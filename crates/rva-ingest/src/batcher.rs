@@ -90,7 +90,7 @@ impl Batcher {
             complete: read.clone(),
             committed,
             read,
-            decoder: MessageDecoder::default(),
+            decoder: MessageDecoder::of_batches(),
             items: Items::default(),
             open: BTreeMap::new(),
             spare: Items::default(),

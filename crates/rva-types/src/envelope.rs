@@ -51,19 +51,25 @@ pub fn decode_message(body: &[u8], properties: &BTreeMap<String, String>) -> Res
     MessageDecoder::default().decode(body, properties)
 }
 
-/// Payloads lie in pieces of memory of this size.
-const PAYLOADS_BYTES: usize = 256 << 10;
+/// Of a batch, payloads lie in pieces of memory of this size.
+const PIECE_BYTES: usize = 256 << 10;
 
-/// Reads messages. Identifiers that come again are shared by the events, and payloads lie one behind the other, so that a
-/// batch of events is few pieces of memory.
+/// Reads messages. Identifiers that come again are shared by the events.
 #[derive(Debug, Default)]
 pub struct MessageDecoder {
     known: KnownIds,
     schema_version: Arc<str>,
     payloads: BytesMut,
+    piece_bytes: usize,
 }
 
 impl MessageDecoder {
+    /// For events that are kept and let go together: their payloads lie one behind the other, so that a batch is few pieces of
+    /// memory. One event that is kept keeps its whole piece (256 KiB).
+    pub fn of_batches() -> Self {
+        Self { piece_bytes: PIECE_BYTES, ..Self::default() }
+    }
+
     /// Reads a message: an envelope, or a bare frame record as the predecessor's later producers sent it.
     ///
     /// Store and camera come from the properties (an empty one counts as absent), else from the record's `source`.
@@ -122,7 +128,7 @@ impl MessageDecoder {
     fn keep(&mut self, payload: &str) -> ByteString {
         if self.payloads.capacity() < payload.len() {
             // Not `reserve`, which would look for room in what the events hold.
-            self.payloads = BytesMut::with_capacity(payload.len().max(PAYLOADS_BYTES));
+            self.payloads = BytesMut::with_capacity(payload.len().max(self.piece_bytes));
         }
         self.payloads.extend_from_slice(payload.as_bytes());
         ByteString::try_from(self.payloads.split().freeze()).expect("what was a text is one")

@@ -43,10 +43,10 @@ struct Items {
 }
 
 impl Items {
-    fn take(&mut self, item: Result<BronzeRow, DeadLetter>, bytes: usize) {
+    fn take(&mut self, item: Result<BronzeRow, Box<DeadLetter>>, bytes: usize) {
         match item {
             Ok(row) => self.rows.push(row),
-            Err(letter) => self.dead.push(letter),
+            Err(letter) => self.dead.push(*letter),
         }
         self.bytes += bytes;
     }
@@ -227,18 +227,20 @@ fn decoded(
     message: &Message,
     (topic, number): &(String, i32),
     ingest_ts: Timestamp,
-) -> Result<BronzeRow, DeadLetter> {
+) -> Result<BronzeRow, Box<DeadLetter>> {
     let event = decoder.decode(&message.body, &message.properties);
-    event.map(|event| BronzeRow { event, ingest_ts }).map_err(|rejection| DeadLetter {
-        topic: topic.clone(),
-        partition: *number,
-        message_id: message.position.to_string(),
-        publish_ts: message.publish_ts,
-        reason: rejection.reason,
-        detail: rejection.detail,
-        raw: message.body.to_vec(),
-        properties: message.properties.clone(),
-        ingest_ts,
+    event.map(|event| BronzeRow { event, ingest_ts }).map_err(|rejection| {
+        Box::new(DeadLetter {
+            topic: topic.clone(),
+            partition: *number,
+            message_id: message.position.to_string(),
+            publish_ts: message.publish_ts,
+            reason: rejection.reason,
+            detail: rejection.detail,
+            raw: message.body.to_vec(),
+            properties: message.properties.clone(),
+            ingest_ts,
+        })
     })
 }
 

@@ -4,7 +4,7 @@ use rva_bus::{
     BusError, BusErrorKind,
     pulsar::{Forwarder, ForwarderCounters, ForwarderOptions, PulsarConnection},
 };
-use rva_service::{Metric, StopFlag, Totals, Values};
+use rva_service::{Metric, StopFlag, Totals};
 use std::time::Duration;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -12,21 +12,11 @@ use tokio::{sync::watch, task::JoinHandle};
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 const METRICS: &[Metric<ForwarderCounters>] = &[
-    Metric {
-        name: "rva_detector_forwarded",
-        help: "Records that the broker acknowledged",
-        values: Values::Counter(|counters| counters.forwarded),
-    },
-    Metric {
-        name: "rva_detector_refused",
-        help: "Records that the broker refused for good",
-        values: Values::Counter(|counters| counters.refused),
-    },
-    Metric {
-        name: "rva_detector_forward_waits",
-        help: "Attempts that failed while the broker was away",
-        values: Values::Counter(|counters| counters.waits),
-    },
+    Metric::counter("rva_detector_forwarded", "Records that the broker acknowledged", |counters| counters.forwarded),
+    Metric::counter("rva_detector_refused", "Records that the broker refused for good", |counters| counters.refused),
+    Metric::counter("rva_detector_forward_waits", "Attempts that failed while the broker was away", |counters| {
+        counters.waits
+    }),
 ];
 
 /// A forwarder that runs: cameras write to the log, which is its spool.
@@ -143,13 +133,11 @@ async fn forward(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rva_service::wrong_names;
 
     #[test]
-    fn every_metric_is_in_the_documents() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cameras.md");
-        let documented = std::fs::read_to_string(path).unwrap();
-        for metric in METRICS {
-            assert!(documented.contains(&metric.documented()), "docs/cameras.md has no {}", metric.documented());
-        }
+    fn every_metric_has_our_prefix_and_is_in_the_documents() {
+        let document = include_str!("../../../docs/cameras.md");
+        assert_eq!(wrong_names(METRICS, "rva_detector_", document), Vec::<String>::new());
     }
 }

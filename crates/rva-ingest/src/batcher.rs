@@ -51,11 +51,10 @@ impl Items {
         self.bytes += bytes;
     }
 
-    /// Takes all of another, whose memory stays its own.
-    fn append(&mut self, other: &mut Self) {
-        self.rows.append(&mut other.rows);
-        self.dead.append(&mut other.dead);
-        self.bytes += std::mem::take(&mut other.bytes);
+    fn append(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        self.dead.extend(other.dead);
+        self.bytes += other.bytes;
     }
 }
 
@@ -74,8 +73,6 @@ pub struct Batcher {
     items: Items,
     /// Entries of the log whose last message was not read yet.
     open: BTreeMap<PartitionName, Items>,
-    /// Memory of an entry that was open, for the next one.
-    spare: Items,
     /// What the log said about its partitions.
     ranges: BTreeMap<PartitionName, PartitionRange>,
     /// When the oldest message that is not committed was taken.
@@ -93,7 +90,6 @@ impl Batcher {
             decoder: MessageDecoder::of_batches(),
             items: Items::default(),
             open: BTreeMap::new(),
-            spare: Items::default(),
             ranges: BTreeMap::new(),
             since: None,
         }
@@ -157,19 +153,11 @@ impl Batcher {
         let bytes = message.body.len() + MESSAGE_OVERHEAD_BYTES;
         let item = decoded(&mut self.decoder, message, &range.topic, ingest_ts);
         if !message.ends_entry {
-            match self.open.get_mut(&message.partition) {
-                Some(entry) => entry.take(item, bytes),
-                None => {
-                    let mut entry = std::mem::take(&mut self.spare);
-                    entry.take(item, bytes);
-                    self.open.insert(message.partition.clone(), entry);
-                }
-            }
+            self.open.entry(message.partition.clone()).or_default().take(item, bytes);
             return Offer::Taken;
         }
-        if let Some(mut entry) = self.open.remove(&message.partition) {
-            self.items.append(&mut entry);
-            self.spare = entry;
+        if let Some(entry) = self.open.remove(&message.partition) {
+            self.items.append(entry);
         }
         self.items.take(item, bytes);
         self.complete.advance(&message.partition, message.position);

@@ -10,19 +10,55 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// A row of a crate's table of metrics: its name, and how its value is read off what the crate counts.
+/// A row of a crate's table of metrics: its name (with the prefix `rva_` and in base units; a counter's without `_total`, which
+/// the format adds), what is counted in a few words, and how its value is read off what the crate counts.
 pub struct Metric<T: 'static> {
-    /// With the prefix `rva_` and in base units; a counter's without `_total`, which the format adds.
-    pub name: &'static str,
-    /// What is counted, in a few words.
-    pub help: &'static str,
-    /// Where its values are.
-    pub values: Values<T>,
+    name: &'static str,
+    help: &'static str,
+    values: Values<T>,
+}
+
+/// Where the values of a metric are; those of several things with the label that tells them apart.
+enum Values<T: 'static> {
+    Counter(fn(&T) -> u64),
+    CounterBy(&'static str, fn(&T) -> Vec<(String, u64)>),
+    Gauge(fn(&T) -> i64),
+    GaugeBy(&'static str, fn(&T) -> Vec<(String, i64)>),
 }
 
 impl<T> Metric<T> {
+    /// What never falls while the process lives.
+    pub const fn counter(name: &'static str, help: &'static str, value: fn(&T) -> u64) -> Self {
+        Self { name, help, values: Values::Counter(value) }
+    }
+
+    /// The same of several things, told apart by the value of `label`.
+    pub const fn counter_by(
+        name: &'static str,
+        label: &'static str,
+        help: &'static str,
+        values: fn(&T) -> Vec<(String, u64)>,
+    ) -> Self {
+        Self { name, help, values: Values::CounterBy(label, values) }
+    }
+
+    /// A value as it is now.
+    pub const fn gauge(name: &'static str, help: &'static str, value: fn(&T) -> i64) -> Self {
+        Self { name, help, values: Values::Gauge(value) }
+    }
+
+    /// The same of several things, told apart by the value of `label`.
+    pub const fn gauge_by(
+        name: &'static str,
+        label: &'static str,
+        help: &'static str,
+        values: fn(&T) -> Vec<(String, i64)>,
+    ) -> Self {
+        Self { name, help, values: Values::GaugeBy(label, values) }
+    }
+
     /// As it stands in the documents: the name that Prometheus shows, and the label.
-    pub fn documented(&self) -> String {
+    fn documented(&self) -> String {
         let name = self.name;
         match self.values {
             Values::Counter(_) => format!("`{name}_total`"),
@@ -33,16 +69,10 @@ impl<T> Metric<T> {
     }
 }
 
-/// Where the values of a metric are.
-pub enum Values<T: 'static> {
-    /// A counter: it never falls while the process lives.
-    Counter(fn(&T) -> u64),
-    /// A counter of several kinds, told apart by the value of this label.
-    CounterBy(&'static str, fn(&T) -> Vec<(String, u64)>),
-    /// A value as it is now.
-    Gauge(fn(&T) -> i64),
-    /// A value of each of several things, told apart likewise.
-    GaugeBy(&'static str, fn(&T) -> Vec<(String, i64)>),
+/// What is wrong with the names of a table: those without the prefix, and those that a document doesn't have.
+pub fn wrong_names<T>(table: &[Metric<T>], prefix: &str, document: &str) -> Vec<String> {
+    let names = table.iter().map(Metric::documented);
+    names.filter(|name| !name.starts_with(&format!("`{prefix}")) || !document.contains(name.as_str())).collect()
 }
 
 /// The latest of what is counted, under the names of a table. Clones are the same.
@@ -117,21 +147,22 @@ mod tests {
     }
 
     const TABLE: &[Metric<Counted>] = &[
-        Metric { name: "rva_apples", help: "Apples picked", values: Values::Counter(|counted| counted.apples) },
-        Metric {
-            name: "rva_fruit",
-            help: "Fruit picked",
-            values: Values::CounterBy("kind", |counted| {
-                vec![("apple".into(), counted.apples), ("pear".into(), counted.pears)]
-            }),
-        },
-        Metric {
-            name: "rva_ripe",
-            help: "Fruit that is ripe",
-            values: Values::GaugeBy("kind", |counted| vec![("a \"b\"".into(), counted.apples as i64)]),
-        },
-        Metric { name: "rva_basket", help: "Fruit held", values: Values::Gauge(|counted| counted.pears as i64 - 5) },
+        Metric::counter("rva_apples", "Apples picked", |counted| counted.apples),
+        Metric::counter_by("rva_fruit", "kind", "Fruit picked", |counted| {
+            vec![("apple".into(), counted.apples), ("pear".into(), counted.pears)]
+        }),
+        Metric::gauge_by("rva_ripe", "kind", "Fruit that is ripe", |counted| {
+            vec![("a \"b\"".into(), counted.apples as i64)]
+        }),
+        Metric::gauge("rva_basket", "Fruit held", |counted| counted.pears as i64 - 5),
     ];
+
+    #[test]
+    fn names_that_are_not_documented_or_not_ours_are_found() {
+        let document = "`rva_apples_total` `rva_fruit_total{kind}` `rva_ripe{kind}`";
+        assert_eq!(wrong_names(TABLE, "rva_", document), ["`rva_basket`"]);
+        assert_eq!(wrong_names(&TABLE[..1], "rva_ingest_", document), ["`rva_apples_total`"]);
+    }
 
     #[test]
     fn the_text_has_each_row_of_the_table_with_its_latest_values() {

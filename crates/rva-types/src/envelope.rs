@@ -183,13 +183,11 @@ fn source_field<'a>(
     }
     match in_record {
         Some(Field::Text(text)) if !text.is_empty() => Ok(text),
-        Some(other @ (Field::Integer(_) | Field::Other(_))) if *other != Field::Other(Value::Null) => {
-            Err(field_error(&format!("source.{name}"), other, "a string"))
-        }
-        _ => Err(Rejection::new(
+        None | Some(Field::Text(_) | Field::Other(Value::Null)) => Err(Rejection::new(
             RejectionReason::MissingSource,
             format!("found neither a property {name} nor source.{name} in the record, wanted one of them"),
         )),
+        Some(other) => Err(field_error(&format!("source.{name}"), other, "a string")),
     }
 }
 

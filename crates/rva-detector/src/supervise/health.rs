@@ -2,7 +2,7 @@
 
 use super::{
     CameraState, Supervisor,
-    metrics::{METRICS, Seen, SeenCamera},
+    metrics::{METRICS, Seen},
 };
 use rva_service::{Health, Totals};
 use std::collections::BTreeSet;
@@ -32,10 +32,8 @@ impl CameraHealth {
     /// Looks at all cameras and tells what changed.
     pub fn look(&mut self, supervisor: &Supervisor) {
         let (mut waiting, mut running, mut ended, mut blocked) = (Vec::new(), 0, 0, 0);
-        let mut seen = Vec::new();
-        for view in supervisor.views() {
-            let is_running = matches!(&*view.state.borrow(), CameraState::Running { .. });
-            seen.push(SeenCamera { id: view.camera_id.to_string(), is_running, counts: view.counters.counts() });
+        let views = supervisor.views();
+        for view in &views {
             match &*view.state.borrow() {
                 CameraState::Running { .. } => running += 1,
                 CameraState::Ended => ended += 1,
@@ -44,7 +42,7 @@ impl CameraHealth {
             }
             blocked += usize::from(view.progress.borrow().sink_waits);
         }
-        self.seen.latest().0 = seen;
+        *self.seen.latest() = views;
         match waiting.first() {
             Some((id, why)) if running == 0 && ended == 0 => {
                 let text = format!("none of {} runs; {id}: {why}", waiting.len());

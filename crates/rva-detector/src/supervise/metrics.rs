@@ -1,89 +1,70 @@
 //! What the service shows of its cameras at `/metrics`.
 
+use super::{CameraState, CameraView};
 use crate::CameraCounts;
-use rva_service::{Metric, Values};
+use rva_service::Metric;
 
-/// Cameras as they were when they were looked at last.
-#[derive(Debug, Default)]
-pub(super) struct Seen(pub Vec<SeenCamera>);
+/// The cameras that there were when they were looked at last.
+pub(super) type Seen = Vec<CameraView>;
 
-#[derive(Debug)]
-pub(super) struct SeenCamera {
-    pub id: String,
-    pub is_running: bool,
-    pub counts: CameraCounts,
+fn by_camera<T>(seen: &Seen, value: impl Fn(&CameraView) -> T) -> Vec<(String, T)> {
+    seen.iter().map(|view| (view.camera_id.to_string(), value(view))).collect()
 }
 
-impl Seen {
-    fn by_camera(&self, value: impl Fn(&CameraCounts) -> u64) -> Vec<(String, u64)> {
-        self.0.iter().map(|camera| (camera.id.clone(), value(&camera.counts))).collect()
-    }
+fn counted(seen: &Seen, count: impl Fn(&CameraCounts) -> u64) -> Vec<(String, u64)> {
+    by_camera(seen, |view| count(&view.counters.counts()))
 }
 
 const CAMERA: &str = "camera_id";
 
 /// The metrics of the cameras.
 pub(super) const METRICS: &[Metric<Seen>] = &[
-    Metric {
-        name: "rva_detector_camera_running",
-        help: "Whether the camera gives frames: 1 or 0",
-        values: Values::GaugeBy(CAMERA, |seen| {
-            seen.0.iter().map(|camera| (camera.id.clone(), i64::from(camera.is_running))).collect()
-        }),
-    },
-    Metric {
-        name: "rva_detector_frames_decoded",
-        help: "Frames that the source gave",
-        values: Values::CounterBy(CAMERA, |seen| seen.by_camera(|counts| counts.frames.decoded)),
-    },
-    Metric {
-        name: "rva_detector_frames_processed",
-        help: "Frames that went through the model and the tracker",
-        values: Values::CounterBy(CAMERA, |seen| seen.by_camera(|counts| counts.frames.processed)),
-    },
-    Metric {
-        name: "rva_detector_frames_skipped",
-        help: "Frames left out: between those of the stride, or because the machine was busy",
-        values: Values::CounterBy(CAMERA, |seen| seen.by_camera(|counts| counts.frames.skipped.total())),
-    },
-    Metric {
-        name: "rva_detector_decode_errors",
-        help: "Complaints of the decoder about damaged data",
-        values: Values::CounterBy(CAMERA, |seen| seen.by_camera(|counts| counts.frames.decode_errors)),
-    },
-    Metric {
-        name: "rva_detector_records",
-        help: "Frame records that the log took",
-        values: Values::CounterBy(CAMERA, |seen| seen.by_camera(|counts| counts.records)),
-    },
-    Metric {
-        name: "rva_detector_records_rejected",
-        help: "Frame records that the log refused for good",
-        values: Values::CounterBy(CAMERA, |seen| seen.by_camera(|counts| counts.records_rejected)),
-    },
-    Metric {
-        name: "rva_detector_openings",
-        help: "Openings of the source, each a run",
-        values: Values::CounterBy(CAMERA, |seen| seen.by_camera(|counts| counts.openings)),
-    },
-    Metric {
-        name: "rva_detector_openings_failed",
-        help: "Tries to open the source that failed",
-        values: Values::CounterBy(CAMERA, |seen| seen.by_camera(|counts| counts.openings_failed)),
-    },
+    Metric::gauge_by("rva_detector_camera_running", CAMERA, "Whether the camera gives frames: 1 or 0", |seen| {
+        by_camera(seen, |view| i64::from(matches!(*view.state.borrow(), CameraState::Running { .. })))
+    }),
+    Metric::counter_by("rva_detector_frames_decoded", CAMERA, "Frames that the source gave", |seen| {
+        counted(seen, |counts| counts.frames.decoded)
+    }),
+    Metric::counter_by(
+        "rva_detector_frames_processed",
+        CAMERA,
+        "Frames that went through the model and the tracker",
+        |seen| counted(seen, |counts| counts.frames.processed),
+    ),
+    Metric::counter_by(
+        "rva_detector_frames_skipped",
+        CAMERA,
+        "Frames left out: between those of the stride, or because the machine was busy",
+        |seen| counted(seen, |counts| counts.frames.skipped.total()),
+    ),
+    Metric::counter_by("rva_detector_decode_errors", CAMERA, "Complaints of the decoder about damaged data", |seen| {
+        counted(seen, |counts| counts.frames.decode_errors)
+    }),
+    Metric::counter_by("rva_detector_records", CAMERA, "Frame records that the log took", |seen| {
+        counted(seen, |counts| counts.records)
+    }),
+    Metric::counter_by(
+        "rva_detector_records_rejected",
+        CAMERA,
+        "Frame records that the log refused for good",
+        |seen| counted(seen, |counts| counts.records_rejected),
+    ),
+    Metric::counter_by("rva_detector_openings", CAMERA, "Openings of the source, each a run", |seen| {
+        counted(seen, |counts| counts.openings)
+    }),
+    Metric::counter_by("rva_detector_openings_failed", CAMERA, "Tries to open the source that failed", |seen| {
+        counted(seen, |counts| counts.openings_failed)
+    }),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rva_service::wrong_names;
 
     #[test]
     fn every_metric_has_our_prefix_and_is_in_the_documents() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cameras.md");
-        let documented = std::fs::read_to_string(path).unwrap();
-        for metric in METRICS {
-            assert!(metric.name.starts_with("rva_detector_"), "{}", metric.name);
-            assert!(documented.contains(&metric.documented()), "docs/cameras.md has no {}", metric.documented());
-        }
+        let document = include_str!("../../../../docs/cameras.md");
+        assert_eq!(wrong_names(METRICS, "rva_detector_", document), Vec::<String>::new());
     }
 }

@@ -118,7 +118,7 @@ async fn servers_that_are_killed_are_waited_for_and_nothing_is_lost() {
     while world.table().await.len() < wanted.len() && Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    // Either of the loop or, for what the commit itself tries again, none: a broker that is away is always the loop's.
+    // A commit tries a table again by itself, uncounted; a broker that is away is always counted.
     ingest.wait_metric(&health, "rva_ingest_retries_total{at=\"log\"}", 1);
     let (took, code, text) = ingest.terminate();
     assert_eq!(code, Some(0), "{text}");

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make bench-ingest, make bench-latency: the ingest from Pulsar into Iceberg on MinIO, beside Flink, and how long a message takes
-# until it is queryable. On a stack of their own in a temporary folder (RVA_STACK: on that one). MESSAGES, TURNS, KINDS, and for the latency
+# until it is queryable. On a stack of their own in a temporary folder (RVA_STACK: on that one). MESSAGES, TURNS, KINDS, STATE_BACKEND, and for the latency
 # SECONDS_EACH, RATE, LOAD_RATE, LOAD_SECONDS change what is measured. PROFILE=dev takes the daily profile (slower).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -25,6 +25,6 @@ if [ "$what" = latency ]; then
     --seconds "${SECONDS_EACH:-60}" --load-rate "${LOAD_RATE:-10000}" --load-seconds "${LOAD_SECONDS:-600}"
 else
   "$RVA_PYTHON" infrastructure/local/bench_ingest.py "${common[@]}" --csv data/cache/bench_ingest.csv \
-    --messages "${MESSAGES:-1000000}" --turns "${TURNS:-5}" --kinds "${KINDS:-rva,flink}"
+    --messages "${MESSAGES:-1000000}" --turns "${TURNS:-5}" --kinds "${KINDS:-rva,flink,flink-plain}" --state-backend "${STATE_BACKEND:-rocksdb}"
 fi
 echo "bench-$what: raw figures in data/cache/bench_$what.csv" >&2

@@ -2,6 +2,8 @@
 //!
 //! Every record is distinct: boxes, confidences and tracks come from a seeded generator. With `--rate` it keeps to so
 //! many a second (a record's `capture_ts` is when it was made), else it sends as fast as the broker takes them.
+//! `--again-every N` sends one of N a second time, N messages later; `--broken-every N` sends, beside each Nth, an envelope
+//! whose payload is no JSON.
 #![allow(clippy::unwrap_used)]
 
 use rva_bus::{
@@ -100,6 +102,10 @@ async fn main() {
         .collect();
     let started = Instant::now();
     let first = Timestamp::from_micros(1_764_000_000_000_000);
+    let again_every: u64 = argument("--again-every", "0").parse().unwrap();
+    let broken_every: u64 = argument("--broken-every", "0").parse().unwrap();
+    let is_one_of = |every: u64, number: u64| every > 0 && (number + 1).is_multiple_of(every);
+    let (mut held, mut again, mut broken) = (None, 0u64, 0u64);
     let mut bytes = 0u64;
     for number in 0..count {
         if let Some(ahead) = (number * 1_000_000).checked_div(rate) {
@@ -144,9 +150,24 @@ async fn main() {
             event_time: Some(capture_ts),
             body: body.into(),
         };
+        if is_one_of(broken_every, number) {
+            let body = format!(
+                r#"{{"schema_version":"1.0","pipeline_run_id":"broken","frame_index":{number},"payload":"{{no JSON"}}"#
+            );
+            sink.send(OutgoingMessage { body: body.into(), ..message.clone() }).await.unwrap();
+            broken += 1;
+        }
+        if is_one_of(again_every, number)
+            && let Some(held) = held.replace(message.clone())
+        {
+            sink.send(held).await.unwrap();
+            again += 1;
+        }
         sink.send(message).await.unwrap();
     }
     sink.flush().await.unwrap();
     let seconds = started.elapsed().as_secs_f64();
-    println!("{{\"messages\":{count},\"payload_bytes\":{bytes},\"seconds\":{seconds:.3}}}");
+    println!(
+        "{{\"messages\":{count},\"again\":{again},\"broken\":{broken},\"payload_bytes\":{bytes},\"seconds\":{seconds:.3}}}"
+    );
 }

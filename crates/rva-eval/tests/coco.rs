@@ -71,16 +71,14 @@ fn made_up(seed: u64, harm: f64) -> (Value, Value) {
     (truth_of(20, 4, &annotations), Value::Array(results))
 }
 
-fn reference(name: &str, truth: &str, results: &str) -> Value {
-    let folder = std::env::temp_dir().join(format!("rva-coco-{}-{name}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    let (truth_path, results_path) = (folder.join("truth.json"), folder.join("results.json"));
+fn reference(truth: &str, results: &str) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let (truth_path, results_path) = (folder.path().join("truth.json"), folder.path().join("results.json"));
     fs::write(&truth_path, truth).unwrap();
     fs::write(&results_path, results).unwrap();
     let python = std::env::var("RVA_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/pycocotools_reference.py");
     let output = Command::new(python).arg(script).args([&truth_path, &results_path]).output().unwrap();
-    fs::remove_dir_all(&folder).unwrap();
     assert!(output.status.success(), "pycocotools: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -90,7 +88,7 @@ fn compare(name: &str, truth: &Value, results: &Value) -> ApScores {
     let (truth, results) = (truth.to_string(), results.to_string());
     let truths = ground_truth_from_coco("truth.json", &truth).unwrap();
     let ours = score_detections(&truths, &results_from_coco("results.json", &results).unwrap());
-    let theirs = reference(name, &truth, &results);
+    let theirs = reference(&truth, &results);
     let ApScores { ap, ap50, ap75, ap_small, ap_medium, ap_large, ar } = ours;
     let named = [
         ("ap", ap),

@@ -174,7 +174,8 @@ fn compare(place: &str, ours: &TrackScores, theirs: &serde_json::Value) {
 
 /// Every tracker must be there for every sequence of its benchmark, so cases of one kind are compared together.
 fn compare_all(cases: &[Case]) {
-    let root = std::env::temp_dir().join(format!("rva-eval-{}-{}", std::process::id(), cases[0].name));
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
     let mut ours: BTreeMap<(&str, &str), BTreeMap<&str, TrackScores>> = BTreeMap::new();
     for case in cases {
         let folder = root.join(case.benchmark).join("gt").join(&case.name);
@@ -197,8 +198,7 @@ fn compare_all(cases: &[Case]) {
             of_tracker.insert(&case.name, TrackScores::of(&sequence));
         }
     }
-    let theirs = reference(&root);
-    fs::remove_dir_all(&root).unwrap();
+    let theirs = reference(root);
     let mut compared = 0;
     for ((benchmark, tracker), sequences) in &ours {
         for (name, scores) in sequences {

@@ -2,10 +2,11 @@
 
 use crate::definition::{check_columns, table_ident};
 use crate::errors::lake_error;
-use crate::fence::{Expected, FencedCatalog};
+use crate::fence::{Expected, Fence};
 use crate::files::FileList;
 use crate::housekeeping::Housekeeper;
 use crate::lake::Lake;
+use crate::layer::Layered;
 use crate::options::{CommitStep, LakeOptions};
 use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
@@ -298,7 +299,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         self.options.step(CommitStep::BuildManifest);
         let failed = |error| lake_error(format_args!("commit to {}", self.ident), error);
         let (summary, (mirror, value)) = self.keys.write(state)?;
-        let catalog = FencedCatalog {
+        let catalog = Layered(Fence {
             inner: Arc::clone(&self.catalog),
             keys: self.keys.clone(),
             expected: Expected {
@@ -309,7 +310,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             },
             options: self.options.clone(),
             sent: AtomicBool::new(false),
-        };
+        });
         let transaction = Transaction::new(table);
         let append = transaction
             .fast_append()
@@ -321,7 +322,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         let mirrored = transaction.update_table_properties().set(mirror, value);
         let transaction = mirrored.apply(transaction).map_err(failed)?;
         let answer = transaction.commit(&catalog).await;
-        pending.sent |= catalog.sent.load(Ordering::SeqCst);
+        pending.sent |= catalog.0.sent.load(Ordering::SeqCst);
         answer.map(drop).map_err(failed)
     }
 

@@ -4,12 +4,12 @@
 //! succeed. It builds its requirement, "main is still that snapshot", from the table that it loaded here: comparing in
 //! `load_table` makes every attempt a compare-and-set (I4).
 
+use crate::layer::CatalogLayer;
 use crate::options::{CommitStep, LakeOptions};
 use crate::state::StateKeys;
 use iceberg::table::Table;
-use iceberg::{Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent};
+use iceberg::{Catalog, Error, ErrorKind, Result, TableCommit, TableIdent};
 use rva_types::OffsetMap;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,7 +24,7 @@ pub(crate) struct Expected {
 }
 
 /// One a commit attempt.
-pub(crate) struct FencedCatalog {
+pub(crate) struct Fence {
     pub inner: Arc<dyn Catalog>,
     pub keys: StateKeys,
     pub expected: Expected,
@@ -33,13 +33,13 @@ pub(crate) struct FencedCatalog {
     pub sent: AtomicBool,
 }
 
-impl std::fmt::Debug for FencedCatalog {
+impl std::fmt::Debug for Fence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FencedCatalog").field("expected", &self.expected).finish_non_exhaustive()
+        f.debug_struct("Fence").field("expected", &self.expected).finish_non_exhaustive()
     }
 }
 
-impl FencedCatalog {
+impl Fence {
     fn check(&self, table: &Table) -> Result<()> {
         let metadata = table.metadata_ref();
         let fenced = |text: String| Err(Error::new(ErrorKind::PreconditionFailed, text).with_retryable(false));
@@ -62,7 +62,11 @@ impl FencedCatalog {
 }
 
 #[async_trait::async_trait]
-impl Catalog for FencedCatalog {
+impl CatalogLayer for Fence {
+    fn inner(&self) -> &dyn Catalog {
+        &*self.inner
+    }
+
     async fn load_table(&self, table: &TableIdent) -> Result<Table> {
         let loaded = self.inner.load_table(table).await?;
         if self.options.rules.fence {
@@ -81,61 +85,5 @@ impl Catalog for FencedCatalog {
             Ok(answer) => answer,
             Err(_) => Err(Error::new(ErrorKind::Unexpected, format!("no answer to the commit in {timeout:?}"))),
         }
-    }
-
-    async fn list_namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {
-        self.inner.list_namespaces(parent).await
-    }
-
-    async fn create_namespace(
-        &self,
-        namespace: &NamespaceIdent,
-        properties: HashMap<String, String>,
-    ) -> Result<Namespace> {
-        self.inner.create_namespace(namespace, properties).await
-    }
-
-    async fn get_namespace(&self, namespace: &NamespaceIdent) -> Result<Namespace> {
-        self.inner.get_namespace(namespace).await
-    }
-
-    async fn namespace_exists(&self, namespace: &NamespaceIdent) -> Result<bool> {
-        self.inner.namespace_exists(namespace).await
-    }
-
-    async fn update_namespace(&self, namespace: &NamespaceIdent, properties: HashMap<String, String>) -> Result<()> {
-        self.inner.update_namespace(namespace, properties).await
-    }
-
-    async fn drop_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
-        self.inner.drop_namespace(namespace).await
-    }
-
-    async fn list_tables(&self, namespace: &NamespaceIdent) -> Result<Vec<TableIdent>> {
-        self.inner.list_tables(namespace).await
-    }
-
-    async fn create_table(&self, namespace: &NamespaceIdent, creation: TableCreation) -> Result<Table> {
-        self.inner.create_table(namespace, creation).await
-    }
-
-    async fn drop_table(&self, table: &TableIdent) -> Result<()> {
-        self.inner.drop_table(table).await
-    }
-
-    async fn purge_table(&self, table: &TableIdent) -> Result<()> {
-        self.inner.purge_table(table).await
-    }
-
-    async fn table_exists(&self, table: &TableIdent) -> Result<bool> {
-        self.inner.table_exists(table).await
-    }
-
-    async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
-        self.inner.rename_table(from, to).await
-    }
-
-    async fn register_table(&self, table: &TableIdent, metadata_location: String) -> Result<Table> {
-        self.inner.register_table(table, metadata_location).await
     }
 }

@@ -14,6 +14,7 @@ mod files;
 mod housekeeping;
 mod keys;
 mod lake;
+mod layer;
 mod location;
 pub mod memory;
 mod options;
@@ -31,6 +32,7 @@ pub use bronze::BronzeSink;
 pub use dead_letters::DeadLetterSink;
 pub use keys::KeyIndexCounts;
 pub use lake::{CATALOG, CATALOG_FILE, Lake, WAREHOUSE_FOLDER, embedded_catalog};
+pub use layer::{CatalogLayer, Layered};
 #[doc(hidden)]
 pub use options::CommitRules;
 pub use options::{CommitRetry, CommitStep, HousekeepingLimits, LakeOptions, StepObserver};

@@ -15,7 +15,8 @@ use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{Catalog, NamespaceIdent, TableCreation, TableIdent};
 use rva_lake::storage::LakeStorageFactory;
 use rva_lake::{
-    BronzeSink, CommitOutcome, CommitRules, CommitStep, Lake, LakeErrorKind, LakeOptions, TableSink, embedded_catalog,
+    BronzeSink, CommitOutcome, CommitRules, CommitStep, Lake, LakeErrorKind, LakeOptions, Layered, TableSink,
+    embedded_catalog,
 };
 use std::sync::{Arc, Mutex};
 
@@ -29,7 +30,7 @@ fn bronze() -> TableIdent {
 
 struct Fixture {
     dir: tempfile::TempDir,
-    catalog: FaultyCatalog,
+    catalog: Layered<FaultyCatalog>,
     lake: Lake,
     sink: BronzeSink,
 }
@@ -37,7 +38,7 @@ struct Fixture {
 async fn fixture_with(options: LakeOptions) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let inner = embedded_catalog(dir.path(), Arc::clone(&options.storage)).await.unwrap();
-    let catalog = FaultyCatalog::over(inner);
+    let catalog = Layered(FaultyCatalog::over(inner));
     let lake = Lake::from_parts(Arc::new(catalog.clone()), options).await.unwrap();
     let sink = lake.bronze_sink().unwrap();
     Fixture { dir, catalog, lake, sink }
@@ -69,7 +70,7 @@ async fn every_unknown_outcome_ends_with_the_rows_once() {
         &[Conflict, RequestLost, AppliedLate],
     ];
     for (number, plan) in (1..).zip(plans) {
-        fixture.catalog.on_updates(plan.iter().copied());
+        fixture.catalog.0.on_updates(plan.iter().copied());
         let outcome = one(&mut fixture.sink, number).await.unwrap();
         assert_eq!(outcome, committed(1, 0), "{plan:?}");
         assert_eq!(table_keys(&fixture.lake).await, keys_of("run", 1..=i64::try_from(number).unwrap()), "{plan:?}");
@@ -83,7 +84,7 @@ async fn a_batch_given_back_is_committed_again_under_its_own_id() {
     let mut options = quick();
     options.retry.attempts_max = 1;
     let mut fixture = fixture_with(options).await;
-    fixture.catalog.on_updates([CatalogFault::ResponseLost]);
+    fixture.catalog.0.on_updates([CatalogFault::ResponseLost]);
     let steps = Arc::new(Mutex::new(Vec::new()));
     // The look after the lost response fails too: the outcome stays unknown.
     let catalog = fixture.catalog.clone();
@@ -92,7 +93,7 @@ async fn a_batch_given_back_is_committed_again_under_its_own_id() {
     let seen = Arc::clone(&steps);
     options.observer = Arc::new(move |step| {
         if step == CommitStep::CommitReturned && seen.lock().unwrap().iter().all(|s| *s != step) {
-            catalog.fail_loads(1);
+            catalog.0.fail_loads(1);
         }
         seen.lock().unwrap().push(step);
     });
@@ -181,7 +182,7 @@ async fn without_the_fence_a_stale_batch_gets_in() {
 async fn without_the_reload_a_lie_is_believed() {
     let rules = CommitRules { reload_after_unknown: false, ..CommitRules::default() };
     let mut fixture = fixture_with(quick().with_rules(rules)).await;
-    fixture.catalog.on_updates([CatalogFault::Lie]);
+    fixture.catalog.0.on_updates([CatalogFault::Lie]);
     assert_eq!(one(&mut fixture.sink, 1).await.unwrap(), committed(1, 0));
     assert_eq!(table_keys(&fixture.lake).await, [], "the mutant acknowledges what isn't there");
 }
@@ -305,11 +306,11 @@ async fn a_full_disk_is_transient_and_the_batch_goes_in_once_there_is_room() {
 #[tokio::test]
 async fn a_catalog_that_is_away_is_transient() {
     let mut fixture = fixture().await;
-    fixture.catalog.fail_loads(1000);
+    fixture.catalog.0.fail_loads(1000);
     let error = one(&mut fixture.sink, 1).await.unwrap_err();
     assert_eq!(error.kind(), LakeErrorKind::Transient);
     assert_eq!(fixture.sink.resume_point().await.unwrap_err().kind(), LakeErrorKind::Transient);
-    fixture.catalog.fail_loads(0);
+    fixture.catalog.0.fail_loads(0);
     assert_eq!(one(&mut fixture.sink, 1).await.unwrap(), committed(1, 0));
 }
 

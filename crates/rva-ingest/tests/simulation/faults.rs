@@ -3,12 +3,12 @@
 use futures::stream::BoxStream;
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig, StorageFactory};
 use iceberg::table::Table;
-use iceberg::{Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent};
+use iceberg::{Catalog, Error, ErrorKind, Result, TableCommit, TableIdent};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use rva_lake::{CommitStep, storage::LakeStorageFactory};
+use rva_lake::{CatalogLayer, CommitStep, storage::LakeStorageFactory};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
@@ -243,7 +243,11 @@ impl FaultyCatalog {
 }
 
 #[async_trait::async_trait]
-impl Catalog for FaultyCatalog {
+impl CatalogLayer for FaultyCatalog {
+    fn inner(&self) -> &dyn Catalog {
+        &*self.inner
+    }
+
     async fn load_table(&self, ident: &TableIdent) -> Result<Table> {
         use Fault::*;
         self.faults.alive().await;
@@ -290,62 +294,6 @@ impl Catalog for FaultyCatalog {
         let answer = self.inner.update_table(commit).await;
         self.faults.alive().await;
         answer
-    }
-
-    async fn list_namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {
-        self.inner.list_namespaces(parent).await
-    }
-
-    async fn create_namespace(
-        &self,
-        namespace: &NamespaceIdent,
-        properties: HashMap<String, String>,
-    ) -> Result<Namespace> {
-        self.inner.create_namespace(namespace, properties).await
-    }
-
-    async fn get_namespace(&self, namespace: &NamespaceIdent) -> Result<Namespace> {
-        self.inner.get_namespace(namespace).await
-    }
-
-    async fn namespace_exists(&self, namespace: &NamespaceIdent) -> Result<bool> {
-        self.inner.namespace_exists(namespace).await
-    }
-
-    async fn update_namespace(&self, namespace: &NamespaceIdent, properties: HashMap<String, String>) -> Result<()> {
-        self.inner.update_namespace(namespace, properties).await
-    }
-
-    async fn drop_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
-        self.inner.drop_namespace(namespace).await
-    }
-
-    async fn list_tables(&self, namespace: &NamespaceIdent) -> Result<Vec<TableIdent>> {
-        self.inner.list_tables(namespace).await
-    }
-
-    async fn create_table(&self, namespace: &NamespaceIdent, creation: TableCreation) -> Result<Table> {
-        self.inner.create_table(namespace, creation).await
-    }
-
-    async fn drop_table(&self, ident: &TableIdent) -> Result<()> {
-        self.inner.drop_table(ident).await
-    }
-
-    async fn purge_table(&self, ident: &TableIdent) -> Result<()> {
-        self.inner.purge_table(ident).await
-    }
-
-    async fn table_exists(&self, ident: &TableIdent) -> Result<bool> {
-        self.inner.table_exists(ident).await
-    }
-
-    async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
-        self.inner.rename_table(from, to).await
-    }
-
-    async fn register_table(&self, ident: &TableIdent, metadata_location: String) -> Result<Table> {
-        self.inner.register_table(ident, metadata_location).await
     }
 }
 

@@ -12,7 +12,9 @@ use iceberg::{MetadataLocation, util::snapshot::ancestors_of};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rva_bus::EventSource;
 use rva_ingest::{Batcher, Clock, IngestCounters, IngestEvent, IngestOptions, IngestRules, Phase, run_ingest};
-use rva_lake::{Batch, CommitRules, Lake, LakeOptions, TableSink, embedded_catalog, storage::LakeStorageFactory};
+use rva_lake::{
+    Batch, CommitRules, Lake, LakeOptions, Layered, TableSink, embedded_catalog, storage::LakeStorageFactory,
+};
 use rva_types::{OffsetMap, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -133,7 +135,7 @@ impl World {
         let clean = Lake::from_parts(clean_catalog, LakeOptions::default()).await.unwrap();
         let factory = FaultyStorageFactory { faults: faults.clone(), inner: plain.clone() };
         let inner = embedded_catalog(dir, Arc::new(factory.clone())).await.unwrap();
-        let catalog = Arc::new(FaultyCatalog { inner, faults: faults.clone() });
+        let catalog = Arc::new(Layered(FaultyCatalog { inner, faults: faults.clone() }));
         let lake_options = lake_options(&faults, factory, plain, mutant, &mut rng);
         let lake = Lake::from_parts(catalog, lake_options).await.unwrap();
         let options = IngestOptions {

@@ -4,10 +4,11 @@
 use futures::stream::BoxStream;
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig, StorageFactory};
 use iceberg::table::Table;
-use iceberg::{Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent};
+use iceberg::{Catalog, Error, ErrorKind, Result, TableCommit, TableIdent};
+use rva_lake::CatalogLayer;
 use rva_lake::storage::{LakeStorage, LakeStorageFactory};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 /// What happens to one `update_table`.
@@ -60,7 +61,11 @@ fn lost(text: &str) -> Error {
 }
 
 #[async_trait::async_trait]
-impl Catalog for FaultyCatalog {
+impl CatalogLayer for FaultyCatalog {
+    fn inner(&self) -> &dyn Catalog {
+        &*self.inner
+    }
+
     async fn load_table(&self, table: &TableIdent) -> Result<Table> {
         let late = {
             let mut plan = self.plan.lock().unwrap();
@@ -102,46 +107,6 @@ impl Catalog for FaultyCatalog {
                 Err(Error::new(ErrorKind::CatalogCommitConflicts, "injected conflict").with_retryable(true))
             }
         }
-    }
-
-    async fn list_namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {
-        self.inner.list_namespaces(parent).await
-    }
-    async fn create_namespace(&self, name: &NamespaceIdent, of: HashMap<String, String>) -> Result<Namespace> {
-        self.inner.create_namespace(name, of).await
-    }
-    async fn get_namespace(&self, namespace: &NamespaceIdent) -> Result<Namespace> {
-        self.inner.get_namespace(namespace).await
-    }
-    async fn namespace_exists(&self, namespace: &NamespaceIdent) -> Result<bool> {
-        self.inner.namespace_exists(namespace).await
-    }
-    async fn update_namespace(&self, namespace: &NamespaceIdent, of: HashMap<String, String>) -> Result<()> {
-        self.inner.update_namespace(namespace, of).await
-    }
-    async fn drop_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
-        self.inner.drop_namespace(namespace).await
-    }
-    async fn list_tables(&self, namespace: &NamespaceIdent) -> Result<Vec<TableIdent>> {
-        self.inner.list_tables(namespace).await
-    }
-    async fn create_table(&self, namespace: &NamespaceIdent, creation: TableCreation) -> Result<Table> {
-        self.inner.create_table(namespace, creation).await
-    }
-    async fn drop_table(&self, table: &TableIdent) -> Result<()> {
-        self.inner.drop_table(table).await
-    }
-    async fn purge_table(&self, table: &TableIdent) -> Result<()> {
-        self.inner.purge_table(table).await
-    }
-    async fn table_exists(&self, table: &TableIdent) -> Result<bool> {
-        self.inner.table_exists(table).await
-    }
-    async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
-        self.inner.rename_table(from, to).await
-    }
-    async fn register_table(&self, table: &TableIdent, location: String) -> Result<Table> {
-        self.inner.register_table(table, location).await
     }
 }
 

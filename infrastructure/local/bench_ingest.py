@@ -28,8 +28,8 @@ from bench_stack import (
 CAMERAS = 8
 AGAIN_EVERY, BROKEN_EVERY = 1_000, 10_000
 BROKEN_RUN = "broken"
-# So that no file is smaller than ours on the average.
-CHECKPOINTS = {"flink": "4 s", "flink-plain": "2 s"}
+# View of bronze.sql, and checkpoints that make files no smaller than ours.
+FLINK = {"flink": ("records_once", "4 s"), "flink-plain": ("records", "2 s")}
 
 
 def table_facts(lakehouse, name: str) -> tuple[float, int, int]:
@@ -39,16 +39,24 @@ def table_facts(lakehouse, name: str) -> tuple[float, int, int]:
     return table.current_snapshot().timestamp_ms / 1000, int(summary["total-data-files"]), int(summary["total-files-size"])
 
 
-def check(kind: str, found: Counter, sent: dict) -> None:
-    """Ends the benchmark where the table doesn't hold what was sent."""
-    cameras = {key[:2] for key in found if key[0] != BROKEN_RUN}
-    frames = range(1, sent["messages"] // CAMERAS + 1)
-    wanted = {(*camera, frame) for camera in cameras for frame in frames}
-    rows = sent["messages"] + (sent["again"] + sent["broken"] if kind == "flink-plain" else 0)
-    events = {key for key in found if kind != "flink-plain" or key[0] != BROKEN_RUN}
-    if events != wanted or len(cameras) != CAMERAS or found.total() != rows:
-        text = f"found {len(wanted - events)} keys missing, {len(events - wanted)} unknown and {found.total()} rows, wanted {rows}"
-        raise SystemExit(f"{kind}: {text}")
+def rows_wanted(kind: str, sent: dict) -> int:
+    return sent["messages"] + (sent["again"] + sent["broken"] if kind == "flink-plain" else 0)
+
+
+def check(kind: str, found: Counter, sent: dict, wanted: set[tuple] | None) -> set[tuple]:
+    """The events of a table, which must be `wanted` (where nothing is: all frames of every camera), in as many rows as were sent."""
+    broken = {key for key in found if key[0] == BROKEN_RUN}
+    events = found.keys() - broken
+    if wanted is None:
+        cameras = {key[:2] for key in events}
+        wanted = {(*camera, frame) for camera in cameras for frame in range(1, sent["messages"] // CAMERAS + 1)}
+    rows, broken_wanted = rows_wanted(kind, sent), sent["broken"] if kind == "flink-plain" else 0
+    if events != wanted or len(wanted) != sent["messages"] or found.total() != rows or len(broken) != broken_wanted:
+        raise SystemExit(
+            f"{kind}: found {len(wanted - events)} keys missing, {len(events - wanted)} unknown, {len(broken)} broken and "
+            f"{found.total()} rows, wanted {broken_wanted} broken and {rows} rows of {sent['messages']} keys"
+        )
+    return events
 
 
 def run_rva(lakehouse, arguments, topic: str, turn: int, sent: dict) -> dict:
@@ -81,13 +89,14 @@ def flink(path: str, method: str = "GET") -> dict:
         return json.loads(answer.read() or "{}")
 
 
-def run_flink(lakehouse, arguments, topic: str, kind: str, rows: str, count: int) -> dict:
+def run_flink(lakehouse, arguments, topic: str, kind: str, sent: dict) -> dict:
     drop(lakehouse, "flink_bronze_raw")
+    (view, checkpoints), count = FLINK[kind], rows_wanted(kind, sent)
     servers = [state()["servers"][name]["pid"] for name in ("flink", "flink-taskmanager")]
     name = f"bench-{uuid.uuid4().hex[:8]}"
     environment = os.environ | {
         "PULSAR_TOPIC": topic, "FLINK_JOB_NAME": name, "FLINK_SUBSCRIPTION": name,
-        "FLINK_CHECKPOINT_INTERVAL": CHECKPOINTS[kind], "FLINK_ROWS": rows, "FLINK_STATE_BACKEND": arguments.state_backend,
+        "FLINK_CHECKPOINT_INTERVAL": checkpoints, "FLINK_ROWS": view, "FLINK_STATE_BACKEND": arguments.state_backend,
     }  # fmt: skip
     before = [cpu_seconds(pid) for pid in servers]
     for pid in servers:
@@ -131,7 +140,7 @@ def main() -> None:
     kinds = arguments.kinds.split(",")
     if arguments.messages % CAMERAS:
         raise SystemExit(f"--messages: found {arguments.messages}, wanted a multiple of {CAMERAS}")
-    if any(kind.startswith("flink") for kind in kinds):
+    if FLINK.keys() & kinds:
         stack("start", "flink")
     lakehouse = catalog()
     topic = f"persistent://rva-bench/ingest-{uuid.uuid4().hex[:8]}/events"
@@ -140,21 +149,18 @@ def main() -> None:
         "--broken-every", BROKEN_EVERY,
     )  # fmt: skip
     say(f"bench-ingest: {sent['messages']} messages, {sent['payload_bytes'] / sent['messages']:.0f} bytes each, sent in {sent['seconds']} s")
-    all_sent = sum(sent[what] for what in ("messages", "again", "broken"))
-    runs = {
-        "rva": lambda turn: run_rva(lakehouse, arguments, topic, turn, sent),
-        "flink": lambda _: run_flink(lakehouse, arguments, topic, "flink", "records_once", sent["messages"]),
-        "flink-plain": lambda _: run_flink(lakehouse, arguments, topic, "flink-plain", "records", all_sent),
-    }
-    rows = []
+    wanted, rows = None, []
     with open(arguments.csv, "w", newline="") as file:
         columns = ["kind", "turn", "messages", "payload_bytes", "wall_s", "cpu_s", "peak_mb", "files", "file_bytes"]
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for turn in range(1, arguments.turns + 1):
             for kind in kinds:
-                result = runs[kind](turn)
-                check(kind, result.pop("keys"), sent)
+                if kind in FLINK:
+                    result = run_flink(lakehouse, arguments, topic, kind, sent)
+                else:
+                    result = run_rva(lakehouse, arguments, topic, turn, sent)
+                wanted = check(kind, result.pop("keys"), sent, wanted)
                 row = {"kind": kind, "turn": turn, "messages": sent["messages"], "payload_bytes": sent["payload_bytes"]}
                 row |= {name: round(value, 3) for name, value in result.items()}
                 rows.append(row)
@@ -165,8 +171,8 @@ def main() -> None:
     print("| | seconds | CPU seconds | MB of payload a CPU second | peak MB |\n| --- | --- | --- | --- | --- |")
     for kind, median in medians.items():
         print(f"| {kind} | {median['wall_s']:.1f} | {median['cpu_s']:.1f} | {sent['payload_bytes'] / 1e6 / median['cpu_s']:.1f} | {median['peak_mb']:.0f} |")
-    for kind in kinds if "rva" in kinds else []:
-        if kind != "rva":
+    for kind in FLINK:
+        if medians.keys() >= {kind, "rva"}:
             ratio = {name: medians[kind][name] / medians["rva"][name] for name in ("cpu_s", "wall_s")}
             print(f"\n{kind}: its CPU seconds over ours: {ratio['cpu_s']:.2f} (wanted: 3); its wall time over ours: {ratio['wall_s']:.2f} (wanted: 1)")
 

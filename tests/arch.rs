@@ -13,13 +13,15 @@ use std::{
 const PURE: &[(&str, &[&str])] = &[
     ("rva-types", &["bytes", "bytestring", "chrono", "serde", "serde_json", "sonic-rs", "thiserror", "uuid"]),
     ("rva-track", &["rva-types", "strsim", "thiserror", "lapjv", "pathfinding"]),
+    ("rva-analytics", &["rva-types", "serde", "serde_json", "sonic-rs", "thiserror"]),
     ("rva-eval", &["rva-types", "thiserror", "pathfinding", "serde", "serde_json"]),
 ];
 
 /// Layers from the bottom. A crate may name crates of lower layers only.
 const LAYERS: &[&[&str]] = &[
     &["rva-types"],
-    &["rva-track", "rva-eval"],
+    &["rva-track", "rva-analytics"],
+    &["rva-eval"],
     &["rva-bus", "rva-lake", "rva-vision"],
     &["rva-service"],
     &["rva-detector", "rva-ingest"],

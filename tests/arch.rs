@@ -14,7 +14,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("rva-types", &["bytes", "bytestring", "chrono", "serde", "serde_json", "sonic-rs", "thiserror", "uuid"]),
     ("rva-track", &["rva-types", "strsim", "thiserror", "lapjv", "pathfinding"]),
     ("rva-analytics", &["rva-types", "serde", "serde_json", "sonic-rs", "thiserror"]),
-    ("rva-eval", &["rva-types", "thiserror", "pathfinding", "serde", "serde_json"]),
+    ("rva-eval", &["rva-types", "rva-analytics", "thiserror", "pathfinding", "serde", "serde_json"]),
 ];
 
 /// Layers from the bottom. A crate may name crates of lower layers only.

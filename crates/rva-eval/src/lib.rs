@@ -5,6 +5,7 @@
 
 mod assignment;
 mod clear;
+mod counting;
 mod detections;
 mod footfall;
 mod hota;
@@ -14,6 +15,7 @@ mod scores;
 mod sequence;
 
 pub use clear::ClearCounts;
+pub use counting::{CountScores, Film, scored_people};
 pub use detections::{
     ApScores, DetectionBox, DetectionError, DetectionTruth, ground_truth_from_coco, results_from_coco, score_detections,
 };

@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+        array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
         util::display::{ArrayFormatter, FormatOptions},
     },
     prelude::SessionContext,
@@ -45,12 +45,15 @@ fn scene(seed: u64) -> Vec<FrameRows> {
         let walks: Vec<_> = (0..random.below(6))
             .map(|track| {
                 let mut t = random.share() * 30.0;
-                let points = (0..2 + random.below(6)).map(|_| {
-                    t += random.share() * 8.0;
-                    (t, random.share() * 1.1 - 0.05, random.share() * 1.1)
-                });
+                let count = 2 + random.below(6);
+                let points: Vec<_> = (0..count)
+                    .map(|_| {
+                        t += random.share() * 8.0;
+                        (t, random.share() * 1.1 - 0.05, random.share() * 1.1)
+                    })
+                    .collect();
                 let hidden = random.share() * 40.0;
-                Walk::new(track as i64, &points.collect::<Vec<_>>()).hidden(hidden, hidden + random.share() * 4.0)
+                Walk::new(track as i64, &points).hidden(hidden, hidden + random.share() * 4.0)
             })
             .collect();
         let fps = [1.0, 4.0, 10.0][random.below(3) as usize];
@@ -134,7 +137,8 @@ fn silver_frames(frames: &[FrameRows]) -> RecordBatch {
 }
 
 fn silver_detections(frames: &[FrameRows]) -> RecordBatch {
-    let all: Vec<_> = frames.iter().flat_map(|rows| rows.detections.iter().map(move |found| (&rows.frame, found))).collect();
+    let all: Vec<_> =
+        frames.iter().flat_map(|rows| rows.detections.iter().map(move |found| (&rows.frame, found))).collect();
     let side = |at: usize| whole(all.iter().map(move |(_, found)| found.bbox[at]));
     batch(vec![
         ("pipeline_run_id", text(all.iter().map(|(frame, _)| Some(frame.key.run.as_str())))),
@@ -176,13 +180,21 @@ fn cells(batches: &[RecordBatch]) -> Vec<Vec<String>> {
     for batch in batches {
         let columns: Vec<_> =
             batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap()).collect();
-        rows.extend((0..batch.num_rows()).map(|row| columns.iter().map(|column| column.value(row).to_string()).collect()));
+        rows.extend(
+            (0..batch.num_rows()).map(|row| columns.iter().map(|column| column.value(row).to_string()).collect()),
+        );
     }
     rows
 }
 
 const NAMES: [&str; 8] = [
-    "minute_by_cam", "hour_by_cam", "people_per_minute", "camera_minute", "zone_heatmap", "zone_dwell", "track_summary",
+    "minute_by_cam",
+    "hour_by_cam",
+    "people_per_minute",
+    "camera_minute",
+    "zone_heatmap",
+    "zone_dwell",
+    "track_summary",
     "line_crossings",
 ];
 
@@ -200,99 +212,124 @@ fn ours(table: &str, rows: &HourRows) -> RecordBatch {
     match table {
         "minute_by_cam" => {
             let all = || rows.minute.iter();
-            keyed(all().map(|row| camera_of(&row.camera)).collect(), vec![
-                ("ts_minute", times(all().map(|row| Some(row.minute_us)))),
-                ("detection_count", long(all().map(|row| Some(row.detection_count)))),
-                ("unique_tracks", long(all().map(|row| Some(row.unique_tracks)))),
-                ("avg_conf", double(all().map(|row| row.avg_conf))),
-                ("bbox_area_ratio_avg", double(all().map(|row| row.bbox_area_ratio_avg))),
-            ])
+            keyed(
+                all().map(|row| camera_of(&row.camera)).collect(),
+                vec![
+                    ("ts_minute", times(all().map(|row| Some(row.minute_us)))),
+                    ("detection_count", long(all().map(|row| Some(row.detection_count)))),
+                    ("unique_tracks", long(all().map(|row| Some(row.unique_tracks)))),
+                    ("avg_conf", double(all().map(|row| row.avg_conf))),
+                    ("bbox_area_ratio_avg", double(all().map(|row| row.bbox_area_ratio_avg))),
+                ],
+            )
         }
         "hour_by_cam" => {
             let all = || rows.hour.iter();
-            keyed(all().map(|row| camera_of(&row.hour.camera_key())).collect(), vec![
-                ("ts_hour", times(all().map(|row| Some(row.hour.hour_us)))),
-                ("detection_count", long(all().map(|row| Some(row.detection_count)))),
-                ("unique_tracks", long(all().map(|row| Some(row.unique_tracks)))),
-                ("avg_conf", double(all().map(|row| row.avg_conf))),
-            ])
+            keyed(
+                all().map(|row| camera_of(&row.hour.camera_key())).collect(),
+                vec![
+                    ("ts_hour", times(all().map(|row| Some(row.hour.hour_us)))),
+                    ("detection_count", long(all().map(|row| Some(row.detection_count)))),
+                    ("unique_tracks", long(all().map(|row| Some(row.unique_tracks)))),
+                    ("avg_conf", double(all().map(|row| row.avg_conf))),
+                ],
+            )
         }
         "people_per_minute" => {
             let all = || rows.people.iter();
-            keyed(all().map(|row| camera_of(&row.camera)).collect(), vec![
-                ("ts_minute", times(all().map(|row| Some(row.minute_us)))),
-                ("detections", long(all().map(|row| Some(row.detections)))),
-                ("unique_people", long(all().map(|row| Some(row.unique_people)))),
-                ("frames", long(all().map(|row| Some(row.frames)))),
-                ("people_max", whole(all().map(|row| row.people_max))),
-                ("people_avg", double(all().map(|row| row.people_avg))),
-            ])
+            keyed(
+                all().map(|row| camera_of(&row.camera)).collect(),
+                vec![
+                    ("ts_minute", times(all().map(|row| Some(row.minute_us)))),
+                    ("detections", long(all().map(|row| Some(row.detections)))),
+                    ("unique_people", long(all().map(|row| Some(row.unique_people)))),
+                    ("frames", long(all().map(|row| Some(row.frames)))),
+                    ("people_max", whole(all().map(|row| row.people_max))),
+                    ("people_avg", double(all().map(|row| row.people_avg))),
+                ],
+            )
         }
         "camera_minute" => {
             let all = || rows.camera_minute.iter();
-            keyed(all().map(|row| camera_of(&row.camera)).collect(), vec![
-                ("ts_minute", times(all().map(|row| Some(row.minute_us)))),
-                ("frames", long(all().map(|row| Some(row.frames)))),
-                ("first_ts", times(all().map(|row| Some(row.first_us)))),
-                ("last_ts", times(all().map(|row| Some(row.last_us)))),
-                ("longest_gap_seconds", double(all().map(|row| Some(row.longest_gap_us as f64 / 1e6)))),
-                ("runs", long(all().map(|row| Some(row.runs)))),
-            ])
+            keyed(
+                all().map(|row| camera_of(&row.camera)).collect(),
+                vec![
+                    ("ts_minute", times(all().map(|row| Some(row.minute_us)))),
+                    ("frames", long(all().map(|row| Some(row.frames)))),
+                    ("first_ts", times(all().map(|row| Some(row.first_us)))),
+                    ("last_ts", times(all().map(|row| Some(row.last_us)))),
+                    ("longest_gap_seconds", double(all().map(|row| Some(row.longest_gap_us as f64 / 1e6)))),
+                    ("runs", long(all().map(|row| Some(row.runs)))),
+                ],
+            )
         }
         "zone_heatmap" => {
             let all = || rows.zone_heatmap.iter();
-            keyed(all().map(|row| camera_of(&row.key.hour.camera_key())).collect(), vec![
-                ("ts_hour", times(all().map(|row| Some(row.key.hour.hour_us)))),
-                ("zone_x", whole(all().map(|row| i32::from(row.key.cell.0)))),
-                ("zone_y", whole(all().map(|row| i32::from(row.key.cell.1)))),
-                ("hits", long(all().map(|row| Some(row.hits)))),
-                ("unique_tracks", long(all().map(|row| Some(row.unique_tracks)))),
-            ])
+            keyed(
+                all().map(|row| camera_of(&row.key.hour.camera_key())).collect(),
+                vec![
+                    ("ts_hour", times(all().map(|row| Some(row.key.hour.hour_us)))),
+                    ("zone_x", whole(all().map(|row| i32::from(row.key.cell.0)))),
+                    ("zone_y", whole(all().map(|row| i32::from(row.key.cell.1)))),
+                    ("hits", long(all().map(|row| Some(row.hits)))),
+                    ("unique_tracks", long(all().map(|row| Some(row.unique_tracks)))),
+                ],
+            )
         }
         "zone_dwell" => {
             let all = || rows.zone_dwell.iter();
-            keyed(all().map(|row| camera_of(&row.key.hour.camera_key())).collect(), vec![
-                ("ts_hour", times(all().map(|row| Some(row.key.hour.hour_us)))),
-                ("zone_x", whole(all().map(|row| i32::from(row.key.cell.0)))),
-                ("zone_y", whole(all().map(|row| i32::from(row.key.cell.1)))),
-                ("visits", long(all().map(|row| Some(row.dwell.visits)))),
-                ("total_dwell_seconds", double(all().map(|row| Some(row.total_seconds())))),
-                ("avg_dwell_seconds", double(all().map(|row| row.avg_seconds()))),
-            ])
+            keyed(
+                all().map(|row| camera_of(&row.key.hour.camera_key())).collect(),
+                vec![
+                    ("ts_hour", times(all().map(|row| Some(row.key.hour.hour_us)))),
+                    ("zone_x", whole(all().map(|row| i32::from(row.key.cell.0)))),
+                    ("zone_y", whole(all().map(|row| i32::from(row.key.cell.1)))),
+                    ("visits", long(all().map(|row| Some(row.dwell.visits)))),
+                    ("total_dwell_seconds", double(all().map(|row| Some(row.total_seconds())))),
+                    ("avg_dwell_seconds", double(all().map(|row| row.avg_seconds()))),
+                ],
+            )
         }
         "track_summary" => {
             let all = || rows.track_summary.iter().map(|row| (&row.key, &row.summary));
-            let of = |value: fn(&rva_analytics::TrackSummary) -> f64| double(all().map(move |(_, row)| Some(value(row))));
-            keyed(all().map(|(key, _)| (key.store.to_string(), key.camera.to_string())).collect(), vec![
-                ("pipeline_run_id", text(rows.track_summary.iter().map(|row| Some(row.key.run.as_str())))),
-                ("track_id", long(all().map(|(key, _)| Some(key.track_id)))),
-                ("frames", long(all().map(|(_, row)| Some(row.frames)))),
-                ("start_time", times(all().map(|(_, row)| Some(row.start_us)))),
-                ("end_time", times(all().map(|(_, row)| Some(row.end_us)))),
-                ("duration_seconds", of(|row| row.duration_seconds())),
-                ("min_x", of(|row| row.min_x)),
-                ("max_x", of(|row| row.max_x)),
-                ("delta_x", of(|row| row.max_x - row.min_x)),
-                ("min_y", of(|row| row.min_y)),
-                ("max_y", of(|row| row.max_y)),
-                ("delta_y", of(|row| row.max_y - row.min_y)),
-                ("avg_x", of(|row| row.avg_x)),
-                ("avg_y", of(|row| row.avg_y)),
-                ("avg_conf", of(|row| row.avg_conf)),
-            ])
+            let of =
+                |value: fn(&rva_analytics::TrackSummary) -> f64| double(all().map(move |(_, row)| Some(value(row))));
+            keyed(
+                all().map(|(key, _)| (key.store.to_string(), key.camera.to_string())).collect(),
+                vec![
+                    ("pipeline_run_id", text(rows.track_summary.iter().map(|row| Some(row.key.run.as_str())))),
+                    ("track_id", long(all().map(|(key, _)| Some(key.track_id)))),
+                    ("frames", long(all().map(|(_, row)| Some(row.frames)))),
+                    ("start_time", times(all().map(|(_, row)| Some(row.start_us)))),
+                    ("end_time", times(all().map(|(_, row)| Some(row.end_us)))),
+                    ("duration_seconds", of(|row| row.duration_seconds())),
+                    ("min_x", of(|row| row.min_x)),
+                    ("max_x", of(|row| row.max_x)),
+                    ("delta_x", of(|row| row.max_x - row.min_x)),
+                    ("min_y", of(|row| row.min_y)),
+                    ("max_y", of(|row| row.max_y)),
+                    ("delta_y", of(|row| row.max_y - row.min_y)),
+                    ("avg_x", of(|row| row.avg_x)),
+                    ("avg_y", of(|row| row.avg_y)),
+                    ("avg_conf", of(|row| row.avg_conf)),
+                ],
+            )
         }
         "line_crossings" => {
             let all = || rows.line_crossings.iter().map(|row| (&row.key, &row.crossing));
-            keyed(all().map(|(key, _)| (key.store.to_string(), key.camera.to_string())).collect(), vec![
-                ("pipeline_run_id", text(rows.line_crossings.iter().map(|row| Some(row.key.run.as_str())))),
-                ("track_id", long(all().map(|(key, _)| Some(key.track_id)))),
-                ("line", text(rows.line_crossings.iter().map(|row| Some(&*row.crossing.line)))),
-                ("crossing", long(all().map(|(_, row)| Some(i64::from(row.number))))),
-                ("crossed_at", times(all().map(|(_, row)| Some(row.at_us)))),
-                ("direction", text(all().map(|(_, row)| Some(row.direction.word())))),
-                ("x", double(all().map(|(_, row)| Some(row.anchor.x)))),
-                ("y", double(all().map(|(_, row)| Some(row.anchor.y)))),
-            ])
+            keyed(
+                all().map(|(key, _)| (key.store.to_string(), key.camera.to_string())).collect(),
+                vec![
+                    ("pipeline_run_id", text(rows.line_crossings.iter().map(|row| Some(row.key.run.as_str())))),
+                    ("track_id", long(all().map(|(key, _)| Some(key.track_id)))),
+                    ("line", text(rows.line_crossings.iter().map(|row| Some(&*row.crossing.line)))),
+                    ("crossing", long(all().map(|(_, row)| Some(i64::from(row.number))))),
+                    ("crossed_at", times(all().map(|(_, row)| Some(row.at_us)))),
+                    ("direction", text(all().map(|(_, row)| Some(row.direction.word())))),
+                    ("x", double(all().map(|(_, row)| Some(row.anchor.x)))),
+                    ("y", double(all().map(|(_, row)| Some(row.anchor.y)))),
+                ],
+            )
         }
         other => panic!("no table {other}"),
     }

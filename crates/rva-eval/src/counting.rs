@@ -4,7 +4,9 @@
 //! doing alone: people it missed, ids it changed, boxes it lost at the line.
 
 use crate::MotRow;
-use rva_analytics::{CameraZones, Direction, Rules, Shape, TrackKey, TrackOutcome, TrackPath, TrackPoint, ZoneDefinition, Zones};
+use rva_analytics::{
+    CameraZones, Direction, Rules, Shape, TrackKey, TrackOutcome, TrackPath, TrackPoint, ZoneDefinition, Zones,
+};
 use rva_types::{CameraId, ImageSize, RunId, StoreId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -147,7 +149,8 @@ impl CountScores {
                 let mut counts = vec![0u64; film.frames as usize];
                 for row in rows {
                     let point = point(film, row);
-                    if let (true, Some(count)) = (polygon.holds(point.anchor()), counts.get_mut(row.frame as usize - 1)) {
+                    if let (true, Some(count)) = (polygon.holds(point.anchor()), counts.get_mut(row.frame as usize - 1))
+                    {
                         *count += 1;
                     }
                 }
@@ -272,13 +275,7 @@ mod tests {
     /// From left to right at a third of the height, in 100 frames.
     fn walk(id: i64, frames: std::ops::RangeInclusive<u32>) -> Vec<MotRow> {
         frames
-            .map(|frame| MotRow {
-                frame,
-                id,
-                bbox: [f64::from(frame) * 9.0, 250.0, 40.0, 100.0],
-                conf: 1.0,
-                class: -1,
-            })
+            .map(|frame| MotRow { frame, id, bbox: [f64::from(frame) * 9.0, 250.0, 40.0, 100.0], conf: 1.0, class: -1 })
             .collect()
     }
 
@@ -294,7 +291,10 @@ mod tests {
         let scores = CountScores::of(&FILM, &truth, &truth);
         assert!(scores.truth >= 10, "{scores:?}");
         assert_eq!((scores.counted, scores.missed, scores.extra), (scores.truth, 0, 0));
-        assert_eq!((scores.error_share(), scores.people_mae(), scores.dwell_mae_seconds()), (Some(0.0), Some(0.0), Some(0.0)));
+        assert_eq!(
+            (scores.error_share(), scores.people_mae(), scores.dwell_mae_seconds()),
+            (Some(0.0), Some(0.0), Some(0.0))
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `rva eval`: scores against ground truth.
 
 pub mod args;
+mod counting;
 mod floors;
 mod records;
 mod report;
@@ -79,11 +80,12 @@ fn of_records(path: &Path) -> anyhow::Result<Vec<DetectionBox>> {
 }
 
 fn footfall(args: &FootfallArgs, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let hand = footfall_from_csv(&args.by_hand.display().to_string(), &read(&args.by_hand)?)?;
+    let (Some(by_hand), Some(records)) = (&args.by_hand, &args.records) else { return counting::run(args, terminal) };
+    let hand = footfall_from_csv(&by_hand.display().to_string(), &read(by_hand)?)?;
     let mut seen = Vec::new();
-    for record in records::read(&args.records)? {
+    for record in records::read(records)? {
         let at = Timestamp::parse(&record.capture_ts)
-            .with_context(|| format!("{}: found capture_ts {:?}", args.records.display(), record.capture_ts))?;
+            .with_context(|| format!("{}: found capture_ts {:?}", records.display(), record.capture_ts))?;
         for found in record.detections.iter().filter(|found| found.class.as_deref() == Some("person")) {
             let Some(track) = found.track_id else { continue };
             let (x, y) = ((found.bbox.x1 + found.bbox.x2) / 2.0, found.bbox.y2);

@@ -72,7 +72,7 @@ fn is_yaml(text: &str) -> bool {
 }
 
 /// `all` stands for every tracker of the product.
-fn names(wanted: &[String]) -> Vec<String> {
+pub(super) fn names(wanted: &[String]) -> Vec<String> {
     let all = || TrackerChoice::NAMES.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     wanted.iter().flat_map(|text| if text == "all" { all() } else { vec![text.clone()] }).collect()
 }
@@ -114,7 +114,7 @@ fn score_group(
 }
 
 /// Runs a tracker over a sequence's detections and times its own work.
-fn track(
+pub(super) fn track(
     choice: &TrackerChoice,
     sequence: &MotSequence,
     detections: &[MotRow],

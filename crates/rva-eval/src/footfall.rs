@@ -5,14 +5,15 @@
 //! count is that of different people seen in the interval; with one (`x1 y1 x2 y2` in shares of the picture) that of
 //! people who crossed it `in` (to the right hand of somebody who looks from the first point to the second) or `out`.
 
+use rva_analytics::{DirectedLine, Direction, Rules, Share, TrackPath, TrackPoint};
 use rva_types::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A directed line in shares of the picture, from the first point to the second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Line {
-    /// x1, y1, x2, y2 in [0, 1].
-    pub points: [f64; 4],
+    /// From the first point to the second.
+    pub line: DirectedLine,
     /// Whether crossings to the right hand are counted (`in`), or those to the left (`out`).
     pub inward: bool,
 }
@@ -37,12 +38,10 @@ pub struct HandCount {
 pub struct Seen {
     /// Which camera.
     pub camera: String,
-    /// Capture time.
-    pub at: Timestamp,
     /// The run and the track: together they are one person.
     pub track: (String, u64),
-    /// Bottom centre of the box in shares of the picture.
-    pub anchor: (f64, f64),
+    /// When and where.
+    pub point: TrackPoint,
 }
 
 /// A row with what the system counted.
@@ -70,10 +69,6 @@ pub struct FootfallError {
     found: String,
     wanted: &'static str,
 }
-
-/// Least distance from a line, in shares of the picture, at which somebody is on one side of it. Raising it counts
-/// fewer trembling boxes twice and misses people who turn round close to the line.
-const HYSTERESIS: f64 = 0.01;
 
 const COLUMNS: [&str; 4] = ["camera_id", "from", "to", "people"];
 const LINE_COLUMNS: [&str; 2] = ["line", "direction"];
@@ -118,19 +113,17 @@ pub fn footfall_from_csv(file: &str, text: &str) -> Result<Vec<HandCount>, Footf
             values[3].parse().map_err(|_| error(at, format!("people {:?}", values[3]), "a number of people from 0"))?;
         let line = if with_line && !values[4].is_empty() {
             let points: Vec<f64> = values[4].split_whitespace().filter_map(|value| value.parse().ok()).collect();
-            let points: [f64; 4] = points
-                .try_into()
-                .ok()
-                .filter(|points: &[f64; 4]| {
-                    points.iter().all(|p| (0.0..=1.0).contains(p)) && points[..2] != points[2..]
-                })
-                .ok_or_else(|| error(at, format!("line {:?}", values[4]), "x1 y1 x2 y2, shares from 0 to 1"))?;
+            let ends: Vec<Share> =
+                points.chunks(2).filter_map(|pair| Some(Share::new(pair[0], *pair.get(1)?))).collect();
+            let line = DirectedLine::new(&ends).ok().filter(|_| points.len() == 4);
+            let line =
+                line.ok_or_else(|| error(at, format!("line {:?}", values[4]), "x1 y1 x2 y2, shares from 0 to 1"))?;
             let inward = match values[5].as_str() {
                 "in" => true,
                 "out" => false,
                 found => return Err(error(at, format!("direction {found:?}"), "in or out")),
             };
-            Some(Line { points, inward })
+            Some(Line { line, inward })
         } else {
             None
         };
@@ -139,35 +132,12 @@ pub fn footfall_from_csv(file: &str, text: &str) -> Result<Vec<HandCount>, Footf
     Ok(rows)
 }
 
-/// Twice the area of the triangle of the line and a point: positive to the right hand (y grows downwards).
-fn side(line: &[f64; 4], (x, y): (f64, f64)) -> f64 {
-    let [x1, y1, x2, y2] = *line;
-    (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)
-}
-
-/// When a path crosses the line in one direction, between its ends. Points nearer to the line than [`HYSTERESIS`] are
-/// on neither side, so a box that trembles there crosses once; a crossing is dated by the point that completes it.
-fn crossings(line: &Line, path: &[(Timestamp, (f64, f64))]) -> Vec<Timestamp> {
-    let [x1, y1, x2, y2] = line.points;
-    let length = (x2 - x1).hypot(y2 - y1);
-    let (mut times, mut last) = (Vec::new(), None::<(f64, (f64, f64))>);
-    for &(at, point) in path {
-        let now = side(&line.points, point) / length;
-        if now.abs() < HYSTERESIS {
-            continue;
-        }
-        if let Some((before, from)) = last
-            && (before < 0.0) != (now < 0.0)
-        {
-            let ends = [from.0, from.1, point.0, point.1];
-            let between = (side(&ends, (x1, y1)) < 0.0) != (side(&ends, (x2, y2)) < 0.0);
-            if between && (now > 0.0) == line.inward {
-                times.push(at);
-            }
-        }
-        last = Some((now, point));
-    }
-    times
+/// When the tracks of a camera cross the line in one direction: by the code that makes gold.
+fn crossings(line: &Line, path: TrackPath) -> Vec<Timestamp> {
+    let direction = if line.inward { Direction::In } else { Direction::Out };
+    let crossings = path.crossings(&"line".into(), &line.line, &Rules::default()).into_iter();
+    let of_direction = crossings.filter(|crossing| crossing.direction == direction);
+    of_direction.map(|crossing| Timestamp::from_micros(crossing.at_us)).collect()
 }
 
 /// Counts what a hand count asks for. `seen` may be in any order.
@@ -176,16 +146,14 @@ pub fn score_footfall(hand: Vec<HandCount>, seen: &[Seen]) -> Vec<Counted> {
         .map(|by_hand| {
             let is_inside = |at: Timestamp| at >= by_hand.from && at < by_hand.to;
             let of_camera = seen.iter().filter(|s| s.camera == by_hand.camera);
+            let at = |seen: &Seen| Timestamp::from_micros(seen.point.at_us);
             let counted = match &by_hand.line {
-                None => of_camera.filter(|s| is_inside(s.at)).map(|s| &s.track).collect::<BTreeSet<_>>().len() as u64,
+                None => of_camera.filter(|s| is_inside(at(s))).map(|s| &s.track).collect::<BTreeSet<_>>().len() as u64,
                 Some(line) => {
                     // Whole paths: a step from one interval into the next belongs to the next.
-                    let mut paths: BTreeMap<_, Vec<_>> = BTreeMap::new();
-                    of_camera.for_each(|s| paths.entry(&s.track).or_default().push((s.at, s.anchor)));
-                    let of_path = |mut path: Vec<(Timestamp, _)>| {
-                        path.sort_by_key(|(at, _)| *at);
-                        crossings(line, &path).into_iter().filter(|at| is_inside(*at)).count() as u64
-                    };
+                    let mut paths: BTreeMap<_, TrackPath> = BTreeMap::new();
+                    of_camera.for_each(|s| paths.entry(&s.track).or_default().push(s.point.clone()));
+                    let of_path = |path| crossings(line, path).into_iter().filter(|at| is_inside(*at)).count() as u64;
                     paths.into_values().map(of_path).sum()
                 }
             };
@@ -199,8 +167,17 @@ mod tests {
     use super::*;
 
     fn seen(second: i64, track: u64, x: f64, y: f64) -> Seen {
-        let at = Timestamp::from_micros(1_764_064_800_000_000 + second * 1_000_000);
-        Seen { camera: "door".into(), at, track: ("run".into(), track), anchor: (x, y) }
+        let (x, y) = ((x * 1000.0) as i32, (y * 1000.0) as i32);
+        let point = TrackPoint {
+            frame_index: second,
+            det_id: track.to_string().into(),
+            at_us: 1_764_064_800_000_000 + second * 1_000_000,
+            bbox: [x - 10, y - 100, x + 10, y],
+            img_w: 1000,
+            img_h: 1000,
+            conf: 0.9,
+        };
+        Seen { camera: "door".into(), track: ("run".into(), track), point }
     }
 
     fn hand(rows: &str) -> Vec<HandCount> {
@@ -219,7 +196,7 @@ mod tests {
     #[test]
     fn crossings_are_counted_by_direction_and_once_for_who_stands_on_the_line() {
         // Looking down the picture from (0.5, 0) to (0.5, 1): the right hand is at smaller x.
-        let walk = [0.8, 0.5, 0.5, 0.2, 0.8];
+        let walk = [0.8, 0.8, 0.5, 0.5, 0.2, 0.2, 0.8];
         let people: Vec<_> = walk.iter().zip(0..).map(|(x, t)| seen(t, 1, *x, 0.5)).collect();
         let rows = format!("{HOUR},1,0.5 0 0.5 1,in\n{HOUR},1,0.5 0 0.5 1,out\n{HOUR},0,0.5 0.6 0.5 1,in");
         let counted: Vec<_> = score_footfall(hand(&rows), &people).iter().map(|row| row.counted).collect();
@@ -228,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_step_from_one_interval_into_the_next_counts_in_the_next() {
-        let people = [seen(3599, 1, 0.8, 0.5), seen(3600, 1, 0.2, 0.5)];
+        let people = [seen(3598, 1, 0.8, 0.5), seen(3599, 1, 0.8, 0.5), seen(3600, 1, 0.2, 0.5)];
         let next = "door,2025-11-25T11:00:00Z,2025-11-25T12:00:00Z";
         let rows = format!("{HOUR},0,0.5 0 0.5 1,in\n{next},1,0.5 0 0.5 1,in");
         let counted: Vec<_> = score_footfall(hand(&rows), &people).iter().map(|row| row.counted).collect();
@@ -237,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_box_that_trembles_on_the_line_crosses_it_once() {
-        let walk = [0.8, 0.502, 0.498, 0.502, 0.497, 0.503, 0.2];
+        let walk = [0.8, 0.8, 0.502, 0.498, 0.502, 0.497, 0.503, 0.2];
         let people: Vec<_> = walk.iter().zip(0..).map(|(x, t)| seen(t, 1, *x, 0.5)).collect();
         let rows = format!("{HOUR},1,0.5 0 0.5 1,in\n{HOUR},0,0.5 0 0.5 1,out");
         let counted: Vec<_> = score_footfall(hand(&rows), &people).iter().map(|row| row.counted).collect();

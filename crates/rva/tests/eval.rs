@@ -216,3 +216,53 @@ fn the_products_trackers_hold_their_recorded_floors() {
     let ran = rva(tempdir().unwrap().path(), &arguments).exits(0).says(&[" 0 missed"]);
     println!("{}", ran.stdout);
 }
+
+#[test]
+fn crossings_of_a_trackers_tracks_are_compared_with_the_true_ones() {
+    let root = tempdir().unwrap();
+    sequence(root.path(), "mot/SEQ-1");
+    let base = ["eval", "footfall", "--gt", "mot", "--tracker", "sort"];
+    let scored = rows(&rva(root.path(), &[&base[..], &["--format", "json"]].concat()).exits(0));
+    let combined = scored.iter().find(|row| row["sequence"] == "COMBINED").unwrap();
+    // Detections are the truth. One of the two passes the falling line, at x = 0.63 for y = 0.67; at the line at x = 0.75 it begins too near.
+    let [truth, missed, extra] = ["true", "missed", "extra"].map(|name| combined[name].as_u64().unwrap());
+    assert_eq!((truth, missed, extra), (1, 0, 0), "{combined}");
+    let check = |ceilings: &str| {
+        fs::write(root.path().join("c.csv"), format!("group,tracker,error_percent_max\n{ceilings}")).unwrap();
+        rva(root.path(), &[&base[..], &["--ceilings", "c.csv"]].concat())
+    };
+    check("mot,sort,0\nother,sort,0\n").exits(0).says(&["1 ceilings held, 0 missed"]);
+    check("mot,sort,-1\n").exits(1).says(&["sort on mot", "wanted at most -1"]);
+    check("mot,sort\n").exits(1).says(&["c.csv:2"]);
+    rva(root.path(), &["eval", "footfall", "--gt", "mot"]).exits(2).says(&["--tracker"]);
+    rva(root.path(), &["eval", "footfall"]).exits(2).says(&["--by-hand"]);
+}
+
+#[test]
+fn the_products_trackers_hold_their_recorded_counting_errors() {
+    let shared = std::env::var_os("RVA_SHARED").map_or_else(|| workspace().join("../shared"), PathBuf::from);
+    let mot = shared.join("mot");
+    if !mot.is_dir() {
+        println!("skipped: no sequences at {}", mot.display());
+        return;
+    }
+    let [mot17, mot15, ceilings] =
+        [mot.join("MOT17"), mot.join("MOT15"), workspace().join("data/eval/footfall-ceilings.csv")];
+    let [mot17, mot15, ceilings] = [&mot17, &mot15, &ceilings].map(|path| path.to_str().unwrap());
+    let root = tempdir().unwrap();
+    let arguments = [
+        "eval",
+        "footfall",
+        "--gt",
+        mot17,
+        "--gt",
+        mot15,
+        "--detections",
+        "det_frcnn_sort,det",
+        "--tracker",
+        "all",
+        "--ceilings",
+        ceilings,
+    ];
+    rva(root.path(), &arguments).exits(0).says(&["12 ceilings held, 0 missed"]);
+}

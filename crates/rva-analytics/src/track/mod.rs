@@ -13,7 +13,7 @@ pub use visits::Visit;
 
 pub(crate) use cells::cell_of;
 
-use crate::{CameraZones, Rules, Share, anchor};
+use crate::{CameraZones, DirectedLine, Rules, Share, anchor};
 use rva_types::{CameraId, RunId, StoreId};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -83,11 +83,25 @@ impl TrackPath {
         self.points.is_empty()
     }
 
-    /// Computes what gold says of the track; `None` where it has no detection.
-    pub fn outcome(mut self, key: TrackKey, zones: &CameraZones, rules: &Rules) -> Option<TrackOutcome> {
+    /// Puts the points in order.
+    fn ordered(mut self) -> Vec<TrackPoint> {
         self.points.sort_by(|a, b| (a.frame_index, &a.det_id).cmp(&(b.frame_index, &b.det_id)));
-        let summary = TrackSummary::of(&self.points)?;
-        let steps: Vec<Step> = self.points.iter().map(Step::of).collect();
+        self.points
+    }
+
+    /// Computes the track's crossings of one line that was always valid, in order.
+    pub fn crossings(self, name: &Arc<str>, line: &DirectedLine, rules: &Rules) -> Vec<Crossing> {
+        let steps: Vec<Step> = self.ordered().iter().map(Step::of).collect();
+        let mut crossings = crossings::of_line(name, line, &steps, rules);
+        number_within(&mut crossings, |crossing| &crossing.line, |crossing, number| crossing.number = number);
+        crossings
+    }
+
+    /// Computes what gold says of the track; `None` where it has no detection.
+    pub fn outcome(self, key: TrackKey, zones: &CameraZones, rules: &Rules) -> Option<TrackOutcome> {
+        let points = self.ordered();
+        let summary = TrackSummary::of(&points)?;
+        let steps: Vec<Step> = points.iter().map(Step::of).collect();
         let mut visits: Vec<_> = zones
             .zones()
             .flat_map(|(definition, polygon)| {

@@ -13,6 +13,7 @@ use anyhow::Context;
 use args::{DetectionsArgs, EvalArgs, EvalCommand, FootfallArgs};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, UInt64Array};
 use records::is_ndjson;
+use rva_analytics::{PERSON, TrackPoint};
 use rva_eval::{
     DetectionBox, Seen, footfall_from_csv, ground_truth_from_coco, results_from_coco, score_detections, score_footfall,
 };
@@ -86,15 +87,22 @@ fn footfall(args: &FootfallArgs, terminal: &Terminal) -> anyhow::Result<Exit> {
     for record in records::read(records)? {
         let at = Timestamp::parse(&record.capture_ts)
             .with_context(|| format!("{}: found capture_ts {:?}", records.display(), record.capture_ts))?;
-        for found in record.detections.iter().filter(|found| found.class.as_deref() == Some("person")) {
+        let people = record.detections.iter().filter(|found| found.class.as_deref() == Some(PERSON));
+        for (index, found) in people.enumerate() {
             let Some(track) = found.track_id else { continue };
-            let (x, y) = ((found.bbox.x1 + found.bbox.x2) / 2.0, found.bbox.y2);
-            seen.push(Seen {
-                camera: record.source.camera_id.clone(),
-                at,
-                track: (record.pipeline_run_id.clone(), track),
-                anchor: (x / record.image_size.width, y / record.image_size.height),
-            });
+            let whole = |value: f64| (value + 0.5).floor() as i32;
+            let bbox = [found.bbox.x1, found.bbox.y1, found.bbox.x2, found.bbox.y2].map(whole);
+            let point = TrackPoint {
+                frame_index: i64::try_from(record.frame_index).unwrap_or(i64::MAX),
+                det_id: format!("{index:05}").into(),
+                at_us: at.as_micros(),
+                bbox,
+                img_w: whole(record.image_size.width),
+                img_h: whole(record.image_size.height),
+                conf: found.conf,
+            };
+            let track = (record.pipeline_run_id.clone(), track);
+            seen.push(Seen { camera: record.source.camera_id.clone(), track, point });
         }
     }
     let rows = score_footfall(hand, &seen);

@@ -175,6 +175,8 @@ impl MemoryLog {
                     partition: name.clone(),
                     position: Position::of_record(*next),
                     ends_entry: true,
+                    follows: None,
+                    rejected: None,
                     publish_ts: *publish_ts,
                     properties: record.properties.clone(),
                     body: record.body.clone(),

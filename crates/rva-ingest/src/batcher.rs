@@ -249,7 +249,16 @@ mod tests {
 
     fn message(partition: &str, position: Position, ends_entry: bool, body: Bytes) -> Message {
         let properties = BTreeMap::new();
-        Message { partition: partition.into(), position, ends_entry, publish_ts: T0, properties, body }
+        Message {
+            partition: partition.into(),
+            position,
+            ends_entry,
+            publish_ts: T0,
+            properties,
+            body,
+            follows: None,
+            rejected: None,
+        }
     }
 
     fn simple(partition: &str, number: u64) -> Message {

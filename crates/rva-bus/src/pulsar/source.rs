@@ -260,6 +260,8 @@ fn to_message(number: u32, message: PulsarMessage<Vec<u8>>) -> Message {
         publish_ts: Timestamp::from_micros(micros),
         properties: metadata.properties.into_iter().map(|pair| (pair.key, pair.value)).collect(),
         body: Bytes::from(message.payload.data),
+        follows: None,
+        rejected: None,
     }
 }
 

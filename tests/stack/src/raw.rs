@@ -170,6 +170,9 @@ pub struct Transaction {
 
 const COORDINATOR: u64 = 0;
 
+/// Who has this topic is the coordinator.
+const COORDINATORS: &str = "persistent://pulsar/system/transaction_coordinator_assign-partition-0";
+
 impl RawProducer {
     /// Produces to a topic of the broker at `pulsar://HOST:PORT`.
     ///
@@ -236,6 +239,14 @@ impl RawProducer {
         self.read(answer)
     }
 
+    /// A command of transactions, whose answer holds the error and its text in two fields.
+    fn transact(&mut self, kind: u64, command: Fields, (error, text): (u64, u64)) -> Vec<u8> {
+        let answer = self.command(kind, command, kind + 1);
+        let said = find(&answer, text).map_or(&[][..], |(_, said)| said);
+        assert!(find(&answer, error).is_none(), "{}: {}", self.topic, said.escape_ascii());
+        answer
+    }
+
     /// Sends an entry and waits for its receipt; answers its ledger and entry.
     pub fn send(&mut self, metadata: &Fields, payload: &[u8]) -> (u64, u64) {
         self.send_in(None, metadata, payload)
@@ -263,14 +274,17 @@ impl RawProducer {
     /// Begins a transaction that this partition takes part in.
     pub fn begin(&mut self) -> Transaction {
         let request = self.request();
-        self.command(62, Fields::default().number(1, request).number(2, COORDINATOR), 63);
+        self.command(23, Fields::default().bytes(1, COORDINATORS).number(2, request), 24);
         let request = self.request();
-        let answer = self.command(50, Fields::default().number(1, request).number(2, 600_000).number(3, COORDINATOR), 51);
+        self.transact(62, Fields::default().number(1, request).number(2, COORDINATOR), (2, 3));
+        let request = self.request();
+        let new = Fields::default().number(1, request).number(2, 600_000).number(3, COORDINATOR);
+        let answer = self.transact(50, new, (4, 5));
         let number = |field| find(&answer, field).map_or(0, |(number, _)| number);
         let transaction = Transaction { least: number(2), most: number(3) };
         let request = self.request();
         let topic = self.topic.clone();
-        self.command(52, Self::of(request, transaction).bytes(4, topic), 53);
+        self.transact(52, Self::of(request, transaction).bytes(4, topic), (4, 5));
         transaction
     }
 
@@ -281,6 +295,6 @@ impl RawProducer {
     /// Commits it, or aborts it.
     pub fn finish(&mut self, transaction: Transaction, commits: bool) {
         let request = self.request();
-        self.command(56, Self::of(request, transaction).number(4, u64::from(!commits)), 57);
+        self.transact(56, Self::of(request, transaction).number(4, u64::from(!commits)), (4, 5));
     }
 }

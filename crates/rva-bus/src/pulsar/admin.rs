@@ -2,7 +2,8 @@
 
 use super::{PulsarConnection, TopicName, errors::permanent};
 use crate::{BusError, BusErrorKind};
-use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
+use bytes::{Bytes, BytesMut};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, header::HeaderMap};
 use rva_types::Position;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -66,6 +67,9 @@ pub async fn set_up_topic(connection: &PulsarConnection, setup: &TopicSetup) -> 
 /// How often, and how far apart, a topic that was just made is looked for.
 const SEEN_TRIES: u32 = 20;
 const SEEN_WAIT: Duration = Duration::from_millis(100);
+
+/// Bytes that are taken of an entry that the broker shows, uncompressed.
+const ENTRY_BYTES_MAX: usize = 1 << 20;
 
 /// Asks the admin interface.
 pub(super) struct Admin {
@@ -359,24 +363,33 @@ impl Admin {
         self.stats(topic, number).await?.ledgers()
     }
 
-    /// What the broker says about an entry that it didn't give: a header of its answer by name, or the status where it can't
-    /// read it.
-    pub async fn entry_headers(
+    /// What the broker says about an entry that it didn't give: headers and payload of its answer, or the status where it
+    /// can't read it.
+    pub async fn entry(
         &self,
         topic: &TopicName,
         number: u32,
         (ledger, entry): (u64, u64),
-    ) -> Result<Result<reqwest::header::HeaderMap, String>, BusError> {
+    ) -> Result<Result<(HeaderMap, Bytes), String>, BusError> {
         let path = format!("{}-partition-{number}/ledger/{ledger}/entry/{entry}", topic.path());
-        let doing = format!("read entry {ledger}:{entry}");
-        let response = self.request(Method::GET, &path).send().await;
-        let response = response.map_err(|error| {
-            BusError::new(BusErrorKind::Transient, format!("{doing} at {}: {}", self.base, deepest(&error)))
-        })?;
-        match response.status().is_success() {
-            true => Ok(Ok(response.headers().clone())),
-            false => Ok(Err(format!("status {}", response.status()))),
+        let failed = |error: reqwest::Error| {
+            let text = format!("read entry {ledger}:{entry} at {}: {}", self.base, deepest(&error));
+            BusError::new(BusErrorKind::Transient, text)
+        };
+        let mut response = self.request(Method::GET, &path).send().await.map_err(failed)?;
+        if !response.status().is_success() {
+            return Ok(Err(format!("status {}", response.status())));
         }
+        let headers = std::mem::take(response.headers_mut());
+        let mut payload = BytesMut::new();
+        while let Some(bytes) = response.chunk().await.map_err(failed)? {
+            payload.extend_from_slice(&bytes);
+            if payload.len() > ENTRY_BYTES_MAX {
+                payload.truncate(ENTRY_BYTES_MAX);
+                break;
+            }
+        }
+        Ok(Ok((headers, payload.freeze())))
     }
 
     /// What a partition holds.

@@ -5,6 +5,7 @@
 
 use super::{TopicName, admin::Admin};
 use crate::BusError;
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use reqwest::header::HeaderMap;
 use rva_types::Position;
@@ -19,10 +20,13 @@ const QUESTIONS_AT_ONCE: usize = 8;
 /// What lies between two entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hole {
-    /// Nothing that was ever a message.
+    /// Nothing that anybody gets.
     Empty {
         /// Entries of the hole.
         entries: u64,
+        /// Those among them that are batches of no messages, which the broker gives only together with others: ledger,
+        /// entry and payload.
+        batches: Vec<(u64, u64, Bytes)>,
     },
     /// Something else, or nobody can tell.
     Unproven(String),
@@ -42,18 +46,30 @@ pub(super) async fn between(
         Err(text) => return Ok(Hole::Unproven(text)),
     };
     let entries: u64 = ranges.iter().map(|(_, first, end)| end - first).sum();
-    let asked = futures::stream::iter(spread(entries).map(|nth| at(&ranges, nth)).map(async |entry| {
-        let (ledger, number_in_it) = entry;
-        let said = admin.entry_headers(topic, number, entry).await?;
-        Ok::<_, BusError>(what_is_wrong(&said).map(|text| format!("entry {ledger}:{number_in_it}: {text}")))
+    let asked = futures::stream::iter(spread(entries).map(|nth| at(&ranges, nth)).map(async |(ledger, entry)| {
+        let said = admin.entry(topic, number, (ledger, entry)).await?;
+        Ok::<_, BusError>((ledger, entry, verdict(said)))
     }));
-    let mut answers = asked.buffer_unordered(QUESTIONS_AT_ONCE);
-    while let Some(answer) = answers.try_next().await? {
-        if let Some(text) = answer {
-            return Ok(Hole::Unproven(text));
+    let mut answers = asked.buffered(QUESTIONS_AT_ONCE);
+    let mut batches = Vec::new();
+    while let Some((ledger, entry, answer)) = answers.try_next().await? {
+        match answer {
+            Verdict::NoMessage => {}
+            Verdict::EmptyBatch(payload) => batches.push((ledger, entry, payload)),
+            Verdict::Wrong(text) => return Ok(Hole::Unproven(format!("entry {ledger}:{entry}: {text}"))),
         }
     }
-    Ok(Hole::Empty { entries })
+    Ok(Hole::Empty { entries, batches })
+}
+
+/// What an entry is that was not given.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// A marker, or aborted.
+    NoMessage,
+    /// Claims to have no messages.
+    EmptyBatch(Bytes),
+    Wrong(String),
 }
 
 /// A header that is there and doesn't say no.
@@ -61,12 +77,16 @@ fn says(headers: &HeaderMap, name: &str) -> bool {
     headers.get(name).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"false"))
 }
 
-/// `None` for an entry that no consumer gets.
-fn what_is_wrong(said: &Result<HeaderMap, String>) -> Option<String> {
+fn verdict(said: Result<(HeaderMap, Bytes), String>) -> Verdict {
     match said {
-        Err(status) => Some(format!("found {status}, wanted to read it")),
-        Ok(headers) if says(headers, "X-Pulsar-marker-type") || says(headers, "X-Pulsar-txn-aborted") => None,
-        Ok(_) => Some("found a message that was not given, wanted a marker or an aborted one".into()),
+        Err(status) => Verdict::Wrong(format!("found {status}, wanted to read it")),
+        Ok((headers, _)) if says(&headers, "X-Pulsar-marker-type") || says(&headers, "X-Pulsar-txn-aborted") => {
+            Verdict::NoMessage
+        }
+        Ok((headers, payload)) if headers.get("X-Pulsar-num-batch-message").is_some_and(|count| count == "0") => {
+            Verdict::EmptyBatch(payload)
+        }
+        Ok(_) => Verdict::Wrong("found a message that was not given, wanted a marker or an aborted one".into()),
     }
 }
 
@@ -152,12 +172,16 @@ mod tests {
     fn markers_and_aborted_messages_are_no_loss_and_all_else_may_be() {
         let headers = |pairs: &[(&'static str, &'static str)]| {
             let pair = |(name, value): &(&'static str, &'static str)| (name.parse().unwrap(), value.parse().unwrap());
-            Ok(pairs.iter().map(pair).collect::<HeaderMap>())
+            Ok((pairs.iter().map(pair).collect::<HeaderMap>(), Bytes::from_static(b"payload")))
         };
-        assert_eq!(what_is_wrong(&headers(&[("X-Pulsar-marker-type", "21")])), None);
-        assert_eq!(what_is_wrong(&headers(&[("X-Pulsar-txn-aborted", "true")])), None);
-        assert!(what_is_wrong(&headers(&[("X-Pulsar-txn-aborted", "false")])).is_some());
-        assert!(what_is_wrong(&headers(&[])).is_some());
-        assert!(what_is_wrong(&Err("status 404".into())).unwrap().contains("404"));
+        assert_eq!(verdict(headers(&[("X-Pulsar-marker-type", "21")])), Verdict::NoMessage);
+        assert_eq!(verdict(headers(&[("X-Pulsar-txn-aborted", "true")])), Verdict::NoMessage);
+        let of_none = Verdict::EmptyBatch(Bytes::from_static(b"payload"));
+        assert_eq!(verdict(headers(&[("X-Pulsar-num-batch-message", "0")])), of_none);
+        for pairs in [&[("X-Pulsar-txn-aborted", "false")][..], &[], &[("X-Pulsar-num-batch-message", "1")]] {
+            assert!(matches!(verdict(headers(pairs)), Verdict::Wrong(_)), "{pairs:?}");
+        }
+        let Verdict::Wrong(text) = verdict(Err("status 404".into())) else { panic!("wanted a loss") };
+        assert!(text.contains("404"), "{text}");
     }
 }

@@ -10,7 +10,8 @@ use super::{
     wire::{Consumer, Delivery, Subscribe, Wire},
 };
 use crate::{BusError, BusErrorKind, Message};
-use rva_types::{PartitionName, Position, Timestamp};
+use bytes::Bytes;
+use rva_types::{PartitionName, Position, Rejection, RejectionReason, Timestamp};
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
@@ -55,6 +56,8 @@ pub(super) struct Partition {
     made: Option<Position>,
     /// Whether everything between `made` and `seen` is accounted for.
     is_proven: bool,
+    /// Up to here entries are asked for one at a time: the broker didn't give some of them.
+    careful_until: Option<Position>,
     /// Came and not looked at yet.
     held: Option<Result<Delivery, BusError>>,
     /// Messages of which some parts, in entries before them, wait for others.
@@ -90,6 +93,7 @@ impl Partition {
             seen: after,
             made: after,
             is_proven: true,
+            careful_until: None,
             held: None,
             waiting: Vec::new(),
             joins: Joins::default(),
@@ -111,6 +115,7 @@ impl Partition {
         let topic = topic.partition(self.number);
         let consumer = Consumer::open(&shared.wire, Subscribe { topic: &topic, subscription }).await?;
         self.permits = Permits::new(consumer.message_bytes_max(), shared.share_bytes);
+        self.permits.be_careful(self.careful_until.is_some());
         consumer.permit(self.permits.give()).await?;
         self.consumer = Some(consumer);
         self.down = None;
@@ -248,22 +253,66 @@ impl Partition {
     async fn follow(&mut self, at: Position, shared: &Shared) -> Result<(), BusError> {
         let is_next = self.seen.map_or(at == self.expected, |seen| is_next(seen, at));
         if !is_next {
-            let after = self.seen.unwrap_or_else(|| before(self.expected));
+            let (partition, after) = (self.number, self.last_seen());
             match hole::between(&shared.admin, &shared.topic, self.number, after, at).await? {
-                Hole::Empty { entries: 0 } => {}
-                Hole::Empty { entries } => {
-                    let partition = self.number;
+                Hole::Empty { entries, batches } => {
                     tracing::debug!(partition, entries, %after, behind = %at, "entries between hold no message");
+                    self.note_empty(batches);
+                }
+                // A broker that finds no messages in what it is about to send drops all of it; entry by entry it can't.
+                Hole::Unproven(text) if self.careful_until.is_none_or(|until| until < at) => {
+                    self.careful_until = Some(at);
+                    let text = format!("read partition {partition} behind {after}: {text}");
+                    return Err(BusError::new(BusErrorKind::Transient, text));
                 }
                 Hole::Unproven(text) => {
-                    let partition = self.number;
-                    tracing::warn!(partition, %after, behind = %at, "entries between may be lost: {text}");
+                    tracing::warn!(partition, %after, before = %at, "entries between may be lost: {text}");
                     self.is_proven = false;
                 }
             }
         }
         self.seen = Some(at);
+        if self.careful_until.is_some_and(|until| until <= at) {
+            self.careful_until = None;
+            self.permits.be_careful(false);
+        }
         Ok(())
+    }
+
+    /// The last entry that was looked at, or where none was the place before the first.
+    fn last_seen(&self) -> Position {
+        self.seen.unwrap_or_else(|| before(self.expected))
+    }
+
+    /// Batches of no messages that the broker kept to itself, each a message that can't be unpacked.
+    fn note_empty(&mut self, batches: Vec<(u64, u64, Bytes)>) {
+        for (ledger, entry, payload) in batches {
+            let at = Position { ledger, entry, batch_index: -1 };
+            let text =
+                "found a batch of 0 messages that the broker doesn't give, wanted 1 or more (its payload is kept)";
+            let mut message = self.message(at, Timestamp::from_micros(0), BTreeMap::new(), payload);
+            message.rejected = Some(Box::new(Rejection::new(RejectionReason::BrokenBatch, text)));
+            self.push(message);
+            self.seen = Some(at);
+        }
+    }
+
+    /// The last message that it has or will have, of which the broker says that it is `last`: what the broker keeps to itself
+    /// at the end of the log is none.
+    pub async fn end(&mut self, last: Position, shared: &Shared) -> Option<Position> {
+        let (seen, is_quiet) = (self.last_seen(), self.held.is_none() && self.consumer.is_some());
+        if !is_quiet || (seen.ledger, seen.entry) >= (last.ledger, last.entry) {
+            return Some(last);
+        }
+        let behind = Position { entry: last.entry.saturating_add(1), batch_index: -1, ..last };
+        match hole::between(&shared.admin, &shared.topic, self.number, seen, behind).await {
+            Ok(Hole::Empty { batches, .. }) => {
+                self.note_empty(batches);
+                self.made
+            }
+            // They are on their way, or it can't be told now.
+            Ok(Hole::Unproven(_)) | Err(_) => Some(last),
+        }
     }
 
     fn unpack(&mut self, at: Position, entry: Entry, bytes_max: usize) {
@@ -312,7 +361,7 @@ impl Partition {
         position: Position,
         publish_ts: Timestamp,
         properties: BTreeMap<String, String>,
-        body: bytes::Bytes,
+        body: Bytes,
     ) -> Message {
         let partition = self.name.clone();
         Message { partition, position, ends_entry: true, publish_ts, properties, body, follows: None, rejected: None }

@@ -14,12 +14,19 @@ pub(super) struct Permits {
     outstanding: i32,
     bytes_per_message: f64,
     bytes_max: f64,
+    /// One entry at a time.
+    is_careful: bool,
 }
 
 impl Permits {
     /// Of a new consumer: messages are as large as they may be, until they are seen; so many bytes may be on their way.
     pub fn new(message_bytes_max: usize, bytes_max: usize) -> Self {
-        Self { outstanding: 0, bytes_per_message: message_bytes_max.max(1) as f64, bytes_max: bytes_max as f64 }
+        Self {
+            outstanding: 0,
+            bytes_per_message: message_bytes_max.max(1) as f64,
+            bytes_max: bytes_max as f64,
+            is_careful: false,
+        }
     }
 
     /// Hears of an entry that came.
@@ -32,7 +39,15 @@ impl Permits {
         self.bytes_per_message = now.max((self.bytes_per_message + now) / 2.0).max(1.0);
     }
 
+    /// Lets one entry come at a time, or as many as there is room for.
+    pub fn be_careful(&mut self, is_careful: bool) {
+        self.is_careful = is_careful;
+    }
+
     fn target(&self) -> i32 {
+        if self.is_careful {
+            return 1;
+        }
         // Saturates; a number that isn't one is 0.
         ((self.bytes_max / self.bytes_per_message) as i32).clamp(1, TARGET_MAX)
     }

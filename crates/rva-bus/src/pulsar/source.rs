@@ -15,8 +15,8 @@ use futures::{
 use rva_types::{OffsetMap, Position};
 use std::time::{Duration, Instant};
 
-/// How long what is still to come is waited for, before a message whose chunks aren't all there is given up at the log's end.
-const CHUNKS_WAIT: Duration = Duration::from_secs(5);
+/// How long the next chunk is waited for, before a message whose chunks aren't all there is given up at the log's end.
+const CHUNKS_WAIT: Duration = Duration::from_secs(2);
 
 /// How a source reads.
 #[derive(Debug, Clone)]
@@ -257,7 +257,7 @@ impl PulsarSource {
     /// Waits a moment for chunks that are still to come; then their messages are given up. Asked for its end, a log must say
     /// where that is, and half a message doesn't move it.
     async fn settle_chunks(&mut self) {
-        let end = Instant::now() + CHUNKS_WAIT;
+        let mut end = Instant::now() + CHUNKS_WAIT;
         while self.partitions.iter().any(Partition::has_open_chunks) && Instant::now() < end {
             let mut came = false;
             for partition in &mut self.partitions {
@@ -266,9 +266,12 @@ impl PulsarSource {
                     Err(error) => partition.fail(&error),
                 }
             }
-            if !came {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            match came {
+                true => end = Instant::now() + CHUNKS_WAIT,
+                false => tokio::time::sleep(Duration::from_millis(20)).await,
             }
+            let entry_bytes_max = self.shared.entry_bytes_max;
+            self.partitions.iter_mut().for_each(|partition| partition.expire(false, entry_bytes_max));
         }
         let entry_bytes_max = self.shared.entry_bytes_max;
         self.partitions.iter_mut().for_each(|partition| partition.expire(true, entry_bytes_max));
@@ -276,14 +279,16 @@ impl PulsarSource {
 
     /// The last message of a partition, as its consumer may get it: markers at the end of the log are none. Without a
     /// consumer it is the last entry.
-    async fn last(&self, partition: u32, last_entry: Option<Position>) -> Result<Option<Position>, BusError> {
-        let Some(consumer) = self.partitions.get(partition as usize).and_then(Partition::consumer) else {
-            return Ok(last_entry);
-        };
+    async fn last(&mut self, number: u32, last_entry: Option<Position>) -> Result<Option<Position>, BusError> {
+        let Some(partition) = self.partitions.get_mut(number as usize) else { return Ok(last_entry) };
+        let Some(consumer) = partition.consumer() else { return Ok(last_entry) };
         let Some((ledger, entry, batch_index)) = consumer.last_message().await? else { return Ok(None) };
         let last = Position { ledger, entry, batch_index };
         // Something may have come between the two questions.
-        Ok(last_entry.map(|entry| entry.min(last)))
+        match last_entry.map(|entry| entry.min(last)) {
+            Some(last) => Ok(partition.end(last, &self.shared).await),
+            None => Ok(None),
+        }
     }
 }
 
@@ -330,13 +335,14 @@ impl EventSource for PulsarSource {
             )));
         }
         self.settle_chunks().await;
-        let Shared { admin, topic, subscription, .. } = &self.shared;
+        let topic = self.shared.topic.to_string();
         let mut ranges = Vec::new();
         for partition in 0..self.count {
-            let state = admin.state(topic, partition, subscription).await?;
+            let Shared { admin, topic: name, subscription, .. } = &self.shared;
+            let state = admin.state(name, partition, subscription).await?;
             ranges.push(PartitionRange {
                 partition: partition.to_string(),
-                topic: (topic.to_string(), i32::try_from(partition).unwrap_or(i32::MAX)),
+                topic: (topic.clone(), i32::try_from(partition).unwrap_or(i32::MAX)),
                 first: state.first,
                 last: self.last(partition, state.last).await?,
                 next: state.next,

@@ -56,6 +56,8 @@ pub struct MemoryLog {
     shared: Arc<Mutex<Shared>>,
     identity: String,
     next: BTreeMap<PartitionName, u64>,
+    /// How many looks there were: each begins with another partition.
+    looks: usize,
 }
 
 impl Default for MemoryLog {
@@ -75,7 +77,7 @@ impl MemoryLog {
             faults: VecDeque::new(),
             now: Timestamp::from_micros(0),
         };
-        Self { shared: Arc::new(Mutex::new(shared)), identity, next: BTreeMap::new() }
+        Self { shared: Arc::new(Mutex::new(shared)), identity, next: BTreeMap::new(), looks: 0 }
     }
 
     /// Orders a fault; several wait in order, and each call of its kind takes the first one.
@@ -137,7 +139,7 @@ impl MemoryLog {
     /// A reader of this log at its oldest records.
     pub fn reader(&self) -> Self {
         let identity = self.lock().identity.clone();
-        Self { shared: self.shared.clone(), identity, next: BTreeMap::new() }
+        Self { shared: self.shared.clone(), identity, next: BTreeMap::new(), looks: 0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -155,7 +157,11 @@ impl MemoryLog {
         }
         let mut messages: Vec<Message> = Vec::new();
         let mut bytes = 0;
-        for (name, partition) in &shared.partitions {
+        // From another partition each time: a full one must not starve the others.
+        let turn = self.looks.checked_rem(shared.partitions.len()).unwrap_or(0);
+        self.looks = self.looks.wrapping_add(1);
+        let (later, first): (Vec<_>, Vec<_>) = shared.partitions.iter().enumerate().partition(|(at, _)| *at < turn);
+        for (_, (name, partition)) in first.into_iter().chain(later) {
             let next = self.next.entry(name.clone()).or_insert(partition.first);
             if *next < partition.first {
                 let text = format!(
@@ -175,6 +181,8 @@ impl MemoryLog {
                     partition: name.clone(),
                     position: Position::of_record(*next),
                     ends_entry: true,
+                    follows: None,
+                    rejected: None,
                     publish_ts: *publish_ts,
                     properties: record.properties.clone(),
                     body: record.body.clone(),
@@ -260,7 +268,8 @@ impl EventSource for MemoryLog {
                 return Err(BusError::new(BusErrorKind::Permanent, text));
             }
         }
-        self.next = offsets.iter().map(|(name, position)| (name.to_owned(), position.entry + 1)).collect();
+        self.next =
+            offsets.iter().map(|(name, position)| (name.to_owned(), position.entry.saturating_add(1))).collect();
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The seams of the bus: [`EventSink`] and [`EventSource`], the same for the embedded log and for Pulsar.
 
 use bytes::Bytes;
-use rva_types::{OffsetMap, PartitionName, Position, Timestamp};
+use rva_types::{OffsetMap, PartitionName, Position, Rejection, Timestamp};
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// What a retry can cure.
@@ -81,8 +81,32 @@ pub struct Message {
     pub publish_ts: Timestamp,
     /// Its properties.
     pub properties: BTreeMap<String, String>,
-    /// Its bytes as they were sent.
+    /// Its bytes as they were sent; of an entry that can't be unpacked the raw bytes, cut at a bound.
     pub body: Bytes,
+    /// The position that it directly follows, where the log knows that nothing between them is a message: markers and
+    /// aborted messages of transactions, parts of messages that were put together.
+    pub follows: Option<Position>,
+    /// Why it can't be unpacked; it is a dead letter then, whatever its bytes are.
+    pub rejected: Option<Box<Rejection>>,
+}
+
+/// What a message costs in memory beside its bytes: the structure, its place in queues, allocations. Generous.
+const MESSAGE_OVERHEAD_BYTES: usize = 256;
+
+/// What a property costs beside its two texts.
+const PROPERTY_OVERHEAD_BYTES: usize = 64;
+
+impl Message {
+    /// Returns what it costs in memory, about: its body, its properties with their keys, and a fixed overhead.
+    pub fn memory_bytes(&self) -> usize {
+        memory_bytes(self.body.len(), &self.properties)
+    }
+}
+
+/// Returns what a message of so many bytes with these properties costs in memory.
+pub(crate) fn memory_bytes(body: usize, properties: &BTreeMap<String, String>) -> usize {
+    let property = |(key, value): (&String, &String)| key.len() + value.len() + PROPERTY_OVERHEAD_BYTES;
+    body + properties.iter().map(property).sum::<usize>() + MESSAGE_OVERHEAD_BYTES
 }
 
 /// A partition of a log and what it holds.
@@ -133,4 +157,27 @@ pub trait EventSource: Send {
 
     /// Tells the log that the table holds everything up to `committed`, so that retention may remove it.
     async fn acknowledge(&mut self, committed: &OffsetMap) -> Result<(), BusError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_and_their_keys_count_as_memory() {
+        let bare = Message {
+            partition: "0".into(),
+            position: Position::of_record(1),
+            ends_entry: true,
+            publish_ts: Timestamp::from_micros(0),
+            properties: BTreeMap::new(),
+            body: Bytes::from_static(b"four"),
+            follows: None,
+            rejected: None,
+        };
+        assert_eq!(bare.memory_bytes(), 4 + 256);
+        let properties = [("key".to_owned(), "v".repeat(1000)), (String::new(), String::new())];
+        let full = Message { properties: properties.into(), ..bare };
+        assert_eq!(full.memory_bytes(), 4 + 256 + 3 + 1000 + 2 * 64);
+    }
 }

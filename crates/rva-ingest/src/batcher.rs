@@ -6,7 +6,7 @@ use crate::{
 };
 use rva_bus::{Message, PartitionRange};
 use rva_lake::{Batch, BronzeRow};
-use rva_types::{DeadLetter, MessageDecoder, OffsetMap, PartitionName, Position, Timestamp};
+use rva_types::{DeadLetter, MessageDecoder, OffsetMap, PartitionName, Position, Rejection, Timestamp};
 use std::{collections::BTreeMap, time::Duration};
 
 /// What a message costs in memory beside its body: key, map entries, allocations. Measured generously.
@@ -137,12 +137,16 @@ impl Batcher {
         let in_entry =
             |after: Position| (after.ledger, after.entry) == (message.position.ledger, message.position.entry);
         let is_torn = |after: Position| self.open.contains_key(&message.partition) && !in_entry(after);
+        // The log knows that nothing between them is a message.
+        let is_known = |after: Position| message.follows == Some(after);
         match (previous, range.first) {
-            (Some(after), _) if is_torn(after) || !follows(after, message.position) => {
+            (Some(after), _) if !is_known(after) && (is_torn(after) || !follows(after, message.position)) => {
                 return Offer::Gap(gap_before(&message.partition, after, message.position));
             }
             (None, Some(first)) if message.position > first && !begins(first, message.position) => {
-                return Offer::Gap(gap_at_oldest(&message.partition, first, message.position));
+                if message.follows.is_none_or(|follows| follows >= first) {
+                    return Offer::Gap(gap_at_oldest(&message.partition, first, message.position));
+                }
             }
             // It was empty when it was asked for: only a new answer tells which record is its oldest.
             (None, None) => return Offer::UnknownPartition,
@@ -216,7 +220,10 @@ fn decoded(
     (topic, number): &(String, i32),
     ingest_ts: Timestamp,
 ) -> Result<BronzeRow, Box<DeadLetter>> {
-    let event = decoder.decode(&message.body, &message.properties);
+    let event = match &message.rejected {
+        Some(rejection) => Err(Rejection::clone(rejection)),
+        None => decoder.decode(&message.body, &message.properties),
+    };
     event.map(|event| BronzeRow { event, ingest_ts }).map_err(|rejection| {
         Box::new(DeadLetter {
             topic: topic.clone(),
@@ -249,7 +256,16 @@ mod tests {
 
     fn message(partition: &str, position: Position, ends_entry: bool, body: Bytes) -> Message {
         let properties = BTreeMap::new();
-        Message { partition: partition.into(), position, ends_entry, publish_ts: T0, properties, body }
+        Message {
+            partition: partition.into(),
+            position,
+            ends_entry,
+            publish_ts: T0,
+            properties,
+            body,
+            follows: None,
+            rejected: None,
+        }
     }
 
     fn simple(partition: &str, number: u64) -> Message {

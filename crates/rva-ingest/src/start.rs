@@ -149,7 +149,8 @@ pub fn plan_start(
     for (partition, stored) in point.offsets.iter().filter(|(partition, _)| owns(partition)) {
         let range = ranges.iter().find(|range| range.partition == partition);
         let last = range.and_then(|range| range.last);
-        let Some(range) = range.filter(|range| range.next > stored && last.is_none_or(|last| last >= stored)) else {
+        let Some(range) = range.filter(|range| range.next > stored && last.is_none_or(|last| reaches(last, stored)))
+        else {
             return Err(Halt::LogEndsEarlier { partition: partition.to_owned(), stored, last });
         };
         let Some((gap, read)) = gap_at_start(stored, range) else { continue };
@@ -224,16 +225,26 @@ fn distance(after: Position, to: Position) -> u64 {
     if after.ledger == to.ledger { to.entry.saturating_sub(after.entry).max(1) } else { 1 }
 }
 
-/// Whether `next` may directly follow `previous` in a partition. Within a ledger entries count up by one and batch
-/// indexes from 0; a new ledger begins with entry 0, and positions alone can't tell whether the old one went on.
+/// Whether a partition whose last message is `last` holds `stored`. Where an entry can't be unpacked, nobody knows how many
+/// messages it has, and its batch index is -1.
+pub(crate) fn reaches(last: Position, stored: Position) -> bool {
+    (last.ledger, last.entry) > (stored.ledger, stored.entry)
+        || (last.ledger, last.entry) == (stored.ledger, stored.entry)
+            && (last.batch_index < 0 || stored.batch_index < 0 || last.batch_index >= stored.batch_index)
+}
+
+/// Whether `next` must directly follow `previous` in a partition. Within a ledger entries count up by one and batch
+/// indexes from 0. A new ledger begins with entry 0, but positions alone can't tell whether the old one went on: only the
+/// log can, unless the old one was given up.
 pub(crate) fn follows(previous: Position, next: Position) -> bool {
     if next.ledger != previous.ledger {
-        return next.ledger > previous.ledger && next.entry == 0 && next.batch_index <= 0;
+        let is_first = next.entry == 0 && next.batch_index <= 0;
+        return previous.is_end_of_ledger() && next.ledger > previous.ledger && is_first;
     }
     if next.entry == previous.entry {
-        return next.batch_index == previous.batch_index + 1 && previous.batch_index >= 0;
+        return previous.batch_index >= 0 && Some(next.batch_index) == previous.batch_index.checked_add(1);
     }
-    next.entry == previous.entry + 1 && next.batch_index <= 0
+    Some(next.entry) == previous.entry.checked_add(1) && next.batch_index <= 0
 }
 
 /// Whether `position` is the first message of the entry `first`, whose batch index is not known (-1).
@@ -441,13 +452,37 @@ mod tests {
     #[test]
     fn positions_follow_within_batches_entries_and_ledgers() {
         let p = |text: &str| text.parse::<Position>().unwrap();
-        for (previous, next) in [("0:1:-1", "0:2:-1"), ("4:1:0", "4:1:1"), ("4:1:1", "4:2:0"), ("4:1:1", "5:0:-1")] {
+        let end = format!("4:{}:-1", i64::MAX);
+        for (previous, next) in [("0:1:-1", "0:2:-1"), ("4:1:0", "4:1:1"), ("4:1:1", "4:2:0"), (&end, "5:0:-1")] {
             assert!(follows(p(previous), p(next)), "{previous} {next}");
         }
         for (previous, next) in
-            [("0:1:-1", "0:3:-1"), ("4:1:0", "4:1:2"), ("4:1:1", "4:2:1"), ("4:1:-1", "4:1:0"), ("4:1:1", "5:1:-1")]
+            [("0:1:-1", "0:3:-1"), ("4:1:0", "4:1:2"), ("4:1:1", "4:2:1"), ("4:1:-1", "4:1:0"), ("4:1:1", "5:0:-1")]
         {
             assert!(!follows(p(previous), p(next)), "{previous} {next}");
+        }
+    }
+
+    #[test]
+    fn the_largest_numbers_are_positions_like_others() {
+        let most = Position { ledger: u64::MAX, entry: u64::MAX, batch_index: i32::MAX };
+        assert!(!follows(most, Position { entry: 0, ..most }) && !follows(most, most));
+        assert!(follows(Position { entry: u64::MAX - 1, ..most }, Position { batch_index: 0, ..most }));
+        let start = Position { ledger: 0, entry: 0, batch_index: -1 };
+        assert_eq!(gap_before("0", start, most).records, u64::MAX - 1, "at the least");
+        assert_eq!(gap_at_oldest("0", start, most).records, 1);
+    }
+
+    #[test]
+    fn an_entry_whose_messages_nobody_can_count_reaches_itself() {
+        let p = |text: &str| text.parse::<Position>().unwrap();
+        for (last, stored) in
+            [("4:1:-1", "4:1:7"), ("4:1:7", "4:1:-1"), ("4:1:7", "4:1:7"), ("4:2:0", "4:1:7"), ("5:0:-1", "4:9:7")]
+        {
+            assert!(reaches(p(last), p(stored)), "{last} {stored}");
+        }
+        for (last, stored) in [("4:1:6", "4:1:7"), ("4:0:9", "4:1:-1"), ("3:9:9", "4:0:0")] {
+            assert!(!reaches(p(last), p(stored)), "{last} {stored}");
         }
     }
 }

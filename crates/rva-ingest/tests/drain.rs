@@ -50,6 +50,8 @@ impl EventSource for SlowLog {
             partition: PARTITION.into(),
             position: Position::of_record(self.given),
             ends_entry: true,
+            follows: None,
+            rejected: None,
             publish_ts: Timestamp::from_micros(0),
             properties: BTreeMap::new(),
             body: body.into(),

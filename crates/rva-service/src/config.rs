@@ -149,6 +149,9 @@ pub struct IngestConfig {
     pub commit_bytes: u64,
     /// `ingest.job`
     pub job: String,
+    /// `ingest.entry_bytes_max`
+    #[serde(deserialize_with = "bytes")]
+    pub entry_bytes_max: u64,
     /// `ingest.buffered_bytes_max`
     #[serde(deserialize_with = "bytes")]
     pub buffered_bytes_max: u64,

@@ -154,6 +154,12 @@ pub const KEYS: &[Key] = &[
         "whose offsets the commits carry; another for each log that goes into the same tables",
     ),
     key(
+        "ingest.entry_bytes_max",
+        Kind::Size(1_048_576),
+        Some("32MiB"),
+        "most that one entry of Pulsar may unpack to, at most a third of ingest.buffered_bytes_max; larger ones are dead letters",
+    ),
+    key(
         "ingest.buffered_bytes_max",
         Kind::Size(1024),
         Some("96MiB"),

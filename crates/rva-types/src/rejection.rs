@@ -21,11 +21,25 @@ pub enum RejectionReason {
     MissingSource,
     /// Envelope and payload disagree on run or frame index.
     EnvelopeMismatch,
+    /// An entry of the log whose metadata can't be read, or whose checksum is another.
+    BrokenEntry,
+    /// A batch that contradicts its own counts and lengths.
+    BrokenBatch,
+    /// Compressed bytes that don't unpack to what was announced.
+    BrokenCompression,
+    /// A compression that nobody knows.
+    UnknownCompression,
+    /// Unpacks to more than the bound.
+    TooLarge,
+    /// Encrypted by its producer.
+    Encrypted,
+    /// A message in chunks that can't be put together.
+    IncompleteChunks,
 }
 
 impl RejectionReason {
     /// All of them, in the order of declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 15] = [
         Self::Empty,
         Self::InvalidUtf8,
         Self::InvalidJson,
@@ -34,6 +48,13 @@ impl RejectionReason {
         Self::InvalidField,
         Self::MissingSource,
         Self::EnvelopeMismatch,
+        Self::BrokenEntry,
+        Self::BrokenBatch,
+        Self::BrokenCompression,
+        Self::UnknownCompression,
+        Self::TooLarge,
+        Self::Encrypted,
+        Self::IncompleteChunks,
     ];
 
     /// The code that the table holds.
@@ -47,6 +68,13 @@ impl RejectionReason {
             Self::InvalidField => "invalid_field",
             Self::MissingSource => "missing_source",
             Self::EnvelopeMismatch => "envelope_mismatch",
+            Self::BrokenEntry => "broken_entry",
+            Self::BrokenBatch => "broken_batch",
+            Self::BrokenCompression => "broken_compression",
+            Self::UnknownCompression => "unknown_compression",
+            Self::TooLarge => "too_large",
+            Self::Encrypted => "encrypted",
+            Self::IncompleteChunks => "incomplete_chunks",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! stack that isn't up there is started. Without the variable the test is skipped, and says so.
 
 pub mod proxy;
+pub mod raw;
 
 use serde_json::Value;
 use std::{

@@ -311,6 +311,8 @@ impl Look {
                 partition: partition.to_owned(),
                 position: Position::of_record(record.number),
                 ends_entry: true,
+                follows: None,
+                rejected: None,
                 publish_ts: record.publish_ts,
                 properties: record.properties,
                 body: record.body,

@@ -2,7 +2,8 @@
 
 use super::{PulsarConnection, TopicName, errors::permanent};
 use crate::{BusError, BusErrorKind};
-use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
+use bytes::{Bytes, BytesMut};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, header::HeaderMap};
 use rva_types::Position;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -67,6 +68,9 @@ pub async fn set_up_topic(connection: &PulsarConnection, setup: &TopicSetup) -> 
 const SEEN_TRIES: u32 = 20;
 const SEEN_WAIT: Duration = Duration::from_millis(100);
 
+/// Bytes that are taken of an entry that the broker shows, uncompressed.
+const ENTRY_BYTES_MAX: usize = 1 << 20;
+
 /// Asks the admin interface.
 pub(super) struct Admin {
     client: Client,
@@ -85,6 +89,8 @@ pub(super) struct PartitionState {
     pub next: Position,
     /// The last acknowledged entry; `None` where the subscription isn't there.
     pub acknowledged: Option<(i64, i64)>,
+    /// Whether entries behind it were acknowledged one by one, as nobody of us does: the broker doesn't give them again.
+    pub has_holes: bool,
 }
 
 #[derive(Deserialize)]
@@ -98,6 +104,9 @@ struct Ledger {
 #[serde(rename_all = "camelCase")]
 struct Cursor {
     mark_delete_position: String,
+    /// Entries behind that position that were acknowledged one by one: `[]`, or ranges.
+    #[serde(default)]
+    individually_deleted_messages: String,
 }
 
 #[derive(Deserialize)]
@@ -109,8 +118,34 @@ struct InternalStats {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LastMessage {
+    ledger_id: i64,
+    entry_id: i64,
+    #[serde(default = "no_batch")]
+    batch_index: i32,
+}
+
+fn no_batch() -> i32 {
+    -1
+}
+
+#[derive(Deserialize)]
 struct Partitions {
     partitions: u32,
+}
+
+impl InternalStats {
+    /// The ledgers, oldest first, and how many entries each has.
+    fn ledgers(&self) -> Result<Vec<(u64, u64)>, BusError> {
+        let (last_ledger, last_entry) = parse_entry(&self.last_confirmed_entry)?;
+        // The newest ledger is listed with 0 entries while it is written.
+        let entries = |ledger: &Ledger| match i64::try_from(ledger.ledger_id) == Ok(last_ledger) {
+            true => u64::try_from(last_entry.saturating_add(1)).unwrap_or(0),
+            false => ledger.entries,
+        };
+        Ok(self.ledgers.iter().map(|ledger| (ledger.ledger_id, entries(ledger))).collect())
+    }
 }
 
 fn parse_entry(text: &str) -> Result<(i64, i64), BusError> {
@@ -317,38 +352,81 @@ impl Admin {
         Ok(number.unwrap_or(5 << 20))
     }
 
-    /// What a partition holds. Reads its last entry to know how many messages that has.
+    async fn stats(&self, topic: &TopicName, number: u32) -> Result<InternalStats, BusError> {
+        let path = format!("{}-partition-{number}/internalStats", topic.path());
+        let stats: Option<InternalStats> = self.get(&path).await?;
+        stats.ok_or_else(|| permanent(format!("found no partition {number} of {topic}")))
+    }
+
+    /// The ledgers of a partition, oldest first, and how many entries each has.
+    pub async fn ledgers(&self, topic: &TopicName, number: u32) -> Result<Vec<(u64, u64)>, BusError> {
+        self.stats(topic, number).await?.ledgers()
+    }
+
+    /// What the broker says about an entry that it didn't give: headers and payload of its answer, or the status where it
+    /// can't read it.
+    pub async fn entry(
+        &self,
+        topic: &TopicName,
+        number: u32,
+        (ledger, entry): (u64, u64),
+    ) -> Result<Result<(HeaderMap, Bytes), String>, BusError> {
+        let path = format!("{}-partition-{number}/ledger/{ledger}/entry/{entry}", topic.path());
+        let failed = |error: reqwest::Error| {
+            let text = format!("read entry {ledger}:{entry} at {}: {}", self.base, deepest(&error));
+            BusError::new(BusErrorKind::Transient, text)
+        };
+        let mut response = self.request(Method::GET, &path).send().await.map_err(failed)?;
+        if !response.status().is_success() {
+            return Ok(Err(format!("status {}", response.status())));
+        }
+        let headers = std::mem::take(response.headers_mut());
+        let mut payload = BytesMut::new();
+        while let Some(bytes) = response.chunk().await.map_err(failed)? {
+            payload.extend_from_slice(&bytes);
+            if payload.len() > ENTRY_BYTES_MAX {
+                payload.truncate(ENTRY_BYTES_MAX);
+                break;
+            }
+        }
+        Ok(Ok((headers, payload.freeze())))
+    }
+
+    /// What a partition holds.
     pub async fn state(&self, topic: &TopicName, number: u32, subscription: &str) -> Result<PartitionState, BusError> {
         let path = format!("{}-partition-{number}", topic.path());
-        let stats: Option<InternalStats> = self.get(&format!("{path}/internalStats")).await?;
-        let stats = stats.ok_or_else(|| permanent(format!("found no partition {number} of {topic}")))?;
+        let stats = self.stats(topic, number).await?;
+        let ledgers = stats.ledgers()?;
         let (last_ledger, last_entry) = parse_entry(&stats.last_confirmed_entry)?;
-        // The newest ledger is listed with 0 entries while it is written.
-        let entries = |ledger: &Ledger| match i64::try_from(ledger.ledger_id) == Ok(last_ledger) {
-            true => u64::try_from(last_entry + 1).unwrap_or(0),
-            false => ledger.entries,
-        };
-        let filled = || stats.ledgers.iter().filter(|ledger| entries(ledger) > 0);
+        let filled = || ledgers.iter().filter(|(_, entries)| *entries > 0);
         let at = |ledger: u64, entry: u64| Position { ledger, entry, batch_index: -1 };
-        let first = filled().next().map(|ledger| at(ledger.ledger_id, 0));
-        let mut last = filled().next_back().map(|ledger| at(ledger.ledger_id, entries(ledger) - 1));
+        let first = filled().next().map(|(ledger, _)| at(*ledger, 0));
+        let mut last = filled().next_back().map(|(ledger, entries)| at(*ledger, entries - 1));
         if let Some(last) = &mut last {
             last.batch_index = self.last_index(&path, *last).await?;
         }
         // A ledger without an entry: the broker has gone on to it, and everything before it is written or removed.
-        let next = at(u64::try_from(last_ledger).unwrap_or(0), u64::try_from(last_entry + 1).unwrap_or(0));
+        let next =
+            at(u64::try_from(last_ledger).unwrap_or(0), u64::try_from(last_entry.saturating_add(1)).unwrap_or(0));
         let cursor = stats.cursors.get(subscription);
         let acknowledged = cursor.map(|cursor| parse_entry(&cursor.mark_delete_position)).transpose()?;
-        Ok(PartitionState { first, last, next, acknowledged })
+        let has_holes = cursor.is_some_and(|cursor| cursor.individually_deleted_messages.contains(','));
+        Ok(PartitionState { first, last, next, acknowledged, has_holes })
     }
 
-    /// The index of an entry's last message: -1 where it isn't a batch.
+    /// The index of the last message of the last entry: -1 where it isn't a batch, or can't be told. Asks for its id alone:
+    /// asked for the entry the broker unpacks it, and fails where it can't.
     async fn last_index(&self, path: &str, entry: Position) -> Result<i32, BusError> {
-        let path = format!("{path}/ledger/{}/entry/{}", entry.ledger, entry.entry);
-        let response = self.send(self.request(Method::GET, &path), &format!("read {path}")).await?;
-        let header = response.headers().get("X-Pulsar-num-batch-message");
-        let messages = header.and_then(|value| value.to_str().ok()?.parse::<i32>().ok());
-        Ok(messages.map_or(-1, |messages| messages - 1))
+        let id = match self.get::<LastMessage>(&format!("{path}/lastMessageId")).await {
+            Err(error) if error.kind() == BusErrorKind::Transient => {
+                tracing::debug!(path, %error, "the index of the last message is not known");
+                None
+            }
+            answer => answer?,
+        };
+        let at = (i64::try_from(entry.ledger).ok(), i64::try_from(entry.entry).ok());
+        let id = id.filter(|id| (Some(id.ledger_id), Some(id.entry_id)) == at);
+        Ok(id.map_or(-1, |id| id.batch_index))
     }
 
     /// Moves a subscription: the next message is the first one of `to`, or of the oldest entry. Its consumer is

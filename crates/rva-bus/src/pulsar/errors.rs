@@ -28,6 +28,15 @@ pub(super) fn permanent(text: impl Into<String>) -> BusError {
     BusError::new(BusErrorKind::Permanent, text)
 }
 
+/// Turns the broker's refusal into an error of the seam.
+pub(super) fn of_server(doing: &str, error: Option<i32>, message: Option<&str>) -> BusError {
+    let error = error.and_then(|error| ServerError::try_from(error).ok());
+    let (kind, wanted) = decide_of_server(error);
+    let name = error.map_or_else(|| "an unknown error".to_owned(), |error| format!("{error:?}"));
+    let said: String = message.unwrap_or_default().chars().take(200).collect();
+    BusError::new(kind, format!("{doing}: found {name} ({said}){wanted}"))
+}
+
 fn decide(error: &Error) -> (BusErrorKind, &'static str) {
     use BusErrorKind::*;
     match error {
@@ -36,7 +45,7 @@ fn decide(error: &Error) -> (BusErrorKind, &'static str) {
         | Error::Producer(ProducerError::Connection(error))
         | Error::ServiceDiscovery(ServiceDiscoveryError::Connection(error)) => of_connection(error),
         Error::Producer(ProducerError::Batch(error)) => decide(error),
-        Error::ServiceDiscovery(ServiceDiscoveryError::Query(kind, _)) => of_server(*kind),
+        Error::ServiceDiscovery(ServiceDiscoveryError::Query(kind, _)) => decide_of_server(*kind),
         Error::Authentication(_) => (Permanent, ", wanted a token that the broker accepts"),
         _ => (Transient, ""),
     }
@@ -45,7 +54,7 @@ fn decide(error: &Error) -> (BusErrorKind, &'static str) {
 fn of_connection(error: &ConnectionError) -> (BusErrorKind, &'static str) {
     use BusErrorKind::*;
     match error {
-        ConnectionError::PulsarError(kind, _) => of_server(*kind),
+        ConnectionError::PulsarError(kind, _) => decide_of_server(*kind),
         ConnectionError::Authentication(_) => (Permanent, ", wanted a token that the broker accepts"),
         ConnectionError::Tls(_) | ConnectionError::DnsName(_) => (Permanent, WANTED_CERTIFICATE),
         // A handshake that fails arrives as this kind.
@@ -57,7 +66,7 @@ fn of_connection(error: &ConnectionError) -> (BusErrorKind, &'static str) {
     }
 }
 
-fn of_server(kind: Option<ServerError>) -> (BusErrorKind, &'static str) {
+fn decide_of_server(kind: Option<ServerError>) -> (BusErrorKind, &'static str) {
     use BusErrorKind::*;
     match kind {
         Some(ServerError::AuthenticationError) => (Permanent, ", wanted a token that the broker accepts"),

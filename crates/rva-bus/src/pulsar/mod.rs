@@ -1,12 +1,17 @@
 //! Pulsar: a sink, a source, and the set-up of their topic. Cargo feature `pulsar`.
 
 mod admin;
+mod entry;
 mod errors;
 mod forward;
+mod hole;
 mod lanes;
+mod partition;
+mod permits;
 mod sink;
 mod source;
 mod topic;
+mod wire;
 
 pub use admin::{TopicSetup, set_up_topic};
 pub use forward::{Forwarder, ForwarderCounters, ForwarderOptions};

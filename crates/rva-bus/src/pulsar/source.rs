@@ -1,23 +1,22 @@
 //! Messages of a topic: one exclusive consumer for each partition, positioned by what the table holds.
 
 use super::{
-    Client, PulsarConnection, TopicName,
-    admin::{Admin, PartitionState},
-    errors::{of_pulsar, permanent},
+    PulsarConnection, TopicName,
+    admin::Admin,
+    errors::permanent,
+    partition::{Partition, Shared},
+    wire::{Budget, Wire},
 };
 use crate::{BusError, BusErrorKind, EventSource, Message, PartitionRange};
-use ::pulsar::{
-    Consumer, ConsumerOptions, SubType, TokioExecutor,
-    consumer::{InitialPosition, Message as PulsarMessage},
-    proto::MessageIdData,
+use futures::{
+    FutureExt,
+    future::{join_all, select_all},
 };
-use bytes::Bytes;
-use futures::{FutureExt, StreamExt, future::select_all};
-use rva_types::{OffsetMap, Position, Timestamp};
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use rva_types::{OffsetMap, Position};
+use std::time::{Duration, Instant};
+
+/// How long the next chunk is waited for, before a message whose chunks aren't all there is given up at the log's end.
+const CHUNKS_WAIT: Duration = Duration::from_secs(2);
 
 /// How a source reads.
 #[derive(Debug, Clone)]
@@ -26,8 +25,12 @@ pub struct PulsarSourceOptions {
     pub topic: TopicName,
     /// The subscription that was set up with it.
     pub subscription: String,
-    /// Messages of one partition that may wait in memory, and as many again on their way. Default 500.
-    pub queue_messages: u32,
+    /// Bytes of entries, of all partitions together, that may wait in memory before they are unpacked. Raising it bridges
+    /// longer pauses of the reader. Default 32 MiB; at least the broker's largest message fits, alone.
+    pub queue_bytes_max: usize,
+    /// Most bytes that one entry, or one message in chunks, may unpack to, with what its messages cost in memory. What is
+    /// larger is a dead letter. Default 32 MiB.
+    pub entry_bytes_max: usize,
     /// How often new partitions are looked for. Default 30 s.
     pub refresh_interval: Duration,
 }
@@ -35,19 +38,14 @@ pub struct PulsarSourceOptions {
 impl PulsarSourceOptions {
     /// With the defaults.
     pub fn new(topic: TopicName, subscription: impl Into<String>) -> Self {
-        let subscription = subscription.into();
-        Self { topic, subscription, queue_messages: 500, refresh_interval: Duration::from_secs(30) }
+        Self {
+            topic,
+            subscription: subscription.into(),
+            queue_bytes_max: 32 << 20,
+            entry_bytes_max: 32 << 20,
+            refresh_interval: Duration::from_secs(30),
+        }
     }
-}
-
-type Stream = Consumer<Vec<u8>, TokioExecutor>;
-
-struct Lane {
-    stream: Stream,
-    /// The last position that was given; what isn't behind it was given already, and comes again after a reconnect.
-    last: Option<Position>,
-    /// Read from the stream and not given yet.
-    held: Option<Message>,
 }
 
 /// Whether there are consumers.
@@ -65,17 +63,24 @@ enum Positioned {
 /// A partition's name is its number. Positions are ledger, entry and the index in the entry's batch. The identity is the
 /// topic with the random id that its set-up gave it, so a broker that was wiped and set up again is another log.
 ///
-/// After any error of [`poll`](EventSource::poll) the consumers are gone: [`seek`](EventSource::seek) makes new ones.
-/// A second source of the same subscription waits in its `seek` until the first one is gone: a standby.
+/// Each partition has a connection and a consumer of its own. One that fails is opened again behind what it gave, while the
+/// others go on; it is an error of [`poll`](EventSource::poll) when no partition can be read, or for good. After an error the
+/// consumers are gone: [`seek`](EventSource::seek) makes new ones. A second source of the same subscription waits in its
+/// `seek` until the first one is gone: a standby.
+///
+/// Memory: entries that wait have at most `queue_bytes_max`; one entry at a time is unpacked beyond what was asked for, to at
+/// most `entry_bytes_max`; and messages that wait for chunks have twice that in each partition that has any.
 pub struct PulsarSource {
-    client: Client,
-    admin: Admin,
-    options: PulsarSourceOptions,
+    shared: Shared,
     identity: String,
-    lanes: BTreeMap<u32, Lane>,
+    partitions: Vec<Partition>,
     positioned: Positioned,
-    partitions: u32,
+    /// How many partitions the topic has.
+    count: u32,
+    /// Whose turn it is to be read first.
+    turn: usize,
     refreshed: Instant,
+    refresh_interval: Duration,
 }
 
 impl PulsarSource {
@@ -86,180 +91,231 @@ impl PulsarSource {
     /// answer.
     pub async fn connect(connection: &PulsarConnection, options: PulsarSourceOptions) -> Result<Self, BusError> {
         let admin = Admin::new(connection)?;
-        let topic = &options.topic;
+        let PulsarSourceOptions { topic, subscription, queue_bytes_max, entry_bytes_max, refresh_interval } = options;
         let missing = |what: &str| {
             permanent(format!("found no {what} {topic} at {}, wanted one: set it up first", connection.admin_url))
         };
-        let partitions = admin.partitions(topic).await?.ok_or_else(|| missing("partitioned topic"))?;
-        let id = admin.topic_id(topic).await?.ok_or_else(|| missing("rva.topic_id of"))?;
+        let count = admin.partitions(&topic).await?.ok_or_else(|| missing("partitioned topic"))?;
+        let id = admin.topic_id(&topic).await?.ok_or_else(|| missing("rva.topic_id of"))?;
         let identity = format!("{topic}#{id}");
-        let client = connection.connect().await?;
-        let (lanes, positioned, refreshed) = (BTreeMap::new(), Positioned::Never, Instant::now());
-        Ok(Self { client, admin, options, identity, lanes, positioned, partitions, refreshed })
+        let wire = Wire::new(connection, Budget::new(queue_bytes_max))?;
+        wire.check().await?;
+        let shared = Shared { admin, wire, topic, subscription, entry_bytes_max, share_bytes: queue_bytes_max };
+        Ok(Self {
+            shared,
+            identity,
+            partitions: Vec::new(),
+            positioned: Positioned::Never,
+            count,
+            turn: 0,
+            refreshed: Instant::now(),
+            refresh_interval,
+        })
     }
 
-    async fn state(&self, partition: u32) -> Result<PartitionState, BusError> {
-        self.admin.state(&self.options.topic, partition, &self.options.subscription).await
-    }
-
-    /// Makes the consumer of a partition, so that the first message it gives is the one behind `after`.
-    async fn open(&mut self, partition: u32, after: Option<Position>) -> Result<(), BusError> {
-        let Self { admin, options, .. } = self;
-        let (topic, subscription) = (&options.topic, &options.subscription);
-        let state = admin.state(topic, partition, subscription).await?;
-        let Some(acknowledged) = state.acknowledged else {
-            return Err(permanent(format!(
-                "found no subscription {subscription} on {topic}, wanted one: set it up first"
-            )));
-        };
-        // Where the subscription stands is a hint: what counts is `after`. It stands right where the first entry that it
-        // would give is the one with `after` in it: its batch may go on behind the position, and the broker keeps it.
-        let there = after.filter(|after| state.first.is_some_and(|first| first <= *after));
-        let stands_right = match there.or(state.first) {
-            None => true,
-            Some(at) => acknowledged == (at.ledger as i64, at.entry as i64 - 1),
-        };
-        if !stands_right {
-            admin.reset(topic, partition, subscription, there).await?;
-        }
-        let consumer_options = ConsumerOptions::default()
-            .durable(true)
-            .with_initial_position(InitialPosition::Earliest)
-            .with_receiver_queue_size(options.queue_messages);
-        let made = self
-            .client
-            .consumer()
-            .with_topic(topic.partition(partition))
-            .with_subscription(subscription)
-            .with_subscription_type(SubType::Exclusive)
-            .with_batch_size(options.queue_messages)
-            .with_options(consumer_options)
-            .build()
-            .await;
-        let stream = made.map_err(|error| of_pulsar(&format!("consume {}", topic.partition(partition)), error))?;
-        self.lanes.insert(partition, Lane { stream, last: after, held: None });
-        Ok(())
-    }
-
+    /// Makes all consumers anew, behind `offsets`. A partition that can't be read now is tried again later, unless it is
+    /// another reader's, or for good, or there is no other.
     async fn open_all(&mut self, offsets: &OffsetMap) -> Result<(), BusError> {
-        if !self.lanes.is_empty() {
-            self.lanes.clear();
-            // Consumers are closed behind our back; one that comes too early waits for a whole retry.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        join_all(self.partitions.iter_mut().map(Partition::close)).await;
+        self.partitions.clear();
         self.positioned = Positioned::Lost;
-        for partition in 0..self.partitions {
-            self.open(partition, offsets.get(&partition.to_string())).await?;
+        self.shared.share_bytes = self.shared.wire.budget_bytes() / (self.count.max(1) as usize);
+        let mut failed = None;
+        for number in 0..self.count {
+            let mut partition = Partition::new(number, offsets.get(&number.to_string()));
+            match partition.open(&self.shared).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == BusErrorKind::Transient => {
+                    partition.fail(&error);
+                    failed = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+            self.partitions.push(partition);
         }
-        self.positioned = Positioned::Yes;
-        Ok(())
+        match failed {
+            Some(error) if self.partitions.iter().all(Partition::is_down) => Err(error),
+            _ => {
+                self.positioned = Positioned::Yes;
+                Ok(())
+            }
+        }
     }
 
+    /// Picks up new partitions.
     async fn refresh(&mut self) -> Result<(), BusError> {
         self.refreshed = Instant::now();
-        let found = self.admin.partitions(&self.options.topic).await?.unwrap_or(0);
-        if found < self.partitions {
+        let found = self.shared.admin.partitions(&self.shared.topic).await?.unwrap_or(0);
+        if found < self.count {
             return Err(permanent(format!(
                 "found {found} partitions of {}, wanted at least {}: it was deleted or made anew",
-                self.options.topic, self.partitions
+                self.shared.topic, self.count
             )));
         }
-        while self.partitions < found {
-            self.open(self.partitions, None).await?;
-            self.partitions += 1;
+        while self.count < found {
+            let mut partition = Partition::new(self.count, None);
+            partition.open(&self.shared).await?;
+            self.partitions.push(partition);
+            self.count += 1;
         }
         Ok(())
     }
 
-    /// Takes what is ready, without waiting.
-    fn take_ready(&mut self, bytes_max: usize) -> Result<Vec<Message>, BusError> {
-        let mut messages: Vec<Message> = Vec::new();
-        let mut bytes = 0;
-        let topic = self.options.topic.to_string();
-        // From another partition each time: a full one must not starve the others.
-        for (number, lane) in &mut self.lanes {
-            while let Some(message) = lane.next_ready(*number, &topic)? {
-                if !messages.is_empty() && bytes + message.body.len() > bytes_max {
-                    lane.held = Some(message);
-                    break;
+    /// Opens partitions again whose time has come.
+    async fn open_again(&mut self) -> Result<(), BusError> {
+        for partition in &mut self.partitions {
+            if !partition.again().is_some_and(|again| again <= Instant::now()) {
+                continue;
+            }
+            match partition.open(&self.shared).await {
+                Ok(()) => tracing::info!("a partition can be read again"),
+                Err(error) if error.kind() == BusErrorKind::Transient => partition.fail(&error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what is ready, without waiting: first what is left of an entry, then entries of each partition in turn, from
+    /// another one each time, so that a full one doesn't starve the others.
+    async fn take_ready(&mut self, bytes_max: usize) -> Result<Vec<Message>, BusError> {
+        let mut taken = Taken { messages: Vec::new(), bytes: 0, bytes_max };
+        for partition in &mut self.partitions {
+            if !taken.take(partition) {
+                return Ok(taken.messages);
+            }
+        }
+        let all = self.partitions.len();
+        for step in 0..all {
+            let at = (self.turn + step) % all;
+            let is_full = self.take_entries(at, &mut taken).await?;
+            if is_full {
+                self.turn = (at + 1) % all;
+                return Ok(taken.messages);
+            }
+        }
+        self.turn = (self.turn + 1) % all.max(1);
+        Ok(taken.messages)
+    }
+
+    /// Takes entries of one partition; whether there is no room for more. The failure of a partition is its own.
+    async fn take_entries(&mut self, at: usize, taken: &mut Taken) -> Result<bool, BusError> {
+        let Some(partition) = self.partitions.get_mut(at) else { return Ok(false) };
+        loop {
+            match partition.advance(&self.shared).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) if error.kind() == BusErrorKind::Transient => {
+                    partition.fail(&error);
+                    return Ok(false);
                 }
-                bytes += message.body.len();
-                lane.last = Some(message.position);
-                messages.push(message);
+                Err(error) => return Err(error),
+            }
+            if !taken.take(partition) || taken.is_full() {
+                return Ok(true);
             }
         }
-        Ok(messages)
     }
 
-    /// Waits until some lane has a message, or an error.
-    async fn wait(&mut self, wait: Duration) -> Result<(), BusError> {
-        if self.lanes.is_empty() {
+    /// Waits until some partition has an entry, or an error, or is to be opened again.
+    async fn wait(&mut self, wait: Duration) {
+        let again = self.partitions.iter().filter_map(Partition::again).min();
+        let again = again.map_or(wait, |again| again.saturating_duration_since(Instant::now()));
+        let wait = wait.min(again.max(Duration::from_millis(1)));
+        if self.partitions.is_empty() {
             tokio::time::sleep(wait).await;
-            return Ok(());
+            return;
         }
-        let topic = self.options.topic.to_string();
-        let streams = self.lanes.iter_mut().map(|(number, lane)| lane.wait(*number, &topic).boxed());
-        match tokio::time::timeout(wait, select_all(streams)).await {
-            Ok((result, ..)) => result,
-            Err(_) => Ok(()),
-        }
+        let partitions = self.partitions.iter_mut().map(|partition| partition.wait().boxed());
+        // Nothing is done about the end of the time: there is nothing to give.
+        let _ = tokio::time::timeout(wait, select_all(partitions)).await;
     }
-}
 
-impl Lane {
-    fn next_ready(&mut self, number: u32, topic: &str) -> Result<Option<Message>, BusError> {
-        if let Some(held) = self.held.take() {
-            return Ok(Some(held));
-        }
-        while let Some(item) = self.stream.next().now_or_never() {
-            if let Some(message) = self.accept(number, topic, item)? {
-                return Ok(Some(message));
+    async fn poll_partitions(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<Message>, BusError> {
+        let end = Instant::now() + wait;
+        loop {
+            if self.refreshed.elapsed() >= self.refresh_interval {
+                self.refresh().await?;
             }
-        }
-        Ok(None)
-    }
-
-    /// Returns when a message is held.
-    async fn wait(&mut self, number: u32, topic: &str) -> Result<(), BusError> {
-        while self.held.is_none() {
-            let item = self.stream.next().await;
-            self.held = self.accept(number, topic, item)?;
-        }
-        Ok(())
-    }
-
-    /// A message behind the last one that was given; an error where the stream dropped something or ended.
-    fn accept(
-        &self,
-        number: u32,
-        topic: &str,
-        item: Option<Result<PulsarMessage<Vec<u8>>, ::pulsar::Error>>,
-    ) -> Result<Option<Message>, BusError> {
-        let message = match item {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return Err(of_pulsar(&format!("read partition {number} of {topic}"), error)),
-            None => {
-                let text = format!("read partition {number} of {topic}: the stream ended");
+            self.open_again().await?;
+            let entry_bytes_max = self.shared.entry_bytes_max;
+            self.partitions.iter_mut().for_each(|partition| partition.expire(false, entry_bytes_max));
+            let messages = self.take_ready(bytes_max).await?;
+            let left = end.saturating_duration_since(Instant::now());
+            if !messages.is_empty() || left.is_zero() {
+                return Ok(messages);
+            }
+            if !self.partitions.is_empty() && self.partitions.iter().all(Partition::is_down) {
+                let text = format!("read {}: found no partition that can be read", self.shared.topic);
                 return Err(BusError::new(BusErrorKind::Transient, text));
             }
-        };
-        let message = to_message(number, message);
-        Ok(self.last.is_none_or(|last| last < message.position).then_some(message))
+            let until_refresh = self.refresh_interval.saturating_sub(self.refreshed.elapsed());
+            self.wait(left.min(until_refresh.max(Duration::from_millis(1)))).await;
+        }
+    }
+
+    /// Waits a moment for chunks that are still to come; then their messages are given up. Asked for its end, a log must say
+    /// where that is, and half a message doesn't move it.
+    async fn settle_chunks(&mut self) {
+        let mut end = Instant::now() + CHUNKS_WAIT;
+        while self.partitions.iter().any(Partition::has_open_chunks) && Instant::now() < end {
+            let mut came = false;
+            for partition in &mut self.partitions {
+                match partition.advance(&self.shared).await {
+                    Ok(any) => came |= any,
+                    Err(error) => partition.fail(&error),
+                }
+            }
+            match came {
+                true => end = Instant::now() + CHUNKS_WAIT,
+                false => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+            let entry_bytes_max = self.shared.entry_bytes_max;
+            self.partitions.iter_mut().for_each(|partition| partition.expire(false, entry_bytes_max));
+        }
+        let entry_bytes_max = self.shared.entry_bytes_max;
+        self.partitions.iter_mut().for_each(|partition| partition.expire(true, entry_bytes_max));
+    }
+
+    /// The last message of a partition, as its consumer may get it: markers at the end of the log are none. Without a
+    /// consumer it is the last entry.
+    async fn last(&mut self, number: u32, last_entry: Option<Position>) -> Result<Option<Position>, BusError> {
+        let Some(partition) = self.partitions.get_mut(number as usize) else { return Ok(last_entry) };
+        let Some(consumer) = partition.consumer() else { return Ok(last_entry) };
+        let Some((ledger, entry, batch_index)) = consumer.last_message().await? else { return Ok(None) };
+        let last = Position { ledger, entry, batch_index };
+        // Something may have come between the two questions.
+        match last_entry.map(|entry| entry.min(last)) {
+            Some(last) => Ok(partition.end(last, &self.shared).await),
+            None => Ok(None),
+        }
     }
 }
 
-fn to_message(number: u32, message: PulsarMessage<Vec<u8>>) -> Message {
-    let id = message.message_id.id;
-    let batch_index = id.batch_index.unwrap_or(-1);
-    let metadata = message.payload.metadata;
-    let micros = i64::try_from(metadata.publish_time.saturating_mul(1000)).unwrap_or(i64::MAX);
-    Message {
-        partition: number.to_string(),
-        position: Position { ledger: id.ledger_id, entry: id.entry_id, batch_index },
-        ends_entry: batch_index + 1 >= metadata.num_messages_in_batch.unwrap_or(0),
-        publish_ts: Timestamp::from_micros(micros),
-        properties: metadata.properties.into_iter().map(|pair| (pair.key, pair.value)).collect(),
-        body: Bytes::from(message.payload.data),
+/// What a poll gives.
+struct Taken {
+    messages: Vec<Message>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Taken {
+    fn is_full(&self) -> bool {
+        self.bytes >= self.bytes_max
+    }
+
+    /// Takes what a partition has ready; whether that was all.
+    fn take(&mut self, partition: &mut Partition) -> bool {
+        let ready = partition.ready();
+        while let Some(message) = ready.front() {
+            let bytes = message.memory_bytes();
+            if !self.messages.is_empty() && self.bytes + bytes > self.bytes_max {
+                return false;
+            }
+            self.bytes += bytes;
+            self.messages.extend(ready.pop_front());
+        }
+        true
     }
 }
 
@@ -270,21 +326,25 @@ impl EventSource for PulsarSource {
     }
 
     async fn partitions(&mut self) -> Result<Vec<PartitionRange>, BusError> {
-        let found = self.admin.topic_id(&self.options.topic).await?.unwrap_or_default();
-        if self.identity != format!("{}#{found}", self.options.topic) {
+        let topic = &self.shared.topic;
+        let found = self.shared.admin.topic_id(topic).await?.unwrap_or_default();
+        if self.identity != format!("{topic}#{found}") {
             return Err(permanent(format!(
-                "found another topic under the name {} (id {found}), wanted {}: it was deleted and made anew",
-                self.options.topic, self.identity
+                "found another topic under the name {topic} (id {found}), wanted {}: it was deleted and made anew",
+                self.identity
             )));
         }
+        self.settle_chunks().await;
+        let topic = self.shared.topic.to_string();
         let mut ranges = Vec::new();
-        for partition in 0..self.partitions {
-            let state = self.state(partition).await?;
+        for partition in 0..self.count {
+            let Shared { admin, topic: name, subscription, .. } = &self.shared;
+            let state = admin.state(name, partition, subscription).await?;
             ranges.push(PartitionRange {
                 partition: partition.to_string(),
-                topic: (self.options.topic.to_string(), i32::try_from(partition).unwrap_or(i32::MAX)),
+                topic: (topic.clone(), i32::try_from(partition).unwrap_or(i32::MAX)),
                 first: state.first,
-                last: state.last,
+                last: self.last(partition, state.last).await?,
                 next: state.next,
             });
         }
@@ -293,7 +353,7 @@ impl EventSource for PulsarSource {
     }
 
     async fn seek(&mut self, offsets: &OffsetMap) -> Result<(), BusError> {
-        self.partitions = self.admin.partitions(&self.options.topic).await?.unwrap_or(0).max(self.partitions);
+        self.count = self.shared.admin.partitions(&self.shared.topic).await?.unwrap_or(0).max(self.count);
         let ranges = self.partitions().await?;
         for (partition, position) in offsets.iter() {
             let range = ranges.iter().find(|range| range.partition == partition);
@@ -302,7 +362,7 @@ impl EventSource for PulsarSource {
                 let last = last.map_or("nothing".to_owned(), |last| format!("{last} as its last record"));
                 return Err(permanent(format!(
                     "log shortened: found {last} in partition {partition:?} of {}, wanted the position {position} to go on behind",
-                    self.options.topic
+                    self.shared.topic
                 )));
             }
         }
@@ -318,46 +378,29 @@ impl EventSource for PulsarSource {
                 return Err(BusError::new(BusErrorKind::Transient, text));
             }
         }
-        let result = self.poll_lanes(bytes_max, wait).await;
+        let result = self.poll_partitions(bytes_max, wait).await;
         if result.is_err() {
-            self.lanes.clear();
+            self.partitions.clear();
             self.positioned = Positioned::Lost;
         }
         result
     }
 
     async fn acknowledge(&mut self, committed: &OffsetMap) -> Result<(), BusError> {
-        for (partition, position) in committed.iter() {
-            let Some(number) = partition.parse::<u32>().ok() else { continue };
-            let Some(lane) = self.lanes.get_mut(&number) else { continue };
+        let asked = committed.iter().filter_map(|(partition, position)| {
+            let partition = self.partitions.get(partition.parse::<usize>().ok()?)?;
             // Whole entries only: the broker takes one message of a batch for all of it. And never the last one: a broker
             // deletes whole ledgers, and only those that every subscription is through with. So the ledger of the
             // position stays, and with it the proof that nothing behind the position was deleted.
-            let Some(entry_id) = position.entry.checked_sub(1).filter(|_| !position.is_end_of_ledger()) else {
-                continue;
-            };
-            let id = MessageIdData { ledger_id: position.ledger, entry_id, ..MessageIdData::default() };
-            let topic = self.options.topic.partition(number);
-            if let Err(error) = lane.stream.cumulative_ack_with_id(&topic, id).await {
-                // It is a hint: the next one goes further.
-                tracing::debug!(topic, %error, "an acknowledgement is lost");
-            }
-        }
-        Ok(())
-    }
-}
-
-impl PulsarSource {
-    async fn poll_lanes(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<Message>, BusError> {
-        if self.refreshed.elapsed() >= self.options.refresh_interval {
-            self.refresh().await?;
-        }
-        let messages = self.take_ready(bytes_max)?;
-        if !messages.is_empty() || wait.is_zero() {
-            return Ok(messages);
-        }
-        let left = self.options.refresh_interval.saturating_sub(self.refreshed.elapsed());
-        self.wait(wait.min(left.max(Duration::from_millis(1)))).await?;
-        self.take_ready(bytes_max)
+            let entry = position.entry.checked_sub(1).filter(|_| !position.is_end_of_ledger())?;
+            Some(async move {
+                match partition.consumer() {
+                    Some(consumer) => consumer.acknowledge(position.ledger, entry).await,
+                    None => Err(BusError::new(BusErrorKind::Transient, "found no consumer to acknowledge with")),
+                }
+            })
+        });
+        // It is a hint, and the next one goes further; but whoever counts wants to know.
+        join_all(asked).await.into_iter().collect()
     }
 }

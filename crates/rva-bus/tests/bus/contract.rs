@@ -227,6 +227,40 @@ async fn acknowledging_keeps_what_is_not_committed_and_the_identity_stays() {
 }
 
 #[tokio::test]
+async fn a_full_partition_does_not_starve_the_others() {
+    over_every_log(async |log| {
+        let keys = ["a", "b", "c", "d", "e", "f"];
+        for key in keys {
+            log.fill(key, 1..=1).await;
+        }
+        let mut source = (log.source)().await;
+        let first = read(&mut *source, keys.len()).await;
+        let partitions: BTreeSet<_> = first.iter().map(|message| message.partition.clone()).collect();
+        // The one that a reader without turns would always begin with is full. Each flush makes an entry of its own.
+        let of_first = first.iter().min_by_key(|message| &message.partition).unwrap();
+        let full = of_first.properties["camera_id"].clone();
+        for round in 0..30 {
+            log.fill(&full, 3 * round + 1..=3 * round + 3).await;
+        }
+        for key in keys.into_iter().filter(|key| *key != full) {
+            log.fill(key, 2..=2).await;
+        }
+        source.seek(&offsets_behind(&first)).await.unwrap();
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for poll in 0..90 {
+            for message in source.poll(1, Duration::from_secs(5)).await.unwrap() {
+                seen.entry(message.partition).or_insert(poll);
+            }
+        }
+        // An entry is given whole before another partition has its turn.
+        let fair = 4 * partitions.len();
+        assert_eq!(seen.keys().cloned().collect::<BTreeSet<_>>(), partitions);
+        assert!(seen.values().all(|poll| *poll <= fair), "the first messages of each came at these polls: {seen:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn any_body_comes_back_byte_for_byte() {
     over_every_log(async |log| {
         let bodies: [&[u8]; 6] = [b"", b"{\"a\": 1.0}", b"\xff\n\r\0", b"{\n}", b"no json", b"null"];

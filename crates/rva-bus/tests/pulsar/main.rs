@@ -5,6 +5,7 @@
 
 #[path = "../bus/contract.rs"]
 mod contract;
+mod entries;
 mod faults;
 mod forward;
 mod retention;

@@ -1,7 +1,7 @@
 //! From the log into memory, and everything that a log can do wrong (I8).
 
 use super::{Failure, Ingest, LOG, Step, Then, of_log};
-use crate::{Gap, Halt, IngestEnd, IngestError, IngestEvent, Offer, Phase};
+use crate::{Gap, Halt, IngestEnd, IngestError, IngestEvent, Offer, Phase, start::reaches};
 use rva_bus::{BusError, Message};
 use rva_types::Position;
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl Ingest<'_> {
         let read = self.batcher.read();
         self.promised
             .iter()
-            .find(|(partition, last)| !read.includes(partition, *last))
+            .find(|(partition, last)| !read.get(partition).is_some_and(|read| reaches(read, *last)))
             .map(|(partition, last)| (partition.to_owned(), last))
     }
 
@@ -109,7 +109,6 @@ impl Ingest<'_> {
     }
 
     async fn take(&mut self, messages: Vec<Message>) -> Result<Step, IngestError> {
-        self.cured(LOG);
         self.heard = self.clock.elapsed();
         let ingest_ts = self.clock.wall();
         self.counters.messages_read += messages.len() as u64;
@@ -152,6 +151,8 @@ impl Ingest<'_> {
         if !self.furthest.includes(&message.partition, message.position) {
             self.furthest.advance(&message.partition, message.position);
             self.stalled = 0;
+            // Only now: a log that gives the same messages before each of its errors isn't cured by them.
+            self.cured(LOG);
         }
     }
 

@@ -214,6 +214,8 @@ impl EventSource for SimSource {
                     partition: partition.clone(),
                     position: record.position,
                     ends_entry: record.ends_entry,
+                    follows: None,
+                    rejected: None,
                     publish_ts: Timestamp::from_micros(1),
                     properties: BTreeMap::new(),
                     body: record.body.clone(),

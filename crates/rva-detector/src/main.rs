@@ -11,7 +11,8 @@ use rva_detector::{
     load_shared, watch_cameras,
 };
 use rva_service::{
-    Config, ConfigError, Health, Loaded, Override, SourceText, StopFlag, init_telemetry, load_of_process, warn_of_plain_text,
+    Config, ConfigError, Health, Loaded, Override, SourceText, StopFlag, init_telemetry, load_of_process,
+    warn_of_plain_text,
 };
 use rva_track::TrackError;
 use rva_vision::{VisionError, VisionErrorKind};

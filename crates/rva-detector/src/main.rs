@@ -10,7 +10,10 @@ use rva_detector::{
     },
     load_shared, watch_cameras,
 };
-use rva_service::{Config, ConfigError, Health, Loaded, Override, StopFlag, init_telemetry, load_of_process};
+use rva_service::{
+    Config, ConfigError, Health, Loaded, Override, SourceText, StopFlag, init_telemetry, load_of_process,
+    warn_of_plain_text,
+};
 use rva_track::TrackError;
 use rva_vision::{VisionError, VisionErrorKind};
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -32,7 +35,7 @@ Exit codes: 0 done or stopped, 1 failure, 2 usage, 3 a source broke off.";
 struct Cli {
     /// Video files, folders or patterns of images, webcam indexes, stream URLs [default: the configured cameras]
     #[arg(value_name = "SOURCE")]
-    sources: Vec<String>,
+    sources: Vec<SourceText>,
     /// Configuration file [default: rva.yaml, where there is one]
     #[arg(long, env = "RVA_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -79,7 +82,7 @@ impl Cli {
 
 fn main() -> ExitCode {
     start(Cli::parse()).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", rva_service::scrub(&format!("{error:#}")));
         ExitCode::from(if is_usage(&error) { 2 } else { 1 })
     })
 }
@@ -97,6 +100,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     let loaded = cli.load()?;
     init_telemetry(&loaded.config.telemetry, std::io::stderr)?;
+    warn_of_plain_text(&loaded.config);
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run(cli, loaded))
 }
 

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let (loaded, settings) = match configuration(&arguments) {
         Ok(configuration) => configuration,
         Err(error) => {
-            eprintln!("rva-ingest: {error}");
+            eprintln!("rva-ingest: {}", rva_service::scrub(&error.to_string()));
             return ExitCode::from(2);
         }
     };
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         eprintln!("rva-ingest: {error}");
         return ExitCode::from(2);
     }
+    rva_service::warn_of_plain_text(&loaded.config);
     match run(&arguments, settings, &loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -19,6 +19,7 @@ use sqlx::{Connection, SqliteConnection};
 use std::{
     collections::HashMap,
     fs, io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -212,6 +213,8 @@ fn reading_mode(dir: &Path) -> &'static str {
 /// reports as done; the reload after each commit is the second net.
 async fn set_wal(dir: &Path) -> Result<(), LakeError> {
     let failed = |error: sqlx::Error| catalog_error(dir, error);
+    // SQLite would make it readable by everybody; its other files take the rights of this one. What is wrong here it says.
+    let _ = fs::File::options().append(true).create(true).mode(0o600).open(dir.join(CATALOG_FILE));
     let mut connection = SqliteConnection::connect(&sqlite_url(dir, "mode=rwc")).await.map_err(failed)?;
     let mode: String =
         sqlx::query_scalar("PRAGMA journal_mode=WAL").fetch_one(&mut connection).await.map_err(failed)?;

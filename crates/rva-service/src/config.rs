@@ -1,8 +1,8 @@
 //! The merged configuration as types.
 
-use crate::{LogFormat, Secret, parse_bytes, parse_duration, show::without_password};
+use crate::{LogFormat, Secret, SourceText, parse_bytes, parse_duration};
 use serde::{Deserialize, Deserializer, de::Error};
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Everything, after default, file, environment and flags. [`crate::KEYS`] says what each field means.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -15,7 +15,7 @@ pub struct Config {
     /// `stream_id`
     pub stream_id: String,
     /// `source`
-    pub source: Option<String>,
+    pub source: Option<SourceText>,
     /// `start_time`, RFC 3339
     pub start_time: Option<String>,
     /// `data_dir`
@@ -103,6 +103,10 @@ pub struct CaptureConfig {
     pub transport: String,
     /// `capture.hw_acceleration`
     pub hw_acceleration: String,
+    /// `capture.user`
+    pub user: Option<String>,
+    /// `capture.password`
+    pub password: Option<Secret>,
     /// `capture.open_timeout`
     #[serde(deserialize_with = "duration")]
     pub open_timeout: Duration,
@@ -308,12 +312,16 @@ pub struct IcebergConfig {
     pub ca_file: Option<PathBuf>,
 }
 
-/// A camera; its key in the map is its id. Its `Debug` form hides the password of its source.
-#[derive(Clone, PartialEq, Deserialize)]
+/// A camera; its key in the map is its id.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CameraConfig {
     /// `cameras.<id>.source`
-    pub source: String,
+    pub source: SourceText,
+    /// `cameras.<id>.user`
+    pub user: Option<String>,
+    /// `cameras.<id>.password`
+    pub password: Option<Secret>,
     /// `cameras.<id>.store`
     pub store: Option<String>,
     /// `cameras.<id>.stream`
@@ -338,21 +346,6 @@ pub struct CameraConfig {
     pub transport: Option<String>,
     /// `cameras.<id>.hw_acceleration`
     pub hw_acceleration: Option<String>,
-}
-
-impl fmt::Debug for CameraConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, store, stream, enabled, conf, classes, tracker, reid_model, vid_stride, .. } = self;
-        let Self { capture, realtime, transport, hw_acceleration, .. } = self;
-        f.debug_struct("CameraConfig")
-            .field("source", &without_password(source))
-            .field("store", store)
-            .field("stream", stream)
-            .field("enabled", enabled)
-            .field("detection", &(conf, classes, tracker, reid_model, vid_stride))
-            .field("capture", &(capture, realtime, transport, hw_acceleration))
-            .finish()
-    }
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

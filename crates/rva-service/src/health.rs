@@ -1,6 +1,7 @@
 //! How a service is, over HTTP: `/live` (the process answers), `/ready` (it does its work, or why it doesn't) and `/metrics` (what
 //! it counts).
 
+use crate::{connections::Connections, scrub};
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Bytes, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -13,12 +14,16 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 
-/// Connections at the same time; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 32;
+/// From that many connections on, who asks for `/metrics` within a second of another gets the same text: what slow readers
+/// hold stays bounded.
+const BUSY: usize = 8;
+
+/// How long a text of `/metrics` is given to others while many ask.
+const METRICS_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Longest life of a connection, whatever it does.
 const CONNECTION_MAX: Duration = Duration::from_secs(10);
@@ -41,6 +46,7 @@ type Texts = BTreeMap<Cow<'static, str>, String>;
 pub struct Health {
     state: Arc<Mutex<State>>,
     metrics: Arc<Mutex<Registry>>,
+    latest: Arc<Mutex<Option<(Instant, Bytes)>>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -55,15 +61,15 @@ impl Health {
         Self::default()
     }
 
-    /// A part isn't ready, and why. The text is shown to whoever asks: no secrets in it.
+    /// A part isn't ready, and why. The text is shown to whoever asks, so secrets are taken out of it.
     pub fn not_ready(&self, part: impl Into<Cow<'static, str>>, reason: impl Into<String>) {
-        self.state().reasons.insert(part.into(), reason.into());
+        self.state().reasons.insert(part.into(), shown(reason.into()));
     }
 
     /// Something is wrong with a part that doesn't keep the service from its work: one camera of several, a broker that
     /// the spool stands in for. Shown as the other.
     pub fn degraded(&self, part: impl Into<Cow<'static, str>>, reason: impl Into<String>) {
-        self.state().degraded.insert(part.into(), reason.into());
+        self.state().degraded.insert(part.into(), shown(reason.into()));
     }
 
     /// Nothing is wrong with a part.
@@ -86,6 +92,19 @@ impl Health {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn metrics_text(&self, is_busy: bool) -> Result<Bytes, std::fmt::Error> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((made, text)) = latest.as_ref().filter(|(made, _)| is_busy && made.elapsed() < METRICS_AGE_MAX) {
+            tracing::trace!(age = ?made.elapsed(), "give the text of /metrics once more");
+            return Ok(text.clone());
+        }
+        let mut text = String::new();
+        text::encode(&mut text, &self.metrics())?;
+        let text = Bytes::from(text);
+        *latest = Some((Instant::now(), text.clone()));
+        Ok(text)
+    }
+
     /// Answers at `address`, where one is given, until what this gives is dropped.
     ///
     /// # Errors
@@ -99,26 +118,23 @@ impl Health {
         Ok(Some(server))
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn answer(&self, request: &Request<Incoming>, connections: usize) -> Response<Full<Bytes>> {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             let text = format!("found {}, wanted GET or HEAD\n", request.method());
             return respond(StatusCode::METHOD_NOT_ALLOWED, "text/plain", text);
         }
         match request.uri().path() {
-            "/live" => respond(StatusCode::OK, "text/plain", "live\n".into()),
+            "/live" => respond(StatusCode::OK, "text/plain", "live\n"),
             "/ready" => {
                 let State { reasons, degraded } = self.state().clone();
                 let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 let body = json!({"ready": reasons.is_empty(), "reasons": reasons, "degraded": degraded});
                 respond(status, "application/json", format!("{body}\n"))
             }
-            "/metrics" => {
-                let mut body = String::new();
-                match text::encode(&mut body, &self.metrics()) {
-                    Ok(()) => respond(StatusCode::OK, OPENMETRICS, body),
-                    Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
-                }
-            }
+            "/metrics" => match self.metrics_text(connections >= BUSY) {
+                Ok(body) => respond(StatusCode::OK, OPENMETRICS, body),
+                Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
+            },
             path => {
                 let path: String = path.chars().take(80).collect();
                 let text = format!("found {path}, wanted /live, /ready or /metrics\n");
@@ -128,8 +144,13 @@ impl Health {
     }
 }
 
-fn respond(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(text)));
+/// What may be shown of a reason, to whoever asks.
+fn shown(reason: String) -> String {
+    scrub(&reason)
+}
+
+fn respond(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
@@ -168,23 +189,22 @@ impl Drop for HealthServer {
 }
 
 async fn serve(listener: TcpListener, health: Health) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let Ok((stream, _)) = listener.accept().await else {
+    let open = Connections::default();
+    loop {
+        let Ok((stream, peer)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_AGAIN).await;
             continue;
         };
-        let health = health.clone();
-        tokio::spawn(async move {
+        let (health, others) = (health.clone(), open.clone());
+        open.run(peer.ip(), async move {
             let answer = service_fn(|request| {
-                let response = health.answer(&request);
+                let response = health.answer(&request, others.count());
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(16 << 10);
             // A client that breaks off is its own trouble.
             let _ = tokio::time::timeout(CONNECTION_MAX, http.serve_connection(TokioIo::new(stream), answer)).await;
-            drop(place);
         });
     }
 }
@@ -240,15 +260,51 @@ mod tests {
         assert!(ask(server.address(), "HEAD /live").await.starts_with("HTTP/1.1 200 "));
     }
 
-    #[tokio::test]
-    async fn clients_that_say_nothing_do_not_keep_others_out_for_long() {
-        let server = server(&Health::new()).await;
-        let mut silent = Vec::new();
-        for _ in 0..CONNECTIONS_MAX + 4 {
-            silent.push(TcpStream::connect(server.address()).await.unwrap());
+    /// Connects clients that hold their connections, each kind in turn: silent, with half a head, with a request whose
+    /// answer they never read, and ones that keep the connection for another request.
+    async fn slow_clients(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+        let said = ["", "GET /ready HTTP/1.1\r\nhost: x\r\nx-slow: ", "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n", "G"];
+        let mut clients = Vec::new();
+        for index in 0..count {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(said[index % said.len()].as_bytes()).await.unwrap();
+            clients.push(client);
         }
-        let answer = tokio::time::timeout(CONNECTION_MAX * 3, ask(server.address(), "GET /live")).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        clients
+    }
+
+    #[tokio::test]
+    async fn slow_clients_keep_no_probe_waiting_for_a_second() {
+        for count in [64, 500] {
+            let server = server(&Health::new()).await;
+            let clients = slow_clients(server.address(), count).await;
+            for path in ["/live", "/ready", "/metrics"] {
+                let asked = Instant::now();
+                let answer = ask(server.address(), &format!("GET {path}")).await;
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{count} clients, {path}: {answer}");
+                assert!(asked.elapsed() < Duration::from_secs(1), "{count} clients, {path}: {:?}", asked.elapsed());
+            }
+            drop(clients);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_while_many_ask_is_made_once() {
+        let health = Health::new();
+        let text = |is_busy| health.metrics_text(is_busy).unwrap();
+        let first = text(true);
+        assert_eq!(text(true).as_ptr(), first.as_ptr());
+        assert_ne!(text(false).as_ptr(), first.as_ptr(), "who is alone gets what is true now");
+    }
+
+    #[tokio::test]
+    async fn reasons_hold_no_secrets() {
+        let health = Health::new();
+        let server = server(&health).await;
+        health.not_ready("camera", "rtsp://u:hush-hush@cam/1?token=hush: 401");
+        health.degraded("log", "connect to http://u:hush@b, Authorization: Bearer hush");
+        let text = ask(server.address(), "GET /ready").await;
+        assert!(!text.contains("hush") && text.contains("rtsp://cam/1") && text.contains("http://b"), "{text}");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a configuration key is, and how its text becomes a value.
 
 use crate::{parse_bytes, parse_duration, telemetry::check_filter};
-use rva_types::{CameraId, StoreId, StreamId, Timestamp};
+use rva_types::{CameraId, StoreId, StreamId, Timestamp, shown_source};
 use serde_json::Value;
 
 /// What a key holds, and the values that it takes.
@@ -37,8 +37,10 @@ pub enum Kind {
     LogFilter,
     /// A text that is never shown.
     Secret,
-    /// A URL with one of these schemes, and a host.
-    Url(&'static [&'static str]),
+    /// The path of a file that holds the value of the key of the same name without `_file`.
+    SecretFile,
+    /// A URL with one of these schemes and a host, without a user; and where credentials go instead.
+    Url(&'static [&'static str], &'static str),
     /// An IP address and a port, to listen on.
     Address,
 }
@@ -72,8 +74,9 @@ fn within<T: PartialOrd + std::fmt::Display>(value: T, min: T, max: T, found: &s
     Err(format!("found {found}, wanted {what} from {min} to {max}"))
 }
 
+/// What of a wrong value is repeated: hidden first, then cut, so that no cut leaves half a secret.
 fn short(text: &str) -> String {
-    text.chars().take(80).collect()
+    shown_source(text).chars().take(80).collect()
 }
 
 impl Kind {
@@ -84,10 +87,10 @@ impl Kind {
     pub fn parse(self, text: &str) -> Result<Value, String> {
         let found = short(text);
         match self {
-            Self::Text | Self::Path if text.is_empty() => {
+            Self::Text | Self::Path | Self::SecretFile if text.is_empty() => {
                 Err("found an empty text, wanted at least one character".into())
             }
-            Self::Secret | Self::Text | Self::Path => Ok(Value::from(text)),
+            Self::Secret | Self::Text | Self::Path | Self::SecretFile => Ok(Value::from(text)),
             Self::StoreId => StoreId::parse(text).map(|id| Value::from(id.as_str())).map_err(|e| e.to_string()),
             Self::CameraId => CameraId::parse(text).map(|id| Value::from(id.as_str())).map_err(|e| e.to_string()),
             Self::StreamId => StreamId::parse(text).map(|id| Value::from(id.as_str())).map_err(|e| e.to_string()),
@@ -126,22 +129,29 @@ impl Kind {
             },
             Self::List => Ok(list(text)),
             Self::Time => Timestamp::parse(text).map(|time| Value::from(time.to_string())).map_err(|e| e.to_string()),
-            Self::Url(schemes) => {
-                let text = text.trim();
-                let host = schemes.iter().find_map(|scheme| text.strip_prefix(scheme)?.strip_prefix("://"));
-                if host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', ':'])) {
-                    return Ok(Value::from(text));
-                }
-                let wanted: Vec<_> = schemes.iter().map(|scheme| format!("{scheme}://HOST")).collect();
-                let found = crate::show::without_password(&found);
-                Err(format!("found {found:?}, wanted {}", wanted.join(" or ")))
-            }
+            Self::Url(schemes, instead) => url(text.trim(), schemes, instead),
             Self::Address => match text.trim().parse::<std::net::SocketAddr>() {
                 Ok(address) => Ok(Value::from(address.to_string())),
                 Err(_) => Err(format!("found {found:?}, wanted IP:PORT like 0.0.0.0:8080 or [::]:8080")),
             },
             Self::LogFilter => check_filter(text).map(|()| Value::from(text.trim())).map_err(|e| e.to_string()),
         }
+    }
+}
+
+fn url(text: &str, schemes: &[&str], instead: &str) -> Result<Value, String> {
+    let wanted: Vec<_> = schemes.iter().map(|scheme| format!("{scheme}://HOST")).collect();
+    let wanted = wanted.join(" or ");
+    let of = |scheme: &&str| {
+        let (begin, rest) = text.split_at_checked(scheme.len())?;
+        begin.eq_ignore_ascii_case(scheme).then_some(rest)?.strip_prefix("://")
+    };
+    match schemes.iter().find_map(of) {
+        Some(host) if host.contains('@') => {
+            Err(format!("found user information in it, wanted {wanted} alone: credentials go into {instead}"))
+        }
+        Some(host) if !host.is_empty() && !host.starts_with(['/', ':', '?', '#']) => Ok(Value::from(text)),
+        _ => Err(format!("found {:?}, wanted {wanted}", short(text))),
     }
 }
 
@@ -170,7 +180,7 @@ mod tests {
 
     #[test]
     fn urls_and_addresses_name_what_is_wanted() {
-        let url = Kind::Url(&["pulsar", "pulsar+ssl"]);
+        let url = Kind::Url(&["pulsar", "pulsar+ssl"], "pulsar.token");
         for good in ["pulsar://localhost:6650", " pulsar+ssl://[::1]:6651 "] {
             assert_eq!(url.parse(good).unwrap(), good.trim());
         }
@@ -178,7 +188,14 @@ mod tests {
             let error = url.parse(bad).unwrap_err();
             assert!(error.contains(&format!("{bad:?}")) && error.contains("pulsar+ssl://HOST"), "{error}");
         }
-        assert!(!url.parse("http://me:hush@host").unwrap_err().contains("hush"));
+        for bad in
+            ["http://me:hush@host", "pulsar://hush", "pulsar://me:hush@h:1", "pulsar://h,me:hush@i", "http:/me:hush@h"]
+        {
+            let error = url.parse(bad);
+            assert!(bad == "pulsar://hush" || !error.unwrap_err().contains("hush"), "{bad}");
+        }
+        let error = url.parse("pulsar://me:hush@host:6650").unwrap_err();
+        assert!(error.contains("user information") && error.contains("pulsar.token"), "{error}");
         assert_eq!(Kind::Address.parse("127.0.0.1:0").unwrap(), "127.0.0.1:0");
         assert!(Kind::Address.parse("8080").unwrap_err().contains("0.0.0.0:8080"));
     }

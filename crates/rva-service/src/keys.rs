@@ -13,7 +13,14 @@ const fn named(key: Key, env: &'static [&'static str]) -> Key {
 const TRANSPORT: Kind = Kind::Choice(&["tcp", "udp"]);
 const HW_ACCELERATION: Kind = Kind::Choice(&["none", "any", "vaapi", "mfx", "d3d11"]);
 
-const HTTP: Kind = Kind::Url(&["http", "https"]);
+const PULSAR_SECRETS: &str = "pulsar.token (PULSAR_TOKEN, or a file: PULSAR_TOKEN_FILE)";
+const S3_SECRETS: &str =
+    "s3.access_key and s3.secret_key (S3_ACCESS_KEY, S3_SECRET_KEY, or files: S3_ACCESS_KEY_FILE, S3_SECRET_KEY_FILE)";
+const ICEBERG_SECRETS: &str = "iceberg.token or iceberg.credential (ICEBERG_TOKEN, ICEBERG_CREDENTIAL, or files: ICEBERG_TOKEN_FILE, ICEBERG_CREDENTIAL_FILE)";
+
+const fn http(instead: &'static str) -> Kind {
+    Kind::Url(&["http", "https"], instead)
+}
 
 /// Every key but those of a camera. Order is the order of `rva config show`.
 pub const KEYS: &[Key] = &[
@@ -121,6 +128,9 @@ pub const KEYS: &[Key] = &[
     key("capture.realtime", Kind::Flag, Some("false"), "play files at their own speed"),
     key("capture.transport", TRANSPORT, Some("tcp"), "how the pictures of RTSP travel"),
     key("capture.hw_acceleration", HW_ACCELERATION, Some("none"), "hardware that decodes video"),
+    key("capture.user", Kind::Text, None, "user of streams whose URL names none"),
+    key("capture.password", Kind::Secret, None, "their password"),
+    key("capture.password_file", Kind::SecretFile, None, "a file that holds it"),
     key(
         "capture.open_timeout",
         Kind::Duration(100),
@@ -211,17 +221,18 @@ pub const KEYS: &[Key] = &[
     named(
         key(
             "pulsar.service_url",
-            Kind::Url(&["pulsar", "pulsar+ssl"]),
+            Kind::Url(&["pulsar", "pulsar+ssl"], PULSAR_SECRETS),
             Some("pulsar://localhost:6650"),
             "the broker; pulsar+ssl for TLS",
         ),
         &["PULSAR_SERVICE_URL"],
     ),
     named(
-        key("pulsar.admin_url", HTTP, Some("http://localhost:8082"), "the broker's admin API"),
+        key("pulsar.admin_url", http(PULSAR_SECRETS), Some("http://localhost:8082"), "the broker's admin API"),
         &["PULSAR_ADMIN_URL"],
     ),
     named(key("pulsar.token", Kind::Secret, None, "authentication token"), &["PULSAR_TOKEN"]),
+    named(key("pulsar.token_file", Kind::SecretFile, None, "a file that holds it"), &["PULSAR_TOKEN_FILE"]),
     key("pulsar.ca_file", Kind::Path, None, "certificates (PEM) to trust beside the well-known ones"),
     named(key("pulsar.topic", Kind::Text, Some("persistent://retail/metadata/events"), "the topic"), &["PULSAR_TOPIC"]),
     named(
@@ -229,11 +240,19 @@ pub const KEYS: &[Key] = &[
         &["PULSAR_PARTITIONS"],
     ),
     key("pulsar.subscription", Kind::Text, Some("rva-ingest"), "the ingest's subscription"),
-    named(key("s3.endpoint", HTTP, Some("http://localhost:9000"), "the object store"), &["S3_ENDPOINT"]),
+    named(key("s3.endpoint", http(S3_SECRETS), Some("http://localhost:9000"), "the object store"), &["S3_ENDPOINT"]),
     named(key("s3.region", Kind::Text, Some("us-east-1"), "its region"), &["S3_REGION"]),
     named(key("s3.path_style", Kind::Flag, Some("true"), "bucket in the path, as MinIO wants it"), &["S3_PATH_STYLE"]),
     named(key("s3.access_key", Kind::Secret, None, "access key"), &["S3_ACCESS_KEY", "MINIO_ROOT_USER"]),
+    named(
+        key("s3.access_key_file", Kind::SecretFile, None, "a file that holds it"),
+        &["S3_ACCESS_KEY_FILE", "MINIO_ROOT_USER_FILE"],
+    ),
     named(key("s3.secret_key", Kind::Secret, None, "secret key"), &["S3_SECRET_KEY", "MINIO_ROOT_PASSWORD"]),
+    named(
+        key("s3.secret_key_file", Kind::SecretFile, None, "a file that holds it"),
+        &["S3_SECRET_KEY_FILE", "MINIO_ROOT_PASSWORD_FILE"],
+    ),
     key("s3.ca_file", Kind::Path, None, "certificates (PEM) to trust beside the system's"),
     key("s3.connect_timeout", Kind::Duration(1), Some("5s"), "longest time until a connection is there"),
     key(
@@ -245,13 +264,18 @@ pub const KEYS: &[Key] = &[
     key("s3.retries", Kind::Integer(0, 100), Some("5"), "tries of a request after the first"),
     key("s3.retry_timeout", Kind::Duration(0), Some("60s"), "no further try of a request begins later than this"),
     named(
-        key("iceberg.catalog_uri", HTTP, Some("http://localhost:8181"), "the REST catalog"),
+        key("iceberg.catalog_uri", http(ICEBERG_SECRETS), Some("http://localhost:8181"), "the REST catalog"),
         &["ICEBERG_CATALOG_URI"],
     ),
     named(key("iceberg.warehouse", Kind::Text, Some("s3://warehouse/"), "its warehouse"), &["ICEBERG_WAREHOUSE"]),
     named(key("iceberg.token", Kind::Secret, None, "bearer token"), &["ICEBERG_TOKEN"]),
+    named(key("iceberg.token_file", Kind::SecretFile, None, "a file that holds it"), &["ICEBERG_TOKEN_FILE"]),
     named(key("iceberg.credential", Kind::Secret, None, "id:secret for OAuth 2"), &["ICEBERG_CREDENTIAL"]),
-    named(key("iceberg.oauth2_uri", HTTP, None, "where tokens are given out"), &["ICEBERG_OAUTH2_URI"]),
+    named(key("iceberg.credential_file", Kind::SecretFile, None, "a file that holds it"), &["ICEBERG_CREDENTIAL_FILE"]),
+    named(
+        key("iceberg.oauth2_uri", http(ICEBERG_SECRETS), None, "where tokens are given out"),
+        &["ICEBERG_OAUTH2_URI"],
+    ),
     key("iceberg.scope", Kind::Text, None, "the scope that is asked for with the credential; catalog where not given"),
     key("iceberg.connect_timeout", Kind::Duration(1), Some("5s"), "longest time until a connection is there"),
     key(
@@ -266,6 +290,9 @@ pub const KEYS: &[Key] = &[
 /// Keys of one camera, under `cameras.<camera id>`.
 pub const CAMERA_KEYS: &[Key] = &[
     key("source", Kind::Text, None, "a file, a folder or glob of images, a webcam index or a stream URL"),
+    key("user", Kind::Text, None, "user of its stream, where the URL names none; as capture.user"),
+    key("password", Kind::Secret, None, "its password"),
+    key("password_file", Kind::SecretFile, None, "a file that holds it"),
     key("store", Kind::StoreId, None, "its shop; store_id where not given"),
     key("stream", Kind::StreamId, None, "its stream id; stream_id where not given"),
     key("enabled", Kind::Flag, Some("true"), "whether it takes part"),

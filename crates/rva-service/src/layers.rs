@@ -1,6 +1,9 @@
 //! Merging the layers: default, file, environment, flags; each value remembers where it came from.
 
-use crate::{CAMERA_KEYS, Config, KEYS, Key, Kind, yaml_lines::key_lines};
+use crate::{
+    CAMERA_KEYS, Config, KEYS, Key, Kind, Secret, scrub, secret_file::secret_of_file, yaml_bounds,
+    yaml_lines::key_lines,
+};
 use rva_types::CameraId;
 use serde_json::{Map, Value};
 use serde_yaml_ng::Value as Yaml;
@@ -24,6 +27,18 @@ pub enum Origin {
     Flag(String),
 }
 
+impl Origin {
+    /// Which of two layers covers the other: the greater one.
+    fn strength(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::File { .. } => 1,
+            Self::Environment(_) => 2,
+            Self::Flag(_) => 3,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -36,8 +51,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value from the command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value from the command line. Its `Debug` form hides what must not be shown.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Override {
     /// Dotted path of the key.
     pub path: &'static str,
@@ -47,8 +62,15 @@ pub struct Override {
     pub text: String,
 }
 
-/// What is merged. Nothing here reads the process environment or the disk but [`load`] for the file's text.
-#[derive(Debug, Clone, Default)]
+impl fmt::Debug for Override {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.flag, scrub(&self.text))
+    }
+}
+
+/// What is merged. Nothing here reads the process's environment, and nothing the disk but the files of secrets that it
+/// names. Its `Debug` form shows no values.
+#[derive(Clone, Default)]
 pub struct Layers {
     /// Path and text of the file.
     pub file: Option<(PathBuf, String)>,
@@ -56,6 +78,18 @@ pub struct Layers {
     pub environment: Vec<(String, String)>,
     /// The flags.
     pub overrides: Vec<Override>,
+}
+
+impl fmt::Debug for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
+        let file = self.file.as_ref().map(|(path, _)| path);
+        f.debug_struct("Layers")
+            .field("file", &file)
+            .field("environment", &names)
+            .field("overrides", &self.overrides)
+            .finish()
+    }
 }
 
 /// A merged value. Its `Debug` form hides what must not be shown.
@@ -128,6 +162,9 @@ impl std::error::Error for ConfigError {}
 /// variable is somebody else's, such as a test script's.
 const ENV_LIKENESS_MIN: f64 = 0.7;
 
+/// Ends the name of a key that names the file of a secret.
+const FILE_SUFFIX: &str = "_file";
+
 struct Merge {
     settings: BTreeMap<String, Setting>,
     problems: Vec<Problem>,
@@ -156,8 +193,15 @@ pub fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
 }
 
 impl Merge {
+    /// Nothing that was found is repeated with a secret or a control character in it.
     fn problem(&mut self, path: &str, text: String, origin: Origin) {
-        self.problems.push(Problem { path: path.to_owned(), text, origin });
+        let printable = |text: &str| {
+            let letters = text
+                .chars()
+                .map(|c| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.into() });
+            letters.collect::<String>()
+        };
+        self.problems.push(Problem { path: printable(path), text: printable(&scrub(&text)), origin });
     }
 
     fn default(&mut self, path: String, key: &Key) {
@@ -167,6 +211,10 @@ impl Merge {
     }
 
     fn set(&mut self, path: String, key: &Key, text: &str, origin: Origin) {
+        if key.kind == Kind::Secret {
+            // Also one that a stronger layer covers is a secret.
+            drop(Secret::new(text));
+        }
         match key.kind.parse(text) {
             Ok(value) => {
                 let is_secret = key.kind == Kind::Secret;
@@ -200,7 +248,10 @@ impl Merge {
 
     fn file(&mut self, path: &std::path::Path, text: &str) {
         let whole = Origin::File { path: path.to_owned(), line: None };
-        let root: Yaml = match serde_yaml_ng::from_str(text) {
+        if let Some(text) = yaml_bounds::too_much(text) {
+            return self.problem("file", text, whole);
+        }
+        let root: Yaml = match serde_yaml_ng::from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
             Ok(root) => root,
             Err(error) => return self.problem("file", format!("not readable as YAML: {error}"), whole),
         };
@@ -322,10 +373,49 @@ impl Merge {
         }
     }
 
+    /// Reads the files that `…_file` names into the keys of secrets. Of a key and its file the stronger layer wins; both in
+    /// the same are refused.
+    fn read_secret_files(&mut self) {
+        let files: Vec<Setting> = self
+            .settings
+            .values()
+            .filter(|setting| is_file_of_secret(&setting.path) && setting.value.is_string())
+            .cloned()
+            .collect();
+        for file in files {
+            let path = file.path.trim_end_matches(FILE_SUFFIX).to_owned();
+            if let Some(own) = self.settings.get(&path).filter(|own| !own.value.is_null()) {
+                if own.origin.strength() == file.origin.strength() {
+                    let text = format!("found {} ({}) beside it, wanted one of them", path, own.origin);
+                    self.problem(&file.path, text, file.origin);
+                    continue;
+                }
+                if own.origin.strength() > file.origin.strength() {
+                    continue;
+                }
+            }
+            let named = file.value.as_str().unwrap_or_default();
+            match secret_of_file(std::path::Path::new(named)) {
+                Ok(text) => {
+                    drop(Secret::new(text.as_str()));
+                    let setting =
+                        Setting { value: Value::from(text), is_secret: true, path: path.clone(), origin: file.origin };
+                    self.settings.insert(path, setting);
+                }
+                Err(error) => {
+                    let text =
+                        format!("could not read {named}: {error}, wanted a file that holds the secret in one line");
+                    self.problem(&file.path, text, file.origin);
+                }
+            }
+        }
+    }
+
     fn finish(mut self) -> Result<Loaded, ConfigError> {
+        self.read_secret_files();
         let mut tree = Map::new();
         tree.insert("cameras".to_owned(), Value::Object(Map::new()));
-        for (path, setting) in &self.settings {
+        for (path, setting) in self.settings.iter().filter(|(path, _)| !is_file_of_secret(path)) {
             insert(&mut tree, path, setting.value.clone());
         }
         let config = match serde_json::from_value::<Config>(Value::Object(tree)) {
@@ -342,6 +432,15 @@ impl Merge {
         settings.extend(self.settings.into_values());
         Ok(Loaded { config, settings })
     }
+}
+
+/// Whether a key names the file of a secret.
+fn is_file_of_secret(path: &str) -> bool {
+    let keys = match path_parts(path)[..] {
+        ["cameras", _, key] => CAMERA_KEYS.iter().find(|known| known.path == key),
+        _ => KEYS.iter().find(|known| known.path == path),
+    };
+    keys.is_some_and(|key| key.kind == Kind::SecretFile)
 }
 
 /// A camera id may hold dots, so under `cameras.` only the last dot separates.

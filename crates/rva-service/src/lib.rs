@@ -4,7 +4,9 @@
 //! default, file, environment and flags, and either gives a typed [`Config`] together with the origin of each value
 //! or all problems at once.
 
+mod advice;
 mod config;
+mod connections;
 mod health;
 mod key;
 mod keys;
@@ -13,11 +15,14 @@ mod metrics;
 mod process;
 mod quantity;
 mod secret;
+mod secret_file;
 mod show;
 mod shutdown;
 mod telemetry;
+mod yaml_bounds;
 mod yaml_lines;
 
+pub use advice::warn_of_plain_text;
 pub use config::{
     BusConfig, BusKind, CameraConfig, CaptureConfig, CatalogConfig, CatalogKind, Config, DetectorConfig, HealthConfig,
     IcebergConfig, IngestConfig, LogConfig, OnRollback, PulsarConfig, S3Config, TelemetryConfig,
@@ -29,7 +34,9 @@ pub use layers::{ConfigError, Layers, Loaded, Origin, Override, Problem, Setting
 pub use metrics::{Metric, Totals, wrong_names};
 pub use process::load_of_process;
 pub use quantity::{QuantityError, format_bytes, format_duration, parse_bytes, parse_duration};
-pub use secret::Secret;
+pub use secret::{Secret, SourceText, scrub};
+pub use secret_file::text_of_file;
 pub use show::{ShowFormat, show};
 pub use shutdown::StopFlag;
 pub use telemetry::{LogFormat, TelemetryError, init_telemetry};
+pub use yaml_bounds::too_much as too_much_yaml;

@@ -1,6 +1,7 @@
 //! The merged configuration as text, each value with its origin and secrets hidden.
 
 use crate::{Loaded, layers::insert, layers::path_parts, secret::REDACTED};
+use rva_types::shown_source;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
@@ -25,22 +26,10 @@ pub(crate) fn shown(value: &Value, is_secret: bool) -> Value {
     match value {
         Value::Null => Value::Null,
         _ if is_secret => Value::from(REDACTED),
-        Value::String(text) => Value::from(without_password(text)),
+        Value::String(text) => Value::from(shown_source(text)),
+        Value::Array(items) => items.iter().map(|item| shown(item, is_secret)).collect(),
         other => other.clone(),
     }
-}
-
-/// `rtsp://user:password@host/` with the password hidden; any other text as it is.
-pub(crate) fn without_password(text: &str) -> String {
-    let hidden = || {
-        let (scheme, rest) = text.split_once("://")?;
-        let authority_end = rest.find('/').unwrap_or(rest.len());
-        // A password may hold an @ that nobody encoded, so the last one ends it.
-        let at = rest[..authority_end].rfind('@').or_else(|| rest.rfind('@'))?;
-        let (user, _) = rest[..at].split_once(':')?;
-        Some(format!("{scheme}://{user}:{REDACTED}{}", &rest[at..]))
-    };
-    hidden().unwrap_or_else(|| text.to_owned())
 }
 
 fn as_json(loaded: &Loaded) -> String {

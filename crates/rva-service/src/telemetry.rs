@@ -1,7 +1,8 @@
 //! Logs, to stderr.
 
-use crate::TelemetryConfig;
+use crate::{TelemetryConfig, scrub};
 use serde::Deserialize;
+use std::io::{self, Write};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How log lines look.
@@ -68,6 +69,7 @@ where
     let text = filter_text(config);
     let filter = EnvFilter::try_new(&text)
         .map_err(|error| TelemetryError::Filter { found: text.clone(), cause: error.to_string() })?;
+    let writer = Scrubbed(writer);
     let registry = tracing_subscriber::registry().with(filter);
     let outcome = match config.log_format {
         LogFormat::Text => {
@@ -79,6 +81,35 @@ where
         }
     };
     outcome.map_err(|error| TelemetryError::Twice(error.to_string()))
+}
+
+/// Takes secrets out of every line, whoever logs it. The subscriber writes a line with one call.
+struct Scrubbed<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Scrubbed<W> {
+    type Writer = ScrubbedLine<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        ScrubbedLine(self.0.make_writer())
+    }
+
+    fn make_writer_for(&'a self, meta: &tracing::Metadata<'_>) -> Self::Writer {
+        ScrubbedLine(self.0.make_writer_for(meta))
+    }
+}
+
+/// The writer of one log line.
+struct ScrubbedLine<W>(W);
+
+impl<W: Write> Write for ScrubbedLine<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(scrub(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 #[cfg(test)]

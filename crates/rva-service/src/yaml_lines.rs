@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub(crate) fn key_lines(text: &str) -> BTreeMap<String, usize> {
     let mut open: Vec<(usize, &str)> = Vec::new();
     let mut lines = BTreeMap::new();
-    for (index, line) in text.lines().enumerate() {
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let content = line.trim_start();
         let Some(key) = key_of(content) else { continue };
         let indent = line.len() - content.len();

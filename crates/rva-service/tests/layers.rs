@@ -98,10 +98,10 @@ fn cameras_are_a_map_and_keep_their_origin() {
     let text = "cameras:\n  entrance:\n    source: rtsp://cam/1\n    store: store_07\n  back.door: {source: 0, enabled: false}\n";
     let loaded = load(&file(text)).unwrap();
     let cameras = &loaded.config.cameras;
-    assert_eq!(cameras["entrance"].source, "rtsp://cam/1");
+    assert_eq!(cameras["entrance"].source.expose(), "rtsp://cam/1");
     assert_eq!(cameras["entrance"].store.as_deref(), Some("store_07"));
     assert!(cameras["entrance"].enabled && !cameras["back.door"].enabled);
-    assert_eq!(cameras["back.door"].source, "0");
+    assert_eq!(cameras["back.door"].source.expose(), "0");
 }
 
 #[test]
@@ -133,8 +133,70 @@ fn secrets_are_hidden_wherever_the_configuration_is_shown() {
     let texts = [show(&loaded, ShowFormat::Yaml), show(&loaded, ShowFormat::Json), format!("{loaded:?}")];
     for text in texts {
         assert!(!text.contains("hunter"), "{text}");
-        assert!(text.contains("********") && text.contains("rtsp://me:"), "{text}");
+        assert!(text.contains("********") && text.contains("rtsp://cam/1"), "{text}");
     }
+    // What is wrong is told without it, however long it is, and so is what is misspelt.
+    let layers = with_env(
+        file("detector: {conf: \"rtsp://me:hunter5@cam/1\"}\nlog: {size_max: \"http://h/x?key=hunter6\"}\n"),
+        &[("PULSAR_ADMIN_URL", "http://me:hunter7@broker"), ("ICEBERG_CATALOG_URI", "http:/me:hunter8@catalog")],
+    );
+    let text = format!("{layers:?}{}", problems(&layers).join("\n"));
+    assert!(!text.contains("hunter"), "{text}");
+    assert!(text.contains("pulsar.admin_url: found user information in it"), "{text}");
+    let long = format!("rtsp://me:{}hunter9@cam/1", "x".repeat(70));
+    assert!(!problems(&file(&format!("capture: {{policy: \"{long}\"}}\n")))[0].contains("xxx"));
+}
+
+#[test]
+fn secrets_come_from_files_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    let (token, password) = (at("token", "hunter2\n"), at("password", "hunter3"));
+    let text = format!("cameras:\n  a: {{source: \"rtsp://cam/1\", user: me, password_file: \"{password}\"}}\n");
+    let loaded =
+        load(&with_env(file(&text), &[("PULSAR_TOKEN_FILE", &token), ("RVA_CAPTURE_PASSWORD_FILE", &token)])).unwrap();
+    let exposed = |secret: &Option<rva_service::Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+    let config = &loaded.config;
+    assert_eq!(exposed(&config.pulsar.token).as_deref(), Some("hunter2"));
+    assert_eq!(exposed(&config.capture.password).as_deref(), Some("hunter2"));
+    assert_eq!(exposed(&config.cameras["a"].password).as_deref(), Some("hunter3"));
+    let shown = show(&loaded, ShowFormat::Yaml);
+    assert!(!shown.contains("hunter") && shown.contains("environment PULSAR_TOKEN_FILE"), "{shown}");
+
+    // The stronger layer wins; of two in one layer nobody knows which is meant.
+    let both = with_env(file("pulsar: {token: hunter4}\n"), &[("PULSAR_TOKEN_FILE", &token)]);
+    assert_eq!(exposed(&load(&both).unwrap().config.pulsar.token).as_deref(), Some("hunter2"));
+    let both = with_env(file(&format!("pulsar: {{token_file: \"{token}\"}}\n")), &[("PULSAR_TOKEN", "hunter4")]);
+    assert_eq!(exposed(&load(&both).unwrap().config.pulsar.token).as_deref(), Some("hunter4"));
+    let both = with_env(Layers::default(), &[("PULSAR_TOKEN", "hunter4"), ("PULSAR_TOKEN_FILE", &token)]);
+    let found = problems(&both);
+    assert!(
+        found[0].starts_with("pulsar.token_file: found pulsar.token (environment PULSAR_TOKEN) beside it"),
+        "{found:?}"
+    );
+    let missing = problems(&with_env(Layers::default(), &[("S3_SECRET_KEY_FILE", "/nowhere/key")]));
+    assert!(missing[0].contains("s3.secret_key_file: could not read /nowhere/key: No such file"), "{missing:?}");
+}
+
+#[test]
+fn control_characters_of_keys_are_told_as_escapes() {
+    let found = problems(&file("\"a\\eb\": 1\n")).join("");
+    assert!(found.contains("a\\u{1b}b: unknown key") && !found.contains('\u{1b}'), "{found:?}");
+}
+
+#[test]
+fn a_file_with_a_byte_order_mark_or_too_deep_nesting_is_told_from_each_other() {
+    let loaded = load(&file("\u{feff}store_id: s\r\ndetector:\r\n  conf: 0.5\r\n")).unwrap();
+    assert_eq!((loaded.config.store_id.as_str(), loaded.config.detector.conf), ("s", 0.5));
+    let origin = loaded.settings.iter().find(|setting| setting.path == "store_id").unwrap().origin.to_string();
+    assert_eq!(origin, "rva.yaml:1");
+    let started = std::time::Instant::now();
+    let found = problems(&file(&format!("a: {}", "[".repeat(200_000)))).join("");
+    assert!(found.contains("nested deeper than 64 in line 1"), "{found}");
+    assert!(started.elapsed().as_secs() < 2, "{:?}", started.elapsed());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::commands::eval::args::EvalArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use rva_detector::configured::{CaptureArgs, DetectionArgs, Given, IdentityArgs};
-use rva_service::Override;
+use rva_service::{Override, SourceText};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -148,7 +148,7 @@ pub struct CommitArgs {
 pub struct RunArgs {
     /// A video file, a folder or glob of images, a webcam index or a stream URL [default: the configured cameras]
     #[arg(value_name = "SOURCE")]
-    pub sources: Vec<String>,
+    pub sources: Vec<SourceText>,
     /// Where the tables and the log are
     #[command(flatten)]
     pub folder: FolderArgs,
@@ -174,7 +174,7 @@ pub struct RunArgs {
 pub struct DetectArgs {
     /// A video file, a folder or glob of images, a webcam index or a stream URL
     #[arg(value_name = "SOURCE")]
-    pub source: Option<String>,
+    pub source: Option<SourceText>,
     /// The NDJSON file to write; - is stdout
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: PathBuf,

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use std::{
     fs,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -85,7 +86,7 @@ impl DataFolder {
     pub fn make_writable(&self) -> anyhow::Result<()> {
         let wanted =
             || format!("data folder {} can't be used, wanted a folder that can be written", self.root.display());
-        fs::create_dir_all(&self.root).with_context(wanted)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).with_context(wanted)?;
         let probe = self.root.join(format!(".probe-{}", std::process::id()));
         fs::write(&probe, b"").with_context(wanted)?;
         fs::remove_file(&probe).with_context(wanted)

@@ -14,7 +14,7 @@ mod terminal;
 use clap::Parser;
 use cli::{Cli, Command};
 use exit::{Exit, exit_of};
-use rva_service::load_of_process;
+use rva_service::{load_of_process, warn_of_plain_text};
 use std::process::ExitCode;
 use terminal::Terminal;
 
@@ -58,6 +58,9 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
     let loaded = load_of_process(file.as_deref(), overrides.clone())?;
     let load_again = Box::new(move || load_of_process(file.as_deref(), overrides.clone()));
     terminal.start(&loaded.config.telemetry)?;
+    if matches!(cli.command, Command::Run(_) | Command::Init(_) | Command::Ingest(_)) {
+        warn_of_plain_text(&loaded.config);
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES / 2).build()?;
     runtime.block_on(async {

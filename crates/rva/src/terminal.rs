@@ -1,7 +1,7 @@
 //! What a person sees on stderr: log lines, progress, the summary.
 
 use indicatif::MultiProgress;
-use rva_service::{LogFormat, TelemetryConfig, TelemetryError, init_telemetry};
+use rva_service::{LogFormat, TelemetryConfig, TelemetryError, init_telemetry, scrub};
 use std::{
     io::{self, IsTerminal, Write},
     sync::{
@@ -65,7 +65,7 @@ impl Terminal {
         if self.is_json() {
             tracing::info!("{text}");
         } else {
-            self.bars.suspend(|| eprintln!("{text}"));
+            self.bars.suspend(|| eprintln!("{}", scrub(text)));
         }
     }
 
@@ -74,7 +74,7 @@ impl Terminal {
         if self.is_json() {
             tracing::error!("{text}");
         } else {
-            self.bars.suspend(|| eprintln!("error: {text}"));
+            self.bars.suspend(|| eprintln!("error: {}", scrub(text)));
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct OsFiles;
 
 impl SegmentFiles for OsFiles {
     fn open(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        Ok(Box::new(File::options().append(true).create(true).open(path)?))
+        Ok(Box::new(super::folder::own_file().append(true).create(true).open(path)?))
     }
 }
 

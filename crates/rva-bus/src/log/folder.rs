@@ -5,7 +5,7 @@ use rva_types::Timestamp;
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -13,6 +13,10 @@ const IDENTITY: &str = "identity";
 const LOCK: &str = "writer.lock";
 const MARK: &str = "durable";
 const COMMITTED: &str = "committed";
+/// Rights of folders that are made here, before the user's umask.
+const FOLDER_MODE: u32 = 0o700;
+/// Rights of files that are made here, before the user's umask.
+const FILE_MODE: u32 = 0o600;
 /// Longest partition key, in bytes; percent-encoded it is still a legal file name.
 const KEY_BYTES_MAX: usize = 64;
 
@@ -34,6 +38,13 @@ pub(crate) fn io_error(doing: &str, path: &Path, error: io::Error) -> BusError {
     BusError::new(kind, format!("{doing} {}: {error}{wanted}", path.display())).with_source(error)
 }
 
+/// How a file is made that only its owner reads.
+pub(crate) fn own_file() -> fs::OpenOptions {
+    let mut options = File::options();
+    options.mode(FILE_MODE);
+    options
+}
+
 pub(crate) fn permanent(text: impl Into<String>) -> BusError {
     BusError::new(BusErrorKind::Permanent, text)
 }
@@ -49,7 +60,8 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), BusError> {
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_folder(parent)?;
-    match fs::create_dir(path) {
+    // What cameras saw is for who runs this. An existing folder keeps the rights that its owner gave it.
+    match fs::DirBuilder::new().mode(FOLDER_MODE).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io_error("make folder", path, error)),
         _ => sync_folder(parent),
     }
@@ -59,7 +71,7 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), BusError> {
 pub(crate) fn replace(path: &Path, content: &[u8], durably: bool) -> Result<(), BusError> {
     let temporary = path.with_extension("new");
     let write = || -> io::Result<()> {
-        let mut file = File::create(&temporary)?;
+        let mut file = own_file().write(true).create(true).truncate(true).open(&temporary)?;
         file.write_all(content)?;
         if durably {
             file.sync_all()?;
@@ -112,7 +124,7 @@ pub(crate) fn make_identity(dir: &Path) -> Result<String, BusError> {
 /// Takes the writer's lock; it is held as long as the file is open.
 pub(crate) fn lock_writer(dir: &Path) -> Result<File, BusError> {
     let path = dir.join(LOCK);
-    let file = File::options()
+    let file = own_file()
         .read(true)
         .write(true)
         .create(true)
@@ -122,18 +134,41 @@ pub(crate) fn lock_writer(dir: &Path) -> Result<File, BusError> {
     match file.try_lock() {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
-            let holder = fs::read_to_string(&path).unwrap_or_default();
-            let text = format!("log {} has a writer already: {}", dir.display(), holder.trim());
+            let text = format!("log {} has a writer already: {}", dir.display(), holder(&path));
             return Err(BusError::new(BusErrorKind::Conflict, text));
         }
         Err(fs::TryLockError::Error(error)) => return Err(io_error("lock", &path, error)),
     }
-    let command: String = std::env::args().collect::<Vec<_>>().join(" ").chars().take(500).collect();
-    let content = format!("process {} ({})\n", std::process::id(), command.replace(char::is_control, " "));
+    // Not the command line: it may hold passwords, and this file is read by others.
+    let program = std::env::current_exe().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let program: String = program.unwrap_or_default().chars().filter(|c| is_of_program(*c)).take(64).collect();
+    let content = format!("process {} ({program})\n", std::process::id());
     file.set_len(0)
         .and_then(|()| file.write_all_at(content.as_bytes(), 0))
         .map_err(|error| io_error("write", &path, error))?;
     Ok(file)
+}
+
+/// Who holds the lock, as its file says it: program and process, and nothing else that an older version or somebody else
+/// wrote there.
+fn holder(path: &Path) -> String {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(128).read_to_string(&mut text));
+    let found = read.ok().and_then(|_| {
+        let (number, rest) = text.strip_prefix("process ")?.split_once(' ')?;
+        let number: u32 = number.parse().ok()?;
+        let program = rest.trim_start_matches('(').split([' ', ')']).next().unwrap_or_default();
+        let program = program.rsplit('/').next().unwrap_or_default();
+        Some(match program.chars().all(is_of_program) && !program.is_empty() {
+            true => format!("process {number} ({program})"),
+            false => format!("process {number}"),
+        })
+    });
+    found.unwrap_or_else(|| "a process that doesn't say its number".to_owned())
+}
+
+fn is_of_program(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.".contains(c)
 }
 
 // ---- partitions and segments
@@ -328,6 +363,47 @@ pub(crate) fn read_committed(folder: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_lock_names_program_and_process_and_nothing_of_the_command_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock_writer(folder.path()).unwrap();
+        let path = folder.path().join(LOCK);
+        let text = fs::read_to_string(&path).unwrap();
+        let own = format!("process {} (rva_bus-", std::process::id());
+        assert!(text.starts_with(&own) && text.ends_with(")\n") && !text.contains(['/', '=']), "{text}");
+        assert_eq!(mode(&path), 0o600);
+        // What a writer of an older version left there.
+        held.set_len(0).unwrap();
+        held.write_all_at(b"process 42 (/usr/bin/rva run rtsp://admin:hush@cam/1)\n", 0).unwrap();
+        let error = lock_writer(folder.path()).unwrap_err().to_string();
+        assert!(error.ends_with("has a writer already: process 42 (rva)"), "{error}");
+        held.write_all_at(b"rtsp://admin:hush@cam/1 and more", 0).unwrap();
+        let error = lock_writer(folder.path()).unwrap_err().to_string();
+        assert!(error.ends_with("a process that doesn't say its number"), "{error}");
+    }
+
+    #[test]
+    fn what_is_made_is_for_its_owner_and_what_is_there_keeps_its_rights() {
+        let folder = tempfile::tempdir().unwrap();
+        let there = folder.path().join("there");
+        fs::create_dir(&there).unwrap();
+        fs::set_permissions(&there, fs::Permissions::from_mode(0o755)).unwrap();
+        let made = there.join("data/log");
+        make_folder(&made).unwrap();
+        make_identity(&made).unwrap();
+        drop(open_mark(&made, Mark { number: 0, segment: 1, offset: 0 }).unwrap());
+        write_committed(&made, 5).unwrap();
+        assert_eq!((mode(&there), mode(&there.join("data")), mode(&made)), (0o755, 0o700, 0o700));
+        for name in [IDENTITY, MARK, COMMITTED] {
+            assert_eq!(mode(&made.join(name)), 0o600, "{name}");
+        }
+    }
 
     #[test]
     fn no_partition_key_leaves_the_log_or_meets_its_files() {

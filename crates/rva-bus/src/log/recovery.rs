@@ -183,7 +183,7 @@ fn keep_aside(path: &Path, offset: u64) -> Result<(), BusError> {
         use std::io::{Seek, SeekFrom};
         let mut from = File::open(path)?;
         from.seek(SeekFrom::Start(offset))?;
-        let mut to = File::create(&target)?;
+        let mut to = folder::own_file().write(true).create(true).truncate(true).open(&target)?;
         io::copy(&mut from, &mut to)?;
         to.sync_all()
     };

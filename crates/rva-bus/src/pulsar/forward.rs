@@ -3,7 +3,7 @@
 use super::{PulsarConnection, PulsarSink, PulsarSinkOptions, TopicName, errors::permanent};
 use crate::{
     BusError, BusErrorKind, EventSink, EventSource, LogReader, Message, OutgoingMessage,
-    log::{io_error, replace},
+    log::{io_error, own_file, replace},
 };
 use base64::Engine;
 use rva_types::{OffsetMap, Position};
@@ -228,7 +228,7 @@ struct RefusedRecord {
 impl Refused {
     fn open(path: PathBuf) -> Result<Self, BusError> {
         let failed = |error| io_error("open", &path, error);
-        let file = File::options().create(true).append(true).read(true).open(&path).map_err(failed)?;
+        let file = own_file().create(true).append(true).read(true).open(&path).map_err(failed)?;
         let held = Self::read(&path)?.into_iter().map(|record| (record.partition, record.n)).collect();
         // A line that a killed forwarder left torn must not swallow the next one.
         (&file).write_all(b"\n").map_err(failed)?;

@@ -1,14 +1,14 @@
 //! Which sources a command looks at, under which names, and how.
 
 use super::refused;
-use rva_service::{CameraConfig, Config, Loaded, Origin};
+use rva_service::{CameraConfig, Config, Loaded, Origin, SourceText};
 use rva_types::{CameraId, SourceIdentity, StoreId, StreamId};
 
 /// A source, what its records say about it, and its own settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraPlan {
     /// As the user gave it; may hold a password.
-    pub source: String,
+    pub source: SourceText,
     /// Store, camera, stream.
     pub identity: SourceIdentity,
     /// The settings that hold for this camera: those of all, and over them its own.
@@ -28,12 +28,13 @@ pub struct Plan {
 ///
 /// # Errors
 /// There are none, or one camera id is to stand for several.
-pub fn plan(sources: &[String], loaded: &Loaded) -> anyhow::Result<Plan> {
+pub fn plan(sources: &[SourceText], loaded: &Loaded) -> anyhow::Result<Plan> {
     let config = &loaded.config;
     let source_origin = loaded.settings.iter().find(|setting| setting.path == "source").map(|setting| &setting.origin);
     let from_environment = matches!(source_origin, Some(Origin::Environment(_)));
     let enabled: Vec<_> = config.cameras.iter().filter(|(_, camera)| camera.enabled).collect();
     if !sources.is_empty() {
+        warn_of_passwords(sources);
         return Ok(Plan { cameras: of_sources(sources, loaded)?, is_from_file: false });
     }
     if let Some(source) = config.source.as_ref().filter(|_| from_environment || enabled.is_empty()) {
@@ -53,6 +54,18 @@ pub fn plan(sources: &[String], loaded: &Loaded) -> anyhow::Result<Plan> {
     Ok(Plan { cameras: cameras.collect::<anyhow::Result<_>>()?, is_from_file: true })
 }
 
+/// Says that everybody on this machine can read a command line, once.
+fn warn_of_passwords(sources: &[SourceText]) {
+    let cameras = sources.iter().filter(|source| source.holds_secrets()).count();
+    if cameras > 0 {
+        tracing::warn!(
+            cameras,
+            "found a password on the command line, which everybody on this machine can read: wanted it in a file \
+             (cameras.<id>.password_file, RVA_CAPTURE_PASSWORD_FILE) or in the environment (RVA_CAPTURE_PASSWORD)"
+        );
+    }
+}
+
 /// The settings of all with those of one camera over them.
 fn of_camera(config: &Config, camera: &CameraConfig) -> Config {
     let mut config = config.clone();
@@ -66,6 +79,8 @@ fn of_camera(config: &Config, camera: &CameraConfig) -> Config {
         realtime,
         transport,
         hw_acceleration,
+        user,
+        password,
         ..
     } = camera.clone();
     fn over<T>(all: &mut T, own: Option<T>) {
@@ -80,12 +95,16 @@ fn of_camera(config: &Config, camera: &CameraConfig) -> Config {
     over(&mut config.capture.realtime, realtime);
     over(&mut config.capture.transport, transport);
     over(&mut config.capture.hw_acceleration, hw_acceleration);
+    // A login is one thing: a camera that has its own doesn't take half of that of all.
+    if user.is_some() || password.is_some() {
+        (config.capture.user, config.capture.password) = (user, password);
+    }
     config.detector.classes = classes.or(config.detector.classes);
     config.detector.reid_model = reid_model.or(config.detector.reid_model);
     config
 }
 
-fn of_sources(sources: &[String], loaded: &Loaded) -> anyhow::Result<Vec<CameraPlan>> {
+fn of_sources(sources: &[SourceText], loaded: &Loaded) -> anyhow::Result<Vec<CameraPlan>> {
     let config = &loaded.config;
     if let (Some(id), 2..) = (&config.camera_id, sources.len()) {
         let text = format!(
@@ -126,12 +145,12 @@ mod tests {
     }
 
     fn named(sources: &[&str], loaded: &Loaded) -> Vec<(String, String, String)> {
-        let sources: Vec<String> = sources.iter().map(ToString::to_string).collect();
+        let sources: Vec<SourceText> = sources.iter().map(|source| SourceText::from(*source)).collect();
         plan(&sources, loaded)
             .unwrap()
             .cameras
             .into_iter()
-            .map(|p| (p.source, p.identity.store_id.to_string(), p.identity.camera_id.to_string()))
+            .map(|p| (p.source.expose().to_owned(), p.identity.store_id.to_string(), p.identity.camera_id.to_string()))
             .collect()
     }
 

@@ -6,7 +6,7 @@ use crate::{
     load_shared, open_camera, open_source,
 };
 use anyhow::Context;
-use rva_service::Config;
+use rva_service::{Config, Secret};
 use rva_types::Timestamp;
 use rva_vision::{BatchOptions, DetectOptions, Device, OpenOptions, PipelineOptions, SourceSpec, parse_imgsz};
 use std::{
@@ -80,11 +80,21 @@ pub fn reconnect_pace(config: &Config) -> ReconnectPace {
     ReconnectPace { first, max: max.max(first) }
 }
 
+fn source(plan: &CameraPlan) -> anyhow::Result<SourceSpec> {
+    let spec = SourceSpec::parse(plan.source.expose())?;
+    let capture = &plan.config.capture;
+    let password = capture.password.as_ref().map(Secret::expose);
+    Ok(match (capture.user.as_deref(), password) {
+        (None, None) => spec,
+        (user, password) => spec.with_login(user.unwrap_or_default(), password.unwrap_or_default()),
+    })
+}
+
 fn camera(plan: &CameraPlan) -> anyhow::Result<CameraSetup> {
     let capture = &plan.config.capture;
     let start_time = plan.config.start_time.as_deref().map(Timestamp::parse).transpose();
     Ok(CameraSetup {
-        source: SourceSpec::parse(&plan.source)?,
+        source: source(plan)?,
         open: OpenOptions {
             open_timeout: capture.open_timeout,
             read_timeout: capture.read_timeout,

@@ -57,7 +57,10 @@ fn is_file(path: &Path) -> bool {
 }
 
 fn mapping(path: &Path) -> anyhow::Result<serde_yaml_ng::Mapping> {
-    let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+    let text = rva_service::text_of_file(path).map_err(|error| refused(error.to_string()))?;
+    if let Some(text) = rva_service::too_much_yaml(&text) {
+        return Err(refused(text).into());
+    }
     Ok(serde_yaml_ng::from_str(&text)
         .map_err(|error| refused(format!("{error}, wanted keys like track_high_thresh")))?)
 }
@@ -106,6 +109,10 @@ mod tests {
         write("tracker_type: bytetrack\ntrack_high_thresh: 0.5\ntrack_low_thresh: 0.2\nfuse_score: True\n");
         let choice = choose(path.to_str().unwrap()).unwrap();
         assert_eq!(choice.build().unwrap().lowest_conf(), 0.2);
+        write("\u{feff}tracker_type: bytetrack\r\ntrack_high_thresh: 0.5\r\ntrack_low_thresh: 0.3\r\n");
+        assert_eq!(choose(path.to_str().unwrap()).unwrap().build().unwrap().lowest_conf(), 0.3);
+        write(&format!("tracker_type: {}", "[".repeat(200_000)));
+        assert!(format!("{:#}", choose(path.to_str().unwrap()).unwrap_err()).contains("nested deeper"));
         write("tracker_type: bytetrack\ntrack_hi_thresh: 0.5\n");
         let error = choose(path.to_str().unwrap()).unwrap_err();
         assert!(is_usage(&error));

@@ -9,7 +9,7 @@ use anyhow::Context;
 use rva_bus::{BusError, BusErrorKind, EventSource, LogOptions, LogReader, settle};
 use rva_lake::{Lake, LakeErrorKind};
 use rva_service::{Health, StopFlag, Totals};
-use std::{path::Path, time::Duration};
+use std::{os::unix::fs::DirBuilderExt, path::Path, time::Duration};
 
 /// First wait before something is opened again; it doubles.
 const AGAIN_MIN: Duration = Duration::from_millis(200);
@@ -74,7 +74,11 @@ impl Opening<'_> {
 
     /// The right to ingest into the data folder. `None`: stopped meanwhile.
     pub async fn lease(&self, dir: &Path) -> anyhow::Result<Option<IngestLease>> {
-        std::fs::create_dir_all(dir).with_context(|| format!("make data folder {}", dir.display()))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .with_context(|| format!("make data folder {}", dir.display()))?;
         let standby = |held: HeldBy| {
             let pid = held.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
             let text = format!("process {pid} ingests into {}: waiting as a standby until it ends", dir.display());

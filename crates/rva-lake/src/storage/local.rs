@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     ops::Range,
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -80,7 +80,8 @@ pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     }
     let Some(parent) = folder.parent() else { return Ok(()) };
     make_folder(parent)?;
-    match fs::create_dir(folder) {
+    // What cameras saw is for who runs this; an existing folder keeps the rights that its owner gave it.
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => File::open(parent)?.sync_all(),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(error) => Err(error),

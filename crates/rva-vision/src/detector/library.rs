@@ -4,7 +4,7 @@ use super::probe::{API_WANTED, probe};
 use crate::{VisionError, VisionErrorKind};
 use std::{
     env::consts::{DLL_PREFIX, DLL_SUFFIX},
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
 
@@ -20,7 +20,7 @@ pub struct FoundLibrary {
 /// Variable that names the library; `ort` and Python tools know it too.
 const VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// Folder of the fetched library, below the folder that the program is started in or the workspace.
+/// Folder of the fetched library, below the workspace of a program that was built there.
 const CACHE: &str = "data/cache/onnxruntime";
 
 /// Finds the library. The first of these that is given or there:
@@ -28,8 +28,11 @@ const CACHE: &str = "data/cache/onnxruntime";
 /// 1. `configured` (flag or configuration), a file or a folder;
 /// 2. `ORT_DYLIB_PATH`, a file or a folder;
 /// 3. `lib/` beside the executable, then `../lib`;
-/// 4. `data/cache/onnxruntime/` below the working folder, then below the workspace of an executable in `target/`;
+/// 4. `data/cache/onnxruntime/` of the workspace whose `target/` the executable lies in;
 /// 5. `libonnxruntime.so` wherever the loader looks.
+///
+/// Never in the working folder: a library is code, and whoever can write the folder that one stands in could put it there.
+/// So the loader's own search is left out where `LD_LIBRARY_PATH` sends it there (an empty or a relative part).
 ///
 /// # Errors
 /// `Runtime`: what 1 or 2 names can't be used, or no place has one that can. Names each path, what was found there,
@@ -43,7 +46,6 @@ pub fn find_library(configured: Option<&Path>) -> Result<FoundLibrary, VisionErr
 pub(super) struct LibraryPlaces {
     variable: Option<OsString>,
     executable: Option<PathBuf>,
-    working_folder: Option<PathBuf>,
     /// Whether the loader's own search counts.
     loader: bool,
 }
@@ -53,8 +55,7 @@ impl LibraryPlaces {
         Self {
             variable: std::env::var_os(VARIABLE).filter(|value| !value.is_empty()),
             executable: std::env::current_exe().ok(),
-            working_folder: std::env::current_dir().ok(),
-            loader: true,
+            loader: !is_sent_to_working_folder(std::env::var_os("LD_LIBRARY_PATH").as_deref()),
         }
     }
 
@@ -66,11 +67,17 @@ impl LibraryPlaces {
             folders.push(beside.join("lib"));
             folders.extend(beside.parent().map(|above| above.join("lib")));
         }
-        folders.extend(self.working_folder.as_ref().map(|folder| folder.join(CACHE)));
         let target = beside.and_then(|beside| beside.ancestors().find(|folder| folder.ends_with("target")));
         folders.extend(target.and_then(Path::parent).map(|workspace| workspace.join(CACHE)));
+        // Of a program whose place isn't known nothing is beside it.
+        folders.retain(|folder| folder.is_absolute());
         folders
     }
+}
+
+/// Whether the loader would look into the folder that one stands in.
+fn is_sent_to_working_folder(path: Option<&OsStr>) -> bool {
+    path.is_some_and(|path| !path.is_empty() && std::env::split_paths(path).any(|part| !part.is_absolute()))
 }
 
 fn find_library_in(configured: Option<&Path>, places: &LibraryPlaces) -> Result<FoundLibrary, VisionError> {
@@ -249,17 +256,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let root = root.path().canonicalize().unwrap();
         let bin = root.join("work/target/debug");
-        let folders = [
-            bin.join("lib"),
-            root.join("work/target/lib"),
-            root.join("cwd").join(CACHE),
-            root.join("work").join(CACHE),
-        ];
-        let places = LibraryPlaces {
-            executable: Some(bin.join("rva")),
-            working_folder: Some(root.join("cwd")),
-            ..Default::default()
-        };
+        let folders = [bin.join("lib"), root.join("work/target/lib"), root.join("work").join(CACHE)];
+        let places = LibraryPlaces { executable: Some(bin.join("rva")), ..Default::default() };
         assert_eq!(places.folders(), folders);
         let nothing = find_library_in(None, &places).unwrap_err().to_string();
         assert!(folders.iter().all(|folder| nothing.contains(&folder.display().to_string())), "{nothing}");
@@ -277,8 +275,27 @@ mod tests {
         assert_eq!(find_library_in(None, &places).unwrap().version, "1.31.1");
         let variable = LibraryPlaces { variable: Some(first.clone().into()), ..places.clone() };
         assert!(find_library_in(None, &variable).unwrap_err().to_string().contains(VARIABLE));
-        let chosen = find_library_in(Some(&folders[3]), &variable).unwrap();
-        assert_eq!(chosen.version, "1.31.3", "what is configured wins over the variable");
+        let chosen = find_library_in(Some(&folders[2]), &variable).unwrap();
+        assert_eq!(chosen.version, "1.31.2", "what is configured wins over the variable");
+    }
+
+    #[test]
+    fn the_working_folder_is_no_place_for_code() {
+        for (path, wanted) in [
+            ("", false),
+            ("/opt/lib:/usr/lib", false),
+            ("/opt/lib:", true),
+            (":/opt/lib", true),
+            ("lib", true),
+            ("/a:.:/b", true),
+        ] {
+            assert_eq!(is_sent_to_working_folder(Some(OsStr::new(path))), wanted, "{path:?}");
+        }
+        assert!(!is_sent_to_working_folder(None));
+        let here = LibraryPlaces { executable: Some("rva".into()), ..Default::default() };
+        assert_eq!(here.folders(), Vec::<PathBuf>::new(), "a program without a place has nothing beside it");
+        let installed = LibraryPlaces { executable: Some("/opt/rva/bin/rva".into()), ..Default::default() };
+        assert_eq!(installed.folders(), [Path::new("/opt/rva/bin/lib"), Path::new("/opt/rva/lib")]);
     }
 
     #[test]

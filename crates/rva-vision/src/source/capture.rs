@@ -13,7 +13,7 @@ use opencv::{
     prelude::*,
     videoio::{self, VideoCapture},
 };
-use rva_types::{ImageSize, MediaTime};
+use rva_types::{ImageSize, MediaTime, redact};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -289,7 +289,7 @@ impl CaptureSource {
     fn hidden(&self, lines: &[String]) -> Vec<String> {
         match &self.url {
             Some(url) => lines.iter().map(|line| url.hide(line)).collect(),
-            None => lines.to_vec(),
+            None => lines.iter().map(|line| redact(line)).collect(),
         }
     }
 

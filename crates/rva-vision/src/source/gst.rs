@@ -1,12 +1,9 @@
 //! GStreamer pipelines as sources: `gst:rtspsrc location=rtsp://… ! … ! appsink`.
 
-use super::{
-    StreamUrl, probe,
-    spec::{HIDDEN, is_secret_name, shown},
-};
+use super::{StreamUrl, probe, spec::hide};
 use crate::{VisionError, VisionErrorKind, opencv_description};
+use rva_types::{pipeline_properties, shown_source};
 use std::{fmt, time::Duration};
-use url::Url;
 
 /// A pipeline that may hold credentials. It has no `Display`; its `Debug` shows what [`GstPipeline::shown`] does.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,7 +16,7 @@ impl GstPipeline {
     /// Reads `gst:…`, or a text with ` ! ` in it, as OpenCV's users write it.
     pub(super) fn parse(text: &str) -> Result<Self, VisionError> {
         let secret = text.strip_prefix("gst:").unwrap_or(text).trim().to_owned();
-        let shown = format!("gst:{}", shown_pipeline(&secret));
+        let shown = shown_source(&format!("gst:{secret}"));
         let last = secret.rsplit('!').next().unwrap_or_default().trim();
         if last.split_whitespace().next().is_none_or(|element| element != "appsink") {
             return Err(VisionError::new(
@@ -32,7 +29,7 @@ impl GstPipeline {
         Ok(Self { secret, shown })
     }
 
-    /// The pipeline without the credentials of its URLs and without values whose names sound secret.
+    /// What may be shown of the pipeline, as [`rva_types::shown_source`] decides it.
     pub fn shown(&self) -> &str {
         &self.shown
     }
@@ -53,7 +50,7 @@ impl GstPipeline {
             return wrong("found an OpenCV that was built without GStreamer, wanted one with it".to_owned());
         }
         if let Some(found) = library::complaint(&self.secret) {
-            let found = self.stream().map_or_else(|| found.clone(), |url| url.hide(&found));
+            let found = self.hide(&found);
             return wrong(format!(
                 "found that GStreamer can't build it ({found}), wanted a pipeline of elements that are installed \
                  (gstreamer1.0-plugins-base, -good, -bad, -libav)"
@@ -65,12 +62,15 @@ impl GstPipeline {
         }
     }
 
+    /// A line of a library about it, fit for showing.
+    pub(super) fn hide(&self, line: &str) -> String {
+        hide(&format!("gst:{}", self.secret), line)
+    }
+
     /// The RTSP or HTTP stream that it reads, with the credentials beside it.
     pub(super) fn stream(&self) -> Option<StreamUrl> {
-        let value = |name: &str| {
-            let found = self.secret.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-            found.map(|value| value.trim_matches('"'))
-        };
+        let properties = pipeline_properties(&self.secret);
+        let value = |name: &str| properties.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
         let url = StreamUrl::parse(value("location").or_else(|| value("uri"))?).ok()?;
         match (value("user-id"), value("user-pw")) {
             (None, None) => Some(url),
@@ -83,20 +83,6 @@ impl fmt::Debug for GstPipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "GstPipeline({})", self.shown)
     }
-}
-
-fn shown_pipeline(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| match word.split_once('=') {
-        Some((name, _)) if is_secret_name(name) || name.ends_with("-pw") || name.ends_with("-id") => {
-            format!("{name}={HIDDEN}")
-        }
-        Some((name, value)) if value.contains("://") => match Url::parse(value.trim_matches('"')) {
-            Ok(url) => format!("{name}={}", shown(&url)),
-            Err(_) => format!("{name}={HIDDEN}"),
-        },
-        _ => word.to_owned(),
-    });
-    words.collect::<Vec<_>>().join(" ")
 }
 
 /// GStreamer's own parser, found at run time: OpenCV brings GStreamer with it, and no headers of it are needed.
@@ -165,6 +151,12 @@ mod tests {
         let SourceSpec::Pipeline(pipeline) = spec else { panic!("wanted a pipeline") };
         assert_eq!(pipeline.stream().unwrap().credentials(), Some(("admin".into(), "s3cret".into())));
         assert_eq!(SourceSpec::parse(&format!("gst:{text}")).unwrap(), SourceSpec::Pipeline(pipeline));
+        let text =
+            "souphttpsrc location = \"http://cam/a b\" user-id='ad min' user-pw=\"s3 \\\"cret\" ! decodebin ! appsink";
+        let SourceSpec::Pipeline(pipeline) = SourceSpec::parse(text).unwrap() else { panic!("wanted a pipeline") };
+        assert_eq!(pipeline.stream().unwrap().credentials(), Some(("ad min".into(), "s3 \"cret".into())));
+        let line = pipeline.hide("could not set property \"user-pw\" to \"s3 \"cret\" (Basic YWQgbWluOnMzICJjcmV0)");
+        assert!(!line.contains("s3") && !line.contains("cret"), "{line}");
     }
 
     #[test]

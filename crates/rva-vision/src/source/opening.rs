@@ -98,8 +98,7 @@ pub(super) fn pipeline(pipeline: &GstPipeline, options: &OpenOptions) -> Result<
     let (capture, lines) = ear.listen_to_opening(|| VideoCapture::from_file(pipeline.secret(), videoio::CAP_GSTREAMER));
     let url = pipeline.stream();
     let Some(capture) = opened(capture) else {
-        let lines: Vec<String> =
-            lines.iter().map(|line| url.as_ref().map_or(line.clone(), |url| url.hide(line))).collect();
+        let lines: Vec<String> = lines.iter().map(|line| pipeline.hide(line)).collect();
         return Err(not_opened(pipeline.shown(), &lines, asked.elapsed(), options.open_timeout));
     };
     CaptureSource::new(Opened {

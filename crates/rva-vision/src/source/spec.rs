@@ -2,8 +2,8 @@
 
 use super::{GstPipeline, RtspTransport};
 use crate::{VisionError, VisionErrorKind};
-use base64::Engine;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use rva_types::{HIDDEN, redact, secrets_of, shown_source};
 use std::fmt;
 use url::Url;
 
@@ -11,15 +11,8 @@ use url::Url;
 const SCHEMES: [&str; 13] =
     ["rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "hls", "mms", "mmsh", "rtp", "srt", "tcp", "udp"];
 
-/// Parts of the names of URL parameters whose values are secret.
-const SECRET_NAMES: [&str; 12] =
-    ["pass", "pwd", "psw", "token", "key", "auth", "secret", "sig", "user", "login", "credential", "session"];
-
-/// Stands for what isn't shown.
-pub(super) const HIDDEN: &str = "***";
-
-/// Where frames come from. Its text shows no credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where frames come from. Neither its text nor its `Debug` form shows credentials.
+#[derive(Clone, PartialEq, Eq)]
 pub enum SourceSpec {
     /// A local camera by its number.
     Webcam(u32),
@@ -54,6 +47,11 @@ impl SourceSpec {
         if text.starts_with("gst:") || text.contains(" ! ") {
             return GstPipeline::parse(text).map(Self::Pipeline);
         }
+        if let Some(scheme) = misspelt(text) {
+            let wanted =
+                wrong(format!("found {scheme} twice, or without its two slashes, wanted {scheme}://host/path"));
+            return Err(wanted);
+        }
         match text.split_once("://") {
             Some((scheme, path)) if scheme.eq_ignore_ascii_case("file") => {
                 let decoded = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
@@ -66,13 +64,35 @@ impl SourceSpec {
     }
 }
 
+impl SourceSpec {
+    /// The same with a login, where it is a stream whose URL names none. Other sources know no login, and pipelines have
+    /// properties for theirs.
+    pub fn with_login(self, user: &str, password: &str) -> Self {
+        match self {
+            Self::Stream(url) if url.credentials().is_none() => Self::Stream(url.with_credentials(user, password)),
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for SourceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Webcam(index) => write!(f, "webcam:{index}"),
             Self::Stream(url) => f.write_str(url.shown()),
             Self::Pipeline(pipeline) => f.write_str(pipeline.shown()),
-            Self::Path(path) => f.write_str(path),
+            Self::Path(path) => f.write_str(&shown_source(path)),
+        }
+    }
+}
+
+impl fmt::Debug for SourceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Webcam(index) => f.debug_tuple("Webcam").field(index).finish(),
+            Self::Stream(url) => f.debug_tuple("Stream").field(url).finish(),
+            Self::Pipeline(pipeline) => f.debug_tuple("Pipeline").field(pipeline).finish(),
+            Self::Path(path) => f.debug_tuple("Path").field(&shown_source(path)).finish(),
         }
     }
 }
@@ -98,6 +118,7 @@ impl StreamUrl {
     pub(super) fn parse(text: &str) -> Result<Self, VisionError> {
         let scheme = text.split("://").next().unwrap_or_default().to_ascii_lowercase();
         if !SCHEMES.contains(&scheme.as_str()) {
+            let scheme = shown_source(&scheme);
             return Err(wrong(format!("found a URL with scheme {scheme:?}, wanted one of {}", SCHEMES.join(", "))));
         }
         let url = Url::parse(text).map_err(|error| {
@@ -109,10 +130,10 @@ impl StreamUrl {
         if url.host_str().is_none_or(str::is_empty) && scheme != "udp" && scheme != "rtp" && scheme != "srt" {
             return Err(wrong(format!("found a {scheme} URL without a host, wanted {scheme}://host/path")));
         }
-        Ok(Self { secret: text.to_owned(), shown: shown(&url), scheme, url })
+        Ok(Self { secret: text.to_owned(), shown: shown_source(text), scheme, url })
     }
 
-    /// The URL without user name, password, fragment, and the values of parameters whose names sound secret.
+    /// What may be shown of the URL, as [`rva_types::shown_source`] decides it.
     pub fn shown(&self) -> &str {
         &self.shown
     }
@@ -163,30 +184,12 @@ impl StreamUrl {
     /// The same with other credentials, as some pipelines have them beside the URL.
     pub(super) fn with_credentials(&self, user: &str, password: &str) -> Self {
         let mut url = self.url.clone();
-        let _ = url.set_username(user);
-        let _ = url.set_password(Some(password));
-        Self { secret: url.to_string(), shown: shown(&url), scheme: self.scheme.clone(), url }
-    }
-
-    /// What a line of a library may say of the credentials: as given, as the parser writes them, decoded, and as the
-    /// Basic scheme sends them. The longest come first.
-    fn secrets(&self) -> Vec<String> {
-        let Some((user, password)) = self.credentials() else { return Vec::new() };
-        let basic = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        let (raw_user, raw_password) = (self.url.username(), self.url.password().unwrap_or_default());
-        let mut secrets = vec![
-            basic,
-            format!("{user}:{password}"),
-            format!("{raw_user}:{raw_password}"),
-            raw_user.to_owned(),
-            raw_password.to_owned(),
-            user,
-            password,
-        ];
-        // A shorter one would take letters out of innocent words.
-        secrets.retain(|secret| secret.len() > 2);
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets
+        // The parser would leave a percent sign of a password as it is.
+        let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let _ = url.set_username(&encoded(user));
+        let _ = url.set_password(Some(&encoded(password)));
+        let secret = url.to_string();
+        Self { shown: shown_source(&secret), secret, scheme: self.scheme.clone(), url }
     }
 
     /// Whether what it names may be a file with an end.
@@ -196,20 +199,16 @@ impl StreamUrl {
 
     /// A line of a library, fit for showing.
     pub(super) fn hide(&self, line: &str) -> String {
-        let mut line = line.replace(&self.secret, &self.shown);
-        for secret in self.secrets() {
-            line = line.replace(&secret, HIDDEN);
-        }
-        // The libraries rewrite URLs (other scheme, port added), so a remaining one is shown by the same rules.
-        line.split_inclusive(char::is_whitespace)
-            .map(|word| match (word.contains("://"), Url::parse(word.trim())) {
-                (true, Ok(url)) => format!("{} ", shown(&url)),
-                _ => word.to_owned(),
-            })
-            .collect::<String>()
-            .trim_end()
-            .to_owned()
+        hide(&self.secret, line)
     }
+}
+
+/// A line of a library about a source, fit for showing: without the source's own secrets in any form, and without what
+/// looks like one, since the libraries rewrite URLs (another scheme, a port).
+pub(super) fn hide(source: &str, line: &str) -> String {
+    let line = line.replace(source, &shown_source(source));
+    let line = secrets_of(source).iter().fold(line, |line, secret| line.replace(secret, HIDDEN));
+    redact(&line).trim_end().to_owned()
 }
 
 impl fmt::Debug for StreamUrl {
@@ -232,39 +231,13 @@ fn wrong(text: impl Into<String>) -> VisionError {
     VisionError::new(VisionErrorKind::Config, text)
 }
 
-pub(super) fn shown(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let rest = match url.query() {
-        Some(query) => format!("{}?{}", hide_values(url.path()), hide_values(query)),
-        None => hide_values(url.path()),
-    };
-    // A password with an unencoded slash: the parser takes its beginning for the host, so nothing before @ is shown.
-    match rest.rsplit_once('@') {
-        Some((_, rest)) => format!("{}://{HIDDEN}@{rest}", url.scheme()),
-        None => format!("{}://{host}{port}{rest}", url.scheme()),
-    }
-}
-
-/// Hides the values of `name=value` pairs whose names sound secret, in a query or, as some cameras have it, in a path.
-fn hide_values(text: &str) -> String {
-    text.split_inclusive(['&', ';', '/'])
-        .map(|part| {
-            let (body, end) = match part.char_indices().next_back() {
-                Some((at, end @ ('&' | ';' | '/'))) => (&part[..at], end.to_string()),
-                _ => (part, String::new()),
-            };
-            match body.split_once('=') {
-                Some((name, _)) if is_secret_name(name) => format!("{name}={HIDDEN}{end}"),
-                _ => part.to_owned(),
-            }
-        })
-        .collect()
-}
-
-pub(super) fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_NAMES.iter().any(|secret| name.contains(secret))
+/// The scheme of a stream that is written with one slash, or before another one: FFmpeg would take it for a file, and show
+/// it whole.
+fn misspelt(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once(':')?;
+    let scheme = scheme.to_ascii_lowercase();
+    let is_ours = SCHEMES.contains(&scheme.as_str());
+    (is_ours && !rest.starts_with("//") && (rest.starts_with(['/', '\\']) || rest.contains("://"))).then_some(scheme)
 }
 
 #[cfg(test)]
@@ -293,9 +266,9 @@ mod tests {
             ("rtsp://admin@10.0.0.7/ch1?channel=1&subtype=0", "rtsp://10.0.0.7/ch1?channel=1&subtype=0"),
             ("http://cam/v.mjpg?user=bob&pwd=s3cret&w=640", "http://cam/v.mjpg?user=***&pwd=***&w=640"),
             ("https://host/a.m3u8?X-Amz-Signature=s3cret#t", "https://host/a.m3u8?X-Amz-Signature=***"),
-            ("rtsp://cam/user=admin_password=s3cret_channel=1/x", "rtsp://cam/user=***/x"),
+            ("rtsp://cam/user=admin_password=s3cret_channel=1/x", "rtsp://cam/user=***"),
             ("rtsp://u:p@s3cret@cam/1", "rtsp://cam/1"),
-            ("rtsp://admin:12/s3cret@cam/1", "rtsp://***@cam/1"),
+            ("rtsp://admin:12/s3cret@cam/1", "rtsp://***"),
         ];
         for (given, wanted) in cases {
             assert_eq!(shown_of(given), wanted);
@@ -306,11 +279,28 @@ mod tests {
     }
 
     #[test]
+    fn a_login_from_elsewhere_is_that_of_streams_without_one() {
+        let spec = |text: &str| SourceSpec::parse(text).unwrap();
+        let SourceSpec::Stream(url) = spec("rtsp://cam/1?channel=2").with_login("ad min", "50%40/s3@") else {
+            panic!("wanted a stream");
+        };
+        assert_eq!(url.credentials(), Some(("ad min".into(), "50%40/s3@".into())));
+        assert_eq!(url.for_library(RtspTransport::Tcp), "rtsp://ad%20min:50%2540%2Fs3%40@cam/1?channel=2");
+        assert_eq!(url.shown(), "rtsp://cam/1?channel=2");
+        for text in ["rtsp://me:own@cam/1", "clip.mp4", "0", "gst:videotestsrc ! appsink"] {
+            assert_eq!(spec(text).with_login("u", "p"), spec(text), "{text}");
+        }
+    }
+
+    #[test]
     fn errors_about_urls_do_not_repeat_them() {
         for (given, wanted) in [
             ("rtsp://admin:s3?cret@cam/1", "percent-encoded"),
             ("gopher://admin:s3cret@cam/1", "\"gopher\", wanted one of rtsp"),
             ("rtsp:///s3cret", "without a host"),
+            ("rtsp:/admin:s3cret@cam/1", "without its two slashes, wanted rtsp://host"),
+            ("rtsp:rtsp://admin:s3cret@cam/1", "found rtsp twice"),
+            ("HTTP:\\\\admin:s3cret@cam", "wanted http://host"),
             ("", "empty source"),
             ("99999999999", "webcam index 99999999999"),
         ] {
@@ -331,6 +321,8 @@ mod tests {
             assert!(!hidden.contains("s3cret") && !hidden.contains("admin"), "{hidden}");
         }
         assert_eq!(url.hide("401 Unauthorized"), "401 Unauthorized");
+        let path = SourceSpec::parse("./rtsp://admin:s3cret@cam/1").unwrap();
+        assert!(!format!("{path} {path:?}").contains("s3cret"), "{path:?}");
         let SourceSpec::Stream(url) = SourceSpec::parse("rtsp://ad%40min:s3%2Fcret@cam/1").unwrap() else {
             panic!("wanted a stream");
         };

@@ -22,7 +22,7 @@ use std::path::Path;
 /// # Errors
 /// What kept it from starting. What happens later is said, and in the exit code.
 pub async fn run(args: DetectArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let sources: Vec<String> = args.source.into_iter().collect();
+    let sources: Vec<_> = args.source.into_iter().collect();
     let cameras = plan(&sources, &loaded)?.cameras;
     if cameras.len() > 1 {
         let text =

@@ -6,7 +6,7 @@ use rva_service::{Config, Loaded, format_bytes};
 use rva_vision::{
     DetectOptions, Detector, FoundLibrary, OpenCvDescription, YoloDetector, devices, find_library, opencv_description,
 };
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 /// Below this much room a run soon stops reading.
 const SPACE_BYTES_MIN: u64 = 1 << 30;
@@ -185,6 +185,13 @@ fn folder(config: &Config, all: &mut Vec<Finding>) {
         Ok(()) => Finding::new(Verdict::Ok, "data folder", format!("{}, {will}", folder.root().display())),
         Err(error) => Finding::new(Verdict::Missing, "data folder", format!("{error:#}")),
     });
+    if let Some(mode) = open_to_others(folder.root()) {
+        let text = format!(
+            "found rights {mode:03o} of {root}: everybody on this machine can read what cameras saw; `chmod o= {root}` ends that",
+            root = folder.root().display()
+        );
+        all.push(Finding::new(Verdict::Note, "rights", text));
+    }
     all.push(match fs4::available_space(there) {
         Ok(bytes) if bytes < SPACE_BYTES_MIN => {
             let text = format!(
@@ -197,4 +204,10 @@ fn folder(config: &Config, all: &mut Vec<Finding>) {
         Ok(bytes) => Finding::new(Verdict::Ok, "disk space", format!("{} free", format_bytes(bytes))),
         Err(error) => Finding::new(Verdict::Note, "disk space", format!("unknown: {error}")),
     });
+}
+
+/// The rights of a folder that not only its owner and its group can enter.
+fn open_to_others(folder: &Path) -> Option<u32> {
+    let mode = fs::metadata(folder).ok()?.permissions().mode() & 0o777;
+    (mode & 0o007 != 0).then_some(mode)
 }

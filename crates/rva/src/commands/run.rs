@@ -18,7 +18,7 @@ use rva_detector::{
     load_shared, watch_cameras,
 };
 use rva_ingest::{IngestLease, IngestReport};
-use rva_service::{Config, ConfigError, Loaded, StopFlag};
+use rva_service::{Config, ConfigError, Loaded, SourceText, StopFlag};
 use rva_vision::VisionErrorKind;
 use std::{sync::Arc, time::Duration};
 
@@ -106,7 +106,7 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
 }
 
 /// What SIGHUP reads.
-fn reload(sources: Vec<String>, load_again: LoadAgain) -> Reload {
+fn reload(sources: Vec<SourceText>, load_again: LoadAgain) -> Reload {
     Box::new(move || specs(&plan(&sources, &load_again()?)?.cameras))
 }
 

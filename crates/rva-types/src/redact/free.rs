@@ -1,0 +1,185 @@
+//! Text of any kind, a log line or an error, in which URLs and credentials may stand.
+
+use super::{HIDDEN, url};
+
+/// What ends the names of settings whose values are secret; in free text nothing else tells a secret from a word.
+const SECRET_ENDS: [&str; 20] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "psw",
+    "user-pw",
+    "user-id",
+    "proxy-pw",
+    "proxy-id",
+    "secret",
+    "secret_key",
+    "secretkey",
+    "secret-key",
+    "token",
+    "api_key",
+    "apikey",
+    "api-key",
+    "signature",
+    "credential",
+    "access_key",
+];
+
+/// Headers whose whole rest of the line is secret.
+const SECRET_HEADERS: [&str; 8] = [
+    "proxy-authorization",
+    "authorization",
+    "set-cookie",
+    "cookies",
+    "cookie",
+    "x-api-key",
+    "extra-headers",
+    "x-auth-token",
+];
+
+/// How authorisations begin.
+const AUTHORISATIONS: [&str; 3] = ["bearer ", "basic ", "digest "];
+
+/// The text with what may be secret in it hidden: URLs by the rule of [`shown_source`](super::shown_source), `user:password@`
+/// without a scheme, headers, and `name=value` and `"name": "value"` where the name is that of a secret.
+pub fn redact(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        shown.push_str(&urls(line));
+    }
+    shown
+}
+
+fn urls(line: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = line;
+    while let Some(start) = url::Start::find(rest) {
+        let (before, from) = rest.split_at(start.at);
+        shown.push_str(&words(before));
+        let (url, behind) = from.split_at(url_end(before, from));
+        shown.push_str(&url::shown_from(url));
+        rest = behind;
+    }
+    shown.push_str(&words(rest));
+    shown
+}
+
+/// Where the URL at the beginning of `from` ends.
+fn url_end(before: &str, from: &str) -> usize {
+    let quote = before.chars().next_back().filter(|c| "\"'`<(".contains(*c));
+    let closing = quote.map(|quote| match quote {
+        '<' => '>',
+        '(' => ')',
+        other => other,
+    });
+    // Inside quotes it may hold blanks; else a blank ends it.
+    let quoted = closing.filter(|closing| *closing != ')').and_then(|closing| from.find(closing));
+    let mut end = quoted.unwrap_or_else(|| from.find(ends_url).unwrap_or(from.len()));
+    let rest = from[..end].split_once(':').map_or("", |(_, rest)| rest.trim_start_matches(['/', '\\']));
+    let goes_on = if url::is_cut(trim_end(rest)) {
+        // A password with a blank in it goes on until the last @ of the line.
+        from[end..].rfind('@')
+    } else {
+        // One with a quote in it, until the last @ before the next blank or URL.
+        let next = from[end..].find(char::is_whitespace).unwrap_or(from.len() - end);
+        from[end..end + next].rfind('@').filter(|at| !from[end..end + at].contains("://"))
+    };
+    if let Some(at) = goes_on {
+        let at = end + at + 1;
+        end = at + from[at..].find(ends_url).unwrap_or(from.len() - at);
+    }
+    trim_end(&from[..end]).len()
+}
+
+fn ends_url(c: char) -> bool {
+    c.is_whitespace() || "\"'`<>{}|".contains(c) || c.is_control()
+}
+
+/// Without the punctuation that a sentence puts behind a URL.
+fn trim_end(url: &str) -> &str {
+    url.trim_end_matches([':', ',', '.', ';', ')', ']', '!'])
+}
+
+/// Text without URLs.
+fn words(text: &str) -> String {
+    let text = headers(text);
+    let mut shown = String::with_capacity(text.len());
+    let mut hides_next = false;
+    for word in text.split_inclusive(char::is_whitespace) {
+        let (body, blank) = word.split_at(word.trim_end().len());
+        match std::mem::take(&mut hides_next) {
+            true if !body.is_empty() => shown.push_str(HIDDEN),
+            _ => {
+                let (text, next) = one_word(body);
+                shown.push_str(&text);
+                hides_next = next;
+            }
+        }
+        shown.push_str(blank);
+    }
+    shown
+}
+
+/// A word, and whether the next one is its value.
+fn one_word(word: &str) -> (String, bool) {
+    let lower = word.to_ascii_lowercase();
+    if lower.contains("%3a%2f%2f") || lower.contains("%3a//") {
+        return (HIDDEN.to_owned(), false);
+    }
+    // `user:password@host`
+    if let Some((login, host)) = word.rsplit_once('@')
+        && login.contains(':')
+        && !host.is_empty()
+    {
+        return (format!("{HIDDEN}@{host}"), false);
+    }
+    for (at, sign) in word.match_indices(['=', ':']) {
+        let name = lower[..at].trim_end_matches(['"', '\'']);
+        let is_quoted = name.len() < at;
+        let is_secret = SECRET_ENDS.iter().any(|end| name.ends_with(end)) && (sign == "=" || is_quoted);
+        if is_secret {
+            let value = word[at + 1..].trim_matches(['"', '\'']);
+            // `"password": "…"`: the value is the next word.
+            return match value.is_empty() {
+                true => (word.to_owned(), true),
+                false => (format!("{}{HIDDEN}", &word[..=at]), false),
+            };
+        }
+    }
+    (word.to_owned(), false)
+}
+
+/// Hides what follows the names of headers, and the words `Bearer`, `Basic` and `Digest`.
+fn headers(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    for name in SECRET_HEADERS {
+        if let Some(at) = lower.find(name) {
+            let behind = &text[at + name.len()..];
+            let value = behind.trim_start_matches(['"', '\'', ' ']);
+            if let Some(sign) = value.chars().next().filter(|c| ":=".contains(*c))
+                && value.len() > 1
+            {
+                let end = if text.ends_with('\n') { "\n" } else { "" };
+                return format!("{}{sign} {HIDDEN}{end}", &text[..at + name.len()]);
+            }
+        }
+    }
+    for scheme in AUTHORISATIONS {
+        if let Some(at) = lower.find(scheme).filter(|at| is_token(&text[at + scheme.len()..])) {
+            let from = at + scheme.len();
+            let end = text[from..]
+                .find(|c: char| c.is_whitespace() || "\"'".contains(c))
+                .map_or(text.len(), |end| from + end);
+            return format!("{}{HIDDEN}{}", &text[..from], headers(&text[end..]));
+        }
+    }
+    text.to_owned()
+}
+
+/// Whether what follows `Basic` is no word of a sentence.
+fn is_token(text: &str) -> bool {
+    let word = text.split(char::is_whitespace).next().unwrap_or_default();
+    word.len() >= 8
+        && word.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase() || b"=+/._".contains(&byte))
+}

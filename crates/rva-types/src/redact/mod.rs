@@ -1,0 +1,43 @@
+//! What may be shown of a text that may hold a password: one rule for logs, errors, records, `/ready` and `config show`.
+//!
+//! The rule allows what is known to be harmless and hides the rest; a list of what is secret would never be whole. Of a URL
+//! that is scheme, host, port, a path of plain words, and the values of parameters that are known to be harmless
+//! (`channel`, `subtype`, …). Where it isn't clear which part is which (a password with an unencoded `/` or `@`), only the
+//! scheme stays.
+//!
+//! ```
+//! use rva_types::{redact, shown_source};
+//! assert_eq!(shown_source("rtsp://admin:hush@cam:554/live?channel=1&pw=hush"), "rtsp://cam:554/live?channel=1&pw=***");
+//! assert_eq!(redact("open rtmp://host/live/hush failed"), "open rtmp://host/live/*** failed");
+//! ```
+
+mod free;
+mod parts;
+mod pipeline;
+mod url;
+
+pub use free::redact;
+pub use parts::{forms_of, secrets_of};
+pub use pipeline::pipeline_properties;
+
+/// Stands for what isn't shown.
+pub const HIDDEN: &str = "***";
+
+/// A source as it may be shown: a URL, a GStreamer pipeline, or a path, which is shown as it is but for URLs in it.
+///
+/// Other than [`redact`] it knows where the text ends, so that a URL with blanks or quotes in its password is one URL.
+pub fn shown_source(text: &str) -> String {
+    let text = text.trim();
+    if pipeline::is_pipeline(text) {
+        return pipeline::shown(text);
+    }
+    match url::Start::find(text) {
+        Some(start) if start.at == 0 => url::shown(text, &start),
+        // `rtsp:rtsp://…`, `"rtsp://…"`: whatever stands before it isn't the secret, and all behind it may be.
+        Some(start) => format!("{}{}", free::redact(&text[..start.at]), url::shown_from(&text[start.at..])),
+        None => free::redact(text),
+    }
+}
+
+#[cfg(test)]
+mod tests;

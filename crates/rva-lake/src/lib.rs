@@ -18,6 +18,7 @@ mod layer;
 mod location;
 pub mod memory;
 mod options;
+mod partition;
 mod rest;
 mod rows;
 mod seam;

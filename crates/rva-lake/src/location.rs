@@ -1,7 +1,9 @@
 //! Paths of data files: partition values are encoded as Java's writers encode them, so that no value leaves its folder.
 
-use iceberg::spec::{PartitionKey, TableMetadata};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use iceberg::spec::{Literal, PartitionKey, PrimitiveLiteral, PrimitiveType, TableMetadata, Transform, Type};
 use iceberg::writer::file_writer::location_generator::{FileNameGenerator, LocationGenerator};
+use rva_types::Timestamp;
 use std::fmt::Write;
 
 /// `java.net.URLEncoder` in UTF-8: letters, digits and `.-*_` stay, a space becomes `+`, the rest `%XX`.
@@ -17,6 +19,43 @@ pub(crate) fn url_encoded(text: &str) -> String {
         }
     }
     out
+}
+
+const HOUR_MICROS: i64 = 3_600_000_000;
+
+/// A partition's value as Java's writers have it in paths: a month is `2026-01`, bytes are base64, nothing is `null`.
+fn shown(transform: Transform, kind: &Type, value: Option<&Literal>) -> String {
+    let Some(Literal::Primitive(value)) = value else { return "null".to_owned() };
+    let (whole, is_time) = match value {
+        PrimitiveLiteral::Int(value) => (i64::from(*value), false),
+        PrimitiveLiteral::Long(value) => {
+            (*value, matches!(kind, Type::Primitive(PrimitiveType::Timestamptz | PrimitiveType::Timestamp)))
+        }
+        PrimitiveLiteral::String(text) => return text.clone(),
+        PrimitiveLiteral::Binary(bytes) => return STANDARD.encode(bytes),
+        _ => return transform.to_human_string(kind, Some(&Literal::Primitive(value.clone()))),
+    };
+    let hour = |hours: i64| Timestamp::from_micros(hours.saturating_mul(HOUR_MICROS)).to_string();
+    match transform {
+        Transform::Year => format!("{:04}", 1970 + whole),
+        Transform::Month => format!("{:04}-{:02}", 1970 + whole.div_euclid(12), whole.rem_euclid(12) + 1),
+        Transform::Day => hour(whole.saturating_mul(24)).chars().take(10).collect(),
+        Transform::Hour => hour(whole).replace('T', "-").chars().take(13).collect(),
+        _ if is_time => java_time(Timestamp::from_micros(whole)),
+        _ => whole.to_string(),
+    }
+}
+
+/// `OffsetDateTime.toString()`: as many groups of three digits as it takes, no seconds where there are none.
+fn java_time(time: Timestamp) -> String {
+    let text = time.to_string();
+    let whole = text.split('+').next().unwrap_or_default();
+    let (seconds, fraction) = whole.split_once('.').unwrap_or((whole, ""));
+    match (fraction.get(..3).unwrap_or_default(), fraction.get(3..).unwrap_or_default()) {
+        ("000", "000") => format!("{}Z", seconds.strip_suffix(":00").unwrap_or(seconds)),
+        (millis, "000") => format!("{seconds}.{millis}Z"),
+        (millis, micros) => format!("{seconds}.{millis}{micros}Z"),
+    }
 }
 
 /// `<data folder>/<field>=<value>/…/<file>`, names and values encoded.
@@ -36,11 +75,11 @@ impl EncodedLocations {
 impl LocationGenerator for EncodedLocations {
     fn generate_location(&self, partition_key: Option<&PartitionKey>, file_name: &str) -> String {
         let mut location = self.data.clone();
-        if let Some(key) = partition_key
+        if let Some(key) = partition_key.filter(|key| !key.spec().is_unpartitioned())
             && let Ok(kinds) = key.spec().partition_type(key.schema())
         {
             for (at, (field, kind)) in key.spec().fields().iter().zip(kinds.fields()).enumerate() {
-                let value = field.transform.to_human_string(&kind.field_type, key.data()[at].as_ref());
+                let value = shown(field.transform, &kind.field_type, key.data()[at].as_ref());
                 let _ = write!(location, "/{}={}", url_encoded(&field.name), url_encoded(&value));
             }
         }
@@ -76,6 +115,26 @@ mod tests {
         ] {
             assert_eq!(url_encoded(value), wanted);
         }
+    }
+
+    #[test]
+    fn values_are_shown_as_java_shows_them() {
+        let time = Type::Primitive(PrimitiveType::Timestamptz);
+        let int = Type::Primitive(PrimitiveType::Int);
+        let shown_long = |micros: i64| shown(Transform::Identity, &time, Some(&Literal::long(micros)));
+        let shown_int = |transform, value| shown(transform, &int, Some(&Literal::int(value)));
+        assert_eq!(shown(Transform::Identity, &int, None), "null");
+        assert_eq!(shown_long(1_700_000_000_000_001), "2023-11-14T22:13:20.000001Z");
+        assert_eq!(shown_long(1_700_000_000_120_000), "2023-11-14T22:13:20.120Z");
+        assert_eq!(shown_long(1_700_000_040_000_000), "2023-11-14T22:14Z");
+        assert_eq!(shown_int(Transform::Year, 53), "2023");
+        assert_eq!(shown_int(Transform::Month, 646), "2023-11");
+        assert_eq!(shown_int(Transform::Month, -1), "1969-12");
+        assert_eq!(shown_int(Transform::Day, 19_675), "2023-11-14");
+        assert_eq!(shown_int(Transform::Hour, 472_222), "2023-11-14-22");
+        assert_eq!(shown_int(Transform::Bucket(8), 5), "5");
+        let bytes = Literal::binary(vec![0xff, 0xfe]);
+        assert_eq!(shown(Transform::Truncate(2), &Type::Primitive(PrimitiveType::Binary), Some(&bytes)), "//4=");
     }
 
     proptest! {

@@ -5,6 +5,7 @@ use arrow::array::{
     TimestampMicrosecondArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -29,8 +30,8 @@ pub(crate) trait TableRow: Send + Sync + 'static {
     const PARTITION: Option<&'static str>;
     /// Columns without statistics: free text, whose bounds nobody prunes by.
     const PLAIN: &'static [&'static str];
-    /// Columns with a bloom filter.
-    const BLOOM: &'static [&'static str];
+    /// The column with a bloom filter.
+    const BLOOM: &'static str;
 
     /// Names and types in order; field ids count from 1, those inside a map from 101.
     fn columns() -> Vec<(&'static str, Type)>;
@@ -38,9 +39,12 @@ pub(crate) trait TableRow: Send + Sync + 'static {
     /// About how many bytes a row takes in memory.
     fn size_bytes(&self) -> usize;
 
-    /// Its value of the partition column.
-    fn partition(&self) -> &str {
-        ""
+    /// Its value of the column with a bloom filter.
+    fn bloom(&self) -> &str;
+
+    /// Whether a column is one that our rows have a value in.
+    fn is_ours(name: &str) -> bool {
+        Self::columns().iter().any(|(ours, _)| *ours == name)
     }
 
     /// The values of one of our columns, in the Arrow type that Iceberg gives it.
@@ -56,8 +60,12 @@ pub(crate) trait TableRow: Send + Sync + 'static {
     /// Rows as a batch of the table's current schema; columns that aren't ours are null.
     fn batch(schema: &SchemaRef, rows: &[&Self]) -> Result<RecordBatch, ArrowError> {
         let columns = schema.fields().iter().map(|field| {
-            let ours = Self::column(field.name(), field.data_type(), rows)?;
-            Ok(ours.unwrap_or_else(|| new_null_array(field.data_type(), rows.len())))
+            match Self::column(field.name(), field.data_type(), rows)? {
+                // Somebody promoted the column (int to long).
+                Some(ours) if ours.data_type() != field.data_type() => cast(&ours, field.data_type()),
+                Some(ours) => Ok(ours),
+                None => Ok(new_null_array(field.data_type(), rows.len())),
+            }
         });
         RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, ArrowError>>()?)
     }
@@ -83,7 +91,7 @@ impl TableRow for BronzeRow {
     const TABLE: &'static str = "bronze_raw";
     const PARTITION: Option<&'static str> = Some("store_id");
     const PLAIN: &'static [&'static str] = &["payload"];
-    const BLOOM: &'static [&'static str] = &["pipeline_run_id"];
+    const BLOOM: &'static str = "pipeline_run_id";
 
     fn columns() -> Vec<(&'static str, Type)> {
         let kinds = [TEXT, TEXT, Type::Primitive(PrimitiveType::Long), TEXT, TEXT, TEXT, TIME];
@@ -94,8 +102,8 @@ impl TableRow for BronzeRow {
         self.event.payload.len() + 256
     }
 
-    fn partition(&self) -> &str {
-        self.event.store.as_str()
+    fn bloom(&self) -> &str {
+        self.event.key.run.as_str()
     }
 
     fn column(name: &str, _kind: &DataType, rows: &[&Self]) -> Result<Option<ArrayRef>, ArrowError> {
@@ -118,7 +126,7 @@ impl TableRow for DeadLetter {
     const TABLE: &'static str = "bronze_dead_letters";
     const PARTITION: Option<&'static str> = None;
     const PLAIN: &'static [&'static str] = &["raw", "detail", "properties.key_value.key", "properties.key_value.value"];
-    const BLOOM: &'static [&'static str] = &["message_id"];
+    const BLOOM: &'static str = "message_id";
 
     fn columns() -> Vec<(&'static str, Type)> {
         let properties = Type::Map(MapType {
@@ -134,6 +142,10 @@ impl TableRow for DeadLetter {
     fn size_bytes(&self) -> usize {
         let properties: usize = self.properties.iter().map(|(key, value)| key.len() + value.len() + 16).sum();
         self.raw.len() + self.detail.len() + properties + 256
+    }
+
+    fn bloom(&self) -> &str {
+        &self.message_id
     }
 
     fn column(name: &str, kind: &DataType, rows: &[&Self]) -> Result<Option<ArrayRef>, ArrowError> {

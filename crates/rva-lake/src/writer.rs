@@ -3,21 +3,21 @@
 use crate::errors::{lake_error, permanent};
 use crate::location::{EncodedLocations, UniqueNames};
 use crate::options::LakeOptions;
+use crate::partition::{PartitionRows, Partitioner};
 use crate::rows::TableRow;
 use crate::seam::LakeError;
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
-use iceberg::arrow::{RecordBatchPartitionSplitter, schema_to_arrow_schema};
-use iceberg::spec::{DataFile, PartitionKey};
+use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::spec::{DataFile, SchemaRef as TableSchemaRef};
 use iceberg::table::Table;
-use iceberg::writer::base_writer::data_file_writer::{DataFileWriter, DataFileWriterBuilder};
+use iceberg::writer::base_writer::data_file_writer::DataFileWriterBuilder;
 use iceberg::writer::file_writer::ParquetWriterBuilder;
 use iceberg::writer::file_writer::rolling_writer::RollingFileWriterBuilder;
 use iceberg::writer::{IcebergWriter, IcebergWriterBuilder};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Rows are turned into Arrow in pieces of about this size, which bounds what the conversion holds.
@@ -32,13 +32,35 @@ const PAGE_CHECK_ROWS: usize = 256;
 /// Level 3 of zstd: JSON shrinks about tenfold, and it is the level other engines write.
 const ZSTD_LEVEL: i32 = 3;
 
+/// Files that are written at the same time: on an object store each is a round trip, and each is a descriptor.
+const FILES_AT_ONCE: usize = 32;
+
+/// Rows of files that are written at the same time have no more bytes than this together.
+const BYTES_AT_ONCE: usize = 4 << 20;
+
+/// How often a bloom filter says yes although it should say no.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+
+/// Distinct values beyond which a filter grows no more: it is a megabyte then, and says yes more often.
+const BLOOM_VALUES_MAX: usize = 800_000;
+
+/// A file of fewer rows has no dictionaries and no bounds of pages: they would be larger than what they serve.
+const SMALL_ROWS: usize = 32;
+
+/// How a file of these rows is written.
+///
 /// iceberg derives a file's bounds from those of its row groups and skips one whose statistics were cut off, so bounds
 /// could exclude rows that are there: nothing is cut off, and columns of free text have no statistics at all.
-fn properties<R: TableRow>(options: &LakeOptions) -> Result<WriterProperties, LakeError> {
+fn properties<R: TableRow>(options: &LakeOptions, rows: &[&R]) -> Result<WriterProperties, LakeError> {
     let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|error| permanent("set the compression level", error))?;
     let path = |name: &str| ColumnPath::new(name.split('.').map(str::to_owned).collect());
+    let is_small = rows.len() < SMALL_ROWS;
+    let statistics = if is_small { EnabledStatistics::Chunk } else { EnabledStatistics::Page };
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
+        .set_dictionary_enabled(!is_small)
+        .set_offset_index_disabled(is_small)
+        .set_statistics_enabled(statistics)
         .set_statistics_truncate_length(None)
         .set_column_index_truncate_length(None)
         .set_max_row_group_row_count(None)
@@ -50,63 +72,77 @@ fn properties<R: TableRow>(options: &LakeOptions) -> Result<WriterProperties, La
             .set_column_statistics_enabled(path(name), EnabledStatistics::None)
             .set_column_dictionary_enabled(path(name), false);
     }
-    for name in R::BLOOM {
-        // Few distinct values a row group: a run is thousands of rows.
-        builder =
-            builder.set_column_bloom_filter_enabled(path(name), true).set_column_bloom_filter_ndv(path(name), 1000);
-    }
+    // The writer folds the filter of a row group that holds fewer than the file.
+    let distinct = distinct_blooms(rows).clamp(1, BLOOM_VALUES_MAX) as u64;
+    builder = builder
+        .set_column_bloom_filter_enabled(path(R::BLOOM), true)
+        .set_column_bloom_filter_fpp(path(R::BLOOM), BLOOM_FALSE_POSITIVES)
+        .set_column_bloom_filter_ndv(path(R::BLOOM), distinct);
     Ok(builder.build())
 }
 
-type Builder = DataFileWriterBuilder<ParquetWriterBuilder, EncodedLocations, UniqueNames>;
-type Writer = DataFileWriter<ParquetWriterBuilder, EncodedLocations, UniqueNames>;
-
-/// Writers, one a table partition, each written in one go.
-struct Writers {
-    builder: Builder,
-    splitter: Option<RecordBatchPartitionSplitter>,
-    open: Vec<Writer>,
-    closed: Vec<DataFile>,
+/// How many values the column with the filter has.
+fn distinct_blooms<R: TableRow>(rows: &[&R]) -> usize {
+    let mut seen = HashSet::new();
+    let mut last = None;
+    for row in rows {
+        let value = row.bloom();
+        if last != Some(value) {
+            seen.insert(value);
+            last = Some(value);
+        }
+    }
+    seen.len()
 }
 
-impl Writers {
-    /// Writes the rows of one partition.
-    async fn write<R: TableRow>(&mut self, schema: &SchemaRef, rows: &[&R]) -> iceberg::Result<()> {
-        let mut writer = None;
-        let chunks = chunks(rows);
-        let is_large = chunks.len() > 1;
-        for chunk in chunks {
-            let batch = R::batch(schema, chunk).map_err(|error| {
-                iceberg::Error::new(iceberg::ErrorKind::DataInvalid, "build an Arrow batch").with_source(error)
-            })?;
-            let writer = match &mut writer {
-                Some(writer) => writer,
-                None => writer.insert(self.builder.build(self.key_of(&batch)?).await?),
-            };
-            writer.write(batch).await?;
-        }
-        let Some(mut writer) = writer else { return Ok(()) };
-        if is_large {
-            // What it holds is worth more than the wait.
-            self.closed.extend(writer.close().await?);
-        } else {
-            self.open.push(writer);
-        }
-        Ok(())
-    }
+/// What every file of a batch is written with.
+struct Files<'a> {
+    table: &'a Table,
+    options: &'a LakeOptions,
+    schema: TableSchemaRef,
+    arrow_schema: SchemaRef,
+    locations: EncodedLocations,
+}
 
-    /// The partition of a batch whose rows are all in one.
-    fn key_of(&self, batch: &RecordBatch) -> iceberg::Result<Option<PartitionKey>> {
-        let Some(splitter) = &self.splitter else { return Ok(None) };
-        Ok(splitter.split(&batch.slice(0, 1))?.into_iter().next().map(|(key, _)| key))
+impl Files<'_> {
+    /// Writes the rows of one partition; its files are closed when this returns.
+    async fn write<R: TableRow>(&self, partition: PartitionRows, rows: &[&R]) -> Result<Vec<DataFile>, LakeError> {
+        let rows: Vec<&R> = partition.rows.iter().filter_map(|at| rows.get(*at).copied()).collect();
+        let failed = |error| lake_error(format_args!("write data files of {}", self.table.identifier()), error);
+        let builder = DataFileWriterBuilder::new(RollingFileWriterBuilder::new(
+            ParquetWriterBuilder::new(properties(self.options, &rows)?, self.schema.clone()),
+            self.options.file_bytes_max,
+            self.table.file_io().clone(),
+            self.locations.clone(),
+            UniqueNames,
+        ));
+        // Also where the table isn't partitioned: the file must say under which spec it was written.
+        let mut writer = builder.build(Some(partition.key)).await.map_err(failed)?;
+        for chunk in chunks(&rows) {
+            let batch =
+                R::batch(&self.arrow_schema, chunk).map_err(|error| permanent("build an Arrow batch", error))?;
+            writer.write(batch).await.map_err(failed)?;
+        }
+        writer.close().await.map_err(failed)
     }
+}
 
-    /// The small ones all at once: on an object store each close is a round trip.
-    async fn close(self) -> iceberg::Result<Vec<DataFile>> {
-        let closing = self.open.into_iter().map(|mut writer| async move { writer.close().await });
-        let small = futures::future::try_join_all(closing).await?;
-        Ok(self.closed.into_iter().chain(small.into_iter().flatten()).collect())
+/// The partitions in groups whose files are written at the same time: one that is large is a group of its own.
+fn groups<R: TableRow>(partitions: Vec<PartitionRows>, rows: &[&R]) -> Vec<Vec<PartitionRows>> {
+    let mut groups: Vec<Vec<PartitionRows>> = Vec::new();
+    let mut room = 0;
+    for partition in partitions {
+        let bytes: usize = partition.rows.iter().filter_map(|at| rows.get(*at)).map(|row| row.size_bytes()).sum();
+        match groups.last_mut() {
+            Some(group) if bytes <= room && group.len() < FILES_AT_ONCE => group.push(partition),
+            _ => {
+                room = BYTES_AT_ONCE;
+                groups.push(vec![partition]);
+            }
+        }
+        room = room.saturating_sub(bytes);
     }
+    groups
 }
 
 /// Pieces of about [`CHUNK_BYTES`], a row at least.
@@ -137,31 +173,16 @@ pub(crate) async fn write_files<R: TableRow>(
 ) -> Result<Vec<DataFile>, LakeError> {
     let metadata = table.metadata();
     let schema = metadata.current_schema().clone();
-    let arrow_schema: SchemaRef =
+    let arrow_schema =
         Arc::new(schema_to_arrow_schema(&schema).map_err(|error| lake_error("derive the Arrow schema", error))?);
-    let spec = metadata.default_partition_spec().clone();
-    let splitter = if spec.is_unpartitioned() {
-        None
-    } else {
-        let splitter = RecordBatchPartitionSplitter::try_new_with_computed_values(schema.clone(), spec);
-        Some(splitter.map_err(|error| lake_error("split rows by partition", error))?)
-    };
-    let builder = DataFileWriterBuilder::new(RollingFileWriterBuilder::new(
-        ParquetWriterBuilder::new(properties::<R>(options)?, schema),
-        options.file_bytes_max,
-        table.file_io().clone(),
-        EncodedLocations::of(metadata),
-        UniqueNames,
-    ));
-    let mut writers = Writers { builder, splitter, open: Vec::new(), closed: Vec::new() };
-    let failed = |error| lake_error(format_args!("write data files of {}", table.identifier()), error);
-    // One partition after the other, in the log's order within each: what is written holds one row group, not one of each.
-    let mut partitions: BTreeMap<&str, Vec<&R>> = BTreeMap::new();
-    for row in rows {
-        partitions.entry(row.partition()).or_default().push(row);
+    let partitions = Partitioner::of::<R>(metadata)?.split(rows)?;
+    let files = Files { table, options, schema, arrow_schema, locations: EncodedLocations::of(metadata) };
+    // A partition's rows stay in the log's order, and are written in one go: what is written holds one row group, not
+    // one of each.
+    let mut written = Vec::with_capacity(partitions.len());
+    for group in groups(partitions, rows) {
+        let writing = group.into_iter().map(|partition| files.write(partition, rows));
+        written.extend(futures::future::try_join_all(writing).await?.into_iter().flatten());
     }
-    for rows in partitions.into_values() {
-        writers.write(&arrow_schema, &rows).await.map_err(failed)?;
-    }
-    writers.close().await.map_err(failed)
+    Ok(written)
 }

@@ -216,7 +216,7 @@ fn decoded(
     (topic, number): &(String, i32),
     ingest_ts: Timestamp,
 ) -> Result<BronzeRow, Box<DeadLetter>> {
-    let event = decoder.decode(&message.body, &message.properties);
+    let event = decoder.decode(&message.body, &message.properties, ingest_ts);
     event.map(|event| BronzeRow { event, ingest_ts }).map_err(|rejection| {
         Box::new(DeadLetter {
             topic: topic.clone(),

@@ -1,10 +1,18 @@
 -- One row per detection of bronze_raw.
-WITH detections AS (
+-- A capture time that is none, or an absurd one (before 2000, a day after the ingest), is null: tables may hold such
+-- records from before they were refused.
+WITH timed AS (
+    SELECT
+        store_id, camera_id, pipeline_run_id, frame_index, payload, ingest_ts,
+        TRY_CAST(payload->>'capture_ts' AS timestamp) AS ts
+    FROM bronze_raw
+),
+detections AS (
     SELECT
         store_id, camera_id, pipeline_run_id, frame_index,
-        to_timestamp(payload->>'capture_ts') AS capture_ts,
+        CASE WHEN ts >= TIMESTAMP '2000-01-01' AND ts <= ingest_ts + INTERVAL '1 day' THEN ts END AS capture_ts,
         unnest(json_get_array(payload, 'detections')) AS detection
-    FROM bronze_raw
+    FROM timed
 )
 SELECT
     store_id,

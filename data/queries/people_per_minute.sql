@@ -3,11 +3,17 @@
 -- most_at_once: the largest number of people in one frame; average: people in a frame, over all frames of the minute,
 -- those with nobody too.
 -- The arrow binds weaker than "=", so a comparison needs the brackets.
-WITH frames AS (
+-- Records without a plausible capture time (from 2000 on, at most a day after the ingest) are in no minute.
+WITH timed AS (
     SELECT
-        store_id, camera_id, pipeline_run_id, frame_index, payload,
-        date_trunc('minute', to_timestamp(payload->>'capture_ts')) AS minute
+        store_id, camera_id, pipeline_run_id, frame_index, payload, ingest_ts,
+        TRY_CAST(payload->>'capture_ts' AS timestamp) AS ts
     FROM bronze_raw
+),
+frames AS (
+    SELECT store_id, camera_id, pipeline_run_id, frame_index, payload, date_trunc('minute', ts) AS minute
+    FROM timed
+    WHERE ts >= TIMESTAMP '2000-01-01' AND ts <= ingest_ts + INTERVAL '1 day'
 ),
 detections AS (
     SELECT

@@ -11,6 +11,7 @@ mod seam;
 pub use log::{CutTail, LogCounters, LogOptions, LogReader, LogWriter, SizePolicy, settle};
 pub use ndjson::NdjsonSink;
 pub use replay::{
-    REPLAY_FILE, REPLAY_LINE, REPLAY_LINE_BYTES, REPLAY_PARTITION, ReplayOptions, ReplayReport, replay, replay_file,
+    REPLAY_FILE, REPLAY_LINE, REPLAY_LINE_BYTES, REPLAY_PARTITION, ReplayOptions, ReplayReport, Replayed, replay,
+    replay_file, replay_stream,
 };
 pub use seam::{BusError, BusErrorKind, EventSink, EventSource, Message, OutgoingMessage, PartitionRange};

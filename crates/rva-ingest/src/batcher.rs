@@ -222,7 +222,7 @@ fn decoded(
 ) -> Result<BronzeRow, Box<DeadLetter>> {
     let event = match &message.rejected {
         Some(rejection) => Err(Rejection::clone(rejection)),
-        None => decoder.decode(&message.body, &message.properties),
+        None => decoder.decode(&message.body, &message.properties, ingest_ts),
     };
     event.map(|event| BronzeRow { event, ingest_ts }).map_err(|rejection| {
         Box::new(DeadLetter {

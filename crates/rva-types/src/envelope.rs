@@ -1,8 +1,9 @@
 //! What travels on a topic: the envelope, its Pulsar schema, and the parser that accepts both of the known shapes.
 
 use crate::{
-    BronzeEvent, CameraId, EventKey, Rejection, RejectionReason, RunId, StoreId,
-    fields::{Field, Record},
+    BronzeEvent, CameraId, EventKey, Rejection, RejectionReason, RunId, StoreId, Timestamp,
+    capture::check_capture_ts,
+    fields::{Field, Record, Start},
     ids::KnownIds,
 };
 use bytes::BytesMut;
@@ -43,12 +44,13 @@ pub struct Envelope {
     pub payload: String,
 }
 
-/// Reads one message: [`MessageDecoder::decode`] for those who don't read many.
+/// Reads one message: [`MessageDecoder::decode`] for those who don't read many and don't know when it was received. No
+/// capture time is too late then.
 ///
 /// # Errors
 /// As there.
 pub fn decode_message(body: &[u8], properties: &BTreeMap<String, String>) -> Result<BronzeEvent, Rejection> {
-    MessageDecoder::default().decode(body, properties)
+    MessageDecoder::default().decode(body, properties, Timestamp::from_micros(i64::MAX))
 }
 
 /// Of a batch, payloads lie in pieces of memory of this size.
@@ -73,11 +75,18 @@ impl MessageDecoder {
     /// Reads a message: an envelope, or a bare frame record as the predecessor's later producers sent it.
     ///
     /// Store and camera come from the properties (an empty one counts as absent), else from the record's `source`.
-    /// Envelope and record must agree on run and frame index where the record has them.
+    /// Envelope and record must agree on run and frame index where the record has them. A `capture_ts` that is there
+    /// must be an RFC 3339 time from the year 2000 to a day after `received`. Whatever else a record holds is judged
+    /// by who reads the table: the payload is kept byte for byte.
     ///
     /// # Errors
     /// A [`Rejection`] that names found and wanted; the message belongs into the dead letters.
-    pub fn decode(&mut self, body: &[u8], properties: &BTreeMap<String, String>) -> Result<BronzeEvent, Rejection> {
+    pub fn decode(
+        &mut self,
+        body: &[u8],
+        properties: &BTreeMap<String, String>,
+        received: Timestamp,
+    ) -> Result<BronzeEvent, Rejection> {
         if body.is_empty() {
             return Err(Rejection::new(RejectionReason::Empty, "found a message of 0 bytes, wanted a JSON object"));
         }
@@ -87,7 +96,7 @@ impl MessageDecoder {
         })?;
         let mut message = Record::parse(text, "message")?;
         let Some(payload) = message.payload.take() else {
-            return self.event(&message, &message, properties, text);
+            return self.event(&message, &message, properties, received, text);
         };
         let payload = match payload {
             Field::Text(payload) => payload,
@@ -95,7 +104,7 @@ impl MessageDecoder {
         };
         let record = Record::parse(&payload, "payload")?;
         check_agreement(&message, &record)?;
-        self.event(&message, &record, properties, &payload)
+        self.event(&message, &record, properties, received, &payload)
     }
 
     fn event(
@@ -103,6 +112,7 @@ impl MessageDecoder {
         head: &Record<'_>,
         record: &Record<'_>,
         properties: &BTreeMap<String, String>,
+        received: Timestamp,
         payload: &str,
     ) -> Result<BronzeEvent, Rejection> {
         let known = &mut self.known;
@@ -114,6 +124,7 @@ impl MessageDecoder {
         let camera = source_field(PropertyName::CAMERA_ID, properties, &source.camera_id)?;
         let store: StoreId = known.share(store).map_err(invalid)?;
         let camera: CameraId = known.share(camera).map_err(invalid)?;
+        check_capture_ts(&record.capture_ts, received)?;
         if *self.schema_version != *schema_version {
             self.schema_version = schema_version.into();
         }
@@ -160,7 +171,8 @@ fn check_agreement(head: &Record<'_>, record: &Record<'_>) -> Result<(), Rejecti
 fn string_field<'a>(field: &str, found: &'a Option<Field<'_>>) -> Result<&'a str, Rejection> {
     match found {
         Some(Field::Text(text)) => Ok(text),
-        None | Some(Field::Other(Value::Null)) => Err(missing(field, "a string")),
+        None => Err(missing(&format!("no {field}"), "a string")),
+        Some(Field::Other(Value::Null)) => Err(missing(&format!("{field} null"), "a string")),
         Some(other) => Err(field_error(field, other, "a string")),
     }
 }
@@ -168,7 +180,8 @@ fn string_field<'a>(field: &str, found: &'a Option<Field<'_>>) -> Result<&'a str
 fn integer_field(field: &str, found: &Option<Field<'_>>) -> Result<i64, Rejection> {
     match found {
         Some(Field::Integer(number)) => Ok(*number),
-        None | Some(Field::Other(Value::Null)) => Err(missing(field, "an integer")),
+        None => Err(missing(&format!("no {field}"), "an integer")),
+        Some(Field::Other(Value::Null)) => Err(missing(&format!("{field} null"), "an integer")),
         Some(other) => Err(field_error(field, other, "a 64-bit integer")),
     }
 }
@@ -195,16 +208,28 @@ fn invalid(error: crate::IdError) -> Rejection {
     Rejection::new(RejectionReason::InvalidField, error.to_string())
 }
 
-fn missing(field: &str, wanted: &str) -> Rejection {
-    Rejection::new(RejectionReason::MissingField, format!("found no {field}, wanted {wanted}"))
+fn missing(found: &str, wanted: &str) -> Rejection {
+    Rejection::new(RejectionReason::MissingField, format!("found {found}, wanted {wanted}"))
 }
 
 fn field_error(field: &str, found: &Field<'_>, wanted: &str) -> Rejection {
     Rejection::new(RejectionReason::InvalidField, format!("found {field} {}, wanted {wanted}", short(found)))
 }
 
-fn short(found: &Field<'_>) -> String {
-    found.to_value().to_string().chars().take(64).collect()
+/// A value as JSON; of a long text the start, of a long array or object its size.
+pub(crate) fn short(found: &Field<'_>) -> String {
+    match found {
+        Field::Text(text) => Start(text, 64).to_string(),
+        Field::Integer(number) => number.to_string(),
+        Field::Other(value) => {
+            let text = value.to_string();
+            match value {
+                Value::Array(items) if text.len() > 64 => format!("an array of {} values", items.len()),
+                Value::Object(fields) if text.len() > 64 => format!("an object of {} fields", fields.len()),
+                _ => text,
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -266,12 +291,14 @@ mod tests {
     fn every_kind_of_bad_message_has_a_reason_and_names_what_was_found() {
         use RejectionReason::*;
         let long = format!(r#"{{"schema_version":"1.0","pipeline_run_id":"{}","frame_index":1}}"#, "x".repeat(65));
-        let cases: [(&[u8], RejectionReason, &str); 9] = [
+        let cases: [(&[u8], RejectionReason, &str); 11] = [
             (b"", Empty, "0 bytes"),
             (b"{\"a\":\"\xff\"}", InvalidUtf8, "0xff at 6"),
             (b"{\"a\":", InvalidJson, "EOF"),
             (b"[1]", WrongShape, "an array"),
             (b"{\"payload\":5}", InvalidField, "payload 5"),
+            (br#"{"schema_version":"1.0","pipeline_run_id":null}"#, MissingField, "pipeline_run_id null"),
+            (b"{\"x\":\"a\nb\"}", InvalidJson, "found message \"{\\\"x\\\":\\\"a\\nb"),
             (br#"{"schema_version":"1.0","frame_index":1}"#, MissingField, "pipeline_run_id"),
             (br#"{"schema_version":"1.0","pipeline_run_id":"r","frame_index":"1"}"#, InvalidField, "frame_index"),
             (br#"{"schema_version":"1.0","pipeline_run_id":"r","frame_index":1.5}"#, InvalidField, "1.5"),
@@ -281,7 +308,17 @@ mod tests {
             let (found, detail) = reason(body);
             assert_eq!(found, wanted, "{}", String::from_utf8_lossy(body));
             assert!(detail.contains(text), "{detail} should name {text}");
+            assert!(!detail.contains(char::is_control), "{detail:?} should be one line");
         }
+    }
+
+    #[test]
+    fn what_is_cut_from_a_detail_is_said() {
+        let long = format!(r#"{{"schema_version":"1.0","pipeline_run_id":["{}"],"frame_index":1}}"#, "x".repeat(90));
+        assert_eq!(reason(long.as_bytes()).1, "found pipeline_run_id an array of 1 values, wanted a string");
+        let long = "x".repeat(50);
+        let detail = reason(long.as_bytes()).1;
+        assert!(detail.starts_with(&format!("found message {:?}… of 50 bytes (", "x".repeat(40))), "{detail}");
     }
 
     #[test]

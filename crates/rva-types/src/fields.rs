@@ -1,7 +1,7 @@
 //! The few fields of a message that the ingest wants, read without building the rest. What is left out is checked as strictly as
 //! what is kept: a payload that is no JSON, has a number that is no number or half a surrogate is no row.
 
-use crate::{Rejection, RejectionReason};
+use crate::{Rejection, RejectionReason, Timestamp};
 use serde::{
     Deserialize, Deserializer,
     de::{
@@ -19,6 +19,7 @@ pub(crate) struct Record<'a> {
     pub pipeline_run_id: Option<Field<'a>>,
     pub frame_index: Option<Field<'a>>,
     pub payload: Option<Field<'a>>,
+    pub capture_ts: Option<Field<'a>>,
     pub source: Source<'a>,
 }
 
@@ -27,6 +28,7 @@ pub(crate) struct Record<'a> {
 pub(crate) struct Source<'a> {
     pub store_id: Option<Field<'a>>,
     pub camera_id: Option<Field<'a>>,
+    pub stream_id: Option<Field<'a>>,
 }
 
 /// A field's value. Texts without escapes are borrowed.
@@ -37,25 +39,17 @@ pub(crate) enum Field<'a> {
     Other(Value),
 }
 
-impl Field<'_> {
-    /// As JSON.
-    pub fn to_value(&self) -> Value {
-        match self {
-            Self::Text(text) => Value::from(&**text),
-            Self::Integer(number) => Value::from(*number),
-            Self::Other(value) => value.clone(),
-        }
-    }
-}
-
 impl<'a> Record<'a> {
     /// Reads a JSON object; `what` names it in a rejection.
     pub fn parse(text: &'a str, what: &str) -> Result<Self, Rejection> {
         let found: Found<Self> = sonic_rs::from_str(text).map_err(|error| {
-            let start: String = text.chars().take(40).collect();
+            // What follows the first line is a drawing of the place.
+            let error = error.to_string();
+            let error = error.lines().next().unwrap_or_default();
+            let start = Start(text, 40);
             Rejection::new(
                 RejectionReason::InvalidJson,
-                format!("found {what} {start:?} ({error}), wanted a JSON object"),
+                format!("found {what} {start} ({error}), wanted a JSON object"),
             )
         })?;
         match found {
@@ -64,6 +58,44 @@ impl<'a> Record<'a> {
                 RejectionReason::WrongShape,
                 format!("found {what} that is {kind}, wanted a JSON object"),
             )),
+        }
+    }
+}
+
+/// Of a frame record what its message says outside of it, besides store and camera.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecordHead {
+    /// The camera's stream, where it is named.
+    pub stream_id: Option<String>,
+    /// When the frame was captured, where the record says so in words that can be read.
+    pub capture_ts: Option<Timestamp>,
+}
+
+impl RecordHead {
+    /// Reads it from a record's text.
+    ///
+    /// # Errors
+    /// The text is no JSON object.
+    pub fn parse(payload: &str) -> Result<Self, Rejection> {
+        let record = Record::parse(payload, "payload")?;
+        let text = |field: Option<Field<'_>>| match field {
+            Some(Field::Text(text)) if !text.is_empty() => Some(text.into_owned()),
+            _ => None,
+        };
+        let capture_ts = text(record.capture_ts).and_then(|text| Timestamp::parse(&text).ok());
+        Ok(Self { stream_id: text(record.source.stream_id), capture_ts })
+    }
+}
+
+/// A text in quotes; of a longer one than so many characters the start, and what was left out is said.
+pub(crate) struct Start<'a>(pub &'a str, pub usize);
+
+impl fmt::Display for Start<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text, chars_max) = *self;
+        match text.char_indices().nth(chars_max) {
+            Some((end, _)) => write!(f, "{:?}… of {} bytes", &text[..end], text.len()),
+            None => write!(f, "{text:?}"),
         }
     }
 }
@@ -81,13 +113,14 @@ impl<'de> Fields<'de> for Record<'de> {
             Key::PipelineRunId => self.pipeline_run_id = Some(map.next_value()?),
             Key::FrameIndex => self.frame_index = Some(map.next_value()?),
             Key::Payload => self.payload = Some(map.next_value()?),
+            Key::CaptureTs => self.capture_ts = Some(map.next_value()?),
             Key::Source => {
                 self.source = match map.next_value()? {
                     Found::Object(source) => source,
                     Found::Other(_) => Source::default(),
                 }
             }
-            Key::StoreId | Key::CameraId | Key::Other => {
+            Key::StoreId | Key::CameraId | Key::StreamId | Key::Other => {
                 let Checked = map.next_value()?;
             }
         }
@@ -100,6 +133,7 @@ impl<'de> Fields<'de> for Source<'de> {
         match key {
             Key::StoreId => self.store_id = Some(map.next_value()?),
             Key::CameraId => self.camera_id = Some(map.next_value()?),
+            Key::StreamId => self.stream_id = Some(map.next_value()?),
             _ => {
                 let Checked = map.next_value()?;
             }
@@ -165,9 +199,11 @@ enum Key {
     PipelineRunId,
     FrameIndex,
     Payload,
+    CaptureTs,
     Source,
     StoreId,
     CameraId,
+    StreamId,
     Other,
 }
 
@@ -187,9 +223,11 @@ impl<'de> Deserialize<'de> for Key {
                     "pipeline_run_id" => Key::PipelineRunId,
                     "frame_index" => Key::FrameIndex,
                     "payload" => Key::Payload,
+                    "capture_ts" => Key::CaptureTs,
                     "source" => Key::Source,
                     "store_id" => Key::StoreId,
                     "camera_id" => Key::CameraId,
+                    "stream_id" => Key::StreamId,
                     _ => Key::Other,
                 })
             }
@@ -313,19 +351,34 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As the whole of it would be read.
-    fn by_value(text: &str) -> Option<[Option<Value>; 6]> {
-        let Ok(Value::Object(mut map)) = serde_json::from_str(text) else { return None };
-        let source = map.remove("source").unwrap_or_default();
-        let [version, run, frame, payload] =
-            ["schema_version", "pipeline_run_id", "frame_index", "payload"].map(|field| map.remove(field));
-        Some([version, run, frame, payload, source.get("store_id").cloned(), source.get("camera_id").cloned()])
+    impl Field<'_> {
+        fn to_value(&self) -> Value {
+            match self {
+                Self::Text(text) => Value::from(&**text),
+                Self::Integer(number) => Value::from(*number),
+                Self::Other(value) => value.clone(),
+            }
+        }
     }
 
-    fn by_field(text: &str) -> Option<[Option<Value>; 6]> {
+    /// As the whole of it would be read.
+    fn by_value(text: &str) -> Option<[Option<Value>; 8]> {
+        let Ok(Value::Object(mut map)) = serde_json::from_str(text) else { return None };
+        let source = map.remove("source").unwrap_or_default();
+        let [version, run, frame, payload, capture] =
+            ["schema_version", "pipeline_run_id", "frame_index", "payload", "capture_ts"]
+                .map(|field| map.remove(field));
+        let [store, camera, stream] =
+            ["store_id", "camera_id", "stream_id"].map(|field| source.get(field).cloned());
+        Some([version, run, frame, payload, capture, store, camera, stream])
+    }
+
+    fn by_field(text: &str) -> Option<[Option<Value>; 8]> {
         let record = Record::parse(text, "text").ok()?;
-        let Record { schema_version, pipeline_run_id, frame_index, payload, source } = record;
-        let fields = [schema_version, pipeline_run_id, frame_index, payload, source.store_id, source.camera_id];
+        let Record { schema_version, pipeline_run_id, frame_index, payload, capture_ts, source } = record;
+        let Source { store_id, camera_id, stream_id } = source;
+        let fields =
+            [schema_version, pipeline_run_id, frame_index, payload, capture_ts, store_id, camera_id, stream_id];
         Some(fields.map(|field| field.map(|field| field.to_value())))
     }
 
@@ -346,6 +399,8 @@ mod tests {
             r#"{"x":1} x"#,
             r#"{"x":1,}"#,
             r#"[{"x":1}]"#,
+            r#"{"capture_ts":"2026-01-31T08:00:00Z","source":{"stream_id":"t","capture_ts":1}}"#,
+            r#"{"capture_ts":{"a":[1]},"source":{"stream_id":5},"stream_id":"outer"}"#,
             "7",
             "null",
             r#""text""#,

@@ -3,6 +3,7 @@
 //! Pure: no clock, no files, no network. A value of one of these types is already checked; text and bytes from
 //! outside become one through a parser that says what it found and what it wanted.
 
+mod capture;
 mod envelope;
 mod fields;
 mod geometry;
@@ -17,11 +18,12 @@ mod time;
 pub use envelope::{
     Envelope, MessageDecoder, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, PropertyName, decode_message,
 };
+pub use fields::RecordHead;
 pub use geometry::{BBox, ImageSize, Point};
 pub use ids::{CameraId, IdError, RunId, SourceIdentity, StoreId, StreamId};
 pub use position::{OffsetMap, PartitionName, Position, PositionError};
 pub use record::{Detection, FrameRecord, FrameRecordInput, RuntimeDescription, SCHEMA_VERSION, TrackedDetection};
 pub use redact::{HIDDEN, forms_of, pipeline_properties, redact, secrets_of, shown_source};
-pub use rejection::{Rejection, RejectionReason};
+pub use rejection::{Rejection, RejectionReason, one_line};
 pub use rows::{BRONZE_COLUMNS, BronzeEvent, DEAD_LETTER_COLUMNS, DeadLetter, EventKey};
 pub use time::{MediaTime, Timestamp, TimestampError};

@@ -35,11 +35,15 @@ pub enum RejectionReason {
     Encrypted,
     /// A message in chunks that can't be put together.
     IncompleteChunks,
+    /// The record's `capture_ts` is no RFC 3339 time, or an absurd one.
+    InvalidCaptureTs,
+    /// The table holds another payload under the same key.
+    KeyConflict,
 }
 
 impl RejectionReason {
     /// All of them, in the order of declaration.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Empty,
         Self::InvalidUtf8,
         Self::InvalidJson,
@@ -55,6 +59,8 @@ impl RejectionReason {
         Self::TooLarge,
         Self::Encrypted,
         Self::IncompleteChunks,
+        Self::InvalidCaptureTs,
+        Self::KeyConflict,
     ];
 
     /// The code that the table holds.
@@ -75,6 +81,8 @@ impl RejectionReason {
             Self::TooLarge => "too_large",
             Self::Encrypted => "encrypted",
             Self::IncompleteChunks => "incomplete_chunks",
+            Self::InvalidCaptureTs => "invalid_capture_ts",
+            Self::KeyConflict => "key_conflict",
         }
     }
 }
@@ -96,8 +104,66 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// Of a reason and a text.
-    pub fn new(reason: RejectionReason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+    /// Builds one of a reason and a text, which becomes one line: see [`one_line`].
+    pub fn new(reason: RejectionReason, detail: impl AsRef<str>) -> Self {
+        Self { reason, detail: one_line(detail.as_ref()) }
+    }
+}
+
+/// Longest detail, in characters: a table of details stays readable whatever was sent.
+const DETAIL_CHARS_MAX: usize = 512;
+
+/// Makes one line of a text that may hold what somebody else sent: characters that steer a terminal or begin a new line
+/// are written as escapes (`\n`, `\u{202e}`), and beyond 512 characters it is cut with `…`.
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    let mut count = 0;
+    for character in text.chars() {
+        if count >= DETAIL_CHARS_MAX {
+            line.push('…');
+            break;
+        }
+        if steers(character) {
+            let before = line.len();
+            line.extend(character.escape_default());
+            count += line.len() - before;
+        } else {
+            line.push(character);
+            count += 1;
+        }
+    }
+    line
+}
+
+/// Whether a character moves the cursor, ends a line or turns the direction of a text.
+fn steers(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{feff}')
+        || ('\u{202a}'..='\u{202e}').contains(&character)
+        || ('\u{2066}'..='\u{2069}').contains(&character)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_is_one_line_without_characters_that_steer() {
+        let rejection = Rejection::new(RejectionReason::InvalidJson, "a\nb\tc\u{1b}[31m\u{85}\u{2028}é\u{202e}x");
+        assert_eq!(rejection.detail, "a\\nb\\tc\\u{1b}[31m\\u{85}\\u{2028}é\\u{202e}x");
+    }
+
+    #[test]
+    fn a_long_detail_is_cut_and_says_so() {
+        let line = one_line(&"é".repeat(1000));
+        assert_eq!((line.chars().count(), line.ends_with("é…")), (513, true));
+        assert_eq!(one_line(&"é".repeat(512)), "é".repeat(512));
+    }
+
+    #[test]
+    fn every_reason_is_listed_with_a_code_of_its_own() {
+        let codes: std::collections::BTreeSet<_> = RejectionReason::ALL.iter().map(|reason| reason.code()).collect();
+        assert_eq!(codes.len(), RejectionReason::ALL.len());
+        assert!(RejectionReason::ALL.is_sorted(), "in the order of declaration");
     }
 }

@@ -64,7 +64,8 @@ pub enum Command {
     Init(InitArgs),
     /// Commit what is in the log to the tables
     Ingest(IngestArgs),
-    /// Put the records of NDJSON files into the log; commit them with `rva ingest --drain`
+    /// Put the records of NDJSON files or of standard input into the log; commit them with `rva ingest --drain`
+    #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
     /// SQL over the tables
     #[command(after_help = QUERY_HELP)]
@@ -95,6 +96,10 @@ Tables: bronze_raw and bronze_dead_letters, in namespace rva. JSON functions wor
   rva query \"SELECT json_length(payload, 'detections') AS people, frame_index FROM bronze_raw LIMIT 5\"
 
 json writes one object a line, csv has a header line.";
+
+const REPLAY_HELP: &str = "\
+Files may be packed (gzip, zstd), in UTF-8 or UTF-16, one record a line, spread over lines, or in a JSON array. A file of
+another kind, or one most of whose lines are no records, makes exit code 5.";
 
 const INIT_HELP: &str = "\
 The broker, the catalog and the object store are those of the configuration: bus.kind and catalog.kind, pulsar.*,
@@ -212,7 +217,7 @@ pub struct IngestArgs {
 /// `rva replay`
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// NDJSON files as `rva detect` writes them; bad lines go to the dead letters with their line number
+    /// NDJSON files as `rva detect` writes them, - for standard input; bad lines go to the dead letters with their number
     #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// Where the tables and the log are

@@ -20,6 +20,8 @@ pub enum Exit {
     Incomplete,
     /// Another process writes to the data folder.
     InUse,
+    /// A file that was replayed holds no records, or most of it is none.
+    NoRecords,
     /// Stopped by SIGINT.
     Interrupted,
     /// Stopped by SIGTERM, the second time.
@@ -28,12 +30,16 @@ pub enum Exit {
 
 impl Exit {
     /// Every code and what it means: the text of `rva help exit-codes`.
-    pub const TABLE: [(Self, &'static str); 7] = [
+    pub const TABLE: [(Self, &'static str); 8] = [
         (Self::Done, "done; also a live source or an ingest that was stopped cleanly by a signal"),
         (Self::Failure, "failure: a file, model, library, folder or table can't be used, or doctor misses something"),
         (Self::Usage, "usage or configuration: a flag, key, class, tracker or device is wrong; nothing was started"),
         (Self::Incomplete, "incomplete: a source broke off; everything that was decoded is committed"),
         (Self::InUse, "in use: another process writes to this data folder; its id is named"),
+        (
+            Self::NoRecords,
+            "no records: a replayed file is of another kind, or most of its lines are no records and will be dead letters",
+        ),
         (
             Self::Interrupted,
             "stopped by Ctrl-C or SIGTERM before the end of a file: everything decoded is committed; after a second Ctrl-C: at once",
@@ -49,6 +55,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Incomplete => 3,
             Self::InUse => 4,
+            Self::NoRecords => 5,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }
@@ -56,11 +63,12 @@ impl Exit {
 
     /// Of two ends of one command, the one to report: a failure before a broken source before an interruption.
     pub fn worse(self, other: Self) -> Self {
-        const ORDER: [Exit; 7] = [
+        const ORDER: [Exit; 8] = [
             Exit::Done,
             Exit::Interrupted,
             Exit::Terminated,
             Exit::Incomplete,
+            Exit::NoRecords,
             Exit::InUse,
             Exit::Usage,
             Exit::Failure,
@@ -144,7 +152,7 @@ mod tests {
     #[test]
     fn every_code_is_in_the_table_once() {
         let codes: BTreeSet<u8> = Exit::TABLE.iter().map(|(exit, _)| exit.code()).collect();
-        assert_eq!(codes, BTreeSet::from([0, 1, 2, 3, 4, 130, 143]));
+        assert_eq!(codes, BTreeSet::from([0, 1, 2, 3, 4, 5, 130, 143]));
     }
 
     #[test]

@@ -1,10 +1,23 @@
 -- One row per detection of bronze_raw.
-WITH detections AS (
+-- A capture time that is none, or an absurd one (before 2000, a day after the ingest), is null: tables may hold such
+-- records from before they were refused.
+WITH records AS (
+    -- DuckDB's JSON functions refuse a text that is no JSON.
+    SELECT *, CASE WHEN json_valid(payload) THEN payload END AS record
+    FROM bronze_raw
+),
+timed AS (
+    SELECT
+        store_id, camera_id, pipeline_run_id, frame_index, record, ingest_ts,
+        TRY_CAST(record->>'$.capture_ts' AS timestamptz) AS ts
+    FROM records
+),
+detections AS (
     SELECT
         store_id, camera_id, pipeline_run_id, frame_index,
-        CAST(payload->>'$.capture_ts' AS timestamptz) AS capture_ts,
-        unnest(CAST(payload->'$.detections' AS json[])) AS detection
-    FROM bronze_raw
+        CASE WHEN ts >= TIMESTAMPTZ '2000-01-01 00:00:00+00' AND ts <= ingest_ts + INTERVAL 1 DAY THEN ts END AS capture_ts,
+        unnest(TRY_CAST(record->'$.detections' AS json[])) AS detection
+    FROM timed
 )
 SELECT
     store_id,
@@ -14,12 +27,12 @@ SELECT
     capture_ts,
     detection->>'$.det_id' AS det_id,
     detection->>'$.class' AS class,
-    CAST(detection->>'$.class_id' AS bigint) AS class_id,
-    CAST(detection->>'$.conf' AS double) AS conf,
-    CAST(detection->>'$.bbox.x1' AS double) AS x1,
-    CAST(detection->>'$.bbox.y1' AS double) AS y1,
-    CAST(detection->>'$.bbox.x2' AS double) AS x2,
-    CAST(detection->>'$.bbox.y2' AS double) AS y2,
-    CAST(detection->>'$.track_id' AS bigint) AS track_id
+    TRY_CAST(detection->>'$.class_id' AS bigint) AS class_id,
+    TRY_CAST(detection->>'$.conf' AS double) AS conf,
+    TRY_CAST(detection->>'$.bbox.x1' AS double) AS x1,
+    TRY_CAST(detection->>'$.bbox.y1' AS double) AS y1,
+    TRY_CAST(detection->>'$.bbox.x2' AS double) AS x2,
+    TRY_CAST(detection->>'$.bbox.y2' AS double) AS y2,
+    TRY_CAST(detection->>'$.track_id' AS bigint) AS track_id
 FROM detections
 ORDER BY store_id, camera_id, pipeline_run_id, frame_index, det_id

@@ -2,22 +2,33 @@
 -- frames: records of that minute; unique_people: different tracks (an id of one run counts once a minute);
 -- most_at_once: the largest number of people in one frame; average: people in a frame, over all frames of the minute,
 -- those with nobody too.
-WITH frames AS (
-    SELECT
-        store_id, camera_id, pipeline_run_id, frame_index, payload,
-        date_trunc('minute', CAST(payload->>'$.capture_ts' AS timestamptz)) AS minute
+-- Records without a plausible capture time (from 2000 on, at most a day after the ingest) are in no minute.
+WITH records AS (
+    -- DuckDB's JSON functions refuse a text that is no JSON.
+    SELECT *, CASE WHEN json_valid(payload) THEN payload END AS record
     FROM bronze_raw
+),
+timed AS (
+    SELECT
+        store_id, camera_id, pipeline_run_id, frame_index, record, ingest_ts,
+        TRY_CAST(record->>'$.capture_ts' AS timestamptz) AS ts
+    FROM records
+),
+frames AS (
+    SELECT store_id, camera_id, pipeline_run_id, frame_index, record, date_trunc('minute', ts) AS minute
+    FROM timed
+    WHERE ts >= TIMESTAMPTZ '2000-01-01 00:00:00+00' AND ts <= ingest_ts + INTERVAL 1 DAY
 ),
 detections AS (
     SELECT
         store_id, camera_id, pipeline_run_id, frame_index, minute,
-        unnest(CAST(payload->'$.detections' AS json[])) AS detection
+        unnest(TRY_CAST(record->'$.detections' AS json[])) AS detection
     FROM frames
 ),
 people AS (
     SELECT
         store_id, camera_id, pipeline_run_id, frame_index, minute,
-        CAST(detection->>'$.track_id' AS bigint) AS track_id
+        TRY_CAST(detection->>'$.track_id' AS bigint) AS track_id
     FROM detections
     WHERE (detection->>'$.class') = 'person'
 ),

@@ -1,10 +1,23 @@
 -- How many frames bronze_raw holds of each camera, and from when to when.
+-- A capture time that is none, or an absurd one (before 2000, a day after the ingest), is null: tables may hold such
+-- records from before they were refused.
+WITH records AS (
+    -- DuckDB's JSON functions refuse a text that is no JSON.
+    SELECT *, CASE WHEN json_valid(payload) THEN payload END AS record
+    FROM bronze_raw
+),
+timed AS (
+    SELECT
+        store_id, camera_id, ingest_ts,
+        TRY_CAST(record->>'$.capture_ts' AS timestamptz) AS ts
+    FROM records
+)
 SELECT
     store_id,
     camera_id,
     count(*) AS frames,
-    min(CAST(payload->>'$.capture_ts' AS timestamptz)) AS first_ts,
-    max(CAST(payload->>'$.capture_ts' AS timestamptz)) AS last_ts
-FROM bronze_raw
+    min(ts) FILTER (WHERE ts >= TIMESTAMPTZ '2000-01-01 00:00:00+00' AND ts <= ingest_ts + INTERVAL 1 DAY) AS first_ts,
+    max(ts) FILTER (WHERE ts >= TIMESTAMPTZ '2000-01-01 00:00:00+00' AND ts <= ingest_ts + INTERVAL 1 DAY) AS last_ts
+FROM timed
 GROUP BY store_id, camera_id
 ORDER BY store_id, camera_id

@@ -1,19 +1,27 @@
 -- One row per detection of bronze_raw.
+-- A capture time that is none, or an absurd one (before 2000, a day after the ingest), is null: tables may hold such
+-- records from before they were refused.
+WITH timed AS (
+    SELECT
+        store_id, camera_id, pipeline_run_id, frame_index, payload, ingest_ts,
+        TRY(CAST(from_iso8601_timestamp_nanos(replace(upper(json_extract_scalar(payload, '$.capture_ts')), ' ', 'T')) AS timestamp(6) with time zone)) AS ts
+    FROM lakehouse.rva.bronze_raw
+)
 SELECT
     frame.store_id,
     frame.camera_id,
     frame.pipeline_run_id,
     frame.frame_index,
-    CAST(from_iso8601_timestamp_nanos(json_extract_scalar(frame.payload, '$.capture_ts')) AS timestamp(6) with time zone) AS capture_ts,
+    CASE WHEN frame.ts >= TIMESTAMP '2000-01-01 00:00:00 UTC' AND frame.ts <= frame.ingest_ts + INTERVAL '1' DAY THEN frame.ts END AS capture_ts,
     json_extract_scalar(seen.detection, '$.det_id') AS det_id,
     json_extract_scalar(seen.detection, '$.class') AS class,
-    CAST(json_extract_scalar(seen.detection, '$.class_id') AS bigint) AS class_id,
-    CAST(json_extract_scalar(seen.detection, '$.conf') AS double) AS conf,
-    CAST(json_extract_scalar(seen.detection, '$.bbox.x1') AS double) AS x1,
-    CAST(json_extract_scalar(seen.detection, '$.bbox.y1') AS double) AS y1,
-    CAST(json_extract_scalar(seen.detection, '$.bbox.x2') AS double) AS x2,
-    CAST(json_extract_scalar(seen.detection, '$.bbox.y2') AS double) AS y2,
-    CAST(json_extract_scalar(seen.detection, '$.track_id') AS bigint) AS track_id
-FROM lakehouse.rva.bronze_raw AS frame
-CROSS JOIN UNNEST(CAST(json_extract(frame.payload, '$.detections') AS array(json))) AS seen (detection)
+    TRY_CAST(json_extract_scalar(seen.detection, '$.class_id') AS bigint) AS class_id,
+    TRY_CAST(json_extract_scalar(seen.detection, '$.conf') AS double) AS conf,
+    TRY_CAST(json_extract_scalar(seen.detection, '$.bbox.x1') AS double) AS x1,
+    TRY_CAST(json_extract_scalar(seen.detection, '$.bbox.y1') AS double) AS y1,
+    TRY_CAST(json_extract_scalar(seen.detection, '$.bbox.x2') AS double) AS x2,
+    TRY_CAST(json_extract_scalar(seen.detection, '$.bbox.y2') AS double) AS y2,
+    TRY_CAST(json_extract_scalar(seen.detection, '$.track_id') AS bigint) AS track_id
+FROM timed AS frame
+CROSS JOIN UNNEST(TRY_CAST(json_extract(frame.payload, '$.detections') AS array(json))) AS seen (detection)
 ORDER BY store_id, camera_id, pipeline_run_id, frame_index, det_id

@@ -39,7 +39,7 @@ async fn a_written_file_is_replayed_byte_for_byte() {
 
     let mut log = MemoryLog::default();
     let report = replay_file(&path, &mut log, ReplayOptions::default()).await.unwrap();
-    assert_eq!(report, ReplayReport { lines: 3, sent: 3, bad: 0 });
+    assert_eq!(report.report, ReplayReport { lines: 3, sent: 3, bad: 0 });
     let found = drain(&mut log.reader()).await;
     let wanted = [("a", 1, record("a", 1)), ("b", 1, record("b", 1)), ("b", 2, record("b", 2))];
     assert_eq!(keys(&found), wanted.map(|(partition, n, body)| (partition.to_owned(), n, body)));

@@ -7,7 +7,7 @@ use rva_service::Loaded;
 
 /// People per minute of each camera: tracks of class `person`, an id of one run counted once a minute.
 pub const PEOPLE_PER_MINUTE: &str = "SELECT minute, camera_id, count(DISTINCT person) AS people FROM (\
-    SELECT date_trunc('minute', to_timestamp(payload->>'capture_ts')) AS minute, camera_id, \
+    SELECT date_trunc('minute', TRY_CAST(payload->>'capture_ts' AS timestamp)) AS minute, camera_id, \
     pipeline_run_id || '/' || (seen->>'track_id') AS person FROM (\
     SELECT payload, camera_id, pipeline_run_id, unnest(json_get_array(payload, 'detections')) AS seen FROM bronze_raw) \
     WHERE (seen->>'class') = 'person') GROUP BY minute, camera_id ORDER BY minute, camera_id";

@@ -56,14 +56,18 @@ pub(crate) trait TableRow: Send + Sync + 'static {
     /// Rows as a batch of the table's current schema; columns that aren't ours are null.
     fn batch(schema: &SchemaRef, rows: &[&Self]) -> Result<RecordBatch, ArrowError> {
         let columns = schema.fields().iter().map(|field| {
-            let ours = Self::column(field.name(), field.data_type(), rows)?;
-            Ok(ours.unwrap_or_else(|| new_null_array(field.data_type(), rows.len())))
+            match Self::column(field.name(), field.data_type(), rows)? {
+                // Another engine widened the column.
+                Some(ours) if ours.data_type() != field.data_type() => arrow::compute::cast(&ours, field.data_type()),
+                Some(ours) => Ok(ours),
+                None => Ok(new_null_array(field.data_type(), rows.len())),
+            }
         });
         RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, ArrowError>>()?)
     }
 }
 
-fn strings<'a>(values: impl Iterator<Item = &'a str> + Clone) -> ArrayRef {
+pub(crate) fn strings<'a>(values: impl Iterator<Item = &'a str> + Clone) -> ArrayRef {
     let (count, bytes) = values.clone().fold((0, 0), |(count, bytes), value| (count + 1, bytes + value.len()));
     let mut builder = StringBuilder::with_capacity(count, bytes);
     values.for_each(|value| builder.append_value(value));
@@ -71,7 +75,7 @@ fn strings<'a>(values: impl Iterator<Item = &'a str> + Clone) -> ArrayRef {
 }
 
 /// Iceberg's timestamptz is `+00:00` in Arrow, not `UTC`.
-fn times(values: impl Iterator<Item = Timestamp>) -> ArrayRef {
+pub(crate) fn times(values: impl Iterator<Item = Timestamp>) -> ArrayRef {
     let micros = values.map(Timestamp::as_micros);
     Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("+00:00"))
 }

@@ -14,7 +14,7 @@ pub struct BronzeSink {
 
 impl BronzeSink {
     pub(crate) fn new(lake: &Lake) -> Result<Self, LakeError> {
-        let index = KeyIndex::new(lake.options.key_blocks_max);
+        let index = KeyIndex::new(lake);
         Ok(Self { job: TableJob::new(lake, index, FileList::of_columns(KEY_COLUMNS))? })
     }
 

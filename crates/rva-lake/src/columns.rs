@@ -38,7 +38,8 @@ fn group_may_hold(group: &RowGroupMetaData, leaf: usize, texts: &[&str]) -> bool
 }
 
 /// Calls `take` for each batch of the named columns, in the order of `columns`. Only row groups that may hold one of
-/// `texts` in the first column are read: by their statistics, and by their bloom filter where there is one.
+/// `texts` in the first column are read: by their statistics, and by their bloom filter where there is one. Without
+/// texts all are.
 ///
 /// # Errors
 /// A file that can't be read. `Permanent`: one without the columns.
@@ -68,6 +69,10 @@ pub(crate) async fn read_columns(
     };
     let mut groups = Vec::new();
     for at in 0..builder.metadata().num_row_groups() {
+        if texts.is_empty() {
+            groups.push(at);
+            continue;
+        }
         if !group_may_hold(builder.metadata().row_group(at), leaves[0], texts) {
             continue;
         }

@@ -8,6 +8,7 @@ use crate::housekeeping::Housekeeper;
 use crate::lake::Lake;
 use crate::layer::Layered;
 use crate::options::{CommitStep, LakeOptions};
+use crate::places::check_places;
 use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
 use crate::state::{JobState, StateKeys, StoredState};
@@ -47,6 +48,11 @@ pub(crate) trait KeyCheck<R>: Send {
 
     /// Nothing that is held can be relied on.
     fn forget(&mut self);
+
+    /// Table properties that go into the commit of the last selection.
+    fn properties(&self) -> Option<(String, String)> {
+        None
+    }
 
     /// Partitions whose offsets must be as the batch says, besides those that it moves.
     fn partitions_of(_batch: &Batch<R>) -> BTreeSet<String> {
@@ -135,17 +141,26 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     async fn load(&self, step: CommitStep) -> Result<Table, LakeError> {
         self.options.step(step);
         let timeout = self.options.retry.call_timeout;
-        match tokio::time::timeout(timeout, self.catalog.load_table(&self.ident)).await {
-            Ok(loaded) => loaded.map_err(|error| lake_error(format_args!("load table {}", self.ident), error)),
+        let loaded = match tokio::time::timeout(timeout, self.catalog.load_table(&self.ident)).await {
+            Ok(loaded) => loaded.map_err(|error| lake_error(format_args!("load table {}", self.ident), error))?,
             Err(_) => {
                 let text = format!("could not load table {}: no answer in {timeout:?}", self.ident);
-                Err(LakeError::new(LakeErrorKind::Transient, text))
+                return Err(LakeError::new(LakeErrorKind::Transient, text));
             }
-        }
+        };
+        check_places(&self.ident, loaded.metadata(), &self.options.allowed)?;
+        Ok(loaded)
     }
 
     pub(crate) async fn resume_point(&mut self) -> Result<ResumePoint, LakeError> {
-        let table = self.load(CommitStep::Load).await?;
+        let table = match self.load(CommitStep::Load).await {
+            // The table may just have been changed.
+            Err(error) if error.kind() == LakeErrorKind::Conflict => {
+                tokio::time::sleep(self.options.retry.wait_max).await;
+                self.load(CommitStep::Load).await.map_err(|error| error.at_second_look())?
+            }
+            loaded => loaded?,
+        };
         check_columns::<R>(table.metadata())?;
         Ok(self.keys.read(&table.metadata_ref())?.resume_point())
     }
@@ -179,7 +194,10 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
                     return Ok(CommitOutcome::Fenced(resume));
                 }
                 Ok(Attempt::Again(reason)) => last = reason.or(last),
-                Err(error) if error.kind() == LakeErrorKind::Transient => last = Some(error),
+                // A file that isn't there: somebody may have changed the table since it was loaded.
+                Err(error) if matches!(error.kind(), LakeErrorKind::Transient | LakeErrorKind::Conflict) => {
+                    last = Some(error);
+                }
                 Err(error) => return Err(error),
             }
             if !self.options.rules.reload_after_unknown {
@@ -190,7 +208,12 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         let attempts = retry.attempts_max;
         let reason = last.as_ref().map_or_else(|| "other writers were faster".to_owned(), ToString::to_string);
         let text = format!("could not commit to {} in {attempts} attempts: {reason}", self.ident);
-        let error = LakeError::new(LakeErrorKind::Transient, text);
+        // Another look cured nothing.
+        let is_damaged = last.as_ref().is_some_and(|last| last.kind() == LakeErrorKind::Conflict);
+        let kind = if is_damaged { LakeErrorKind::Permanent } else { LakeErrorKind::Transient };
+        let way_out = last.as_ref().and_then(LakeError::way_out);
+        let error = LakeError::new(kind, text);
+        let error = way_out.into_iter().fold(error, LakeError::with_way_out);
         Err(match last {
             Some(last) => error.with_source(last),
             None => error,
@@ -304,6 +327,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             keys: self.keys.clone(),
             expected: Expected {
                 table: table.metadata().uuid(),
+                location: table.metadata().location().to_owned(),
                 source: stored.source().map(str::to_owned),
                 offsets: stored.offsets(),
                 snapshot: table.metadata().current_snapshot_id(),
@@ -320,6 +344,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             .add_data_files(pending.files.iter().cloned());
         let transaction = append.apply(transaction).map_err(failed)?;
         let mirrored = transaction.update_table_properties().set(mirror, value);
+        let mirrored = self.check.properties().into_iter().fold(mirrored, |all, (key, value)| all.set(key, value));
         let transaction = mirrored.apply(transaction).map_err(failed)?;
         let answer = transaction.commit(&catalog).await;
         pending.sent |= catalog.0.sent.load(Ordering::SeqCst);
@@ -329,8 +354,8 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     /// I6: whatever the catalog answered, the table decides.
     async fn settle(&mut self, answer: Result<(), LakeError>, pending: &Pending) -> Result<Attempt, LakeError> {
         if !pending.sent {
-            // Our own fence, or an error before anything was sent. Both are cured, or not, by another look.
-            return Ok(Attempt::Again(answer.err()));
+            // Our own fence, or an error before anything was sent.
+            return again(answer.err());
         }
         if !self.options.rules.reload_after_unknown {
             answer?;
@@ -341,7 +366,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         if self.keys.holds_commit(&table.metadata_ref(), &pending.commit) {
             return Ok(self.known(pending, table));
         }
-        Ok(Attempt::Again(answer.err()))
+        again(answer.err())
     }
 
     /// Never fails a commit that is known.
@@ -350,6 +375,14 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         if let Err(error) = result {
             tracing::warn!(table = %self.ident, %error, "housekeeping failed, it is tried again after later commits");
         }
+    }
+}
+
+/// Another attempt, unless nothing but somebody's hand can cure what came of this one.
+fn again(error: Option<LakeError>) -> Result<Attempt, LakeError> {
+    match error {
+        Some(error) if matches!(error.kind(), LakeErrorKind::Permanent | LakeErrorKind::Rejected) => Err(error),
+        error => Ok(Attempt::Again(error)),
     }
 }
 

@@ -1,18 +1,31 @@
 //! The tables as they must be, and the check that an existing one is.
 
-use crate::errors::lake_error;
-use crate::rows::TableRow;
+use crate::deletions::Deletion;
+use crate::errors::{lake_error, status};
+use crate::options::LakeOptions;
+use crate::places::{TablePlaces, check_places};
+use crate::rows::{BronzeRow, TableRow};
 use crate::seam::{LakeError, LakeErrorKind};
+use crate::storage::plain;
 use iceberg::spec::{PrimitiveType, TableMetadata, Transform, Type, UnboundPartitionField, UnboundPartitionSpec};
 use iceberg::table::Table;
 use iceberg::{Catalog, NamespaceIdent, TableCreation, TableIdent};
+use rva_types::DeadLetter;
 use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
 
 /// The namespace of every table.
 pub(crate) const NAMESPACE: &str = "rva";
 
 /// Entries of the metadata log; older metadata.json files are deleted by housekeeping.
 const METADATA_LOG_MAX: &str = "20";
+
+/// Property: when we made the table, in milliseconds since 1970. Files that are older are somebody else's.
+pub(crate) const MADE: &str = "rva.made-ms";
+
+/// Property of a namespace: where its tables are.
+const LOCATION: &str = "location";
 
 /// Where Iceberg's numbers of partition fields begin.
 const PARTITION_FIELD_FIRST: i32 = 1000;
@@ -21,24 +34,69 @@ pub(crate) fn table_ident<R: TableRow>() -> TableIdent {
     TableIdent::new(NamespaceIdent::new(NAMESPACE.to_owned()), R::TABLE.to_owned())
 }
 
+/// Names of the tables that are ours.
+pub(crate) fn our_tables() -> [&'static str; 3] {
+    [BronzeRow::TABLE, DeadLetter::TABLE, Deletion::TABLE]
+}
+
+/// A folder that no table had before: a renamed table keeps its own, and so does one that was dropped and is wanted back.
+pub(crate) fn own_folder(folder: &str, name: &str) -> String {
+    format!("{}/{name}-{}", folder.trim_end_matches('/'), Uuid::now_v7().simple())
+}
+
 /// The table, made if it isn't there and checked if it is.
 ///
 /// # Errors
-/// `Permanent`: a table with other columns. As the catalog says.
-pub(crate) async fn ensure_table<R: TableRow>(catalog: &dyn Catalog) -> Result<Table, LakeError> {
+/// `Permanent`: a table with other columns, or one that sends us where we must not write. As the catalog says.
+pub(crate) async fn ensure_table<R: TableRow>(
+    catalog: &dyn Catalog,
+    options: &LakeOptions,
+) -> Result<Table, LakeError> {
     let ident = table_ident::<R>();
     let failed = |error| lake_error(format_args!("open table {ident}"), error);
     if !catalog.table_exists(&ident).await.map_err(failed)? {
         match create_table::<R>(catalog).await {
-            Ok(table) => return Ok(table),
+            Ok(table) => {
+                check_places(&ident, table.metadata(), &options.allowed)?;
+                check_empty(catalog, &table, options).await?;
+                tracing::info!(table = %ident, location = table.metadata().location(), "made the table");
+                return Ok(table);
+            }
             // Another process was faster.
             Err(_) if catalog.table_exists(&ident).await.map_err(failed)? => {}
             Err(error) => return Err(lake_error(format_args!("create table {ident}"), error)),
         }
     }
     let table = catalog.load_table(&ident).await.map_err(failed)?;
+    check_places(&ident, table.metadata(), &options.allowed)?;
     check_columns::<R>(table.metadata())?;
     Ok(table)
+}
+
+/// A folder that is somebody's already is refused: a renamed or dropped table may have its files there.
+async fn check_empty(catalog: &dyn Catalog, table: &Table, options: &LakeOptions) -> Result<(), LakeError> {
+    let (ident, location) = (table.identifier(), table.metadata().location());
+    let places = TablePlaces::of(table.metadata(), &options.allowed);
+    let failed = |error| lake_error(format_args!("look into the folder of {ident}"), error);
+    let listed = options.lister.storage().list(location).await.map_err(failed)?;
+    let own = table.metadata_location().map(plain);
+    let other = listed.iter().find(|file| places.hold(&file.location) && Some(plain(&file.location)) != own);
+    let Some(other) = other else { return Ok(()) };
+    // Only the entry in the catalog that was made a moment ago; no file is touched.
+    catalog.drop_table(ident).await.map_err(failed)?;
+    let text = format!(
+        "the catalog gave table {ident} the folder {location}, which holds files already: found {}, wanted an empty \
+         one; give namespace {NAMESPACE} a `location` property that names a folder for new tables, or move the old \
+         table's folder away if nobody needs it",
+        other.location
+    );
+    Err(LakeError::new(LakeErrorKind::Permanent, text))
+}
+
+/// A folder of its own for a new table, where the catalog says where the namespace is. `None`: the catalog decides.
+async fn new_location(catalog: &dyn Catalog, namespace: &NamespaceIdent, name: &str) -> Option<String> {
+    let found = catalog.get_namespace(namespace).await.ok()?;
+    found.properties().get(LOCATION).filter(|location| !location.is_empty()).map(|folder| own_folder(folder, name))
 }
 
 async fn create_table<R: TableRow>(catalog: &dyn Catalog) -> iceberg::Result<Table> {
@@ -49,6 +107,18 @@ async fn create_table<R: TableRow>(catalog: &dyn Catalog) -> iceberg::Result<Tab
     {
         return Err(error);
     }
+    let location = new_location(catalog, &namespace, R::TABLE).await;
+    let asked = location.is_some();
+    match catalog.create_table(&namespace, creation::<R>(location)?).await {
+        // It wants to say itself where tables are.
+        Err(error) if asked && matches!(status(&error.to_string()), Some(400 | 403 | 422)) => {
+            catalog.create_table(&namespace, creation::<R>(None)?).await
+        }
+        made => made,
+    }
+}
+
+fn creation<R: TableRow>(location: Option<String>) -> iceberg::Result<TableCreation> {
     let schema = R::schema()?;
     let mut spec = UnboundPartitionSpec::builder().with_spec_id(0);
     if let Some(name) = R::PARTITION
@@ -63,23 +133,27 @@ async fn create_table<R: TableRow>(catalog: &dyn Catalog) -> iceberg::Result<Tab
             .build();
         spec = spec.add_partition_fields([field])?;
     }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let properties = HashMap::from([
         ("write.format.default".to_owned(), "parquet".to_owned()),
         ("write.parquet.compression-codec".to_owned(), "zstd".to_owned()),
         ("write.metadata.previous-versions-max".to_owned(), METADATA_LOG_MAX.to_owned()),
+        (MADE.to_owned(), now.as_millis().to_string()),
     ]);
-    let creation = TableCreation::builder()
+    Ok(TableCreation::builder()
         .name(R::TABLE.to_owned())
+        .location_opt(location)
         .schema(schema)
         .partition_spec(spec.build())
         .properties(properties)
-        .build();
-    catalog.create_table(&namespace, creation).await
+        .build())
 }
 
-/// Types by shape: the ids inside a map are the table's own business.
+/// Types by shape: the ids inside a map are the table's own business. A type that another engine widened, as Iceberg
+/// allows it, holds all that ours does.
 fn same_type(found: &Type, wanted: &Type) -> bool {
     match (found, wanted) {
+        (Type::Primitive(PrimitiveType::Long), Type::Primitive(PrimitiveType::Int)) => true,
         (Type::Primitive(found), Type::Primitive(wanted)) => found == wanted,
         (Type::Map(found), Type::Map(wanted)) => {
             same_type(&found.key_field.field_type, &wanted.key_field.field_type)

@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Clone)]
 pub(crate) struct Expected {
     pub table: uuid::Uuid,
+    /// Where its manifests will be written.
+    pub location: String,
     pub source: Option<String>,
     pub offsets: OffsetMap,
     /// The snapshot that the batch's keys were looked up in.
@@ -43,9 +45,12 @@ impl Fence {
     fn check(&self, table: &Table) -> Result<()> {
         let metadata = table.metadata_ref();
         let fenced = |text: String| Err(Error::new(ErrorKind::PreconditionFailed, text).with_retryable(false));
-        let Expected { table: uuid, source, offsets, snapshot } = &self.expected;
+        let Expected { table: uuid, location, source, offsets, snapshot } = &self.expected;
         if metadata.uuid() != *uuid {
             return fenced(format!("found table {} , wanted {uuid}: it was made again", metadata.uuid()));
+        }
+        if metadata.location() != location {
+            return fenced(format!("found the table at {}, wanted {location}: it was moved", metadata.location()));
         }
         let stored = self
             .keys

@@ -5,8 +5,9 @@ use crate::errors::lake_error;
 use crate::seam::LakeError;
 use futures::{StreamExt, TryStreamExt};
 use iceberg::io::FileIO;
-use iceberg::spec::{DataContentType, DataFile, ManifestFile, PrimitiveLiteral};
+use iceberg::spec::{DataContentType, DataFile, ManifestFile, Operation, PrimitiveLiteral};
 use iceberg::table::Table;
+use iceberg::util::snapshot::ancestors_of;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -66,6 +67,21 @@ pub(crate) struct FileChanges {
     pub added: Vec<Arc<FileEntry>>,
     /// Files went away: the table was rolled back, or another engine rewrote some.
     pub removed: bool,
+}
+
+/// What lies between two snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Rows were added.
+    Appended,
+    /// The same rows are in other files: what is known of their keys holds.
+    Replaced,
+    /// Both: the new files hold old rows and may hold new ones.
+    ReplacedAndAppended,
+    /// Rows may have gone.
+    Deleted,
+    /// The table was rolled back, or the snapshots between have expired.
+    Unknown,
 }
 
 /// The paths of every data file that a manifest names, alive or not.
@@ -151,18 +167,49 @@ impl FileList {
                 self.manifests.insert(manifest.manifest_path.clone(), files);
             }
         }
+        let way = self.way_to(table, current.snapshot_id());
+        let live: HashSet<&str> = list.entries().iter().map(|manifest| manifest.manifest_path.as_str()).collect();
+        let added_before = self.changes.added.len();
+        let dropped = self.manifests.extract_if(|path, _| !live.contains(path.as_str())).map(|(_, files)| files);
+        let dropped: Vec<_> = dropped.chain(self.own.drain().map(|(_, files)| files)).collect();
+        let mut gone: HashMap<Box<str>, Arc<FileEntry>> =
+            dropped.into_iter().flatten().map(|file| (file.path.clone(), file)).collect();
         for (path, entries) in loaded {
-            self.changes.added.extend(entries.iter().cloned());
+            // A manifest that was merged from others names their files again.
+            self.changes.added.extend(entries.iter().filter(|file| gone.remove(&file.path).is_none()).cloned());
             self.manifests.insert(path, entries);
         }
-        let live: HashSet<&str> = list.entries().iter().map(|manifest| manifest.manifest_path.as_str()).collect();
-        let before = self.manifests.len();
-        self.manifests.retain(|path, _| live.contains(path.as_str()));
-        self.changes.removed |= self.manifests.len() < before || !self.own.is_empty();
-        self.own.clear();
+        match way {
+            // The same rows in other files.
+            Way::Replaced => self.changes.added.truncate(added_before),
+            // Rows go with their files.
+            Way::Appended => self.changes.removed |= !gone.is_empty(),
+            Way::ReplacedAndAppended => {}
+            Way::Deleted | Way::Unknown => self.changes.removed = true,
+        }
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.snapshot = Some(current.snapshot_id());
         Ok(())
+    }
+
+    /// What the snapshots between the one that the list stands at and another say of themselves.
+    fn way_to(&self, table: &Table, current: i64) -> Way {
+        let (mut appended, mut replaced) = (false, false);
+        for snapshot in ancestors_of(&table.metadata_ref(), current) {
+            if Some(snapshot.snapshot_id()) == self.snapshot {
+                return match (appended, replaced) {
+                    (_, false) => Way::Appended,
+                    (false, true) => Way::Replaced,
+                    (true, true) => Way::ReplacedAndAppended,
+                };
+            }
+            match snapshot.summary().operation {
+                Operation::Append => appended = true,
+                Operation::Replace => replaced = true,
+                Operation::Overwrite | Operation::Delete => return Way::Deleted,
+            }
+        }
+        Way::Unknown
     }
 
     fn text(&mut self, value: &str) -> Arc<str> {

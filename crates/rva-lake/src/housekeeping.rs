@@ -1,14 +1,20 @@
 //! Housekeeping, part of the job: what nothing references any more goes, or metadata eats the disk.
 //!
+//! Only what is in the table's own folders is ever deleted, and only while no other table points into them: a renamed
+//! table, or a copy that was registered, shares them.
+//!
 //! Our own appends make this cheap. Their manifest list holds every manifest of the parent's, so a snapshot whose child
 //! is ours can expire without reading a list: only its own list becomes unreferenced.
 
 use crate::errors::lake_error;
 use crate::files::{FileList, named_files};
+use crate::neighbours::{Look, Neighbours};
 use crate::options::{CommitStep, HousekeepingLimits, LakeOptions};
+use crate::orphans::{Verdict, judge};
+use crate::places::TablePlaces;
 use crate::seam::LakeError;
 use crate::state::StateKeys;
-use crate::storage::{StoredFile, plain};
+use crate::storage::plain;
 use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
@@ -92,15 +98,13 @@ fn expiry(table: &Table, limits: &HousekeepingLimits, now: SystemTime) -> Expiry
     Expiry { expired, anchors }
 }
 
-/// Snapshots whose manifest lists together name every manifest: those with no child of ours.
-fn covering(snapshots: impl IntoIterator<Item = SnapshotRef>) -> Vec<SnapshotRef> {
-    let all: Vec<_> = snapshots.into_iter().collect();
-    let followed: HashSet<i64> = all
-        .iter()
-        .filter(|snapshot| StateKeys::made_by_us(snapshot))
-        .filter_map(|snapshot| snapshot.parent_snapshot_id())
+/// Snapshots whose manifest lists together name every manifest: those with no child that is an append of ours.
+pub(crate) fn covering(metadata: &TableMetadata) -> Vec<SnapshotRef> {
+    let followed: HashSet<i64> = StateKeys::appends_of_ours(metadata)
+        .into_iter()
+        .filter_map(|id| metadata.snapshot_by_id(id)?.parent_snapshot_id())
         .collect();
-    all.into_iter().filter(|snapshot| !followed.contains(&snapshot.snapshot_id())).collect()
+    metadata.snapshots().filter(|snapshot| !followed.contains(&snapshot.snapshot_id())).cloned().collect()
 }
 
 async fn manifests_of(table: &Table, snapshots: &[SnapshotRef]) -> Result<HashMap<String, ManifestFile>> {
@@ -118,6 +122,9 @@ pub(crate) struct Housekeeper {
     /// metadata.json files that were in the table's log; those that fell out of it are deleted.
     metadata_seen: BTreeSet<String>,
     walked: Option<SystemTime>,
+    neighbours: Neighbours,
+    /// Why nothing may be deleted, and when that was found.
+    shared: Option<(String, SystemTime)>,
 }
 
 impl Housekeeper {
@@ -135,30 +142,56 @@ impl Housekeeper {
         let limits = options.housekeeping;
         let now = SystemTime::now();
         let fallen = self.fallen_out(table);
+        let is_due = |last: Option<SystemTime>| last.is_none_or(|last| age_of(last, now) > limits.walk_every);
         let expire = table.metadata().snapshots().len() > limits.snapshots_kept.saturating_add(limits.snapshots_slack);
-        let walk = self.walked.is_none_or(|last| now.duration_since(last).is_ok_and(|age| age > limits.walk_every));
-        let sweep = fallen.len() > limits.snapshots_slack;
+        let walk = is_due(self.walked);
+        let shared = self.shared.as_ref().is_some_and(|(_, when)| !is_due(Some(*when)));
+        let sweep = fallen.len() > limits.snapshots_slack && !shared;
         if !(expire || walk || sweep) || !gc_enabled(table.metadata()) {
             return Ok(());
         }
         options.step(CommitStep::Housekeeping);
         let failed = |error| lake_error(format_args!("keep house in {}", table.identifier()), error);
-        if sweep {
+        let places = TablePlaces::of(table.metadata(), &options.allowed);
+        let alone = !shared && self.is_alone(catalog, table, &places, Look::Metadata).await.map_err(failed)?;
+        if sweep && alone {
             for location in &fallen {
-                table.file_io().delete(location).await.map_err(failed)?;
+                if places.hold(location) && location.ends_with(".metadata.json") {
+                    table.file_io().delete(location).await.map_err(failed)?;
+                }
                 self.metadata_seen.remove(location);
             }
         }
         let mut table = table.clone();
         if expire {
-            table = self.expire(catalog, &table, &limits, now).await.map_err(failed)?;
+            let deleting = alone.then_some(&places);
+            table = self.expire(catalog, &table, &limits, now, deleting).await.map_err(failed)?;
         }
         if walk {
             // Even if it fails it isn't repeated at every commit.
             self.walked = Some(now);
-            self.walk(&table, files, options, now).await?;
+            self.walk(catalog, &table, files, options).await?;
         }
         Ok(())
+    }
+
+    /// Whether no other table needs what is in our folders. Says once why not.
+    async fn is_alone(
+        &mut self,
+        catalog: &Arc<dyn Catalog>,
+        table: &Table,
+        places: &TablePlaces,
+        look: Look,
+    ) -> Result<bool> {
+        let Some(why) = self.neighbours.pointing(catalog.as_ref(), table, places, look).await? else {
+            self.shared = None;
+            return Ok(true);
+        };
+        if self.shared.as_ref().is_none_or(|(said, _)| *said != why) {
+            tracing::info!(table = %table.identifier(), "deletes no old files of the table: {why}");
+        }
+        self.shared = Some((why, SystemTime::now()));
+        Ok(false)
     }
 
     /// Notes the metadata files of the log, and tells those that were in it and aren't any more.
@@ -172,12 +205,14 @@ impl Housekeeper {
         self.metadata_seen.iter().filter(|location| !log.contains(location.as_str())).cloned().collect()
     }
 
+    /// Expires snapshots, and deletes what only they needed where `deleting` holds it.
     async fn expire(
         &mut self,
         catalog: &Arc<dyn Catalog>,
         table: &Table,
         limits: &HousekeepingLimits,
         now: SystemTime,
+        deleting: Option<&TablePlaces>,
     ) -> Result<Table> {
         let Expiry { expired, anchors } = expiry(table, limits, now);
         if expired.is_empty() {
@@ -185,7 +220,7 @@ impl Housekeeper {
         }
         let ids: HashSet<i64> = expired.iter().map(|snapshot| snapshot.snapshot_id()).collect();
         // Their manifests can become unreferenced only where the child isn't ours.
-        let children = covering(table.metadata().snapshots().cloned());
+        let children = covering(table.metadata());
         let read: Vec<_> = children.into_iter().filter(|snapshot| ids.contains(&snapshot.snapshot_id())).collect();
         let mut unreferenced = manifests_of(table, &read).await?;
         let transaction = Transaction::new(table);
@@ -204,44 +239,45 @@ impl Housekeeper {
         if gone.len() < expired.len() {
             return answer.map(|_| table);
         }
+        self.fallen_out(&table);
+        let Some(places) = deleting else { return Ok(table) };
         if !unreferenced.is_empty() {
-            let remaining = manifests_of(&table, &covering(table.metadata().snapshots().cloned())).await?;
+            let remaining = manifests_of(&table, &covering(table.metadata())).await?;
             unreferenced.retain(|location, _| !remaining.contains_key(location));
         }
-        for snapshot in gone {
-            table.file_io().delete(snapshot.manifest_list()).await?;
+        let lists = gone.into_iter().map(|snapshot| snapshot.manifest_list());
+        let manifests = unreferenced.values().map(|manifest| manifest.manifest_path.as_str());
+        for location in lists.chain(manifests).filter(|location| places.hold(location) && location.ends_with(".avro")) {
+            table.file_io().delete(location).await?;
         }
-        for manifest in unreferenced.into_values() {
-            table.file_io().delete(&manifest.manifest_path).await?;
-        }
-        self.fallen_out(&table);
         Ok(table)
     }
 
-    /// Looks through the table's folder for what crashed or failed attempts left: ours to delete once it is older than
-    /// the orphan age and nothing references it (I7).
+    /// Looks through the table's folder for orphans, and deletes them where the folder is the table's alone.
     async fn walk(
         &mut self,
+        catalog: &Arc<dyn Catalog>,
         table: &Table,
         files: &mut FileList,
         options: &LakeOptions,
-        now: SystemTime,
     ) -> std::result::Result<(), LakeError> {
         let failed = |error| lake_error(format_args!("look for orphans of {}", table.identifier()), error);
         let location = table.metadata().location();
-        let age = options.housekeeping.orphan_age;
+        let places = TablePlaces::of(table.metadata(), &options.allowed);
         let listed = options.lister.storage().list(location).await.map_err(failed)?;
-        let old: Vec<StoredFile> = listed
-            .into_iter()
-            .filter(|file| now.duration_since(file.modified).is_ok_and(|found| found > age))
-            .filter(|file| is_of_a_table(&file.location))
-            .collect();
-        if old.is_empty() {
-            return Ok(());
-        }
         files.follow(table).await?;
         let referenced = references(table, files).await.map_err(failed)?;
-        for orphan in old.iter().filter(|file| !referenced.contains(&plain(&file.location))) {
+        let orphans = match judge(&listed, &referenced, table, options.housekeeping.orphan_age) {
+            Verdict::Orphans(orphans) => orphans,
+            Verdict::HandsOff(why) => {
+                tracing::info!(table = %table.identifier(), location, "deletes no orphans in the table's folder: {why}");
+                return Ok(());
+            }
+        };
+        if orphans.is_empty() || !self.is_alone(catalog, table, &places, Look::Everything).await.map_err(failed)? {
+            return Ok(());
+        }
+        for orphan in orphans.into_iter().filter(|file| places.hold(&file.location)) {
             tracing::info!(file = %orphan.location, bytes = orphan.size, "deleting an orphan");
             table.file_io().delete(&orphan.location).await.map_err(failed)?;
         }
@@ -249,19 +285,18 @@ impl Housekeeper {
     }
 }
 
+fn age_of(time: SystemTime, now: SystemTime) -> std::time::Duration {
+    now.duration_since(time).unwrap_or_default()
+}
+
 fn gc_enabled(metadata: &TableMetadata) -> bool {
     metadata.properties().get("gc.enabled").is_none_or(|value| !value.eq_ignore_ascii_case("false"))
 }
 
 /// The current metadata.json and those of the log.
-fn metadata_files(table: &Table) -> impl Iterator<Item = &str> {
+pub(crate) fn metadata_files(table: &Table) -> impl Iterator<Item = &str> {
     let log = table.metadata().metadata_log().iter().map(|entry| entry.metadata_file.as_str());
     log.chain(table.metadata_location())
-}
-
-/// Kinds of files that table writers make; anything else in the folder is somebody's own.
-fn is_of_a_table(location: &str) -> bool {
-    [".parquet", ".avro", ".metadata.json", ".tmp"].iter().any(|ending| location.ends_with(ending))
 }
 
 /// Every location that the table's metadata reaches.
@@ -271,7 +306,7 @@ async fn references(table: &Table, files: &FileList) -> Result<HashSet<String>> 
     reached.extend(metadata.snapshots().map(|snapshot| plain(snapshot.manifest_list())));
     reached.extend(metadata.statistics_iter().map(|file| plain(&file.statistics_path)));
     reached.extend(metadata.partition_statistics_iter().map(|file| plain(&file.statistics_path)));
-    let manifests = manifests_of(table, &covering(metadata.snapshots().cloned())).await?;
+    let manifests = manifests_of(table, &covering(metadata)).await?;
     for (location, manifest) in manifests {
         reached.insert(location);
         if !files.holds(&manifest) {

@@ -1,12 +1,15 @@
 //! Events once: each key is looked up in the table before its row is appended.
 //!
 //! The index holds blocks of frame indexes of a (run, camera) as bitmaps. A block that isn't held is loaded from the
-//! table, whose data files are the truth; only files whose bounds allow it are read, and of them the key columns.
+//! table, whose data files are the truth; only files whose bounds allow it are read, and of them the key columns. Keys of
+//! rows that somebody deleted stay known ([`Deletions`]).
 
 use crate::columns::read_columns;
 use crate::commit::{KeyCheck, Selection};
+use crate::deletions::Deletions;
 use crate::errors::permanent;
 use crate::files::{FileEntry, FileList};
+use crate::lake::Lake;
 use crate::rows::BronzeRow;
 use crate::seam::{Batch, LakeError, LakeErrorKind};
 use crate::state::StoredState;
@@ -83,13 +86,21 @@ pub(crate) struct KeyIndex {
     clock: u64,
     /// Keys of the batch that is being committed.
     staged: HashMap<BlockKey, RoaringBitmap>,
+    /// Keys that were deleted from the table stay known.
+    deletions: Deletions,
     pub(crate) counts: KeyIndexCounts,
 }
 
 impl KeyIndex {
-    pub(crate) fn new(blocks_max: usize) -> Self {
-        let counts = KeyIndexCounts::default();
-        Self { blocks: HashMap::new(), blocks_max, clock: 0, staged: HashMap::new(), counts }
+    pub(crate) fn new(lake: &Lake) -> Self {
+        Self {
+            blocks: HashMap::new(),
+            blocks_max: lake.options.key_blocks_max,
+            clock: 0,
+            staged: HashMap::new(),
+            deletions: Deletions::new(lake),
+            counts: KeyIndexCounts::default(),
+        }
     }
 
     pub(crate) fn blocks_held(&self) -> usize {
@@ -128,6 +139,23 @@ impl KeyIndex {
         Ok(())
     }
 
+    /// Puts keys that were deleted into those blocks of `wanted` that they are in.
+    async fn load_deleted(&mut self, table: &Table, wanted: &BTreeSet<BlockKey>) -> Result<(), LakeError> {
+        let runs: BTreeSet<&str> = wanted.iter().map(|block| &*block.run).collect();
+        let held = &mut self.blocks;
+        self.deletions
+            .of_runs(table, &runs, |run, camera, first, last| {
+                let numbers = (first >> BLOCK_BITS)..=(last >> BLOCK_BITS);
+                let probe = |number| BlockKey { run: run.into(), camera: camera.into(), number };
+                for key in wanted.range(probe(*numbers.start())..=probe(*numbers.end())) {
+                    if let Some(block) = held.get_mut(key) {
+                        block.frames.insert_range(bit(first.max(key.first()))..=bit(last.min(key.last())));
+                    }
+                }
+            })
+            .await
+    }
+
     /// Makes the held blocks say what the table says now, and loads those of `wanted` that are missing.
     async fn prepare(
         &mut self,
@@ -135,6 +163,7 @@ impl KeyIndex {
         files: &mut FileList,
         wanted: BTreeSet<BlockKey>,
     ) -> Result<(), LakeError> {
+        self.deletions.note(table).await?;
         files.follow(table).await?;
         let changes = files.take_changes();
         if changes.removed {
@@ -158,7 +187,11 @@ impl KeyIndex {
         if !missing.is_empty() {
             let candidates: Vec<_> =
                 files.iter().filter(|file| missing.iter().any(|block| block.may_be_in(file))).cloned().collect();
-            if let Err(error) = self.load(table, &candidates, &missing).await {
+            let loaded = match self.load(table, &candidates, &missing).await {
+                Ok(()) => self.load_deleted(table, &missing).await,
+                failed => failed,
+            };
+            if let Err(error) = loaded {
                 // A block that was read half-way would let a known key through.
                 self.blocks.retain(|key, _| !missing.contains(key));
                 return Err(error);
@@ -241,10 +274,14 @@ impl KeyCheck<BronzeRow> for KeyIndex {
         self.staged.clear();
         self.blocks.clear();
     }
+
+    fn properties(&self) -> Option<(String, String)> {
+        self.deletions.property()
+    }
 }
 
 /// The key columns of a batch, rows with a null left out.
-fn keys_of(batch: &RecordBatch) -> Result<impl Iterator<Item = (&str, &str, i64)>, LakeError> {
+pub(crate) fn keys_of(batch: &RecordBatch) -> Result<impl Iterator<Item = (&str, &str, i64)>, LakeError> {
     let wrong = |at: usize| {
         let found = batch.column(at).data_type();
         let text = format!("found key column {} of type {found}, wanted string or long", KEY_COLUMNS[at]);

@@ -5,7 +5,7 @@ use iceberg::{Catalog, Namespace, NamespaceIdent, Result, TableCommit, TableCrea
 use std::collections::HashMap;
 use std::fmt::Debug;
 
-/// What a catalog does otherwise than the one below it: with loads and commits of tables. All else passes.
+/// What a catalog does otherwise than the one below it: with loads, commits and new tables. All else passes.
 #[async_trait::async_trait]
 pub trait CatalogLayer: Debug + Send + Sync {
     /// The catalog below.
@@ -16,6 +16,11 @@ pub trait CatalogLayer: Debug + Send + Sync {
 
     /// Applies a commit.
     async fn update_table(&self, commit: TableCommit) -> Result<Table>;
+
+    /// Makes a table.
+    async fn create_table(&self, namespace: &NamespaceIdent, creation: TableCreation) -> Result<Table> {
+        self.inner().create_table(namespace, creation).await
+    }
 }
 
 /// The catalog that a layer and the one below it make.
@@ -65,7 +70,7 @@ impl<L: CatalogLayer> Catalog for Layered<L> {
     }
 
     async fn create_table(&self, namespace: &NamespaceIdent, creation: TableCreation) -> Result<Table> {
-        self.0.inner().create_table(namespace, creation).await
+        self.0.create_table(namespace, creation).await
     }
 
     async fn drop_table(&self, table: &TableIdent) -> Result<()> {

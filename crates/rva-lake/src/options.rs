@@ -1,6 +1,6 @@
 //! What can be set on a lake, and the steps of a commit that can be watched.
 
-use crate::storage::{LakeStorageFactory, S3Options};
+use crate::storage::{AllowedLocations, LakeStorageFactory, S3Options};
 use iceberg::io::StorageFactory;
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -144,6 +144,8 @@ pub struct LakeOptions {
     /// What files are read and written through.
     pub storage: Arc<dyn StorageFactory>,
     pub(crate) lister: LakeStorageFactory,
+    /// Where a catalog may send us.
+    pub(crate) allowed: AllowedLocations,
     pub(crate) rules: CommitRules,
 }
 
@@ -160,15 +162,23 @@ impl Default for LakeOptions {
             observer: Arc::new(|step| tracing::trace!(target: "rva_lake::step", step = step.name())),
             storage: Arc::new(factory.clone()),
             lister: factory,
+            allowed: AllowedLocations::default(),
             rules: CommitRules::default(),
         }
     }
 }
 
 impl LakeOptions {
-    /// Reaches `s3://` locations too.
+    /// Reaches `s3://` locations, and nothing else: the catalog of an object store is somebody else's.
     pub fn with_s3(self, s3: S3Options) -> Self {
-        let factory = LakeStorageFactory::with_s3(s3);
+        self.with_s3_in(s3, AllowedLocations::object_stores())
+    }
+
+    /// Reaches the locations that are allowed. A table's data may be outside its own location where one of them is
+    /// named.
+    pub fn with_s3_in(mut self, s3: S3Options, allowed: AllowedLocations) -> Self {
+        self.allowed = allowed.clone();
+        let factory = LakeStorageFactory::with_s3(s3).allowing(allowed);
         self.with_storage(Arc::new(factory.clone()), factory)
     }
 

@@ -4,7 +4,7 @@
 //! says that nothing was done, the token is asked for anew, and the call made once more. A commit can't be repeated here
 //! (its updates are consumed), so it comes back as a conflict, which the commit's own loop takes up.
 
-use crate::errors::{is_unknown_authority, lake_error};
+use crate::errors::{bad_certificate, lake_error, status};
 use crate::lake::CATALOG;
 use crate::seam::{LakeError, LakeErrorKind};
 use iceberg::io::StorageFactory;
@@ -154,11 +154,8 @@ fn rest_error(options: &RestOptions, error: Error) -> LakeError {
     if let Some(reason) = options.refusal(&error) {
         return LakeError::new(LakeErrorKind::Permanent, reason);
     }
-    if is_unknown_authority(&error) {
-        return refused(
-            "a certificate of an authority that isn't known",
-            "one that iceberg.ca_file or a well-known authority signed",
-        );
+    if let Some((found, wanted)) = bad_certificate(&error) {
+        return refused(found, wanted);
     }
     let warehouse = options.warehouse.as_deref().unwrap_or_default();
     let wanted_warehouse = "one that it knows (iceberg.warehouse, ICEBERG_WAREHOUSE)";
@@ -226,12 +223,6 @@ impl RestOptions {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
-}
-
-/// The HTTP status that the crate's client tells in the context of its error.
-fn status(text: &str) -> Option<u16> {
-    let (_, rest) = text.split_once("status: ")?;
-    rest.get(..3)?.parse().ok()
 }
 
 fn is_unauthorized(error: &Error) -> bool {

@@ -71,7 +71,7 @@ pub(crate) trait TableRow: Send + Sync + 'static {
     }
 }
 
-fn strings<'a>(values: impl Iterator<Item = &'a str> + Clone) -> ArrayRef {
+pub(crate) fn strings<'a>(values: impl Iterator<Item = &'a str> + Clone) -> ArrayRef {
     let (count, bytes) = values.clone().fold((0, 0), |(count, bytes), value| (count + 1, bytes + value.len()));
     let mut builder = StringBuilder::with_capacity(count, bytes);
     values.for_each(|value| builder.append_value(value));
@@ -79,7 +79,7 @@ fn strings<'a>(values: impl Iterator<Item = &'a str> + Clone) -> ArrayRef {
 }
 
 /// Iceberg's timestamptz is `+00:00` in Arrow, not `UTC`.
-fn times(values: impl Iterator<Item = Timestamp>) -> ArrayRef {
+pub(crate) fn times(values: impl Iterator<Item = Timestamp>) -> ArrayRef {
     let micros = values.map(Timestamp::as_micros);
     Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("+00:00"))
 }

@@ -8,7 +8,7 @@ use std::fmt;
 pub enum LakeErrorKind {
     /// The same call may succeed later: catalog or store away, no space left, clock behind.
     Transient,
-    /// Somebody else owns it.
+    /// The table is not what it was, or a file of it isn't there: another look decides.
     Conflict,
     /// These rows are refused for good.
     Rejected,
@@ -21,19 +21,39 @@ pub enum LakeErrorKind {
 pub struct LakeError {
     kind: LakeErrorKind,
     text: String,
+    way_out: Option<&'static str>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl LakeError {
     /// Of a kind and a text.
     pub fn new(kind: LakeErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), source: None }
+        Self { kind, text: text.into(), way_out: None, source: None }
     }
 
     /// The same with the error that caused it.
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same with what somebody can do about it.
+    pub(crate) fn with_way_out(mut self, way_out: &'static str) -> Self {
+        self.way_out = Some(way_out);
+        self
+    }
+
+    /// What another look didn't cure, nothing does.
+    pub(crate) fn at_second_look(mut self) -> Self {
+        if self.kind == LakeErrorKind::Conflict {
+            self.kind = LakeErrorKind::Permanent;
+        }
+        self
+    }
+
+    /// What somebody can do about it, where that is known.
+    pub fn way_out(&self) -> Option<&'static str> {
+        self.way_out
     }
 
     /// What a retry can cure.
@@ -44,7 +64,13 @@ impl LakeError {
 
 impl fmt::Display for LakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.text)?;
+        match self.way_out {
+            Some(way_out) if self.kind == LakeErrorKind::Permanent && !self.text.ends_with(way_out) => {
+                write!(f, ": {way_out}")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

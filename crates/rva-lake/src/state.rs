@@ -2,11 +2,11 @@
 //! mirrored in a table property, which outlives the expiry of the snapshot.
 
 use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
-use iceberg::spec::{Snapshot, SnapshotRef, TableMetadata, TableMetadataRef};
+use iceberg::spec::{Operation, Snapshot, SnapshotRef, TableMetadata, TableMetadataRef};
 use iceberg::util::snapshot::ancestors_of;
 use rva_types::OffsetMap;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Version of the state that this build writes and reads.
 const STATE_VERSION: &str = "1";
@@ -99,9 +99,20 @@ impl StateKeys {
         })
     }
 
-    /// Whether a snapshot was made by any job's commit, which only ever adds manifests to those of its parent.
-    pub(crate) fn made_by_us(snapshot: &Snapshot) -> bool {
-        snapshot.summary().additional_properties.keys().any(|key| key.starts_with("rva.") && key.ends_with(".commit"))
+    /// The snapshots that are appends of any job, each of which only adds manifests to those of its parent.
+    ///
+    /// A mark alone says nothing: a maintenance commit may carry the job's map on, and another engine may copy the
+    /// summary of the snapshot before it. So it must be an append that took no file away, under a commit id of its own.
+    pub(crate) fn appends_of_ours(metadata: &TableMetadata) -> HashSet<i64> {
+        let mut commits: HashMap<&str, Vec<i64>> = HashMap::new();
+        for snapshot in metadata.snapshots() {
+            for commit in commits_of(snapshot) {
+                commits.entry(commit).or_default().push(snapshot.snapshot_id());
+            }
+        }
+        let single = commits.into_values().filter_map(|ids| <[i64; 1]>::try_from(ids).ok());
+        let only_adds = |id: &i64| metadata.snapshot_by_id(*id).is_some_and(|snapshot| only_adds(metadata, snapshot));
+        single.map(|[id]| id).filter(only_adds).collect()
     }
 
     /// The keys of every job that marked a snapshot.
@@ -241,6 +252,31 @@ impl StateKeys {
             commit: mirror.commit,
             offsets: OffsetMap::from_json(&mirror.offsets).map_err(|_| broken(place, &self.mirror, &mirror.offsets))?,
         }))
+    }
+}
+
+/// Ids of the commits that a snapshot says to be.
+fn commits_of(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+    let summary = &snapshot.summary().additional_properties;
+    let ours = summary.iter().filter(|(key, _)| key.starts_with("rva.") && key.ends_with(".commit"));
+    ours.map(|(_, commit)| commit.as_str())
+}
+
+/// Whether a snapshot says of itself that it took nothing away, and the totals say so too.
+fn only_adds(metadata: &TableMetadata, snapshot: &Snapshot) -> bool {
+    let count = |snapshot: &Snapshot, key: &str| -> Option<u64> {
+        snapshot.summary().additional_properties.get(key).and_then(|value| value.parse().ok())
+    };
+    let took = ["deleted-data-files", "removed-delete-files", "manifests-replaced"];
+    if snapshot.summary().operation != Operation::Append || took.iter().any(|key| count(snapshot, key).unwrap_or(0) > 0)
+    {
+        return false;
+    }
+    let parent = snapshot.parent_snapshot_id().and_then(|id| metadata.snapshot_by_id(id));
+    let totals = (parent.and_then(|parent| count(parent, "total-data-files")), count(snapshot, "total-data-files"));
+    match totals {
+        (Some(before), Some(after)) => before + count(snapshot, "added-data-files").unwrap_or(0) == after,
+        _ => true,
     }
 }
 

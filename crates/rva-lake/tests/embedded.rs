@@ -52,7 +52,7 @@ async fn a_store_id_with_slashes_stays_in_the_warehouse() {
     let stores = ["../x", "../../../../tmp/y", "a b*é", "plain"];
     let rows = (1..).zip(stores).map(|(frame, store)| row_of(store, "cam_01", "run", frame)).collect();
     sink.commit(&batch(at(&[]), at(&[("a", 4)]), rows)).await.unwrap();
-    let data = dir.path().join("warehouse/rva/bronze_raw/data");
+    let data = common::bronze_folder(dir.path()).join("data");
     let mut found: Vec<_> =
         std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     found.sort();

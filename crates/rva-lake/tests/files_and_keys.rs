@@ -170,38 +170,54 @@ proptest! {
     }
 }
 
+fn set_modified(path: &std::path::Path, time: SystemTime) {
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
 #[tokio::test]
 async fn orphans_go_when_they_are_old_and_nothing_else_does() {
     let dir = tempfile::tempdir().unwrap();
-    let lake = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+    let mut options = quick();
+    options.housekeeping.orphan_age = Duration::from_secs(3600);
+    let lake = Lake::open_embedded(dir.path(), options).await.unwrap();
     let mut sink = lake.bronze_sink().unwrap();
     sink.commit(&batch(at(&[]), at(&[("a", 1)]), vec![row("run", 1)])).await.unwrap();
-    let root = dir.path().join("warehouse/rva/bronze_raw");
-    let two_days_ago = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+    let root = common::bronze_folder(dir.path());
+    // As if the table had been made three days ago.
+    let days_ago = |days: u64| SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+    let made = days_ago(3).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().to_string();
+    common::change_metadata(dir.path(), lake.catalog().as_ref(), |builder| {
+        builder.set_properties([("rva.made-ms".to_owned(), made)].into())
+    })
+    .await;
     let make = |name: &str, old: bool| {
         let path = root.join(name);
         std::fs::write(&path, b"left by a crash").unwrap();
         if old {
-            std::fs::File::options().write(true).open(&path).unwrap().set_modified(two_days_ago).unwrap();
+            set_modified(&path, days_ago(2));
         }
         path
     };
+    let ours = || uuid::Uuid::now_v7();
     let gone = [
-        make("data/store_id=store_01/old.parquet", true),
-        make("metadata/old-m0.avro", true),
-        make("metadata/00009-old.metadata.json", true),
-        make("data/store_id=store_01/.old.parquet.tmp", true),
+        make(&format!("data/store_id=store_01/{}.parquet", ours()), true),
+        make(&format!("metadata/{}-m0.avro", ours()), true),
+        make(&format!("metadata/00009-{}.metadata.json", ours()), true),
+        make(&format!("data/store_id=store_01/.{}.parquet.17.tmp", ours()), true),
     ];
     let stays = [
-        make("data/store_id=store_01/young.parquet", false),
+        make(&format!("data/store_id=store_01/{}.parquet", ours()), false),
         make("metadata/young-m0.avro", false),
         make("data/notes.txt", true),
+        // What another engine is about to commit.
+        make(&format!("data/store_id=store_01/00000-0-{}.parquet", ours()), true),
     ];
     // What the table references stays however old it is.
     let listed = rva_lake::storage::LakeStorage::default().list(&format!("file://{}", root.display())).await.unwrap();
-    for file in listed.iter().filter(|file| !file.location.contains("young")) {
-        let path = file.location.strip_prefix("file://").unwrap();
-        std::fs::File::options().write(true).open(path).unwrap().set_modified(two_days_ago).unwrap();
+    for file in listed.iter().map(|file| std::path::Path::new(file.location.strip_prefix("file://").unwrap())) {
+        if !stays.iter().any(|path| path == file) {
+            set_modified(file, days_ago(2));
+        }
     }
     // The walk follows the first commit of a process.
     let mut restarted = lake.bronze_sink().unwrap();
@@ -209,10 +225,17 @@ async fn orphans_go_when_they_are_old_and_nothing_else_does() {
     for path in gone {
         assert!(!path.exists(), "{}", path.display());
     }
-    for path in stays {
+    for path in &stays {
         assert!(path.exists(), "{}", path.display());
     }
-    assert_eq!(table_keys(&lake).await, keys_of("run", 1..=2));
+    // A file from before the table was made: somebody had this folder before.
+    let ours = make(&format!("data/store_id=store_01/{}.parquet", uuid::Uuid::now_v7()), true);
+    let foreign = make("data/notes.parquet", true);
+    set_modified(&foreign, days_ago(4));
+    let mut restarted = lake.bronze_sink().unwrap();
+    restarted.commit(&batch(at(&[("a", 2)]), at(&[("a", 3)]), vec![row("run", 3)])).await.unwrap();
+    assert!(ours.exists() && foreign.exists());
+    assert_eq!(table_keys(&lake).await, keys_of("run", 1..=3));
 }
 
 #[tokio::test]

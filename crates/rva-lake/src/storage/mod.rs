@@ -4,10 +4,13 @@
 //! store inside the process. A location is parsed into a place before anything is done with it; text is never joined
 //! to text.
 
+mod allowed;
 mod local;
 mod object;
 mod s3;
 
+pub use allowed::AllowedLocations;
+pub(crate) use allowed::is_inside;
 pub(crate) use local::make_folder;
 pub use s3::{S3Keys, S3Options};
 
@@ -74,12 +77,16 @@ fn place(location: &str) -> Result<Place> {
 
 /// One spelling for each place, to compare locations that different engines wrote.
 pub(crate) fn plain(location: &str) -> String {
-    match place(location) {
-        Ok(Place::Local(path)) => path.to_string_lossy().into_owned(),
-        Ok(Place::Memory(path)) => format!("memory:/{path}"),
-        Ok(Place::S3 { bucket, path }) => format!("s3://{bucket}/{path}"),
-        Err(_) => location.to_owned(),
-    }
+    normal(location).unwrap_or_else(|| location.to_owned())
+}
+
+/// The same, where the location is one that could be used at all: without `..` and of a scheme that is known.
+pub(crate) fn normal(location: &str) -> Option<String> {
+    Some(match place(location).ok()? {
+        Place::Local(path) => path.to_string_lossy().into_owned(),
+        Place::Memory(path) => format!("memory:/{path}"),
+        Place::S3 { bucket, path } => format!("s3://{bucket}/{path}"),
+    })
 }
 
 /// The storage of a lake: local files, S3 and memory behind one type, chosen by each location's scheme.
@@ -89,6 +96,8 @@ pub struct LakeStorage {
     memory: ObjectFiles,
     #[serde(skip)]
     s3: S3Stores,
+    #[serde(skip)]
+    allowed: AllowedLocations,
 }
 
 fn in_memory() -> ObjectFiles {
@@ -97,17 +106,24 @@ fn in_memory() -> ObjectFiles {
 
 impl Default for LakeStorage {
     fn default() -> Self {
-        Self { memory: in_memory(), s3: S3Stores::default() }
+        Self { memory: in_memory(), s3: S3Stores::default(), allowed: AllowedLocations::default() }
     }
 }
 
 impl LakeStorage {
+    /// Where a location points to, if that is a place that may be touched.
+    fn place(&self, location: &str) -> Result<Place> {
+        let place = place(location)?;
+        self.allowed.check(location)?;
+        Ok(place)
+    }
+
     /// Every file under a location, in no order. A folder that isn't there holds none.
     ///
     /// # Errors
     /// A location that can't be parsed, a folder that can't be read.
     pub async fn list(&self, location: &str) -> Result<Vec<StoredFile>> {
-        match place(location)? {
+        match self.place(location)? {
             Place::Local(path) => local::list(path).await,
             Place::Memory(path) => self.memory.list(path).await,
             Place::S3 { bucket, path } => self.s3.bucket(&bucket)?.list(path).await,
@@ -119,7 +135,7 @@ impl LakeStorage {
 #[typetag::serde(name = "RvaLakeStorage")]
 impl Storage for LakeStorage {
     async fn exists(&self, path: &str) -> Result<bool> {
-        match place(path)? {
+        match self.place(path)? {
             Place::Local(path) => local::exists(path).await,
             Place::Memory(path) => self.memory.exists(path).await,
             Place::S3 { bucket, path } => self.s3.bucket(&bucket)?.exists(path).await,
@@ -127,7 +143,7 @@ impl Storage for LakeStorage {
     }
 
     async fn metadata(&self, path: &str) -> Result<FileMetadata> {
-        match place(path)? {
+        match self.place(path)? {
             Place::Local(path) => local::metadata(path).await,
             Place::Memory(path) => self.memory.metadata(path).await,
             Place::S3 { bucket, path } => self.s3.bucket(&bucket)?.metadata(path).await,
@@ -135,7 +151,7 @@ impl Storage for LakeStorage {
     }
 
     async fn read(&self, path: &str) -> Result<Bytes> {
-        match place(path)? {
+        match self.place(path)? {
             Place::Local(path) => local::read(path).await,
             Place::Memory(path) => self.memory.read(path).await,
             Place::S3 { bucket, path } => self.s3.bucket(&bucket)?.read(path).await,
@@ -143,7 +159,7 @@ impl Storage for LakeStorage {
     }
 
     async fn reader(&self, path: &str) -> Result<Box<dyn FileRead>> {
-        match place(path)? {
+        match self.place(path)? {
             Place::Local(path) => local::reader(path).await,
             Place::Memory(path) => Ok(self.memory.reader(path)),
             Place::S3 { bucket, path } => Ok(self.s3.bucket(&bucket)?.reader(path)),
@@ -157,7 +173,7 @@ impl Storage for LakeStorage {
     }
 
     async fn writer(&self, path: &str) -> Result<Box<dyn FileWrite>> {
-        match place(path)? {
+        match self.place(path)? {
             Place::Local(path) => local::writer(path).await,
             Place::Memory(path) => Ok(self.memory.writer(path)),
             Place::S3 { bucket, path } => Ok(self.s3.bucket(&bucket)?.writer(path)),
@@ -165,7 +181,7 @@ impl Storage for LakeStorage {
     }
 
     async fn delete(&self, path: &str) -> Result<()> {
-        match place(path)? {
+        match self.place(path)? {
             Place::Local(path) => local::delete(path).await,
             Place::Memory(path) => self.memory.delete(path).await,
             Place::S3 { bucket, path } => self.s3.bucket(&bucket)?.delete(path).await,
@@ -173,7 +189,7 @@ impl Storage for LakeStorage {
     }
 
     async fn delete_prefix(&self, path: &str) -> Result<()> {
-        match place(path)? {
+        match self.place(path)? {
             Place::Local(path) => local::delete_folder(path).await,
             Place::Memory(path) => self.memory.delete_folder(path).await,
             Place::S3 { bucket, path } => self.s3.bucket(&bucket)?.delete_folder(path).await,
@@ -188,12 +204,12 @@ impl Storage for LakeStorage {
     }
 
     fn new_input(&self, path: &str) -> Result<InputFile> {
-        place(path)?;
+        self.place(path)?;
         Ok(InputFile::new(Arc::new(self.clone()), path.to_owned()))
     }
 
     fn new_output(&self, path: &str) -> Result<OutputFile> {
-        place(path)?;
+        self.place(path)?;
         Ok(OutputFile::new(Arc::new(self.clone()), path.to_owned()))
     }
 }
@@ -206,9 +222,16 @@ pub struct LakeStorageFactory {
 }
 
 impl LakeStorageFactory {
-    /// A factory that reaches `s3://` locations too.
+    /// A factory that reaches `s3://` locations, and nothing else until [`LakeStorageFactory::allowing`] says so.
     pub fn with_s3(options: S3Options) -> Self {
-        Self { storage: LakeStorage { s3: S3Stores::new(options), ..LakeStorage::default() } }
+        let allowed = AllowedLocations::object_stores();
+        Self { storage: LakeStorage { s3: S3Stores::new(options), allowed, ..LakeStorage::default() } }
+    }
+
+    /// The same for other places.
+    pub fn allowing(mut self, allowed: AllowedLocations) -> Self {
+        self.storage.allowed = allowed;
+        self
     }
 
     /// The storage that this factory gives out, for listings: iceberg's own trait has none.
@@ -220,7 +243,7 @@ impl LakeStorageFactory {
 #[typetag::serde(name = "RvaLakeStorageFactory")]
 impl StorageFactory for LakeStorageFactory {
     fn build(&self, config: &StorageConfig) -> Result<Arc<dyn Storage>> {
-        Ok(Arc::new(LakeStorage { memory: self.storage.memory.clone(), s3: self.storage.s3.of_config(config) }))
+        Ok(Arc::new(LakeStorage { s3: self.storage.s3.of_config(config), ..self.storage.clone() }))
     }
 }
 

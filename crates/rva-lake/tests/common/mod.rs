@@ -44,6 +44,13 @@ pub fn quick() -> rva_lake::LakeOptions {
     options
 }
 
+/// The folder of the bronze table of a data folder.
+pub fn bronze_folder(data_dir: &std::path::Path) -> std::path::PathBuf {
+    let folders = std::fs::read_dir(data_dir.join("warehouse/rva")).unwrap().map(|entry| entry.unwrap().path());
+    let is_bronze = |path: &std::path::PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("bronze_raw-");
+    folders.into_iter().find(is_bronze).unwrap()
+}
+
 /// Every (run, camera, frame index) of the table, sorted, read through iceberg's own scan.
 pub async fn table_keys(lake: &rva_lake::Lake) -> Vec<(String, String, i64)> {
     use arrow::array::AsArray;

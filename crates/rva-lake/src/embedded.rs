@@ -1,0 +1,312 @@
+//! The catalog of a data folder: SQLite in `catalog.db`, and what other engines may have done to it.
+//!
+//! The crate's own catalog puts a table at `warehouse/NAMESPACE/NAME`, so a table that is made after another of that name
+//! was renamed would share its folder: here each new table gets a folder of its own. And it can't go on where another
+//! engine put the metadata elsewhere (`write.metadata.path`): such a commit is made here.
+
+use crate::definition::{NAMESPACE, our_tables, own_folder};
+use crate::errors::lake_error;
+use crate::lake::{CATALOG, CATALOG_FILE, WAREHOUSE_FOLDER};
+use crate::layer::{CatalogLayer, Layered};
+use crate::places::METADATA_PATH;
+use crate::seam::{LakeError, LakeErrorKind};
+use crate::storage::{make_folder, plain};
+use iceberg::io::StorageFactory;
+use iceberg::spec::TableMetadata;
+use iceberg::table::Table;
+use iceberg::{
+    Catalog, CatalogBuilder, Error, ErrorKind, MetadataLocation, NamespaceIdent, Result, Runtime, TableCommit,
+    TableCreation, TableIdent,
+};
+use iceberg_catalog_sql::{SqlBindStyle, SqlCatalog, SqlCatalogBuilder};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use sqlx::{Connection, SqliteConnection};
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use uuid::Uuid;
+
+/// The catalog of a data folder; folder and catalog are made if they aren't there, tables are not.
+///
+/// # Errors
+/// `Permanent`: a folder that can't be written. `Transient`: no space left, a catalog that is locked.
+pub async fn embedded_catalog(
+    data_dir: &Path,
+    storage: Arc<dyn StorageFactory>,
+) -> std::result::Result<Arc<dyn Catalog>, LakeError> {
+    let dir = absolute(data_dir)?;
+    let warehouse = dir.join(WAREHOUSE_FOLDER);
+    let made = warehouse.clone();
+    tokio::task::spawn_blocking(move || make_folder(&made))
+        .await
+        .map_err(|error| LakeError::new(LakeErrorKind::Transient, "folder work was cut off").with_source(error))?
+        .map_err(|error| folder_error("make", &warehouse, error))?;
+    set_wal(&dir).await?;
+    let inner = sql_catalog(&dir, "mode=rwc", storage).await?;
+    Ok(Arc::new(Layered(EmbeddedCatalog { inner, dir })))
+}
+
+/// The same to read. Makes nothing.
+pub(crate) async fn reading_catalog(
+    dir: &Path,
+    storage: Arc<dyn StorageFactory>,
+) -> std::result::Result<Arc<dyn Catalog>, LakeError> {
+    Ok(Arc::new(sql_catalog(dir, reading_mode(dir), storage).await?))
+}
+
+pub(crate) fn absolute(data_dir: &Path) -> std::result::Result<PathBuf, LakeError> {
+    // A link's target may not exist yet: then the folder is about to be made there.
+    let dir = fs::canonicalize(data_dir)
+        .or_else(|_| std::path::absolute(data_dir))
+        .map_err(|error| folder_error("find", data_dir, error))?;
+    match dir.to_str() {
+        Some(text) if !text.contains(['?', '#']) && !text.split('/').any(|part| part == "..") => Ok(dir),
+        _ => {
+            let text =
+                format!("found data folder {}, wanted a path in UTF-8 without \"?\", \"#\" and \"..\"", dir.display());
+            Err(LakeError::new(LakeErrorKind::Permanent, text))
+        }
+    }
+}
+
+pub(crate) fn folder_error(doing: &str, path: &Path, error: io::Error) -> LakeError {
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::Interrupted => {
+            LakeErrorKind::Transient
+        }
+        _ => LakeErrorKind::Permanent,
+    };
+    LakeError::new(kind, format!("could not {doing} {}: {error}", path.display())).with_source(error)
+}
+
+/// `sqlite:///path?mode`, every byte that means something in a URL encoded.
+fn sqlite_url(dir: &Path, mode: &str) -> String {
+    let path = dir.join(CATALOG_FILE);
+    let mut url = String::from("sqlite://");
+    for byte in path.to_string_lossy().bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => url.push(char::from(byte)),
+            _ => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    format!("{url}?{mode}")
+}
+
+/// How an existing catalog is opened to be read. A catalog in WAL mode needs its side files. Where none can be made and
+/// none holds anything, nobody writes either; one that holds commits must not be passed over.
+///
+/// The file is asked about, never opened: closing any descriptor of it drops the locks of this process's SQLite
+/// connections. The next program to close the catalog would take itself for the last one and remove the write-ahead
+/// log, and what is committed here afterwards would be lost.
+fn reading_mode(dir: &Path) -> &'static str {
+    let file = dir.join(CATALOG_FILE);
+    let wal = fs::metadata(dir.join(format!("{CATALOG_FILE}-wal"))).map_or(0, |found| found.len());
+    if accessat(CWD, &file, Access::WRITE_OK, AtFlags::EACCESS).is_ok() {
+        "mode=rw"
+    } else if wal > 0 {
+        "mode=ro"
+    } else {
+        "mode=ro&immutable=1"
+    }
+}
+
+/// Write-ahead logging stays set in the file. Without it a reader can make a commit fail that the catalog then
+/// reports as done; the reload after each commit is the second net.
+async fn set_wal(dir: &Path) -> std::result::Result<(), LakeError> {
+    let failed = |error: sqlx::Error| catalog_error(dir, error);
+    // SQLite would make it readable by everybody; its other files take the rights of this one. One that is there isn't opened: closing
+    // it would drop the locks of this process's other connections. What is wrong here SQLite says.
+    let _ = fs::File::options().write(true).create_new(true).mode(0o600).open(dir.join(CATALOG_FILE));
+    let mut connection = SqliteConnection::connect(&sqlite_url(dir, "mode=rwc")).await.map_err(failed)?;
+    let mode: String =
+        sqlx::query_scalar("PRAGMA journal_mode=WAL").fetch_one(&mut connection).await.map_err(failed)?;
+    connection.close().await.map_err(failed)?;
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    let text = format!("found journal mode {mode} in {}, wanted wal", dir.join(CATALOG_FILE).display());
+    Err(LakeError::new(LakeErrorKind::Transient, text))
+}
+
+fn catalog_error(dir: &Path, error: sqlx::Error) -> LakeError {
+    let path = dir.join(CATALOG_FILE);
+    lake_error(
+        format_args!("open catalog {}", path.display()),
+        Error::new(ErrorKind::Unexpected, error.to_string()).with_source(error),
+    )
+}
+
+async fn sql_catalog(
+    dir: &Path,
+    mode: &str,
+    storage: Arc<dyn StorageFactory>,
+) -> std::result::Result<SqlCatalog, LakeError> {
+    SqlCatalogBuilder::default()
+        .uri(sqlite_url(dir, mode))
+        .warehouse_location(warehouse(dir))
+        .sql_bind_style(SqlBindStyle::QMark)
+        .with_storage_factory(storage)
+        .load(CATALOG, HashMap::new())
+        .await
+        .map_err(|error| lake_error(format_args!("open catalog {}", dir.join(CATALOG_FILE).display()), error))
+}
+
+fn warehouse(dir: &Path) -> String {
+    format!("file://{}", dir.join(WAREHOUSE_FOLDER).display())
+}
+
+/// Iceberg's paths are absolute: a data folder that was moved or copied still points at its old place. Then the file
+/// that the catalog names lies at the same place in this folder. A table that somebody keeps elsewhere doesn't.
+pub(crate) async fn check_not_moved(dir: &Path) -> std::result::Result<(), LakeError> {
+    let wanted = format!("{}/", dir.join(WAREHOUSE_FOLDER).display());
+    for name in our_tables() {
+        let Some(found) = table_place(dir, name).await?.map(|found| plain(&found)) else { continue };
+        let Some((was, rest)) = found.split_once(&format!("/{WAREHOUSE_FOLDER}/")) else { continue };
+        if found.starts_with(&wanted) || !Path::new(&wanted).join(rest).exists() {
+            continue;
+        }
+        let text = format!(
+            "data folder {} was moved: found table {NAMESPACE}.{name} at {found}, wanted it under {wanted}; \
+             move the folder back to {was}, or replay into a new one",
+            dir.display()
+        );
+        return Err(LakeError::new(LakeErrorKind::Permanent, text));
+    }
+    Ok(())
+}
+
+/// Where the catalog says that a table's metadata is. Read from the database: a table whose metadata isn't there any
+/// more can't be loaded.
+async fn table_place(dir: &Path, name: &str) -> std::result::Result<Option<String>, LakeError> {
+    let failed = |error: sqlx::Error| catalog_error(dir, error);
+    let mut connection = SqliteConnection::connect(&sqlite_url(dir, reading_mode(dir))).await.map_err(failed)?;
+    let place = sqlx::query_scalar(
+        "SELECT metadata_location FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?",
+    )
+    .bind(CATALOG)
+    .bind(NAMESPACE)
+    .bind(name)
+    .fetch_optional(&mut connection)
+    .await
+    .map_err(failed)?;
+    connection.close().await.map_err(failed)?;
+    Ok(place)
+}
+
+/// The crate's catalog, with a folder of its own for each new table.
+#[derive(Debug)]
+struct EmbeddedCatalog {
+    inner: SqlCatalog,
+    dir: PathBuf,
+}
+
+#[async_trait::async_trait]
+impl CatalogLayer for EmbeddedCatalog {
+    fn inner(&self) -> &dyn Catalog {
+        &self.inner
+    }
+
+    async fn create_table(&self, namespace: &NamespaceIdent, mut creation: TableCreation) -> Result<Table> {
+        if creation.location.is_none() {
+            let folder = format!("{}/{}", warehouse(&self.dir), namespace.join("/"));
+            creation.location = Some(own_folder(&folder, &creation.name));
+        }
+        self.inner.create_table(namespace, creation).await
+    }
+
+    async fn load_table(&self, table: &TableIdent) -> Result<Table> {
+        self.inner.load_table(table).await
+    }
+
+    async fn update_table(&self, commit: TableCommit) -> Result<Table> {
+        let table = self.inner.load_table(commit.identifier()).await?;
+        let location = table.metadata_location_result()?;
+        if location.parse::<MetadataLocation>().is_ok() && !table.metadata().properties().contains_key(METADATA_PATH) {
+            return self.inner.update_table(commit).await;
+        }
+        self.update_elsewhere(table, commit).await
+    }
+}
+
+impl EmbeddedCatalog {
+    /// Commits to a table whose metadata isn't where the crate can write it.
+    async fn update_elsewhere(&self, table: Table, commit: TableCommit) -> Result<Table> {
+        let (ident, io) = (table.identifier().clone(), table.file_io().clone());
+        let old = table.metadata_location_result()?.to_owned();
+        let name = format!("{:0>5}-{}.metadata.json", version_of(&old) + 1, Uuid::new_v4());
+        // The crate derives the new name from the old one, so it is given one that it understands.
+        let stand_in = format!("{}/metadata/{name}", table.metadata().location());
+        let table = Table::builder()
+            .identifier(ident.clone())
+            .file_io(io.clone())
+            .metadata(table.metadata_ref())
+            .metadata_location(stand_in.clone())
+            .runtime(Runtime::current())
+            .build()?;
+        let staged = commit.apply(table)?;
+        let metadata = with_log_entry(staged.metadata(), &stand_in, &old)?;
+        let folder = match metadata.properties().get(METADATA_PATH) {
+            Some(folder) => folder.trim_end_matches('/').to_owned(),
+            None => format!("{}/metadata", metadata.location()),
+        };
+        let new = format!("{folder}/{name}");
+        io.new_output(&new)?.write(serde_json::to_vec(&metadata)?.into()).await?;
+        self.swap(&ident, &old, &new).await?;
+        Table::builder()
+            .identifier(ident)
+            .file_io(io)
+            .metadata(metadata)
+            .metadata_location(new)
+            .runtime(Runtime::current())
+            .build()
+    }
+
+    /// Compares and sets the place of a table's metadata.
+    async fn swap(&self, ident: &TableIdent, old: &str, new: &str) -> Result<()> {
+        let failed =
+            |error: sqlx::Error| Error::new(ErrorKind::Unexpected, "could not write the catalog").with_source(error);
+        let mut connection = SqliteConnection::connect(&sqlite_url(&self.dir, "mode=rw")).await.map_err(failed)?;
+        let swapped = sqlx::query(
+            "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? WHERE catalog_name = ? \
+             AND table_namespace = ? AND table_name = ? AND metadata_location = ?",
+        )
+        .bind(new)
+        .bind(old)
+        .bind(CATALOG)
+        .bind(ident.namespace().join("."))
+        .bind(ident.name())
+        .bind(old)
+        .execute(&mut connection)
+        .await
+        .map_err(failed)?;
+        connection.close().await.map_err(failed)?;
+        if swapped.rows_affected() == 1 {
+            return Ok(());
+        }
+        let text = format!("another commit to {ident} was first");
+        Err(Error::new(ErrorKind::CatalogCommitConflicts, text).with_retryable(true))
+    }
+}
+
+/// The number that a metadata file's name begins with: `00007-….metadata.json`, `v7.metadata.json`.
+fn version_of(location: &str) -> u64 {
+    let name = location.rsplit('/').next().unwrap_or(location);
+    let digits: String = name.trim_start_matches('v').chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
+/// The metadata with another file named in its log.
+fn with_log_entry(metadata: &TableMetadata, found: &str, wanted: &str) -> Result<TableMetadata> {
+    let mut json = serde_json::to_value(metadata)?;
+    let log = json.get_mut("metadata-log").and_then(|log| log.as_array_mut()).into_iter().flatten();
+    for entry in log.filter(|entry| entry.get("metadata-file").and_then(|file| file.as_str()) == Some(found)) {
+        if let Some(file) = entry.get_mut("metadata-file") {
+            *file = wanted.into();
+        }
+    }
+    Ok(serde_json::from_value(json)?)
+}

@@ -223,10 +223,17 @@ fn gap_of_skip(
     if (to.ledger, to.entry) <= (stored.ledger, stored.entry) || to >= range.next {
         return None;
     }
-    let found = range.first.filter(|first| *first > to);
-    let found = found.or(Some(Position { entry: to.entry.saturating_add(1), ..to }).filter(|_| !to.is_end_of_ledger()));
-    let (partition, records) = (range.partition.clone(), distance(stored, to));
-    Some((Gap { partition, after: Some(stored), found, records }, to))
+    // What the broker deleted behind it belongs to the same hole.
+    let (found, read) = match gap_at_start(to, range) {
+        Some((gap, read)) => (gap.found, read),
+        None => (Some(to).filter(|to| !to.is_end_of_ledger()).and_then(next_entry).or(range.first), to),
+    };
+    let (partition, records) = (range.partition.clone(), distance(stored, read));
+    Some((Gap { partition, after: Some(stored), found, records }, read))
+}
+
+fn next_entry(position: Position) -> Option<Position> {
+    Some(Position { entry: position.entry.checked_add(1)?, batch_index: -1, ..position })
 }
 
 /// A position that `position` follows: its predecessor, or where that is in a ledger of unknown length, the end of any
@@ -450,6 +457,12 @@ mod tests {
         for to in ["7:1:-1", "7:2:-1", "5:0:-1"] {
             assert_eq!(read(accepting, &stored("7:2:3"), to).gaps, [], "{to}");
         }
+        // Then deleted, with all that was skipped: as one gap, and for good.
+        let deleted = PartitionRange { skipped_to: at("7:9:-1"), ..of_pulsar(None, None, "9:0:-1") };
+        let plan = plan_start(accepting, &stored("5:2:3"), std::slice::from_ref(&deleted), |_| true).unwrap();
+        let behind = plan.read.get("0").unwrap();
+        assert_eq!((behind, plan.gaps.len()), (Position::end_of_ledger(8), 1));
+        assert_eq!(self::plan(&stored(&behind.to_string()), &[deleted]).unwrap().gaps, []);
         assert_eq!(read(rules(&known), &stored("7:2:3"), "7:9:-1").gaps, [], "not asked for");
         let rolled_back = ResumePoint { rolled_back_from: Some(8), ..stored("7:2:3") };
         assert_eq!(read(accepting, &rolled_back, "7:9:-1").gaps, [], "the table went back, not the log ahead");

@@ -17,11 +17,7 @@ const ZSTD: u64 = 3;
 const SNAPPY: u64 = 4;
 
 fn compressed(kind: u64, size: u64) -> Fields {
-    with_camera(raw::metadata()).number(COMPRESSION, kind).number(UNCOMPRESSED_SIZE, size)
-}
-
-fn with_camera(metadata: Fields) -> Fields {
-    metadata.bytes(4, raw::property("camera_id", "cam_1").encoded())
+    raw::metadata().number(COMPRESSION, kind).number(UNCOMPRESSED_SIZE, size)
 }
 
 fn encrypted(metadata: Fields) -> Fields {
@@ -31,7 +27,7 @@ fn encrypted(metadata: Fields) -> Fields {
 /// What stopped an ingest, with the reason of its dead letter.
 fn bad() -> Vec<(Fields, Vec<u8>, &'static str)> {
     let (two, garbage) = (raw::batch(&[b"one", b"two"]), b"garbage that is nothing".to_vec());
-    let many = |count: u64| with_camera(raw::metadata()).number(COUNT, count);
+    let many = |count: u64| raw::metadata().number(COUNT, count);
     vec![
         (compressed(ZSTD, 100), garbage.clone(), "broken_compression"),
         (compressed(LZ4, 100), garbage.clone(), "broken_compression"),
@@ -45,7 +41,7 @@ fn bad() -> Vec<(Fields, Vec<u8>, &'static str)> {
         (compressed(ZSTD, 1000), raw::zstd_zeros(1 << 30), "broken_compression"),
         (encrypted(compressed(ZSTD, 22)).number(COUNT, 2), raw::zstd(&two), "encrypted"),
         // Of a schema that nobody here can read.
-        (with_camera(raw::metadata()).bytes(16, 9u64.to_be_bytes()), b"\x02\x06run\xf0".to_vec(), "invalid_utf8"),
+        (raw::metadata().bytes(16, 9u64.to_be_bytes()), b"\x02\x06run\xf0".to_vec(), "invalid_utf8"),
     ]
 }
 
@@ -59,9 +55,9 @@ impl World<'_> {
         let ident = TableIdent::from_strs(["rva", "bronze_dead_letters"]).unwrap();
         let mut found: BTreeMap<_, Vec<String>> = BTreeMap::new();
         for batch in scan(&self.lake().await, &ident, ["topic", "partition", "message_id", "reason"]).await.unwrap() {
-            use arrow::array::{Array, AsArray};
+            use arrow::array::AsArray;
             let partitions = batch.column_by_name("partition").unwrap().as_primitive::<arrow::datatypes::Int32Type>();
-            for row in (0..partitions.len()).filter(|row| text(&batch, "topic", *row).contains(&self.name)) {
+            for row in (0..batch.num_rows()).filter(|row| text(&batch, "topic", *row).contains(&self.name)) {
                 let id = (partitions.value(row), text(&batch, "message_id", row).to_owned());
                 found.entry(id).or_default().push(text(&batch, "reason", row).to_owned());
             }

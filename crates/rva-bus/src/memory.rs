@@ -249,6 +249,7 @@ impl EventSource for MemoryLog {
 
     async fn partitions(&mut self) -> Result<Vec<PartitionRange>, BusError> {
         let range = |(name, partition): (&PartitionName, &Partition)| PartitionRange {
+            skipped_to: None,
             partition: name.clone(),
             topic: (format!("embedded/{name}"), 0),
             first: (partition.first <= partition.durable).then(|| Position::of_record(partition.first)),

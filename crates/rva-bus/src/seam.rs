@@ -124,6 +124,9 @@ pub struct PartitionRange {
     pub last: Option<Position>,
     /// Records that are written from now on come at this position or behind it; all that were written are before it.
     pub next: Position,
+    /// Up to where the log believes that its reader has everything, where that can be moved by others than the reader: by
+    /// an operator who skips what is unread.
+    pub skipped_to: Option<Position>,
 }
 
 /// Takes messages. One writer for each log.
@@ -151,11 +154,14 @@ pub trait EventSource: Send {
     /// Continues each partition behind `offsets`; one that isn't in the map starts with its oldest record.
     async fn seek(&mut self, offsets: &OffsetMap) -> Result<(), BusError>;
 
-    /// Messages that follow, at most about `bytes_max` of bodies (at least one message, if there is any).
-    /// Waits at most `wait` for the first; then the answer is empty. New partitions are picked up.
+    /// Messages that follow, at most about `bytes_max` (at least one message, if there is any). No partition starves the
+    /// others. Waits at most `wait` for the first; then the answer is empty. New partitions are picked up.
     async fn poll(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<Message>, BusError>;
 
     /// Tells the log that the table holds everything up to `committed`, so that retention may remove it.
+    ///
+    /// # Errors
+    /// The log may not have heard of it; what is told later covers it.
     async fn acknowledge(&mut self, committed: &OffsetMap) -> Result<(), BusError>;
 }
 

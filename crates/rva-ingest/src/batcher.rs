@@ -275,7 +275,7 @@ mod tests {
     fn range(partition: &str, first: u64) -> PartitionRange {
         let (topic, next) = ((format!("embedded/{partition}"), 0), Position::of_record(first + 1));
         let first = Some(Position::of_record(first));
-        PartitionRange { partition: partition.into(), topic, first, last: first, next }
+        PartitionRange { partition: partition.into(), topic, first, last: first, next, skipped_to: None }
     }
 
     fn batcher() -> Batcher {

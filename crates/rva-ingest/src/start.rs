@@ -153,7 +153,8 @@ pub fn plan_start(
         else {
             return Err(Halt::LogEndsEarlier { partition: partition.to_owned(), stored, last });
         };
-        let Some((gap, read)) = gap_at_start(stored, range) else { continue };
+        let skipped = gap_of_skip(rules, point, stored, range);
+        let Some((gap, read)) = skipped.or_else(|| gap_at_start(stored, range)) else { continue };
         if !rules.accept_gap {
             return Err(Halt::RecordsLost(gap));
         }
@@ -207,6 +208,32 @@ fn gap_at_start(stored: Position, range: &PartitionRange) -> Option<(Gap, Positi
     }
     let (partition, records) = (range.partition.clone(), distance(stored, before));
     Some((Gap { partition, after: Some(stored), found: range.first, records }, before))
+}
+
+/// What an operator skipped: the log believes that its reader has more than the table holds. Where gaps are accepted that is an
+/// order. Else it is a mistake that costs nothing: the log still holds the records, and they are read.
+fn gap_of_skip(
+    rules: StartRules<'_>,
+    point: &ResumePoint,
+    stored: Position,
+    range: &PartitionRange,
+) -> Option<(Gap, Position)> {
+    // A table that was rolled back has less than the log was told of, and reads it again.
+    let to = range.skipped_to.filter(|_| rules.accept_gap && point.rolled_back_from.is_none())?;
+    if (to.ledger, to.entry) <= (stored.ledger, stored.entry) || to >= range.next {
+        return None;
+    }
+    // What the broker deleted behind it belongs to the same hole.
+    let (found, read) = match gap_at_start(to, range) {
+        Some((gap, read)) => (gap.found, read),
+        None => (Some(to).filter(|to| !to.is_end_of_ledger()).and_then(next_entry).or(range.first), to),
+    };
+    let (partition, records) = (range.partition.clone(), distance(stored, read));
+    Some((Gap { partition, after: Some(stored), found, records }, read))
+}
+
+fn next_entry(position: Position) -> Option<Position> {
+    Some(Position { entry: position.entry.checked_add(1)?, batch_index: -1, ..position })
 }
 
 /// A position that `position` follows: its predecessor, or where that is in a ledger of unknown length, the end of any
@@ -276,6 +303,7 @@ mod tests {
             first: first.map(Position::of_record),
             last: last.map(Position::of_record),
             next: Position::of_record(last.unwrap_or(0) + 1),
+            skipped_to: None,
         }
     }
 
@@ -289,6 +317,7 @@ mod tests {
             first: first.map(parse),
             last: last.map(parse),
             next: parse(next),
+            skipped_to: None,
         }
     }
 
@@ -413,6 +442,33 @@ mod tests {
     }
 
     #[test]
+    fn what_an_operator_skipped_is_a_gap_where_gaps_are_accepted_and_read_where_not() {
+        let known = OffsetMap::new();
+        let accepting = StartRules { accept_gap: true, ..rules(&known) };
+        let at = |text: &str| Some(text.parse::<Position>().unwrap());
+        let range =
+            |to: &str| PartitionRange { skipped_to: at(to), ..of_pulsar(Some("5:0:-1"), Some("7:9:-1"), "7:10:-1") };
+        let read = |rules, point: &ResumePoint, to: &str| plan_start(rules, point, &[range(to)], |_| true).unwrap();
+        let skipped = read(accepting, &stored("7:2:3"), "7:9:-1");
+        assert_eq!((skipped.read.get("0"), skipped.gaps[0].records), (at("7:9:-1"), 7));
+        let end = format!("6:{}:-1", i64::MAX);
+        assert_eq!(read(accepting, &stored("5:2:3"), &end).read.get("0"), at(&end), "all before ledger 7");
+        // Where the reader itself left it, or behind.
+        for to in ["7:1:-1", "7:2:-1", "5:0:-1"] {
+            assert_eq!(read(accepting, &stored("7:2:3"), to).gaps, [], "{to}");
+        }
+        // Then deleted, with all that was skipped: as one gap, and for good.
+        let deleted = PartitionRange { skipped_to: at("7:9:-1"), ..of_pulsar(None, None, "9:0:-1") };
+        let plan = plan_start(accepting, &stored("5:2:3"), std::slice::from_ref(&deleted), |_| true).unwrap();
+        let behind = plan.read.get("0").unwrap();
+        assert_eq!((behind, plan.gaps.len()), (Position::end_of_ledger(8), 1));
+        assert_eq!(self::plan(&stored(&behind.to_string()), &[deleted]).unwrap().gaps, []);
+        assert_eq!(read(rules(&known), &stored("7:2:3"), "7:9:-1").gaps, [], "not asked for");
+        let rolled_back = ResumePoint { rolled_back_from: Some(8), ..stored("7:2:3") };
+        assert_eq!(read(accepting, &rolled_back, "7:9:-1").gaps, [], "the table went back, not the log ahead");
+    }
+
+    #[test]
     fn a_partition_that_was_made_anew_or_shortened_is_no_accepted_gap() {
         let known = OffsetMap::new();
         let accepting = StartRules { accept_gap: true, ..rules(&known) };
@@ -469,7 +525,8 @@ mod tests {
         assert!(!follows(most, Position { entry: 0, ..most }) && !follows(most, most));
         assert!(follows(Position { entry: u64::MAX - 1, ..most }, Position { batch_index: 0, ..most }));
         let start = Position { ledger: 0, entry: 0, batch_index: -1 };
-        assert_eq!(gap_before("0", start, most).records, u64::MAX - 1, "at the least");
+        let gap = |from: Position, to| gap_before("0", from, to).records;
+        assert_eq!((gap(start, most), gap(Position { entry: 0, ..most }, most)), (1, u64::MAX - 1));
         assert_eq!(gap_at_oldest("0", start, most).records, 1);
     }
 

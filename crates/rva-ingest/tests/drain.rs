@@ -24,6 +24,7 @@ impl EventSource for SlowLog {
 
     async fn partitions(&mut self) -> Result<Vec<PartitionRange>, BusError> {
         Ok(vec![PartitionRange {
+            skipped_to: None,
             partition: PARTITION.into(),
             topic: ("slow".into(), 0),
             first: Some(Position::of_record(1)),

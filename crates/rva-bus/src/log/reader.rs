@@ -200,6 +200,7 @@ fn ranges(dir: &Path) -> Result<Vec<PartitionRange>, BusError> {
         let Some(mark) = folder::read_mark(&folder, true)? else { continue };
         let first = folder::list_segments(&folder)?.first().map(|(first, _)| *first);
         ranges.push(PartitionRange {
+            skipped_to: None,
             topic: (format!("embedded/{partition}"), 0),
             first: first.filter(|first| *first <= mark.number).map(Position::of_record),
             last: (mark.number > 0).then(|| Position::of_record(mark.number)),

@@ -292,6 +292,15 @@ impl PulsarSource {
     }
 }
 
+/// The position of an acknowledged entry; entry -1 is all before its ledger.
+fn up_to((ledger, entry): (i64, i64)) -> Option<Position> {
+    let ledger = u64::try_from(ledger).ok()?;
+    match u64::try_from(entry) {
+        Ok(entry) => Some(Position { ledger, entry, batch_index: -1 }),
+        Err(_) => ledger.checked_sub(1).map(Position::end_of_ledger),
+    }
+}
+
 /// What a poll gives.
 struct Taken {
     messages: Vec<Message>,
@@ -346,6 +355,7 @@ impl EventSource for PulsarSource {
                 first: state.first,
                 last: self.last(partition, state.last).await?,
                 next: state.next,
+                skipped_to: state.acknowledged.and_then(up_to),
             });
         }
         ranges.sort_by(|a, b| a.partition.cmp(&b.partition));

@@ -13,7 +13,11 @@ pub fn bronze_ident() -> TableIdent {
     TableIdent::from_strs(["rva", "bronze_raw"]).unwrap()
 }
 
-pub async fn scan(lake: &Lake, ident: &TableIdent, columns: [&str; 3]) -> iceberg::Result<Vec<RecordBatch>> {
+pub async fn scan<const N: usize>(
+    lake: &Lake,
+    ident: &TableIdent,
+    columns: [&str; N],
+) -> iceberg::Result<Vec<RecordBatch>> {
     let table = lake.catalog().load_table(ident).await?;
     table.scan().select(columns).build()?.to_arrow().await?.try_collect().await
 }

@@ -151,6 +151,7 @@ impl EventSource for SimSource {
         self.faults.alive().await;
         let state = self.log.state();
         let range = |(partition, records): (&String, &Vec<Record>)| PartitionRange {
+            skipped_to: None,
             partition: partition.clone(),
             topic: (format!("{TOPIC}{partition}"), 0),
             first: records.get(state.removed.get(partition).copied().unwrap_or(0)).map(|record| record.position),

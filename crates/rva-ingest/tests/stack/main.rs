@@ -3,6 +3,7 @@
 // The lint's exception for tests doesn't reach async tests and what they share.
 #![allow(clippy::unwrap_used)]
 
+mod bad_entries;
 mod days;
 mod failures;
 mod publisher;

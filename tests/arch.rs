@@ -41,6 +41,7 @@ const TOP_LEVEL: &[&str] = &[
     "LICENSE",
     "Makefile",
     "README.md",
+    "SECURITY.md",
     "crates",
     "data",
     "docs",

@@ -196,12 +196,17 @@ fn no_secret_of_a_camera_is_in_logs_answers_files_or_the_process_list() {
         // Each camera has failed once: what its shape is answered with is there.
         let said = service.said();
         let ids = cameras.lines().filter_map(|line| line.trim().split(':').next());
-        if ids.clone().all(|id| said.contains(&format!("camera_id={id} pause_s"))) && ready.contains("403") {
+        let failed: Vec<&str> = said
+            .lines()
+            .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "))
+            .filter_map(|line| line.split_once("camera_id=")?.1.split_whitespace().next())
+            .collect();
+        if ids.clone().all(|id| failed.contains(&id)) && ready.contains("403") {
             break;
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-    assert!(ready.contains("403") && service.said().contains("camera_id=file pause_s"), "{ready}\n{}", service.said());
+    assert!(ready.contains("403") && service.said().contains("camera_id=file"), "{ready}\n{}", service.said());
     let process = fs::read(format!("/proc/{}/cmdline", service.child.id())).unwrap();
     holds_no_secret("the process list", &String::from_utf8_lossy(&process));
     drop(service);

@@ -39,6 +39,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("rtsp:rtsp://u:hush@cam/1", "rtsp:rtsp://cam/1"),
     ("\"rtsp://u:hush@cam/1\"", "\"rtsp://cam/***"),
     ("u:hush@cam/1", "***@cam/1"),
+    ("u:hu sh@cam/1", "***@cam/1"),
+    ("u:hush@rtsp://cam/1", "***@rtsp://cam/1"),
     ("rtsp%3A%2F%2Fu%3Ahush%40cam", "***"),
     ("unknown+scheme://u:hush@host/x", "unknown+scheme://host/x"),
     // Queries.

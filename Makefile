@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo demo-stack test eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
+.PHONY: help demo demo-stack test fuzz eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ bench-publish: setup ## frames a second of the detector with Pulsar on beside /d
 
 parity: setup ## our detections and speed beside Ultralytics' (installs it, AGPL-3.0, and PyTorch, 3 GB, into .venv-parity)
 	@infrastructure/local/parity.sh
+
+fuzz: setup ## random bytes for all that reads foreign ones: an hour (FUZZ_SECONDS=3600 for each target, two at a time)
+	@infrastructure/local/fuzz.sh
 
 eval: ## every tracker's scores on MOTChallenge sequences, and the recorded floors
 	@infrastructure/local/eval.sh

@@ -25,6 +25,8 @@ long_pid=$!
 trap 'kill $long_pid 2>/dev/null || true' EXIT
 
 status=0
+# Of each target of tests/fuzz.
+export RVA_FUZZ_SECONDS=${RVA_FUZZ_SECONDS:-60}
 # Output of tests that passed is shown too: a skip is a line in it.
 cargo test --workspace --features rva/camera-motion --locked --no-fail-fast -- --show-output --skip $LONG 2>&1 | tee "$log" |
   infrastructure/local/test_progress.sh || status=$?

@@ -130,9 +130,9 @@ fn one_word(word: &str) -> (String, bool) {
     // `user:password@host`
     if let Some((login, host)) = word.rsplit_once('@')
         && login.contains(':')
-        && !host.is_empty()
     {
-        return (format!("{HIDDEN}@{host}"), false);
+        let (host, next) = one_word(host);
+        return (format!("{HIDDEN}@{host}"), next);
     }
     for (at, sign) in word.match_indices(['=', ':']) {
         let name = lower[..at].trim_end_matches(['"', '\'']);

@@ -35,7 +35,11 @@ pub fn shown_source(text: &str) -> String {
         Some(start) if start.at == 0 => url::shown(text, &start),
         // `rtsp:rtsp://…`, `"rtsp://…"`: whatever stands before it isn't the secret, and all behind it may be.
         Some(start) => format!("{}{}", free::redact(&text[..start.at]), url::shown_from(&text[start.at..])),
-        None => free::redact(text),
+        // `user:pass word@host`
+        None => match text.rsplit_once('@') {
+            Some((login, host)) if login.contains(':') => format!("{HIDDEN}@{}", free::redact(host)),
+            _ => free::redact(text),
+        },
     }
 }
 

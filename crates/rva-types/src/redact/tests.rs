@@ -39,6 +39,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("rtsp:rtsp://u:hush@cam/1", "rtsp:rtsp://cam/1"),
     ("\"rtsp://u:hush@cam/1\"", "\"rtsp://cam/***"),
     ("u:hush@cam/1", "***@cam/1"),
+    ("u:hu sh@cam/1", "***@cam/1"),
+    ("u:hush@rtsp://cam/1", "***@rtsp://cam/1"),
     ("rtsp%3A%2F%2Fu%3Ahush%40cam", "***"),
     ("unknown+scheme://u:hush@host/x", "unknown+scheme://host/x"),
     // Queries.
@@ -125,6 +127,9 @@ const TEXTS: &[(&str, &str)] = &[
     ("GET / HTTP/1.1\r\nAuthorization: Basic aHVzaDpodXNo\r\nHost: x", "GET / HTTP/1.1\r\nAuthorization: ***\nHost: x"),
     ("sent \"authorization\": \"Bearer hush\", and more", "sent \"authorization: ***"),
     ("with Bearer eyJhbGciOi.hush.x, and more", "with Bearer *** and more"),
+    ("wanted rtsp://user:password@host:port/path", "wanted rtsp://user:password@host:port/path"),
+    ("wanted scheme://user:password@… with the right ones", "wanted scheme://user:password@… with the right ones"),
+    ("open rtsp://user:password@cam/1", "open rtsp://cam/1"),
     ("a basic idea", "a basic idea"),
     ("user-pw=hush x", "user-pw=*** x"),
     ("{\"password\": \"hush\", \"x\": 1}", "{\"password\": *** \"x\": 1}"),

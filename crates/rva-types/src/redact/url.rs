@@ -146,6 +146,9 @@ const KNOWN_NAMES: [&str; 44] = [
 /// First parts of RTMP's paths that are an application, not a key.
 const APPLICATIONS: [&str; 10] = ["app", "hls", "live", "live2", "play", "publish", "rtmp", "stream", "streams", "vod"];
 
+/// How a URL with a login is written in a hint.
+const PLACEHOLDER: &str = "user:password@";
+
 /// Longest value of a harmless parameter, and longest word of a path.
 const WORD_MAX: usize = 64;
 
@@ -198,6 +201,10 @@ pub(super) fn shown_from(text: &str) -> String {
 pub(super) fn shown(text: &str, start: &Start) -> String {
     let scheme = text[start.at..start.scheme_end].to_ascii_lowercase();
     let begin = format!("{scheme}{}", &text[start.scheme_end..start.rest]);
+    // Our own errors say how a URL is written.
+    if text[start.rest..].strip_prefix(PLACEHOLDER).is_some_and(|rest| rest == "…" || rest == "host:port/path") {
+        return text[start.at..].to_owned();
+    }
     match Parts::of(&text[start.rest..]) {
         Some(parts) => format!("{begin}{}", parts.shown(&scheme)),
         None => format!("{begin}{HIDDEN}"),

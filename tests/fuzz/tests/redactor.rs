@@ -1,0 +1,46 @@
+//! Texts that are logged.
+
+use rva_fuzz::{Target, fuzz};
+use rva_types::{redact, secrets_of, shown_source};
+
+const WORDS: &[&str] = &[
+    "rtsp://",
+    "rtsp:/",
+    "u:p@",
+    "://",
+    " ! ",
+    "gst:",
+    "\"",
+    "'",
+    "\\\"",
+    "%3A%2F%2F",
+    "?token=",
+    "&",
+    "#",
+    "Authorization: ",
+    "Bearer ",
+    "Basic ",
+    "password=",
+    "\"secret\": ",
+    "[::1]",
+    "é",
+    "\u{1b}[0m",
+];
+
+fn read(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let once = redact(&text);
+    assert_eq!(redact(&once), once, "what was redacted stays: {text:?}");
+    let shown = shown_source(&text);
+    for secret in secrets_of(&text).iter().filter(|secret| secret.len() > 40) {
+        assert!(!shown.contains(secret.as_str()), "{secret:?} of {text:?} is in {shown:?}");
+    }
+    // A login before a host, wherever it stands in a line.
+    let line = format!("{} rtsp://u:Kp4vT8rL2Yd@cam/1", text.replace(['\n', '\r'], " "));
+    assert!(!redact(&line).contains("Kp4vT8rL2Yd"), "{line:?}");
+}
+
+#[test]
+fn no_text_stops_the_redactor() {
+    fuzz(&Target { name: "redactor", words: WORDS, read });
+}

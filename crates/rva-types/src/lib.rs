@@ -22,6 +22,6 @@ pub use geometry::{BBox, ImageSize, Point};
 pub use ids::{CameraId, IdError, RunId, SourceIdentity, StoreId, StreamId};
 pub use position::{OffsetMap, PartitionName, Position, PositionError};
 pub use record::{Detection, FrameRecord, FrameRecordInput, RuntimeDescription, SCHEMA_VERSION, TrackedDetection};
-pub use rejection::{Rejection, RejectionReason, one_line};
+pub use rejection::{Rejection, RejectionReason, one_line, steers};
 pub use rows::{BRONZE_COLUMNS, BronzeEvent, DEAD_LETTER_COLUMNS, DeadLetter, EventKey};
 pub use time::{MediaTime, Timestamp, TimestampError};

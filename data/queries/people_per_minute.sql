@@ -7,7 +7,10 @@
 WITH timed AS (
     SELECT
         store_id, camera_id, pipeline_run_id, frame_index, payload,
-        TRY_CAST(payload->>'capture_ts' AS timestamp) AS ts
+        CASE
+            WHEN (payload->>'capture_ts') LIKE '____-__-_____:__:__%'
+            THEN TRY_CAST(payload->>'capture_ts' AS timestamp)
+        END AS ts
     FROM bronze_raw
 ),
 frames AS (

@@ -161,8 +161,7 @@ impl Batcher {
         self.since.get_or_insert(now);
         let bytes = message.body.len() + MESSAGE_OVERHEAD_BYTES;
         let item = decoded(&mut self.decoder, message, &range.topic, ingest_ts);
-        let origin =
-            Origin { range: Arc::clone(range), position: message.position, publish_ts: message.publish_ts };
+        let origin = Origin { range: Arc::clone(range), position: message.position, publish_ts: message.publish_ts };
         if !message.ends_entry {
             self.open.entry(message.partition.clone()).or_default().take(item, origin, bytes);
             return Offer::Taken;

@@ -52,7 +52,9 @@ fn letter(row: &BronzeRow, origin: &Origin) -> DeadLetter {
     let EventKey { run, camera, frame_index } = &row.event.key;
     let rejection = Rejection::new(
         RejectionReason::KeyConflict,
-        format!("found another payload for run {run}, camera {camera}, frame {frame_index} than came first, wanted the same"),
+        format!(
+            "found another payload for run {run}, camera {camera}, frame {frame_index} than came first, wanted the same"
+        ),
     );
     let (topic, partition) = origin.range.topic.clone();
     DeadLetter {

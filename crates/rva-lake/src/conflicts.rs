@@ -133,8 +133,7 @@ impl<'a> Suspects<'a> {
         // For each key of a suspect whether its payload was found, and whether another one was.
         let mut seen = vec![(false, false); self.rows.len()];
         for file in files.iter() {
-            let asked: Vec<usize> =
-                self.table.iter().copied().filter(|at| may_be_in(file, &self.rows[*at])).collect();
+            let asked: Vec<usize> = self.table.iter().copied().filter(|at| may_be_in(file, &self.rows[*at])).collect();
             if asked.is_empty() {
                 continue;
             }
@@ -177,7 +176,8 @@ impl<'a> Suspects<'a> {
             Ok(BooleanArray::from(matches))
         };
         read_matching(table, file, KEY_COLUMNS, "payload", &runs, is_wanted, |batch| {
-            let wrong = || LakeError::new(LakeErrorKind::Permanent, format!("found other payload types in {}", file.path));
+            let wrong =
+                || LakeError::new(LakeErrorKind::Permanent, format!("found other payload types in {}", file.path));
             let payloads = batch.column(KEY_COLUMNS.len()).as_string_opt::<i32>().ok_or_else(wrong)?;
             for (place, (run, camera, frame_index)) in keys_of(batch)? {
                 if payloads.is_null(place) {

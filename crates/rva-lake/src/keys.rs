@@ -94,7 +94,14 @@ pub(crate) struct KeyIndex {
 impl KeyIndex {
     pub(crate) fn new(blocks_max: usize) -> Self {
         let counts = KeyIndexCounts::default();
-        Self { blocks: HashMap::new(), blocks_max, clock: 0, staged: HashMap::new(), payloads: Payloads::default(), counts }
+        Self {
+            blocks: HashMap::new(),
+            blocks_max,
+            clock: 0,
+            staged: HashMap::new(),
+            payloads: Payloads::default(),
+            counts,
+        }
     }
 
     pub(crate) fn blocks_held(&self) -> usize {
@@ -286,9 +293,7 @@ impl KeyCheck<BronzeRow> for KeyIndex {
 }
 
 /// The key columns of a batch and each row's place, rows with a null left out.
-pub(crate) fn keys_of(
-    batch: &RecordBatch,
-) -> Result<impl Iterator<Item = (usize, (&str, &str, i64))>, LakeError> {
+pub(crate) fn keys_of(batch: &RecordBatch) -> Result<impl Iterator<Item = (usize, (&str, &str, i64))>, LakeError> {
     let wrong = |at: usize| {
         let found = batch.column(at).data_type();
         let text = format!("found key column {} of type {found}, wanted string or long", KEY_COLUMNS[at]);

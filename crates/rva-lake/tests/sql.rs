@@ -127,8 +127,19 @@ fn detections_gives_a_row_for_each_detection() {
 /// Adds records as an ingest took them before it looked at capture times, and texts that are no records at all.
 async fn add_odd_rows(lake: &Lake) {
     let mut payloads: Vec<String> = [
-        "\"\"", "1769846400", "\"1769846400\"", "\"2026-01-31T08:00Z\"", "\"9999-12-31T23:59:59Z\"", "\"infinity\"",
-        "\"99999-01-01T00:00:00Z\"", "null", "\"1969-01-01T00:00:00Z\"", "[1]", "{}", "true", "\"epoch\"",
+        "\"\"",
+        "1769846400",
+        "\"1769846400\"",
+        "\"2026-01-31T08:00Z\"",
+        "\"9999-12-31T23:59:59Z\"",
+        "\"infinity\"",
+        "\"99999-01-01T00:00:00Z\"",
+        "null",
+        "\"1969-01-01T00:00:00Z\"",
+        "[1]",
+        "{}",
+        "true",
+        "\"epoch\"",
     ]
     .into_iter()
     .map(|found| format!(r#"{{"capture_ts":{found},"detections":[{}]}}"#, person("0-0", "9")))
@@ -302,14 +313,20 @@ fn a_query_that_needs_more_memory_than_it_may_have_goes_on_on_disk_and_leaves_no
         let mut sink = lake.bronze_sink().unwrap();
         let one = |frame: i64| {
             let run = format!("0190f3a1b2c37d4e8f90a1b2c3d4e{:03x}", frame % 500);
-            record("store_01", &run, frame, u32::try_from(frame % 3000).unwrap(), &person("1-0", &format!("{}", frame % 40)))
+            record(
+                "store_01",
+                &run,
+                frame,
+                u32::try_from(frame % 3000).unwrap(),
+                &person("1-0", &format!("{}", frame % 40)),
+            )
         };
         sink.commit(&batch(at(&[]), at(&[("a", 1)]), (1..=60_000).map(one).collect())).await.unwrap();
         let query = shipped("people_per_minute");
         let wanted = lines(&lake, &query).await;
         let spill = tempfile::tempdir().unwrap();
         let options = rva_lake::SqlOptions {
-            memory_max_bytes: 16 << 20,
+            memory_max_bytes: 20 << 20,
             spill_dir: Some(spill.path().to_owned()),
             ..rva_lake::SqlOptions::default()
         };
@@ -318,7 +335,8 @@ fn a_query_that_needs_more_memory_than_it_may_have_goes_on_on_disk_and_leaves_no
         assert_eq!(found.iter().map(|batch| batch.num_rows()).sum::<usize>(), wanted.len());
         assert_eq!(std::fs::read_dir(spill.path()).unwrap().count(), 0, "found files in the folder, wanted none left");
         let none = rva_lake::SqlOptions { spill_max_bytes: 1, ..options };
-        assert!(lake.sql_with(&query, &none).await.unwrap().collect().await.is_err(), "it did go to disk");
+        let error = lake.sql_with(&query, &none).await.unwrap().collect().await.unwrap_err().to_string();
+        assert!(error.contains("query.memory_max"), "it did go to disk: {error}");
     });
 }
 

@@ -25,14 +25,16 @@ impl SpillFolder {
     /// It can't be made.
     pub fn make(folder: Option<&Path>) -> anyhow::Result<Self> {
         let parent = folder.map_or_else(std::env::temp_dir, Path::to_owned);
-        let made = (0..).map(|number: u32| parent.join(format!("rva-query-{}-{number}", process::id()))).find_map(|path| {
-            match make_private(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
-                made => Some(made.map(|()| path)),
-            }
-        });
+        let made =
+            (0..).map(|number: u32| parent.join(format!("rva-query-{}-{number}", process::id()))).find_map(|path| {
+                match make_private(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                    made => Some(made.map(|()| path)),
+                }
+            });
         let path = made.context("found no free name")?;
-        let path = path.with_context(|| format!("make a folder to spill to in {} (query.spill_dir)", parent.display()))?;
+        let path =
+            path.with_context(|| format!("make a folder to spill to in {} (query.spill_dir)", parent.display()))?;
         Ok(Self { path })
     }
 

@@ -106,7 +106,8 @@ mod tests {
     use std::sync::Arc;
 
     fn batch(numbers: Vec<i64>, texts: Vec<Option<&str>>) -> RecordBatch {
-        let schema = Schema::new(vec![Field::new("n", DataType::Int64, false), Field::new("text", DataType::Utf8, true)]);
+        let schema =
+            Schema::new(vec![Field::new("n", DataType::Int64, false), Field::new("text", DataType::Utf8, true)]);
         let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(numbers)), Arc::new(StringArray::from(texts))];
         RecordBatch::try_new(Arc::new(schema), columns).unwrap()
     }

@@ -9,7 +9,10 @@ WITH records AS (
 timed AS (
     SELECT
         store_id, camera_id, pipeline_run_id, frame_index, record,
-        TRY_CAST(record->>'$.capture_ts' AS timestamptz) AS ts
+        CASE
+            WHEN (record->>'$.capture_ts') LIKE '____-__-_____:__:__%'
+            THEN TRY_CAST(record->>'$.capture_ts' AS timestamptz)
+        END AS ts
     FROM records
 ),
 detections AS (

@@ -4,7 +4,10 @@
 WITH timed AS (
     SELECT
         store_id, camera_id,
-        TRY_CAST(get_json_object(payload, '$.capture_ts') AS timestamp) AS ts
+        CASE
+            WHEN get_json_object(payload, '$.capture_ts') LIKE '____-__-_____:__:__%'
+            THEN TRY_CAST(get_json_object(payload, '$.capture_ts') AS timestamp)
+        END AS ts
     FROM lakehouse.rva.bronze_raw
 )
 SELECT

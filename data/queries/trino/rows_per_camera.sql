@@ -4,7 +4,10 @@
 WITH timed AS (
     SELECT
         store_id, camera_id,
-        TRY(CAST(from_iso8601_timestamp_nanos(replace(upper(json_extract_scalar(payload, '$.capture_ts')), ' ', 'T')) AS timestamp(6) with time zone)) AS ts
+        CASE
+            WHEN json_extract_scalar(payload, '$.capture_ts') LIKE '____-__-_____:__:__%'
+            THEN TRY(CAST(from_iso8601_timestamp_nanos(replace(upper(json_extract_scalar(payload, '$.capture_ts')), ' ', 'T')) AS timestamp(6) with time zone))
+        END AS ts
     FROM lakehouse.rva.bronze_raw
 )
 SELECT

@@ -38,11 +38,7 @@ impl Ingest<'_> {
     }
 
     /// Dead letters first: bronze's map alone is the resume point, so a crash in between only repeats them.
-    pub(super) async fn commit_dead(
-        &mut self,
-        dead: Batch<DeadLetter>,
-        cut: Cut,
-    ) -> Result<Step, IngestError> {
+    pub(super) async fn commit_dead(&mut self, dead: Batch<DeadLetter>, cut: Cut) -> Result<Step, IngestError> {
         match self.dead.commit(&dead).await {
             Ok(CommitOutcome::Committed { rows_appended: _, rows_known }) => {
                 self.cured(DEAD_LETTERS);

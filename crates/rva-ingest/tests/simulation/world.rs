@@ -13,7 +13,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use rva_bus::EventSource;
 use rva_ingest::{Batcher, Clock, IngestCounters, IngestEvent, IngestOptions, IngestRules, Phase, run_ingest};
 use rva_lake::{
-    Batch, CommitOutcome, CommitRules, Lake, LakeOptions, Layered, TableSink, embedded_catalog, storage::LakeStorageFactory,
+    Batch, CommitOutcome, CommitRules, Lake, LakeOptions, Layered, TableSink, embedded_catalog,
+    storage::LakeStorageFactory,
 };
 use rva_types::{OffsetMap, Timestamp};
 use std::{

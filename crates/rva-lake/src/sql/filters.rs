@@ -189,7 +189,11 @@ mod tests {
         let wanted = Some(Reference::new("camera_id").starts_with(Datum::string("door")));
         assert_eq!(predicate(&col("camera_id").like(lit("door%"))), wanted);
         assert_eq!(predicate(&col("camera_id").like(lit("door_x%"))), wanted);
-        assert_eq!(predicate(&col("camera_id").like(lit("door\\_1%"))), wanted, "nothing behind an escape is relied on");
+        assert_eq!(
+            predicate(&col("camera_id").like(lit("door\\_1%"))),
+            wanted,
+            "nothing behind an escape is relied on"
+        );
         assert_eq!(predicate(&col("camera_id").like(lit("%door"))), None);
         assert_eq!(predicate(&col("camera_id").not_like(lit("door%"))), None);
         assert_eq!(predicate(&col("camera_id").ilike(lit("door%"))), None);

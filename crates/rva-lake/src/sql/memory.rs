@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// Whose shares stand in the error where memory is exhausted.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
+/// Rows of a batch where memory is short.
+const SPILLING_ROWS: usize = 1024;
+
 /// A pool that shares its memory fairly, and a folder for what doesn't fit.
 pub(super) fn runtime(options: &SqlOptions) -> Result<Arc<RuntimeEnv>> {
     let mode = match &options.spill_dir {
@@ -40,9 +43,7 @@ type Batches = BoxStream<'static, Result<RecordBatch>>;
 /// Runs a plan. A join by hashing holds one side in memory, whatever its size: where that doesn't fit and nothing was
 /// answered yet, the plan is run again with joins that sort both sides, which can spill.
 pub(super) async fn run(context: &SessionContext, plan: LogicalPlan) -> Result<(SchemaRef, Batches)> {
-    let mut state = context.state();
-    state.config_mut().options_mut().optimizer.prefer_hash_join = false;
-    let spilling = SessionContext::new_with_state(state);
+    let spilling = spilling(context);
     let stream = context.execute_logical_plan(plan.clone()).await?.execute_stream().await?;
     let schema = stream.schema();
     let answer = async move {
@@ -59,6 +60,17 @@ pub(super) async fn run(context: &SessionContext, plan: LogicalPlan) -> Result<(
         Ok::<_, DataFusionError>(answer)
     };
     Ok((schema, stream::once(answer).try_flatten().boxed()))
+}
+
+/// The same session with joins that spill. A share of the memory falls to each sort of each partition, so there is one
+/// partition, and what is sorted comes in small pieces.
+fn spilling(context: &SessionContext) -> SessionContext {
+    let mut state = context.state();
+    let options = state.config_mut().options_mut();
+    options.optimizer.prefer_hash_join = false;
+    options.execution.target_partitions = 1;
+    options.execution.batch_size = SPILLING_ROWS;
+    SessionContext::new_with_state(state)
 }
 
 fn is_exhausted(error: &DataFusionError) -> bool {

@@ -84,6 +84,11 @@ fn sql_error(error: DataFusionError) -> LakeError {
         _ => LakeErrorKind::Permanent,
     };
     let text = error.strip_backtrace();
+    if let DataFusionError::ResourcesExhausted(cause) = error.find_root() {
+        let cause = cause.lines().next().unwrap_or_default();
+        let text = format!("could not run the query in the memory that it may have (query.memory_max): {cause}");
+        return LakeError::new(kind, text);
+    }
     LakeError::new(kind, format!("could not run the query: {text}"))
 }
 

@@ -28,7 +28,8 @@ fn every_way_to_write_the_same_records_gives_the_same_rows() {
     let run = keys("same", "till", 1..=5);
     let text = records(&run);
     let array = format!("[\n{}\n]", text.trim_end().replace('\n', ",\n"));
-    let spread = text.replace("{\"schema_version\"", "{\n  \"schema_version\"").replace(",\"source\":", ",\n  \"source\": ");
+    let spread =
+        text.replace("{\"schema_version\"", "{\n  \"schema_version\"").replace(",\"source\":", ",\n  \"source\": ");
     let mut files = vec![
         ("plain.ndjson", text.clone().into_bytes()),
         ("marked.ndjson", format!("\u{feff}{text}\u{feff}{text}").into_bytes()),
@@ -154,4 +155,77 @@ fn an_odd_capture_time_is_a_dead_letter_and_breaks_no_query() {
         let path = crate::common::workspace().join(format!("data/queries/{name}.sql"));
         assert_eq!(world.query(&std::fs::read_to_string(path).unwrap()).len(), 1, "{name}");
     }
+}
+
+/// A line of a record with another detection.
+fn claimed(line: &str) -> String {
+    line.replace("\"conf\":0.9", "\"conf\":0.5")
+}
+
+#[test]
+fn who_claims_a_frame_first_has_it_and_the_genuine_record_is_a_dead_letter_once() {
+    let world = World::new();
+    let run = keys("known", "till", 1..=4);
+    let genuine = records(&run);
+    let lines: Vec<&str> = genuine.lines().collect();
+    world.write("claims.ndjson", format!("{}\n{}\n", claimed(lines[1]), claimed(lines[2])));
+    world.rva(&["replay", "claims.ndjson"]).exits(0);
+    world.rva(&["ingest", "--drain"]).exits(0).says(&["2 rows committed"]);
+    world.write("genuine.ndjson", &genuine);
+    world.rva(&["replay", "genuine.ndjson"]).exits(0);
+    world.rva(&["ingest", "--drain"]).exits(0).says(&["2 rows committed", "2 dead letters", "key_conflict 2"]);
+    assert_eq!(world.rows(), run);
+    let dead = world.query("SELECT detail, encode(raw, 'base64') AS raw FROM bronze_dead_letters ORDER BY detail");
+    let details: Vec<&str> = dead.iter().map(|row| row["detail"].as_str().unwrap()).collect();
+    assert!(details[0].contains("run known, camera till, frame 2") && details[1].contains("frame 3"), "{details:?}");
+    // The same claims again are repeats, and the ingest itself started twice makes nothing twice.
+    world.rva(&["replay", "claims.ndjson"]).exits(0);
+    world.rva(&["ingest", "--drain"]).exits(0).says(&["0 rows committed", "2 were there already"]);
+    world.rva(&["ingest", "--drain"]).exits(0);
+    assert_eq!(world.query("SELECT count(*) AS n FROM bronze_dead_letters")[0]["n"], 2);
+}
+
+#[test]
+fn a_query_ends_at_once_on_a_signal_while_nobody_reads_its_rows() {
+    let world = World::seeded();
+    let spill = world.path().join("spill");
+    std::fs::create_dir(&spill).unwrap();
+    // Six rows joined with themselves ten times over are 60 million.
+    let tables: Vec<String> = ('a'..='j').map(|name| format!("bronze_raw {name}")).collect();
+    let sql = format!("SELECT a.payload FROM {}", tables.join(", "));
+    let mut query = world.command(&["query", &sql, "--format", "csv"]);
+    query.env("RVA_QUERY_SPILL_DIR", &spill).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut query = query.spawn().unwrap();
+    let started = std::time::Instant::now();
+    while std::fs::read_dir(&spill).unwrap().count() == 0 {
+        assert!(started.elapsed().as_secs() < 60, "found no folder to spill to");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let signalled = std::time::Instant::now();
+    assert!(Command::new("kill").args(["-INT", &query.id().to_string()]).status().unwrap().success());
+    let code = query.wait().unwrap().code();
+    assert_eq!(code, Some(130));
+    assert!(signalled.elapsed().as_secs() < 3, "{:?}", signalled.elapsed());
+    assert_eq!(std::fs::read_dir(&spill).unwrap().count(), 0, "nothing is left to clean up");
+}
+
+#[test]
+fn a_query_reads_the_tables_as_they_were() {
+    let world = World::seeded();
+    world.write("later.ndjson", records(&keys("later", "till", 1..=2)));
+    world.rva(&["replay", "later.ndjson"]).exits(0);
+    world.rva(&["ingest", "--drain"]).exits(0);
+    let count = |more: &[&str]| {
+        let ran =
+            world.rva(&[&["query", "SELECT count(*) FROM bronze_raw", "--format", "csv"], more].concat()).exits(0);
+        ran.stdout.lines().nth(1).unwrap().to_owned()
+    };
+    assert_eq!((count(&[]), count(&["--as-of", "2020-01-01T00:00:00Z"])), ("8".to_owned(), "0".to_owned()));
+    let sql = "SELECT 1";
+    world.rva(&["query", sql, "--as-of", "yesterday"]).exits(2).says(&["--as-of", "yesterday", "RFC 3339"]);
+    world
+        .rva(&["query", sql, "--snapshot", "5"])
+        .exits(1)
+        .says(&["no table with snapshot 5", "the oldest of bronze_raw"]);
 }

@@ -91,7 +91,7 @@ fn footfall(args: &FootfallArgs, terminal: &Terminal) -> anyhow::Result<Exit> {
                 camera: record.source.camera_id.clone(),
                 at,
                 track: (record.pipeline_run_id.clone(), track),
-                anchor: (x / record.image_size.width, y / record.image_size.height),
+                anchor: (x / f64::from(record.image_size.width), y / f64::from(record.image_size.height)),
             });
         }
     }

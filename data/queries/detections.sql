@@ -1,16 +1,19 @@
 -- One row per detection of bronze_raw.
--- A capture time that is none, or an absurd one (before 2000, a day after the ingest), is null: tables may hold such
--- records from before they were refused.
+-- A capture time that is none, or not of the years 2000 to 2199, is null: tables may hold such records from before they
+-- were refused.
 WITH timed AS (
     SELECT
-        store_id, camera_id, pipeline_run_id, frame_index, payload, ingest_ts,
-        TRY_CAST(payload->>'capture_ts' AS timestamp) AS ts
+        store_id, camera_id, pipeline_run_id, frame_index, payload,
+        CASE
+            WHEN (payload->>'capture_ts') LIKE '____-__-_____:__:__%'
+            THEN TRY_CAST(payload->>'capture_ts' AS timestamp)
+        END AS ts
     FROM bronze_raw
 ),
 detections AS (
     SELECT
         store_id, camera_id, pipeline_run_id, frame_index,
-        CASE WHEN ts >= TIMESTAMP '2000-01-01' AND ts <= ingest_ts + INTERVAL '1 day' THEN ts END AS capture_ts,
+        CASE WHEN ts >= TIMESTAMP '2000-01-01' AND ts < TIMESTAMP '2200-01-01' THEN ts END AS capture_ts,
         unnest(json_get_array(payload, 'detections')) AS detection
     FROM timed
 )

@@ -10,7 +10,8 @@ use roaring::RoaringTreemap;
 use rva_bus::{BusError, EventSink, OutgoingMessage};
 use rva_track::Tracker;
 use rva_types::{
-    FrameRecord, FrameRecordInput, PropertyName, RunId, RuntimeDescription, SourceIdentity, Timestamp, TrackedDetection,
+    FrameRecord, FrameRecordInput, ImageSize, PropertyName, RunId, RuntimeDescription, SourceIdentity, Timestamp,
+    TrackedDetection,
 };
 use rva_vision::{
     Detector, End, FindCues, FrameCounts, FrameSource, ModelDescription, PipelineControl, PipelineOptions,
@@ -270,7 +271,7 @@ impl Delivery {
     }
 
     fn take(&mut self, mut frame: TrackedFrame) -> OutgoingMessage {
-        frame.detections.retain(|tracked| self.writer.holds(tracked));
+        frame.detections.retain(|tracked| self.writer.holds(tracked, frame.size));
         self.counts.detections += frame.detections.len() as u64;
         self.counts.tracks.extend(frame.detections.iter().filter_map(|tracked| tracked.track_id));
         if let Some(tap) = &mut self.observers.tap {
@@ -325,8 +326,8 @@ impl RecordWriter {
     }
 
     /// Whether a record holds a detection; the others were for the tracker alone.
-    fn holds(&self, tracked: &TrackedDetection) -> bool {
-        tracked.detection.conf >= self.settings.conf as f32
+    fn holds(&self, tracked: &TrackedDetection, size: ImageSize) -> bool {
+        tracked.detection.is_recorded(size, self.runtime.conf_thres)
     }
 
     fn people(&self, detections: &[TrackedDetection]) -> usize {

@@ -2,12 +2,13 @@
 
 use crate::{
     Gap,
+    losers::Origin,
     start::{begins, follows, gap_at_oldest, gap_before, just_before},
 };
 use rva_bus::{Message, PartitionRange};
 use rva_lake::{Batch, BronzeRow};
 use rva_types::{DeadLetter, MessageDecoder, OffsetMap, PartitionName, Position, Rejection, Timestamp};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What a message costs in memory beside its body: key, map entries, allocations. Measured generously.
 const MESSAGE_OVERHEAD_BYTES: usize = 256;
@@ -32,20 +33,27 @@ pub struct Cut {
     pub bronze: Batch<BronzeRow>,
     /// Messages of the same stretch that can't be rows.
     pub dead: Vec<DeadLetter>,
+    /// Where each row comes from.
+    pub(crate) origins: Vec<Origin>,
 }
 
 /// Rows and dead letters, in the order in which they were read, and the bytes that they are counted with.
 #[derive(Debug, Default)]
 struct Items {
     rows: Vec<BronzeRow>,
+    /// Where each row comes from.
+    origins: Vec<Origin>,
     dead: Vec<DeadLetter>,
     bytes: usize,
 }
 
 impl Items {
-    fn take(&mut self, item: Result<BronzeRow, Box<DeadLetter>>, bytes: usize) {
+    fn take(&mut self, item: Result<BronzeRow, Box<DeadLetter>>, origin: Origin, bytes: usize) {
         match item {
-            Ok(row) => self.rows.push(row),
+            Ok(row) => {
+                self.rows.push(row);
+                self.origins.push(origin);
+            }
             Err(letter) => self.dead.push(*letter),
         }
         self.bytes += bytes;
@@ -53,6 +61,7 @@ impl Items {
 
     fn append(&mut self, other: Self) {
         self.rows.extend(other.rows);
+        self.origins.extend(other.origins);
         self.dead.extend(other.dead);
         self.bytes += other.bytes;
     }
@@ -74,7 +83,7 @@ pub struct Batcher {
     /// Entries of the log whose last message was not read yet.
     open: BTreeMap<PartitionName, Items>,
     /// What the log said about its partitions.
-    ranges: BTreeMap<PartitionName, PartitionRange>,
+    ranges: BTreeMap<PartitionName, Arc<PartitionRange>>,
     /// When the oldest message that is not committed was taken.
     since: Option<Duration>,
 }
@@ -98,7 +107,7 @@ impl Batcher {
     /// Hears what the log says about a partition: its topic and number, which dead letters carry, and its oldest
     /// record, which is the first to be taken where nothing was read.
     pub fn learn(&mut self, range: &PartitionRange) {
-        self.ranges.insert(range.partition.clone(), range.clone());
+        self.ranges.insert(range.partition.clone(), Arc::new(range.clone()));
     }
 
     /// The offsets that everything read is included in.
@@ -156,14 +165,15 @@ impl Batcher {
         self.since.get_or_insert(now);
         let bytes = message.body.len() + MESSAGE_OVERHEAD_BYTES;
         let item = decoded(&mut self.decoder, message, &range.topic, ingest_ts);
+        let origin = Origin { range: Arc::clone(range), position: message.position, publish_ts: message.publish_ts };
         if !message.ends_entry {
-            self.open.entry(message.partition.clone()).or_default().take(item, bytes);
+            self.open.entry(message.partition.clone()).or_default().take(item, origin, bytes);
             return Offer::Taken;
         }
         if let Some(entry) = self.open.remove(&message.partition) {
             self.items.append(entry);
         }
-        self.items.take(item, bytes);
+        self.items.take(item, origin, bytes);
         self.complete.advance(&message.partition, message.position);
         Offer::Taken
     }
@@ -193,7 +203,7 @@ impl Batcher {
             return None;
         }
         self.since = None;
-        let Items { rows, dead, bytes: _ } = std::mem::take(&mut self.items);
+        let Items { rows, origins, dead, bytes: _ } = std::mem::take(&mut self.items);
         Some(Cut {
             bronze: Batch {
                 source: self.source.clone(),
@@ -202,6 +212,7 @@ impl Batcher {
                 rows,
             },
             dead,
+            origins,
         })
     }
 

@@ -17,6 +17,8 @@ pub struct IngestCounters {
     pub rows: u64,
     /// Events that bronze held already: sent twice, or a file replayed.
     pub rows_known: u64,
+    /// Events whose key bronze held already with another payload; the later ones are dead letters.
+    pub conflicts: u64,
     /// Messages committed as dead letters, by reason; a message that is committed again counts again.
     pub dead_letters: BTreeMap<RejectionReason, u64>,
     /// Dead letters that their table held already.

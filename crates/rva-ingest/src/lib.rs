@@ -10,6 +10,7 @@ mod clock;
 mod counters;
 mod error;
 mod lease;
+mod losers;
 mod observe;
 mod options;
 mod run;

@@ -4,7 +4,7 @@ mod committing;
 mod reading;
 
 use crate::{
-    Batcher, Clock, Gap, Halt, IngestCounters, IngestEnd, IngestError, IngestEvent, IngestObserver, IngestOptions,
+    Batcher, Clock, Cut, Gap, Halt, IngestCounters, IngestEnd, IngestError, IngestEvent, IngestObserver, IngestOptions,
     IngestReport, Phase, StartRules,
     error::with_causes,
     plan_start,
@@ -54,6 +54,7 @@ pub async fn run_ingest(
         trouble: Trouble::default(),
         known: OffsetMap::new(),
         dead_known: OffsetMap::new(),
+        dead_at_start: OffsetMap::new(),
         furthest: OffsetMap::new(),
         promised: OffsetMap::new(),
         rolled_back_from: None,
@@ -72,9 +73,9 @@ enum Step {
     Read,
     CommitDead {
         dead: Batch<DeadLetter>,
-        bronze: Batch<BronzeRow>,
+        cut: Cut,
     },
-    CommitBronze(Batch<BronzeRow>),
+    CommitBronze(Cut),
     End(IngestEnd),
 }
 
@@ -111,6 +112,8 @@ struct Ingest<'a> {
     known: OffsetMap,
     /// The map of the dead letters.
     dead_known: OffsetMap,
+    /// The same when reading began: messages up to it may be dead letters already.
+    dead_at_start: OffsetMap,
     /// The furthest that was ever read: progress is what goes beyond it.
     furthest: OffsetMap,
     /// Ends of the log's ranges when they were last asked for: a poll must not be empty before they are read (I8).
@@ -136,8 +139,8 @@ impl Ingest<'_> {
                     Some(Err(failure)) => self.recover(failure, Step::Rebuild).await?,
                 },
                 Step::Read => self.read().await?,
-                Step::CommitDead { dead, bronze } => self.commit_dead(dead, bronze).await?,
-                Step::CommitBronze(batch) => self.commit_bronze(batch).await?,
+                Step::CommitDead { dead, cut } => self.commit_dead(dead, cut).await?,
+                Step::CommitBronze(cut) => self.commit_bronze(cut).await?,
                 Step::End(end) => {
                     let offsets = self.batcher.committed().clone();
                     return Ok(IngestReport { end, offsets, counters: self.counters });
@@ -235,6 +238,7 @@ impl Ingest<'_> {
         self.source.seek(&plan.read).await.map_err(of_log)?;
         self.note_start(&point, plan.rolled_back_from, &plan.gaps);
         self.known = plan.committed.clone();
+        self.dead_at_start = dead_point.offsets.clone();
         self.dead_known = dead_point.offsets;
         self.batcher = Batcher::new(&self.identity, plan.committed, plan.read);
         self.learn(&ranges);

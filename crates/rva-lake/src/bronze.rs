@@ -7,7 +7,8 @@ use crate::lake::Lake;
 use crate::rows::BronzeRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, ResumePoint, TableSink};
 
-/// Appends events to `rva.bronze_raw`, each once: a row whose (run, camera, frame index) the table holds is left out.
+/// Appends events to `rva.bronze_raw`, each once: a row whose (run, camera, frame index) the table holds is left out,
+/// and one that it holds with another payload is a conflict.
 pub struct BronzeSink {
     job: TableJob<BronzeRow, KeyIndex>,
 }
@@ -37,5 +38,10 @@ impl TableSink<BronzeRow> for BronzeSink {
 
     async fn commit(&mut self, batch: &Batch<BronzeRow>) -> Result<CommitOutcome, LakeError> {
         self.job.commit(batch).await
+    }
+
+    async fn holds(&mut self, rows: &[BronzeRow]) -> Result<Vec<bool>, LakeError> {
+        let table = self.job.table().await?;
+        self.job.check.holds(&table, &mut self.job.files, rows).await
     }
 }

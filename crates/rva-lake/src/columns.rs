@@ -3,19 +3,21 @@
 use crate::errors::{lake_error, permanent};
 use crate::files::FileEntry;
 use crate::seam::LakeError;
+use arrow::array::BooleanArray;
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 use iceberg::arrow::ArrowFileReader;
 use iceberg::io::FileMetadata;
 use iceberg::table::Table;
-use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::arrow_reader::{ArrowPredicateFn, ArrowReaderOptions, RowFilter};
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::SchemaDescriptor;
 
-/// Rows of a batch: three columns of 8,192 rows are small.
-const BATCH_ROWS: usize = 8192;
+/// Rows of a batch: three columns of so many rows are small, and a payload beside them is some megabytes.
+const BATCH_ROWS: usize = 2048;
 
 /// The leaf of a column: by Iceberg's field id, or by name in a file without ids.
 fn leaf(schema: &SchemaDescriptor, id: Option<i32>, name: &str) -> Option<usize> {
@@ -37,26 +39,27 @@ fn group_may_hold(group: &RowGroupMetaData, leaf: usize, texts: &[&str]) -> bool
     }
 }
 
-/// Calls `take` for each batch of the named columns, in the order of `columns`. Only row groups that may hold one of
-/// `texts` in the first column are read: by their statistics, and by their bloom filter where there is one. Without
-/// texts all are.
-///
-/// # Errors
-/// A file that can't be read. `Permanent`: one without the columns.
-pub(crate) async fn read_columns(
+/// A data file that was opened: its columns' leaves in our order, and the row groups that may hold what is looked for.
+struct Opened {
+    builder: ParquetRecordBatchStreamBuilder<ArrowFileReader>,
+    leaves: Vec<usize>,
+    groups: Vec<usize>,
+}
+
+async fn open(
     table: &Table,
     file: &FileEntry,
     columns: &[&str],
     texts: &[&str],
-    mut take: impl FnMut(&RecordBatch) -> Result<(), LakeError>,
-) -> Result<(), LakeError> {
+    options: ArrowReaderOptions,
+) -> Result<Opened, LakeError> {
     let doing = || format!("read {}", file.path);
     let io = table.file_io();
     let input = io.new_input(&file.path).map_err(|error| lake_error(doing(), error))?;
     let reader = input.reader().await.map_err(|error| lake_error(doing(), error))?;
     let reader = ArrowFileReader::new(FileMetadata { size: file.size }, reader);
     // Types by the Parquet schema alone: other engines embed Arrow types of their own.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let options = options.with_skip_arrow_metadata(true);
     let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await.map_err(|error| {
         lake_error(doing(), iceberg::Error::new(iceberg::ErrorKind::Unexpected, "parquet").with_source(error))
     })?;
@@ -81,19 +84,76 @@ pub(crate) async fn read_columns(
             groups.push(at);
         }
     }
-    let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves.iter().copied());
-    let stream = builder.with_row_groups(groups).with_projection(mask).with_batch_size(BATCH_ROWS).build();
-    let mut stream = stream.map_err(|error| permanent(doing(), error))?;
-    let failed = |error: parquet::errors::ParquetError| {
-        lake_error(doing(), iceberg::Error::new(iceberg::ErrorKind::Unexpected, "parquet").with_source(error))
-    };
-    // The projection keeps the file's order; put ours back.
-    let mut order: Vec<usize> = leaves.clone();
+    Ok(Opened { builder, leaves, groups })
+}
+
+/// The places of columns in what a projection gives, which keeps the file's order.
+fn places(leaves: &[usize]) -> Vec<usize> {
+    let mut order = leaves.to_vec();
     order.sort_unstable();
-    let places: Vec<usize> = leaves.iter().filter_map(|leaf| order.iter().position(|at| at == leaf)).collect();
-    while let Some(batch) = stream.try_next().await.map_err(failed)? {
-        let batch = batch.project(&places).map_err(|error| permanent(doing(), error))?;
-        take(&batch)?;
+    leaves.iter().filter_map(|leaf| order.iter().position(|at| at == leaf)).collect()
+}
+
+impl Opened {
+    async fn each(
+        self,
+        file: &FileEntry,
+        mut take: impl FnMut(&RecordBatch) -> Result<(), LakeError>,
+    ) -> Result<(), LakeError> {
+        let doing = || format!("read {}", file.path);
+        let Self { builder, leaves, groups } = self;
+        let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves.iter().copied());
+        let stream = builder.with_row_groups(groups).with_projection(mask).with_batch_size(BATCH_ROWS).build();
+        let mut stream = stream.map_err(|error| permanent(doing(), error))?;
+        let failed = |error: parquet::errors::ParquetError| {
+            lake_error(doing(), iceberg::Error::new(iceberg::ErrorKind::Unexpected, "parquet").with_source(error))
+        };
+        let places = places(&leaves);
+        while let Some(batch) = stream.try_next().await.map_err(failed)? {
+            let batch = batch.project(&places).map_err(|error| permanent(doing(), error))?;
+            take(&batch)?;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Calls `take` for each batch of the named columns, in the order of `columns`. Only row groups that may hold one of
+/// `texts` in the first column are read: by their statistics, and by their bloom filter where there is one. Without
+/// texts all are.
+///
+/// # Errors
+/// A file that can't be read. `Permanent`: one without the columns.
+pub(crate) async fn read_columns(
+    table: &Table,
+    file: &FileEntry,
+    columns: &[&str],
+    texts: &[&str],
+    take: impl FnMut(&RecordBatch) -> Result<(), LakeError>,
+) -> Result<(), LakeError> {
+    open(table, file, columns, texts, ArrowReaderOptions::new()).await?.each(file, take).await
+}
+
+/// The same for those rows whose `keys` are wanted, and with another column behind them, of which only the pages with such
+/// rows are read.
+///
+/// # Errors
+/// As there.
+pub(crate) async fn read_matching(
+    table: &Table,
+    file: &FileEntry,
+    keys: &[&str],
+    column: &str,
+    texts: &[&str],
+    is_wanted: impl Fn(&RecordBatch) -> Result<BooleanArray, ArrowError> + Send + 'static,
+    take: impl FnMut(&RecordBatch) -> Result<(), LakeError>,
+) -> Result<(), LakeError> {
+    let columns: Vec<&str> = keys.iter().copied().chain([column]).collect();
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+    let mut opened = open(table, file, &columns, texts, options).await?;
+    let key_leaves = &opened.leaves[..keys.len()];
+    let mask = ProjectionMask::leaves(opened.builder.parquet_schema(), key_leaves.iter().copied());
+    let places = places(key_leaves);
+    let filter = ArrowPredicateFn::new(mask, move |batch| is_wanted(&batch.project(&places)?));
+    opened.builder = opened.builder.with_row_filter(RowFilter::new(vec![Box::new(filter)]));
+    opened.each(file, take).await
 }

@@ -30,6 +30,8 @@ const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Selection {
     pub fresh: Vec<usize>,
+    /// Rows whose key is there with other contents.
+    pub conflicts: Vec<usize>,
 }
 
 /// Finds the rows whose key the table doesn't hold.
@@ -106,6 +108,8 @@ enum Attempt {
     Done(CommitOutcome, Box<Table>),
     /// The table says what a fenced worker must know.
     Fenced(ResumePoint),
+    /// Keys of these rows are there with other contents; nothing was sent.
+    Conflicting(Vec<usize>),
     /// The table moved on, or doesn't say that the commit happened: try again on what it is now.
     Again(Option<LakeError>),
 }
@@ -152,6 +156,11 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         Ok(loaded)
     }
 
+    /// Reads the table as it is now.
+    pub(crate) async fn table(&self) -> Result<Table, LakeError> {
+        self.load(CommitStep::Load).await
+    }
+
     pub(crate) async fn resume_point(&mut self) -> Result<ResumePoint, LakeError> {
         let table = match self.load(CommitStep::Load).await {
             // The table may just have been changed.
@@ -192,6 +201,11 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
                     self.check.forget();
                     self.files.forget();
                     return Ok(CommitOutcome::Fenced(resume));
+                }
+                Ok(Attempt::Conflicting(rows)) => {
+                    // What was sent before can't land any more: the table has moved on since.
+                    self.pending = None;
+                    return Ok(CommitOutcome::Conflicting(rows));
                 }
                 Ok(Attempt::Again(reason)) => last = reason.or(last),
                 // A file that isn't there: somebody may have changed the table since it was loaded.
@@ -263,6 +277,9 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         }
         check_clock(table, SystemTime::now())?;
         self.stage(table, batch, &stored, pending).await?;
+        if !pending.selection.conflicts.is_empty() {
+            return Ok(Attempt::Conflicting(pending.selection.conflicts.clone()));
+        }
         let mut offsets = stored.offsets();
         for (partition, position) in moved(batch) {
             offsets.advance(&partition, position);
@@ -299,7 +316,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             selection = self.check.select(table, &mut self.files, batch, stored).await?;
         }
         let spec = metadata.default_partition_spec_id();
-        if pending.spec != Some(spec) || selection != pending.selection {
+        if selection.conflicts.is_empty() && (pending.spec != Some(spec) || selection != pending.selection) {
             self.options.step(CommitStep::WriteFiles);
             let rows: Vec<&R> = selection.fresh.iter().filter_map(|at| batch.rows.get(*at)).collect();
             pending.spec = None;

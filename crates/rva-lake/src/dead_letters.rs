@@ -45,6 +45,13 @@ impl TableSink<DeadLetter> for DeadLetterSink {
     async fn commit(&mut self, batch: &Batch<DeadLetter>) -> Result<CommitOutcome, LakeError> {
         self.job.commit(batch).await
     }
+
+    async fn holds(&mut self, rows: &[DeadLetter]) -> Result<Vec<bool>, LakeError> {
+        let table = self.job.table().await?;
+        let asked = rows.iter().map(key).collect();
+        let held = held(&table, &mut self.job.files, &asked).await?;
+        Ok(rows.iter().map(|row| held.contains(&key(row))).collect())
+    }
 }
 
 /// Nothing is held in memory: dead letters are few, and those beyond the map need no lookup.
@@ -113,7 +120,7 @@ impl KeyCheck<DeadLetter> for DeadLetterKeys {
         let asked = asked.map(key).collect();
         let mut known = held(table, files, &asked).await?;
         let fresh = (0..).zip(&batch.rows).filter(|(_, row)| known.insert(key(row))).map(|(at, _)| at).collect();
-        Ok(Selection { fresh })
+        Ok(Selection { fresh, conflicts: Vec::new() })
     }
 
     fn committed(&mut self) {}

@@ -351,7 +351,7 @@ async fn read_keys(bronze: &Table, files: &[DataFile], keys: &mut KeySet) -> Res
     for file in files {
         let entry = FileEntry { path: file.file_path().into(), size: file.file_size_in_bytes(), spans: Vec::new() };
         let read = read_columns(bronze, &entry, KEY_COLUMNS, &[], |batch| {
-            keys_of(batch)?.for_each(|(run, camera, frame_index)| keys.insert(run, camera, frame_index));
+            keys_of(batch)?.for_each(|(_, (run, camera, frame_index))| keys.insert(run, camera, frame_index));
             Ok(())
         });
         read.await.map_err(LakeError::at_second_look)?;
@@ -382,7 +382,7 @@ async fn task_keys(bronze: &Table, task: FileScanTask) -> iceberg::Result<KeySet
         let found = keys_of(&batch).map_err(|error| {
             iceberg::Error::new(iceberg::ErrorKind::DataInvalid, "read key columns").with_source(error)
         })?;
-        found.for_each(|(run, camera, frame_index)| keys.insert(run, camera, frame_index));
+        found.for_each(|(_, (run, camera, frame_index))| keys.insert(run, camera, frame_index));
     }
     Ok(keys)
 }

@@ -6,6 +6,7 @@
 
 use crate::columns::read_columns;
 use crate::commit::{KeyCheck, Selection};
+use crate::conflicts::{Payloads, Suspects};
 use crate::deletions::Deletions;
 use crate::errors::permanent;
 use crate::files::{FileEntry, FileList};
@@ -75,6 +76,8 @@ pub struct KeyIndexCounts {
     pub blocks_loaded: u64,
     /// Data files whose key columns were read.
     pub files_read: u64,
+    /// Data files of which payloads were read, to compare them with those of known keys.
+    pub payload_files_read: u64,
     /// Blocks that were dropped to stay within the bound.
     pub blocks_dropped: u64,
 }
@@ -88,6 +91,8 @@ pub(crate) struct KeyIndex {
     staged: HashMap<BlockKey, RoaringBitmap>,
     /// Keys that were deleted from the table stay known.
     deletions: Deletions,
+    /// Digests of payloads that the table holds: of the newest rows.
+    payloads: Payloads,
     pub(crate) counts: KeyIndexCounts,
 }
 
@@ -99,6 +104,7 @@ impl KeyIndex {
             clock: 0,
             staged: HashMap::new(),
             deletions: Deletions::new(lake),
+            payloads: Payloads::default(),
             counts: KeyIndexCounts::default(),
         }
     }
@@ -124,7 +130,7 @@ impl KeyIndex {
             self.counts.files_read += 1;
             let held = &mut self.blocks;
             read_columns(table, file, KEY_COLUMNS, &runs, |batch| {
-                for (run, camera, frame_index) in keys_of(batch)? {
+                for (_, (run, camera, frame_index)) in keys_of(batch)? {
                     let key = BlockKey::of(run, camera, frame_index);
                     if blocks.contains(&key)
                         && let Some(block) = held.get_mut(&key)
@@ -169,6 +175,7 @@ impl KeyIndex {
         if changes.removed {
             // Rows may have gone with the files.
             self.blocks.clear();
+            self.payloads.forget();
         } else if !changes.added.is_empty() && !self.blocks.is_empty() {
             let held: BTreeSet<BlockKey> = self.blocks.keys().cloned().collect();
             if let Err(error) = self.load(table, &changes.added, &held).await {
@@ -203,6 +210,22 @@ impl KeyIndex {
             }
         }
         Ok(())
+    }
+
+    /// Says of each row whether the table holds its key.
+    pub(crate) async fn holds(
+        &mut self,
+        table: &Table,
+        files: &mut FileList,
+        rows: &[BronzeRow],
+    ) -> Result<Vec<bool>, LakeError> {
+        let (blocks, places) = blocks_of(rows);
+        self.prepare(table, files, blocks.iter().cloned().collect()).await?;
+        let holds = rows.iter().zip(places).map(|(row, block)| {
+            let frames = self.blocks.get(&blocks[block]).map(|held| &held.frames);
+            frames.is_some_and(|frames| frames.contains(bit(row.event.key.frame_index)))
+        });
+        Ok(holds.collect())
     }
 
     /// Drops the blocks that were not used for longest.
@@ -249,16 +272,34 @@ impl KeyCheck<BronzeRow> for KeyIndex {
         self.prepare(table, files, blocks.iter().cloned().collect()).await?;
         let held: Vec<_> = blocks.iter().map(|block| self.blocks.get(block).map(|held| &held.frames)).collect();
         let mut staged = vec![RoaringBitmap::new(); blocks.len()];
-        let mut fresh = Vec::new();
+        let (mut fresh, mut suspects) = (Vec::new(), Suspects::of(&batch.rows));
+        self.payloads.begin();
         for (at, (row, block)) in batch.rows.iter().zip(places).enumerate() {
             let bit = bit(row.event.key.frame_index);
-            // A key that comes twice in the batch is known the second time.
-            if !held[block].is_some_and(|held| held.contains(bit)) && staged[block].insert(bit) {
+            if held[block].is_some_and(|held| held.contains(bit)) {
+                if !self.payloads.holds(row) {
+                    suspects.of_table(at);
+                }
+            } else if staged[block].insert(bit) {
+                self.payloads.stage(row);
                 fresh.push(at);
+            } else {
+                // A key that comes twice in the batch is known the second time.
+                suspects.of_batch(at);
             }
         }
         self.staged = blocks.into_iter().zip(staged).filter(|(_, frames)| !frames.is_empty()).collect();
-        Ok(Selection { fresh })
+        let mut conflicts = suspects.within_batch(&fresh);
+        let stored = suspects.compare(table, files, |file, row| {
+            let EventKey { run, camera, frame_index } = &row.event.key;
+            BlockKey::of(run.as_str(), camera.as_str(), *frame_index).may_be_in(file)
+        });
+        let found = stored.await?;
+        self.counts.payload_files_read += found.files_read;
+        found.same.into_iter().for_each(|at| self.payloads.stage(&batch.rows[at]));
+        conflicts.extend(found.other);
+        conflicts.sort_unstable();
+        Ok(Selection { fresh, conflicts })
     }
 
     fn committed(&mut self) {
@@ -267,12 +308,14 @@ impl KeyCheck<BronzeRow> for KeyIndex {
                 block.frames |= frames;
             }
         }
+        self.payloads.commit();
         self.shrink();
     }
 
     fn forget(&mut self) {
         self.staged.clear();
         self.blocks.clear();
+        self.payloads.forget();
     }
 
     fn properties(&self) -> Option<(String, String)> {
@@ -280,8 +323,8 @@ impl KeyCheck<BronzeRow> for KeyIndex {
     }
 }
 
-/// The key columns of a batch, rows with a null left out.
-pub(crate) fn keys_of(batch: &RecordBatch) -> Result<impl Iterator<Item = (&str, &str, i64)>, LakeError> {
+/// The key columns of a batch and each row's place, rows with a null left out.
+pub(crate) fn keys_of(batch: &RecordBatch) -> Result<impl Iterator<Item = (usize, (&str, &str, i64))>, LakeError> {
     let wrong = |at: usize| {
         let found = batch.column(at).data_type();
         let text = format!("found key column {} of type {found}, wanted string or long", KEY_COLUMNS[at]);
@@ -298,5 +341,5 @@ pub(crate) fn keys_of(batch: &RecordBatch) -> Result<impl Iterator<Item = (&str,
             let frames = frames.clone();
             move |at| runs.is_valid(*at) && cameras.is_valid(*at) && frames.is_valid(*at)
         })
-        .map(move |at| (runs.value(at), cameras.value(at), frames.value(at))))
+        .map(move |at| (at, (runs.value(at), cameras.value(at), frames.value(at)))))
 }

@@ -6,6 +6,7 @@
 mod bronze;
 mod columns;
 mod commit;
+mod conflicts;
 mod dead_letters;
 mod definition;
 mod deletions;
@@ -47,5 +48,5 @@ pub use rest::{RestAuth, RestOptions};
 pub use rows::BronzeRow;
 pub use seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
 #[cfg(feature = "sql")]
-pub use sql::SqlAnswer;
+pub use sql::{AsOf, SqlAnswer, SqlOptions};
 pub use summary::TableSummary;

@@ -3,19 +3,28 @@
 use crate::rows::BronzeRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
 use rva_types::{DeadLetter, OffsetMap};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What makes two rows the same.
 pub trait KeyedRow: Clone + Send + 'static {
     /// The key as text; equal only for rows of the same event or message.
     fn key(&self) -> String;
+
+    /// What may not differ under one key; nothing where the key says it all.
+    fn contents(&self) -> &str {
+        ""
+    }
 }
 
 impl KeyedRow for BronzeRow {
     fn key(&self) -> String {
         let key = &self.event.key;
         format!("{:?} {:?} {}", key.run.as_str(), key.camera.as_str(), key.frame_index)
+    }
+
+    fn contents(&self) -> &str {
+        &self.event.payload
     }
 }
 
@@ -51,7 +60,8 @@ struct Committed {
 #[derive(Debug)]
 struct Shared<Row> {
     rows: Vec<Row>,
-    keys: HashSet<String>,
+    /// Contents by key.
+    keys: HashMap<String, String>,
     lineage: Vec<Committed>,
     highest_sequence: u64,
     faults: VecDeque<MemoryFault>,
@@ -61,6 +71,27 @@ struct Shared<Row> {
 impl<Row> Shared<Row> {
     fn head(&self) -> Committed {
         self.lineage.last().cloned().unwrap_or_default()
+    }
+
+    /// Places of rows whose key the table, or an earlier one of them, has with other contents.
+    fn conflicts(&self, rows: &[Row]) -> Vec<usize>
+    where
+        Row: KeyedRow,
+    {
+        let mut new: HashMap<String, &str> = HashMap::new();
+        let mut conflicts = Vec::new();
+        for (at, row) in rows.iter().enumerate() {
+            let key = row.key();
+            let first = self.keys.get(&key).map(String::as_str).or_else(|| new.get(&key).copied());
+            match first {
+                Some(first) if first != row.contents() => conflicts.push(at),
+                Some(_) => {}
+                None => {
+                    new.insert(key, row.contents());
+                }
+            }
+        }
+        conflicts
     }
 
     fn resume_point(&self) -> ResumePoint {
@@ -80,7 +111,7 @@ impl<Row: KeyedRow> Default for MemoryTable<Row> {
     fn default() -> Self {
         let shared = Shared {
             rows: Vec::new(),
-            keys: HashSet::new(),
+            keys: HashMap::new(),
             lineage: Vec::new(),
             highest_sequence: 0,
             faults: VecDeque::new(),
@@ -126,7 +157,7 @@ impl<Row: KeyedRow> MemoryTable<Row> {
         shared.lineage.retain(|commit| commit.sequence <= sequence);
         let rows = shared.head().rows;
         shared.rows.truncate(rows);
-        shared.keys = shared.rows.iter().map(KeyedRow::key).collect();
+        shared.keys = shared.rows.iter().map(|row| (row.key(), row.contents().to_owned())).collect();
     }
 }
 
@@ -182,6 +213,10 @@ impl<Row: KeyedRow + Sync> TableSink<Row> for MemorySink<Row> {
             let text = format!("found a batch of source {:?}, wanted {held:?}", batch.source);
             return Err(LakeError::new(LakeErrorKind::Permanent, text));
         }
+        let conflicts = shared.conflicts(&batch.rows);
+        if !conflicts.is_empty() {
+            return Ok(CommitOutcome::Conflicting(conflicts));
+        }
         if fault == Some(MemoryFault::RequestLost) {
             return Err(transient("could not commit: the request was lost"));
         }
@@ -191,7 +226,8 @@ impl<Row: KeyedRow + Sync> TableSink<Row> for MemorySink<Row> {
         }
         let before = shared.rows.len();
         for row in &batch.rows {
-            if shared.keys.insert(row.key()) {
+            if let Entry::Vacant(vacant) = shared.keys.entry(row.key()) {
+                vacant.insert(row.contents().to_owned());
                 shared.rows.push(row.clone());
             }
         }
@@ -209,5 +245,10 @@ impl<Row: KeyedRow + Sync> TableSink<Row> for MemorySink<Row> {
             return Err(transient("could not commit: the response was lost"));
         }
         Ok(outcome)
+    }
+
+    async fn holds(&mut self, rows: &[Row]) -> Result<Vec<bool>, LakeError> {
+        let shared = self.table.lock();
+        Ok(rows.iter().map(|row| shared.keys.contains_key(&row.key())).collect())
     }
 }

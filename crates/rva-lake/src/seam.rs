@@ -118,6 +118,9 @@ pub enum CommitOutcome {
     },
     /// Another worker advanced our partitions: the batch was dropped; continue from this point.
     Fenced(ResumePoint),
+    /// Nothing was written: these rows, by their places in the batch, ascending, have keys that the table or an earlier
+    /// row of the batch holds with another payload. The batch without them can be committed.
+    Conflicting(Vec<usize>),
 }
 
 /// A table that a job appends to, exactly once. All calls of one sink come from one owner, one after another.
@@ -133,4 +136,10 @@ pub trait TableSink<Row: Send + 'static>: Send {
     /// The outcome is known: nothing of the batch is in the table (before anything was sent), or the error is
     /// transient and the same batch must be committed again, which is safe: its commit id and files are kept.
     async fn commit(&mut self, batch: &Batch<Row>) -> Result<CommitOutcome, LakeError>;
+
+    /// Says of each row whether the table holds its key now.
+    ///
+    /// # Errors
+    /// As the catalog and the storage say.
+    async fn holds(&mut self, rows: &[Row]) -> Result<Vec<bool>, LakeError>;
 }

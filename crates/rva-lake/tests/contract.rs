@@ -183,6 +183,64 @@ async fn the_fakes_keep_the_contract() {
     contract(FakeDead(MemoryTable::new())).await;
 }
 
+/// A row whose key is there with another payload is told apart from one that comes again, and nothing of its batch is
+/// written.
+async fn conflicts<S: Subject<Row = BronzeRow>>(subject: S) {
+    let mut sink = subject.sink();
+    let first = batch_of(&subject, at(&[]), at(&[("a", 2)]), &[("a", 1), ("a", 2)]);
+    assert_eq!(sink.commit(&first).await.unwrap(), committed(2, 0));
+    for mut sink in [sink, subject.sink()] {
+        let mut second = batch_of(
+            &subject,
+            at(&[("a", 2)]),
+            at(&[("a", 6)]),
+            &[("a", 1), ("a", 2), ("a", 3), ("a", 3), ("a", 3), ("a", 2)],
+        );
+        second.rows[1].event.payload = "{\"claimed\":1}".into();
+        second.rows[4].event.payload = "{\"claimed\":2}".into();
+        assert_eq!(sink.commit(&second).await.unwrap(), CommitOutcome::Conflicting(vec![1, 4]));
+        assert_eq!(sink.resume_point().await.unwrap().offsets, at(&[("a", 2)]), "nothing moved");
+        assert_keys(&subject, &[("a", 1), ("a", 2)]).await;
+        assert_eq!(sink.holds(&second.rows).await.unwrap(), [true, true, false, false, false, true]);
+    }
+    let rest = batch_of(&subject, at(&[("a", 2)]), at(&[("a", 6)]), &[("a", 1), ("a", 3), ("a", 3), ("a", 2)]);
+    assert_eq!(subject.sink().commit(&rest).await.unwrap(), committed(1, 3), "the batch without them");
+    assert_keys(&subject, &[("a", 1), ("a", 2), ("a", 3)]).await;
+}
+
+#[tokio::test]
+async fn a_key_with_another_payload_is_a_conflict_in_the_table_and_in_the_fake() {
+    let (_dir, lake) = lake().await;
+    conflicts(Bronze(lake)).await;
+    conflicts(Fake(MemoryTable::new())).await;
+}
+
+#[tokio::test]
+async fn payloads_are_read_back_only_where_no_digest_is_held_and_only_from_files_that_may_hold_them() {
+    let (_dir, lake) = lake().await;
+    let subject = Bronze(lake.clone());
+    let mut sink = lake.bronze_sink().unwrap();
+    let mut from = at(&[]);
+    for number in 1..=5 {
+        let to = at(&[("a", number)]);
+        let camera = format!("{number}");
+        let rows: Vec<_> = (1..=100).map(|frame| (camera.as_str(), frame)).collect();
+        sink.commit(&batch_of(&subject, from, to.clone(), &rows)).await.unwrap();
+        from = to;
+    }
+    let again: Vec<_> = (1..=100).map(|frame| ("3", frame)).collect();
+    let batch = batch_of(&subject, from.clone(), at(&[("a", 6)]), &again);
+    assert_eq!(sink.commit(&batch).await.unwrap(), committed(0, 100));
+    assert_eq!(sink.key_counts().payload_files_read, 0, "its own rows are known by their digests");
+    let mut other = lake.bronze_sink().unwrap();
+    let batch = batch_of(&subject, at(&[("a", 6)]), at(&[("a", 7)]), &again);
+    assert_eq!(other.commit(&batch).await.unwrap(), committed(0, 100));
+    assert_eq!(other.key_counts().payload_files_read, 1, "one of five files holds that run");
+    let batch = batch_of(&subject, at(&[("a", 7)]), at(&[("a", 8)]), &again);
+    assert_eq!(other.commit(&batch).await.unwrap(), committed(0, 100));
+    assert_eq!(other.key_counts().payload_files_read, 1, "what was read is remembered");
+}
+
 #[tokio::test]
 async fn a_fakes_faults_are_what_they_say() {
     let table = MemoryTable::new();

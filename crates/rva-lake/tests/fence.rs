@@ -201,6 +201,7 @@ async fn two_workers_with_partitions_of_their_own_both_get_everything_in() {
                     match sink.commit(&batch(known.clone(), to, rows)).await {
                         Ok(CommitOutcome::Committed { .. }) => break,
                         Ok(CommitOutcome::Fenced(resume)) => panic!("fenced by nobody: {resume:?}"),
+                        Ok(CommitOutcome::Conflicting(rows)) => panic!("conflicts of nobody: {rows:?}"),
                         Err(error) => assert_eq!(error.kind(), LakeErrorKind::Transient, "{error}"),
                     }
                 }

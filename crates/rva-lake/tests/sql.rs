@@ -124,6 +124,249 @@ fn detections_gives_a_row_for_each_detection() {
     });
 }
 
+/// Adds records as an ingest took them before it looked at capture times, and texts that are no records at all.
+async fn add_odd_rows(lake: &Lake) {
+    let mut payloads: Vec<String> = [
+        "\"\"",
+        "1769846400",
+        "\"1769846400\"",
+        "\"2026-01-31T08:00Z\"",
+        "\"9999-12-31T23:59:59Z\"",
+        "\"infinity\"",
+        "\"99999-01-01T00:00:00Z\"",
+        "null",
+        "\"1969-01-01T00:00:00Z\"",
+        "[1]",
+        "{}",
+        "true",
+        "\"epoch\"",
+    ]
+    .into_iter()
+    .map(|found| format!(r#"{{"capture_ts":{found},"detections":[{}]}}"#, person("0-0", "9")))
+    .collect();
+    payloads.extend(["no json", "[]", "5", "null", "{}"].map(str::to_owned));
+    let time = r#""capture_ts":"2026-01-31T08:00:09Z""#;
+    for detections in ["5", "\"x\"", "{\"a\":1}", "null"] {
+        payloads.push(format!(r#"{{{time},"detections":{detections}}}"#));
+    }
+    let rows = (1..).zip(&payloads).map(|(frame, payload)| {
+        let mut row = row_of("store_03", "cam_01", "odd", frame);
+        row.event.payload = payload.as_str().into();
+        row
+    });
+    let (from, to) = (at(&[("a", 3), ("b", 1)]), at(&[("a", 3), ("b", 1), ("c", 1)]));
+    lake.bronze_sink().unwrap().commit(&batch(from, to, rows.collect())).await.unwrap();
+}
+
+const ODD_FRAMES: usize = 4;
+const ODD_ROWS: usize = 13 + 5 + ODD_FRAMES;
+
+#[test]
+fn rows_with_odd_capture_times_break_no_shipped_query() {
+    run(|| async {
+        let (_dir, lake) = filled().await;
+        let queries = ["people_per_minute", "detections", "rows_per_camera"].map(shipped);
+        let mut before = Vec::new();
+        for query in &queries {
+            before.push(lines(&lake, query).await);
+        }
+        add_odd_rows(&lake).await;
+        for (query, before) in queries.iter().zip(before) {
+            let found = lines(&lake, query).await;
+            let others: Vec<_> = found.iter().filter(|line| !line.contains("store_03")).cloned().collect();
+            assert_eq!(others, before, "what other cameras hold is as it was");
+        }
+        let found = lines(&lake, &shipped("rows_per_camera")).await;
+        assert_eq!(found[2], format!("store_03 cam_01 {ODD_ROWS} 2026-01-31T08:00:09 2026-01-31T08:00:09"));
+        let found = lines(&lake, &shipped("detections")).await;
+        let odd: Vec<_> = found.iter().filter(|line| line.starts_with("store_03")).collect();
+        assert_eq!(odd.len(), 13);
+        assert!(odd.iter().all(|line| line.contains(" - 0-0 person")), "the time of each is null: {odd:?}");
+        let found = lines(&lake, &shipped("people_per_minute")).await;
+        assert!(found.contains(&format!("store_03 cam_01 2026-01-31T08:00:00 {ODD_FRAMES} 0 0 0.0")), "{found:?}");
+    });
+}
+
+/// Python with DuckDB, or a line that says that there is none.
+fn duckdb() -> Option<std::path::PathBuf> {
+    let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
+    let python = std::env::var_os("RVA_PYTHON").map_or(own, std::path::PathBuf::from);
+    let found = std::process::Command::new(&python).args(["-c", "import duckdb"]).output();
+    if found.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    eprintln!("skipped: {} has no duckdb (make test installs it)", python.display());
+    None
+}
+
+#[test]
+fn duckdb_gives_the_same_answers_over_rows_with_odd_capture_times() {
+    let Some(python) = duckdb() else { return };
+    run(move || async move {
+        let (dir, lake) = filled().await;
+        add_odd_rows(&lake).await;
+        let script = r#"
+import sys, glob, duckdb
+queries, *files = sys.argv[1:]
+duckdb.execute("SET TimeZone='UTC'")
+duckdb.execute("CREATE VIEW bronze_raw AS SELECT * FROM read_parquet(" + repr(files) + ", hive_partitioning=false)")
+for name in ("people_per_minute", "detections", "rows_per_camera"):
+    for row in duckdb.execute(open(f"{queries}/{name}.sql").read()).fetchall():
+        print(*["-" if cell is None else str(cell).replace(" ", "T").replace("+00:00", "") for cell in row])
+"#;
+        let query = "SELECT DISTINCT 1 FROM bronze_raw";
+        assert_eq!(lines(&lake, query).await.len(), 1);
+        let files = walked(&dir.path().join("warehouse"));
+        let queries = format!("{}/../../data/queries/duckdb", env!("CARGO_MANIFEST_DIR"));
+        let output = std::process::Command::new(python).args(["-c", script, &queries]).args(files).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let found: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+        let mut wanted = Vec::new();
+        for name in ["people_per_minute", "detections", "rows_per_camera"] {
+            wanted.extend(lines(&lake, &shipped(name)).await);
+        }
+        assert_eq!(found, wanted);
+    });
+}
+
+/// Every Parquet file of bronze below a folder.
+fn walked(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(walked(&path));
+        } else if path.extension().is_some_and(|extension| extension == "parquet") {
+            found.push(path);
+        }
+    }
+    found.retain(|path| path.to_string_lossy().contains("bronze_raw"));
+    found
+}
+
+/// Two commits whose rows differ in camera and time of ingest, and the data files of the second one.
+async fn two_files() -> (tempfile::TempDir, Lake, Vec<std::path::PathBuf>) {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+    let mut sink = lake.bronze_sink().unwrap();
+    let row = |camera: &str, frame: i64, day: i64| {
+        let mut row = row_of("store_01", camera, "run", frame);
+        row.ingest_ts = rva_types::Timestamp::from_micros(1_700_000_000_000_000 + day * 86_400_000_000);
+        row
+    };
+    sink.commit(&batch(at(&[]), at(&[("a", 1)]), vec![row("door_1", 1, 0)])).await.unwrap();
+    let before: std::collections::BTreeSet<_> = walked(dir.path()).into_iter().collect();
+    sink.commit(&batch(at(&[("a", 1)]), at(&[("a", 2)]), vec![row("till_1", 2, 5)])).await.unwrap();
+    let second = walked(dir.path()).into_iter().filter(|path| !before.contains(path)).collect();
+    (dir, lake, second)
+}
+
+#[test]
+fn moments_and_the_starts_of_texts_prune_files() {
+    run(|| async {
+        let (_dir, lake, second) = two_files().await;
+        assert_eq!(second.len(), 1);
+        // A file that isn't there any more can only be left unread.
+        std::fs::remove_file(&second[0]).unwrap();
+        let pruning = [
+            "ingest_ts < '2023-11-16T00:00:00Z'",
+            "ingest_ts <= TIMESTAMP '2023-11-16 00:00:00'",
+            "ingest_ts BETWEEN '2023-11-14T00:00:00Z' AND '2023-11-16T00:00:00Z'",
+            "ingest_ts = to_timestamp(1700000000)",
+            "TIMESTAMP '2023-11-16 00:00:00' > ingest_ts AND payload LIKE '%pad%'",
+            "camera_id LIKE 'door%'",
+            "camera_id LIKE 'door__'",
+            "starts_with(camera_id, 'door')",
+        ];
+        for filter in pruning {
+            let found = lake.sql(&format!("SELECT frame_index FROM bronze_raw WHERE {filter}")).await.unwrap();
+            let rows = found.collect().await.unwrap_or_else(|error| panic!("{filter}: {error}"));
+            assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1, "{filter}");
+        }
+        for filter in ["ingest_ts > '2023-11-16T00:00:00Z'", "camera_id LIKE '%1'", "camera_id NOT LIKE 'door%'"] {
+            let found = lake.sql(&format!("SELECT frame_index FROM bronze_raw WHERE {filter}")).await.unwrap();
+            assert!(found.collect().await.is_err(), "{filter} needs the file");
+        }
+    });
+}
+
+#[test]
+fn an_arrow_on_a_bare_column_reads_the_payload_and_binds_stronger_than_a_comparison() {
+    run(|| async {
+        let (_dir, lake) = filled().await;
+        let query = "SELECT payload->'detections'->0->>'det_id' FROM bronze_raw WHERE payload->>'frame_index' = '3'";
+        assert_eq!(lines(&lake, query).await, ["3-0"]);
+        let query = "SELECT count(*) FROM bronze_raw WHERE (payload->>'frame_index') = '3'";
+        assert_eq!(lines(&lake, query).await, ["1"]);
+        let query = "SELECT * EXCLUDE (payload, ingest_ts) FROM bronze_raw WHERE frame_index = 3";
+        assert_eq!(lines(&lake, query).await, ["1.0 run 3 cam_01 store_01"], "what only the other dialect knows");
+        let error = lake.sql("SELECT 1; SELECT 2").await.unwrap_err().to_string();
+        assert!(error.contains("found 2 statements"), "{error}");
+    });
+}
+
+#[test]
+fn a_query_that_needs_more_memory_than_it_may_have_goes_on_on_disk_and_leaves_nothing_there() {
+    run(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let lake = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+        let mut sink = lake.bronze_sink().unwrap();
+        let one = |frame: i64| {
+            let run = format!("0190f3a1b2c37d4e8f90a1b2c3d4e{:03x}", frame % 500);
+            record(
+                "store_01",
+                &run,
+                frame,
+                u32::try_from(frame % 3000).unwrap(),
+                &person("1-0", &format!("{}", frame % 40)),
+            )
+        };
+        sink.commit(&batch(at(&[]), at(&[("a", 1)]), (1..=60_000).map(one).collect())).await.unwrap();
+        let query = shipped("people_per_minute");
+        let wanted = lines(&lake, &query).await;
+        let spill = tempfile::tempdir().unwrap();
+        let options = rva_lake::SqlOptions {
+            memory_max_bytes: 20 << 20,
+            spill_dir: Some(spill.path().to_owned()),
+            ..rva_lake::SqlOptions::default()
+        };
+        let found = lake.sql_with(&query, &options).await.unwrap();
+        let found = found.collect().await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(found.iter().map(|batch| batch.num_rows()).sum::<usize>(), wanted.len());
+        assert_eq!(std::fs::read_dir(spill.path()).unwrap().count(), 0, "found files in the folder, wanted none left");
+        let none = rva_lake::SqlOptions { spill_max_bytes: 1, ..options };
+        let error = lake.sql_with(&query, &none).await.unwrap().collect().await.unwrap_err().to_string();
+        assert!(error.contains("query.memory_max"), "it did go to disk: {error}");
+    });
+}
+
+#[test]
+fn tables_are_read_as_they_were() {
+    run(|| async {
+        let (_dir, lake) = filled().await;
+        let ident = iceberg::TableIdent::from_strs(["rva", "bronze_raw"]).unwrap();
+        let table = lake.catalog().load_table(&ident).await.unwrap();
+        let mut snapshots: Vec<_> = table.metadata().snapshots().cloned().collect();
+        snapshots.sort_by_key(|snapshot| snapshot.sequence_number());
+        let first = &snapshots[0];
+        let as_of = |moment| rva_lake::SqlOptions { as_of: Some(moment), ..rva_lake::SqlOptions::default() };
+        let count = async |moment| {
+            let answer = lake.sql_with("SELECT count(*) FROM bronze_raw", &as_of(moment)).await?;
+            let rows = answer.collect().await?;
+            let column = rows[0].column(0).clone();
+            Ok::<_, rva_lake::LakeError>(arrow::util::display::array_value_to_string(&column, 0).unwrap())
+        };
+        let at_millis = |millis: i64| rva_lake::AsOf::Time(rva_types::Timestamp::from_micros(millis * 1000));
+        assert_eq!(count(rva_lake::AsOf::Snapshot(first.snapshot_id())).await.unwrap(), "3");
+        assert_eq!(count(rva_lake::AsOf::Snapshot(snapshots[1].snapshot_id())).await.unwrap(), "4");
+        assert_eq!(count(at_millis(first.timestamp_ms())).await.unwrap(), "3");
+        assert_eq!(count(at_millis(first.timestamp_ms() - 1)).await.unwrap(), "0", "before its first rows");
+        assert_eq!(count(at_millis(first.timestamp_ms() + 3_600_000)).await.unwrap(), "4");
+        let error = count(rva_lake::AsOf::Snapshot(5)).await.unwrap_err().to_string();
+        assert!(error.contains("snapshot 5") && error.contains(&first.snapshot_id().to_string()), "{error}");
+    });
+}
+
 #[test]
 fn nothing_can_be_written_and_errors_name_what_is_wrong() {
     run(|| async {

@@ -28,6 +28,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `ingest.*`
     pub ingest: IngestConfig,
+    /// `query.*`
+    pub query: QueryConfig,
     /// `bus.*`
     pub bus: BusConfig,
     /// `catalog.*`
@@ -169,6 +171,20 @@ pub struct IngestConfig {
     /// `ingest.stop_timeout`
     #[serde(deserialize_with = "duration")]
     pub stop_timeout: Duration,
+}
+
+/// What a query may hold.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueryConfig {
+    /// `query.memory_max`
+    #[serde(deserialize_with = "bytes")]
+    pub memory_max: u64,
+    /// `query.spill_dir`
+    pub spill_dir: Option<PathBuf>,
+    /// `query.spill_max`
+    #[serde(deserialize_with = "bytes")]
+    pub spill_max: u64,
 }
 
 /// What happens when a table was rolled back.

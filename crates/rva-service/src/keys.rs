@@ -199,6 +199,19 @@ pub const KEYS: &[Key] = &[
         Some("30s"),
         "longest time that a signal waits for the last commit; the log keeps what it cuts off",
     ),
+    key(
+        "query.memory_max",
+        Kind::Size(16_777_216),
+        Some("512MiB"),
+        "most that a query holds in memory; beyond it sorts, groups and joins go on on disk",
+    ),
+    key(
+        "query.spill_dir",
+        Kind::Path,
+        None,
+        "where a query makes a folder for what doesn't fit; the system's for temporary files where not given",
+    ),
+    key("query.spill_max", Kind::Size(0), Some("32GiB"), "most that a query takes there"),
     key("bus.kind", Kind::Choice(&["log", "pulsar"]), Some("log"), "where records are: the embedded log, or Pulsar"),
     key(
         "catalog.kind",

@@ -368,8 +368,7 @@ mod tests {
         let [version, run, frame, payload, capture] =
             ["schema_version", "pipeline_run_id", "frame_index", "payload", "capture_ts"]
                 .map(|field| map.remove(field));
-        let [store, camera, stream] =
-            ["store_id", "camera_id", "stream_id"].map(|field| source.get(field).cloned());
+        let [store, camera, stream] = ["store_id", "camera_id", "stream_id"].map(|field| source.get(field).cloned());
         Some([version, run, frame, payload, capture, store, camera, stream])
     }
 

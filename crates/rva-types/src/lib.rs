@@ -22,8 +22,11 @@ pub use fields::RecordHead;
 pub use geometry::{BBox, ImageSize, Point};
 pub use ids::{CameraId, IdError, RunId, SourceIdentity, StoreId, StreamId};
 pub use position::{OffsetMap, PartitionName, Position, PositionError};
-pub use record::{Detection, FrameRecord, FrameRecordInput, RuntimeDescription, SCHEMA_VERSION, TrackedDetection};
+pub use record::{
+    Detection, FrameRecord, FrameRecordInput, RecordBox, RecordDetection, RecordNorm, RecordPixel, RecordPoint,
+    RecordSize, RecordSource, RuntimeDescription, SCHEMA_VERSION, TrackedDetection,
+};
 pub use redact::{HIDDEN, forms_of, pipeline_properties, redact, secrets_of, shown_source};
-pub use rejection::{Rejection, RejectionReason, one_line};
+pub use rejection::{Rejection, RejectionReason, one_line, steers};
 pub use rows::{BRONZE_COLUMNS, BronzeEvent, DEAD_LETTER_COLUMNS, DeadLetter, EventKey};
 pub use time::{MediaTime, Timestamp, TimestampError};

@@ -1,7 +1,7 @@
 //! The frame record, version 1.0: one JSON object for each processed frame.
 
 use crate::{BBox, ImageSize, RunId, SourceIdentity, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The version that our records carry.
 pub const SCHEMA_VERSION: &str = "1.0";
@@ -27,7 +27,8 @@ pub struct TrackedDetection {
 }
 
 /// What made a record.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RuntimeDescription {
     /// The model's file name.
     pub model_name: String,
@@ -62,73 +63,134 @@ pub struct FrameRecordInput<'a> {
     pub source_uri: Option<&'a str>,
 }
 
-/// The JSON form. Numbers are rounded half away from zero so that the same input gives the same bytes:
-/// confidence 4 decimals, pixels 2, normalised values 6.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A frame record. Numbers are rounded half away from zero so that the same input gives the same bytes: confidence
+/// 4 decimals, pixels 2, normalised values 6.
+///
+/// Reading one takes what a reader can't do without; fields that it lacks are empty. What a table holds is read with
+/// [`MessageDecoder`](crate::MessageDecoder), which keeps the text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FrameRecord {
-    schema_version: &'static str,
-    pipeline_run_id: String,
-    source: SourceJson,
-    frame_index: u64,
-    capture_ts: String,
-    image_size: SizeJson,
-    detections: Vec<DetectionJson>,
-    runtime: RuntimeDescription,
-    source_uri: Option<String>,
+    /// `1.0`.
+    #[serde(default)]
+    pub schema_version: String,
+    /// This opening of the source.
+    pub pipeline_run_id: String,
+    /// Where the frame was seen.
+    pub source: RecordSource,
+    /// From 1, counting decoded frames.
+    pub frame_index: u64,
+    /// When the frame was captured: RFC 3339.
+    pub capture_ts: String,
+    /// Of the source frame.
+    pub image_size: RecordSize,
+    /// In the detector's order.
+    pub detections: Vec<RecordDetection>,
+    /// What made the record.
+    #[serde(default)]
+    pub runtime: RuntimeDescription,
+    /// Where the frames came from, credentials removed.
+    #[serde(default)]
+    pub source_uri: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct SourceJson {
-    store_id: String,
-    camera_id: String,
-    stream_id: String,
+/// Where a frame was seen, as texts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordSource {
+    /// The shop.
+    #[serde(default)]
+    pub store_id: String,
+    /// The camera.
+    pub camera_id: String,
+    /// One of its streams.
+    #[serde(default)]
+    pub stream_id: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct SizeJson {
-    width: u32,
-    height: u32,
+/// Of the source frame, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordSize {
+    /// Columns.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct DetectionJson {
-    det_id: String,
-    class: String,
-    class_id: u32,
-    conf: f64,
-    bbox: BoxJson,
-    bbox_norm: NormJson,
-    centroid: PixelJson,
-    centroid_norm: PointJson,
-    track_id: Option<u64>,
+/// A detection of a record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordDetection {
+    /// `<frame_index>-<j>`, j counts from 0 in the frame.
+    #[serde(default)]
+    pub det_id: String,
+    /// The label.
+    pub class: Option<String>,
+    /// Index into the model's labels.
+    pub class_id: i64,
+    /// Confidence in [0, 1].
+    pub conf: f64,
+    /// Source pixels, clipped to the frame.
+    pub bbox: RecordBox,
+    /// Top left and size over width and height.
+    #[serde(default)]
+    pub bbox_norm: RecordNorm,
+    /// Pixels, rounded.
+    #[serde(default)]
+    pub centroid: RecordPixel,
+    /// In [0, 1].
+    #[serde(default)]
+    pub centroid_norm: RecordPoint,
+    /// The confirmed track, from 1.
+    pub track_id: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct BoxJson {
-    x1: f64,
-    y1: f64,
-    x2: f64,
-    y2: f64,
+/// Corners of a box in source pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RecordBox {
+    /// Left.
+    pub x1: f64,
+    /// Top.
+    pub y1: f64,
+    /// Right.
+    pub x2: f64,
+    /// Bottom.
+    pub y2: f64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct NormJson {
-    x: f64,
-    y: f64,
-    w: f64,
-    h: f64,
+impl RecordBox {
+    /// Gives left, top, width and height.
+    pub fn ltwh(self) -> [f64; 4] {
+        [self.x1, self.y1, self.x2 - self.x1, self.y2 - self.y1]
+    }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct PixelJson {
-    x: i64,
-    y: i64,
+/// A box in parts of the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct RecordNorm {
+    /// Left.
+    pub x: f64,
+    /// Top.
+    pub y: f64,
+    /// Width.
+    pub w: f64,
+    /// Height.
+    pub h: f64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct PointJson {
-    x: f64,
-    y: f64,
+/// A place in whole pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RecordPixel {
+    /// From the left.
+    pub x: i64,
+    /// From the top.
+    pub y: i64,
+}
+
+/// A place in parts of the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct RecordPoint {
+    /// From the left.
+    pub x: f64,
+    /// From the top.
+    pub y: f64,
 }
 
 /// Rounds half away from zero; never gives a negative zero.
@@ -141,30 +203,38 @@ impl FrameRecord {
     /// Builds the record. Left out are detections under `conf_thres`, boxes that aren't finite, and boxes without
     /// any area inside the frame. `det_id` counts those that stay.
     pub fn new(input: &FrameRecordInput<'_>) -> Self {
-        let kept =
-            input.detections.iter().filter(|d| f64::from(d.detection.conf) >= input.runtime.conf_thres as f32 as f64);
         let mut detections = Vec::with_capacity(input.detections.len());
-        for tracked in kept {
-            detections.extend(detection_json(input, tracked, detections.len()));
+        for tracked in input.detections {
+            if let Some(bbox) = recorded_box(&tracked.detection, input.image_size, input.runtime.conf_thres) {
+                detections.push(recorded(input, tracked, bbox, detections.len()));
+            }
         }
         Self {
-            schema_version: SCHEMA_VERSION,
+            schema_version: SCHEMA_VERSION.to_owned(),
             pipeline_run_id: input.run.to_string(),
-            source: SourceJson {
+            source: RecordSource {
                 store_id: input.source.store_id.to_string(),
                 camera_id: input.source.camera_id.to_string(),
                 stream_id: input.source.stream_id.to_string(),
             },
             frame_index: input.frame_index,
             capture_ts: input.capture_ts.to_string(),
-            image_size: SizeJson { width: input.image_size.width, height: input.image_size.height },
+            image_size: RecordSize { width: input.image_size.width, height: input.image_size.height },
             detections,
             runtime: input.runtime.clone(),
             source_uri: input.source_uri.map(str::to_owned),
         }
     }
 
-    /// One line of JSON without a line end.
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// The text is no record: what was found, and where.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// Writes one line of JSON without a line end.
     pub fn to_json(&self) -> String {
         // No map with foreign keys and no foreign Serialize: there is nothing that could fail.
         serde_json::to_string(self).unwrap_or_default()
@@ -176,40 +246,62 @@ impl FrameRecord {
     }
 }
 
-fn detection_json(input: &FrameRecordInput<'_>, tracked: &TrackedDetection, index: usize) -> Option<DetectionJson> {
-    let Detection { bbox, conf, class_id } = tracked.detection;
-    if !bbox.is_finite() || !conf.is_finite() {
+impl Detection {
+    /// Says whether a record of a frame of this size holds the detection: with a confidence of at least `conf_thres`, and a
+    /// finite box that has an area within the frame. Raising the threshold records fewer.
+    pub fn is_recorded(&self, image_size: ImageSize, conf_thres: f64) -> bool {
+        recorded_box(self, image_size, conf_thres).is_some()
+    }
+}
+
+/// The box of a detection that a record holds: what a record holds is decided here alone.
+fn recorded_box(detection: &Detection, image_size: ImageSize, conf_thres: f64) -> Option<RecordBox> {
+    let Detection { bbox, conf, class_id: _ } = *detection;
+    // The detector counts in 32 bits: there 0.25 is the same threshold, and 0.3 another number.
+    let is_sure = conf.is_finite() && conf >= conf_thres as f32;
+    if !is_sure || !bbox.is_finite() {
         return None;
     }
-    let clipped = bbox.clipped(input.image_size);
+    let clipped = bbox.clipped(image_size);
     let [x1, y1, x2, y2] = [clipped.x1, clipped.y1, clipped.x2, clipped.y2].map(|v| rounded(f64::from(v), 2));
-    if x2 <= x1 || y2 <= y1 {
-        return None;
-    }
+    (x2 > x1 && y2 > y1).then_some(RecordBox { x1, y1, x2, y2 })
+}
+
+fn recorded(
+    input: &FrameRecordInput<'_>,
+    tracked: &TrackedDetection,
+    bbox: RecordBox,
+    index: usize,
+) -> RecordDetection {
+    let Detection { bbox: _, conf, class_id } = tracked.detection;
+    let RecordBox { x1, y1, x2, y2 } = bbox;
     let (width, height) = (f64::from(input.image_size.width), f64::from(input.image_size.height));
     let (center_x, center_y) = ((x1 + x2) / 2.0, (y1 + y2) / 2.0);
-    Some(DetectionJson {
+    let class = input.class_names.get(class_id as usize).cloned().unwrap_or_else(|| class_id.to_string());
+    RecordDetection {
         det_id: format!("{}-{index}", input.frame_index),
-        class: input.class_names.get(class_id as usize).cloned().unwrap_or_else(|| class_id.to_string()),
-        class_id,
+        class: Some(class),
+        class_id: class_id.into(),
         conf: rounded(f64::from(conf), 4),
-        bbox: BoxJson { x1, y1, x2, y2 },
-        bbox_norm: NormJson {
+        bbox,
+        bbox_norm: RecordNorm {
             x: rounded(x1 / width, 6),
             y: rounded(y1 / height, 6),
             w: rounded((x2 - x1) / width, 6),
             h: rounded((y2 - y1) / height, 6),
         },
-        centroid: PixelJson { x: center_x.round() as i64, y: center_y.round() as i64 },
-        centroid_norm: PointJson { x: rounded(center_x / width, 6), y: rounded(center_y / height, 6) },
+        centroid: RecordPixel { x: center_x.round() as i64, y: center_y.round() as i64 },
+        centroid_norm: RecordPoint { x: rounded(center_x / width, 6), y: rounded(center_y / height, 6) },
         track_id: tracked.track_id,
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{CameraId, StoreId, StreamId};
+
+    const SIZE: ImageSize = ImageSize { width: 768, height: 576 };
 
     struct Given {
         run: RunId,
@@ -242,7 +334,7 @@ mod tests {
             source: &given.source,
             frame_index: 12,
             capture_ts: Timestamp::from_micros(1_700_000_000_100_000),
-            image_size: ImageSize { width: 768, height: 576 },
+            image_size: SIZE,
             detections,
             class_names: &given.names,
             runtime: &given.runtime,
@@ -264,6 +356,26 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_was_written_is_read_and_written_again_byte_for_byte() {
+        for text in [
+            include_str!("../tests/golden/frame_record.json").trim_end(),
+            include_str!("../tests/golden/empty_frame_record.json").trim_end(),
+        ] {
+            assert_eq!(FrameRecord::parse(text).unwrap().to_json(), text);
+        }
+    }
+
+    #[test]
+    fn a_record_that_lacks_what_nobody_needs_is_read() {
+        let text = r#"{"pipeline_run_id":"r","source":{"camera_id":"c"},"frame_index":1,"capture_ts":"2026-01-31T08:00:00Z","image_size":{"width":4,"height":3},"detections":[{"class_id":0,"conf":0.5,"bbox":{"x1":1,"y1":2,"x2":3,"y2":3}}],"later":1}"#;
+        let record = FrameRecord::parse(text).unwrap();
+        assert_eq!(record.detections[0].bbox.ltwh(), [1.0, 2.0, 2.0, 1.0]);
+        assert_eq!((record.detections[0].track_id, record.source.store_id.as_str()), (None, ""));
+        let error = FrameRecord::parse(&text.replace("frame_index", "frame")).unwrap_err().to_string();
+        assert!(error.contains("frame_index"), "{error}");
+    }
+
+    #[test]
     fn a_frame_without_detections_is_still_a_record() {
         let found = record(&given(), &[]).to_json();
         assert_eq!(found, include_str!("../tests/golden/empty_frame_record.json").trim_end());
@@ -280,7 +392,8 @@ mod tests {
             seen(1.0, 1.0, 9.0, 10.0, 0.25, None),
         ];
         let found = record(&given, &detections);
-        assert_eq!(found.detection_count(), 1);
+        let held = detections.iter().filter(|seen| seen.detection.is_recorded(SIZE, given.runtime.conf_thres)).count();
+        assert_eq!((found.detection_count(), held), (1, 1), "who counts and who writes decide alike");
         assert_eq!(found.detections[0].det_id, "12-0");
     }
 

@@ -135,8 +135,8 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// Whether a character moves the cursor, ends a line or turns the direction of a text.
-fn steers(character: char) -> bool {
+/// Says whether a character moves the cursor, ends a line or turns the direction of a text.
+pub fn steers(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{feff}')
         || ('\u{202a}'..='\u{202e}').contains(&character)

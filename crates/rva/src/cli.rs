@@ -95,7 +95,8 @@ Tables: bronze_raw and bronze_dead_letters, in namespace rva. JSON functions wor
 
   rva query \"SELECT json_length(payload, 'detections') AS people, frame_index FROM bronze_raw LIMIT 5\"
 
-json writes one object a line, csv has a header line.";
+json writes one object a line, csv has a header line. --as-of and --snapshot read the tables as they were. What doesn't
+fit into query.memory_max goes on in query.spill_dir.";
 
 const REPLAY_HELP: &str = "\
 Files may be packed (gzip, zstd), in UTF-8 or UTF-16, one record a line, spread over lines, or in a JSON array. A file of
@@ -246,6 +247,12 @@ pub struct QueryArgs {
     /// How rows are written
     #[arg(long, value_enum, default_value_t = RowFormat::Table)]
     pub format: RowFormat,
+    /// The tables as they were at a time, like 2026-01-31T08:00:00Z
+    #[arg(long, value_name = "TIME", conflicts_with = "snapshot")]
+    pub as_of: Option<String>,
+    /// A table as of one of its snapshots, the others as of when it was made
+    #[arg(long, value_name = "ID")]
+    pub snapshot: Option<i64>,
     /// Where the tables and the log are
     #[command(flatten)]
     pub folder: FolderArgs,

@@ -9,6 +9,8 @@ mod folder;
 mod output;
 mod progress;
 mod rows;
+mod spill;
+mod table;
 mod terminal;
 
 use clap::Parser;
@@ -70,7 +72,7 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
             Command::Init(args) => commands::init::run(args, loaded, terminal).await,
             Command::Ingest(args) => commands::ingest::run(args, loaded, terminal).await,
             Command::Replay(args) => commands::replay::run(args, loaded, terminal).await,
-            Command::Query(args) => commands::query::run(args, loaded).await,
+            Command::Query(args) => commands::query::run(args, loaded, terminal).await,
             Command::Tables(args) => commands::tables::run(args, loaded).await,
             Command::Eval(args) => commands::eval::run(&args, terminal),
             Command::Doctor(_) => commands::doctor::run(loaded),

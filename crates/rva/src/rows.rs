@@ -1,17 +1,19 @@
-//! Query results as text.
+//! Query results as text, as they come: what is held doesn't grow with the answer.
 
-use crate::{cli::RowFormat, output::to_stdout};
+use crate::{cli::RowFormat, output::to_stdout, table::TableWriter};
 use arrow::{
-    array::RecordBatch, csv::WriterBuilder as CsvWriter, datatypes::SchemaRef, json::LineDelimitedWriter,
-    util::pretty::pretty_format_batches,
+    array::{Array, ArrayRef, RecordBatch, StringArray},
+    csv::WriterBuilder as CsvWriter,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+    json::{LineDelimitedWriter, WriterBuilder as JsonWriter, writer::LineDelimited},
 };
+use std::sync::Arc;
 
-/// Writes rows to stdout: `csv` (with a header line) and `json` (one object a line) as they come, `table` at the end,
-/// since the widths of its columns are known only then.
+/// Writes rows to stdout: `csv` (with a header line), `json` (one object a line), or a `table` whose columns are as wide
+/// as its first rows want them.
 pub struct RowWriter {
     format: RowFormat,
-    /// Batches of a table; starts with an empty one, so that an answer without rows still names its columns.
-    held: Vec<RecordBatch>,
+    table: TableWriter,
 }
 
 impl RowWriter {
@@ -20,46 +22,77 @@ impl RowWriter {
     /// # Errors
     /// Stdout can't be written.
     pub fn new(format: RowFormat, schema: &SchemaRef) -> anyhow::Result<Self> {
-        let empty = RecordBatch::new_empty(SchemaRef::clone(schema));
         if format == RowFormat::Csv {
-            to_stdout(&csv(&empty, true)?)?;
+            to_stdout(&csv(&RecordBatch::new_empty(SchemaRef::clone(schema)), true)?)?;
         }
-        Ok(Self { format, held: vec![empty] })
+        Ok(Self { format, table: TableWriter::new(schema) })
     }
 
     /// Writes rows.
     ///
     /// # Errors
     /// A column of a type that the format can't hold, or stdout can't be written.
-    pub fn write(&mut self, batch: RecordBatch) -> anyhow::Result<()> {
+    pub fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
         match self.format {
-            RowFormat::Table => self.held.push(batch),
-            RowFormat::Csv => to_stdout(&csv(&batch, false)?)?,
-            RowFormat::Json => to_stdout(&json(&batch)?)?,
+            RowFormat::Table => to_stdout(&self.table.rows(batch)?)?,
+            RowFormat::Csv => to_stdout(&csv(batch, false)?)?,
+            RowFormat::Json => to_stdout(&json(batch)?)?,
         }
         Ok(())
     }
 
-    /// Writes what was held.
+    /// Writes what was held, and the end of a table.
     ///
     /// # Errors
-    /// As [`RowWriter::write`].
+    /// Stdout can't be written.
     pub fn finish(self) -> anyhow::Result<()> {
         if self.format == RowFormat::Table {
-            to_stdout(&table(&self.held)?)?;
+            to_stdout(&self.table.finish())?;
         }
         Ok(())
     }
-}
-
-fn table(batches: &[RecordBatch]) -> anyhow::Result<String> {
-    Ok(format!("{}\n", pretty_format_batches(batches)?))
 }
 
 fn csv(batch: &RecordBatch, has_header: bool) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
-    CsvWriter::new().with_header(has_header).build(&mut bytes).write(batch)?;
+    CsvWriter::new().with_header(has_header).build(&mut bytes).write(&flat(batch)?)?;
     Ok(String::from_utf8(bytes)?)
+}
+
+/// The same with columns of maps, lists and structures as JSON, which CSV has no other words for.
+fn flat(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    let schema = batch.schema();
+    if !schema.fields().iter().any(|field| field.data_type().is_nested()) {
+        return Ok(batch.clone());
+    }
+    let mut fields = Vec::new();
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        if field.data_type().is_nested() {
+            fields.push(Field::new(field.name(), DataType::Utf8, true));
+            columns.push(Arc::new(as_json(column)?));
+        } else {
+            fields.push(field.as_ref().clone());
+            columns.push(Arc::clone(column));
+        }
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// Each value of a column as JSON.
+fn as_json(column: &ArrayRef) -> anyhow::Result<StringArray> {
+    const NAME: &str = "v";
+    let field = Field::new(NAME, column.data_type().clone(), true);
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![Arc::clone(column)])?;
+    let mut writer = JsonWriter::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
+    writer.write(&batch)?;
+    writer.finish()?;
+    let text = String::from_utf8(writer.into_inner())?;
+    let values = text.lines().zip(0..).map(|(line, at)| {
+        let value = line.strip_prefix("{\"v\":").and_then(|rest| rest.strip_suffix('}'));
+        if column.is_null(at) { None } else { value }
+    });
+    Ok(values.collect())
 }
 
 /// A null is a key that isn't there.
@@ -73,11 +106,7 @@ fn json(batch: &RecordBatch) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::{
-        array::{ArrayRef, Int64Array, StringArray},
-        datatypes::{DataType, Field, Schema},
-    };
-    use std::sync::Arc;
+    use arrow::array::{Int64Array, MapBuilder, StringBuilder};
 
     fn batch(numbers: Vec<i64>, texts: Vec<Option<&str>>) -> RecordBatch {
         let schema = Schema::new(vec![Field::new("n", DataType::Int64, false), Field::new("t", DataType::Utf8, true)]);
@@ -100,7 +129,18 @@ mod tests {
     }
 
     #[test]
-    fn a_table_without_rows_still_names_its_columns() {
-        assert!(table(&[batch(vec![], vec![])]).unwrap().contains("| n | t |"));
+    fn a_map_is_json_in_csv_and_in_json() {
+        let mut builder = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+        builder.keys().append_value("a");
+        builder.values().append_value("x\"y");
+        builder.append(true).unwrap();
+        builder.append(true).unwrap();
+        builder.append(false).unwrap();
+        let column: ArrayRef = Arc::new(builder.finish());
+        let schema = Schema::new(vec![Field::new("m", column.data_type().clone(), true)]);
+        let rows = RecordBatch::try_new(Arc::new(schema), vec![column]).unwrap();
+        let text = csv(&rows, true).unwrap();
+        assert_eq!(text.lines().take(3).collect::<Vec<_>>(), ["m", r#""{""a"":""x\""y""}""#, "{}"]);
+        assert_eq!(json(&rows).unwrap(), "{\"m\":{\"a\":\"x\\\"y\"}}\n{\"m\":{}}\n{}\n");
     }
 }

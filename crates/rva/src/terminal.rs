@@ -11,6 +11,24 @@ use std::{
 };
 use tracing_subscriber::fmt::MakeWriter;
 
+/// A text without characters that steer a terminal: they are written as escapes. What others sent stands in names,
+/// values and errors.
+pub fn plain(text: &str) -> String {
+    if !text.contains(rva_types::steers) {
+        return text.to_owned();
+    }
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if rva_types::steers(character) { shown.extend(character.escape_default()) } else { shown.push(character) }
+    }
+    shown
+}
+
+/// The same for a text of several lines, which stay.
+fn plain_lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
+}
+
 /// Stderr of this process.
 #[derive(Clone, Default)]
 pub struct Terminal {
@@ -65,7 +83,7 @@ impl Terminal {
         if self.is_json() {
             tracing::info!("{text}");
         } else {
-            self.bars.suspend(|| eprintln!("{}", scrub(text)));
+            self.bars.suspend(|| eprintln!("{}", plain_lines(&scrub(text))));
         }
     }
 
@@ -74,7 +92,7 @@ impl Terminal {
         if self.is_json() {
             tracing::error!("{text}");
         } else {
-            self.bars.suspend(|| eprintln!("error: {}", scrub(text)));
+            self.bars.suspend(|| eprintln!("error: {}", plain_lines(&scrub(text))));
         }
     }
 }
@@ -101,5 +119,16 @@ impl Write for LineBesideBars {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_steers_no_terminal_and_keeps_its_lines() {
+        assert_eq!(plain_lines("a\n\u{1b}]0;title\u{7}\r\nb\u{9b}2J é"), "a\n\\u{1b}]0;title\\u{7}\\r\nb\\u{9b}2J é");
+        assert_eq!(plain("a\nb"), "a\\nb");
     }
 }

@@ -1,6 +1,6 @@
 -- One row per detection of bronze_raw.
--- A capture time that is none, or an absurd one (before 2000, a day after the ingest), is null: tables may hold such
--- records from before they were refused.
+-- A capture time that is none, or not of the years 2000 to 2199, is null: tables may hold such records from before they
+-- were refused.
 WITH records AS (
     -- DuckDB's JSON functions refuse a text that is no JSON.
     SELECT *, CASE WHEN json_valid(payload) THEN payload END AS record
@@ -8,14 +8,17 @@ WITH records AS (
 ),
 timed AS (
     SELECT
-        store_id, camera_id, pipeline_run_id, frame_index, record, ingest_ts,
-        TRY_CAST(record->>'$.capture_ts' AS timestamptz) AS ts
+        store_id, camera_id, pipeline_run_id, frame_index, record,
+        CASE
+            WHEN (record->>'$.capture_ts') LIKE '____-__-_____:__:__%'
+            THEN TRY_CAST(record->>'$.capture_ts' AS timestamptz)
+        END AS ts
     FROM records
 ),
 detections AS (
     SELECT
         store_id, camera_id, pipeline_run_id, frame_index,
-        CASE WHEN ts >= TIMESTAMPTZ '2000-01-01 00:00:00+00' AND ts <= ingest_ts + INTERVAL 1 DAY THEN ts END AS capture_ts,
+        CASE WHEN ts >= TIMESTAMPTZ '2000-01-01 00:00:00+00' AND ts < TIMESTAMPTZ '2200-01-01 00:00:00+00' THEN ts END AS capture_ts,
         unnest(TRY_CAST(record->'$.detections' AS json[])) AS detection
     FROM timed
 )

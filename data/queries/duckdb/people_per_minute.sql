@@ -2,7 +2,7 @@
 -- frames: records of that minute; unique_people: different tracks (an id of one run counts once a minute);
 -- most_at_once: the largest number of people in one frame; average: people in a frame, over all frames of the minute,
 -- those with nobody too.
--- Records without a plausible capture time (from 2000 on, at most a day after the ingest) are in no minute.
+-- Records without a capture time, or with one that is not of the years 2000 to 2199, are in no minute.
 WITH records AS (
     -- DuckDB's JSON functions refuse a text that is no JSON.
     SELECT *, CASE WHEN json_valid(payload) THEN payload END AS record
@@ -10,14 +10,17 @@ WITH records AS (
 ),
 timed AS (
     SELECT
-        store_id, camera_id, pipeline_run_id, frame_index, record, ingest_ts,
-        TRY_CAST(record->>'$.capture_ts' AS timestamptz) AS ts
+        store_id, camera_id, pipeline_run_id, frame_index, record,
+        CASE
+            WHEN (record->>'$.capture_ts') LIKE '____-__-_____:__:__%'
+            THEN TRY_CAST(record->>'$.capture_ts' AS timestamptz)
+        END AS ts
     FROM records
 ),
 frames AS (
     SELECT store_id, camera_id, pipeline_run_id, frame_index, record, date_trunc('minute', ts) AS minute
     FROM timed
-    WHERE ts >= TIMESTAMPTZ '2000-01-01 00:00:00+00' AND ts <= ingest_ts + INTERVAL 1 DAY
+    WHERE ts >= TIMESTAMPTZ '2000-01-01 00:00:00+00' AND ts < TIMESTAMPTZ '2200-01-01 00:00:00+00'
 ),
 detections AS (
     SELECT

@@ -2,17 +2,20 @@
 -- frames: records of that minute; unique_people: different tracks (an id of one run counts once a minute);
 -- most_at_once: the largest number of people in one frame; average: people in a frame, over all frames of the minute,
 -- those with nobody too.
--- Records without a plausible capture time (from 2000 on, at most a day after the ingest) are in no minute.
+-- Records without a capture time, or with one that is not of the years 2000 to 2199, are in no minute.
 WITH timed AS (
     SELECT
-        store_id, camera_id, pipeline_run_id, frame_index, payload, ingest_ts,
-        TRY_CAST(get_json_object(payload, '$.capture_ts') AS timestamp) AS ts
+        store_id, camera_id, pipeline_run_id, frame_index, payload,
+        CASE
+            WHEN get_json_object(payload, '$.capture_ts') LIKE '____-__-_____:__:__%'
+            THEN TRY_CAST(get_json_object(payload, '$.capture_ts') AS timestamp)
+        END AS ts
     FROM lakehouse.rva.bronze_raw
 ),
 frames AS (
     SELECT store_id, camera_id, pipeline_run_id, frame_index, payload, date_trunc('minute', ts) AS minute
     FROM timed
-    WHERE ts >= TIMESTAMP '2000-01-01 00:00:00 UTC' AND ts <= ingest_ts + INTERVAL 1 DAY
+    WHERE ts >= TIMESTAMP '2000-01-01 00:00:00 UTC' AND ts < TIMESTAMP '2200-01-01 00:00:00 UTC'
 ),
 detections AS (
     SELECT

@@ -170,9 +170,15 @@ pub async fn replay_stream(
 
 /// What the reading thread says.
 enum Part {
-    Head { looks_like: Option<&'static str>, is_refused: bool },
+    Head {
+        looks_like: Option<&'static str>,
+        is_refused: bool,
+    },
     /// Records in order, and the lines up to their end.
-    Pieces { pieces: Vec<Piece>, lines: u64 },
+    Pieces {
+        pieces: Vec<Piece>,
+        lines: u64,
+    },
     BrokeOff,
     Failed(io::Error),
 }

@@ -305,7 +305,8 @@ mod tests {
 
     #[test]
     fn a_packed_file_that_breaks_off_or_is_damaged_is_told() {
-        let text: Vec<u8> = (0..20_000u32).flat_map(|n| format!("{}\n", n.wrapping_mul(2_654_435_761)).into_bytes()).collect();
+        let text: Vec<u8> =
+            (0..20_000u32).flat_map(|n| format!("{}\n", n.wrapping_mul(2_654_435_761)).into_bytes()).collect();
         for (pack, format) in [(gzip as fn(&[u8]) -> Vec<u8>, "gzip"), (zstd, "zstd")] {
             let packed = pack(&text);
             for end in [20, packed.len() / 2, packed.len() - 1] {

@@ -87,7 +87,11 @@ impl Splitter {
     }
 
     fn decide(&mut self, are_values: bool) -> Vec<Piece> {
-        let mode = if are_values { Mode::Values(Values::new(self.bytes_max)) } else { Mode::Lines(Lines::new(self.bytes_max)) };
+        let mode = if are_values {
+            Mode::Values(Values::new(self.bytes_max))
+        } else {
+            Mode::Lines(Lines::new(self.bytes_max))
+        };
         match mem::replace(&mut self.mode, mode) {
             Mode::Undecided(held) => self.push(&held),
             _ => Vec::new(),
@@ -422,7 +426,9 @@ mod tests {
 
     #[test]
     fn of_a_piece_over_the_bound_the_start_is_kept_and_the_length_told() {
-        for text in [format!("{{\"a\":\"{}\"}}\n{{}}\n", "x".repeat(200)), format!("[{{\"a\":\"{}\"}},{{}}]", "x".repeat(200))] {
+        for text in
+            [format!("{{\"a\":\"{}\"}}\n{{}}\n", "x".repeat(200)), format!("[{{\"a\":\"{}\"}},{{}}]", "x".repeat(200))]
+        {
             let mut splitter = Splitter::new(100);
             let mut pieces: Vec<Piece> = text.as_bytes().chunks(9).flat_map(|part| splitter.push(part)).collect();
             pieces.extend(splitter.finish());

@@ -2,8 +2,8 @@
 
 use super::{BRONZE, DEAD_LETTERS, Ingest, Step, Then, of_table};
 use crate::{Cut, IngestError, IngestEvent, Phase, error::with_causes};
-use rva_lake::{Batch, BronzeRow, CommitOutcome, LakeError};
-use rva_types::{DeadLetter, OffsetMap};
+use rva_lake::{Batch, CommitOutcome, LakeError, LakeErrorKind};
+use rva_types::{DeadLetter, OffsetMap, RejectionReason};
 
 /// Failed attempts to commit after which [`Phase::Stop`] gives up.
 const STOP_ATTEMPTS_MAX: u32 = 3;
@@ -11,15 +11,16 @@ const STOP_ATTEMPTS_MAX: u32 = 3;
 impl Ingest<'_> {
     /// Cuts a batch of everything complete; `then` follows its commit.
     pub(super) fn cut(&mut self, then: Then) -> Option<Step> {
-        let Cut { bronze, dead } = self.batcher.cut()?;
+        let mut cut = self.batcher.cut()?;
         self.then = then;
-        if dead.is_empty() {
-            return Some(Step::CommitBronze(bronze));
+        let rows = std::mem::take(&mut cut.dead);
+        if rows.is_empty() {
+            return Some(Step::CommitBronze(cut));
         }
         let from = self.dead_known.clone();
-        let to = from.merged(&bronze.to);
-        let dead = Batch { source: self.identity.clone(), from, to, rows: dead };
-        Some(Step::CommitDead { dead, bronze })
+        let to = from.merged(&cut.bronze.to);
+        let dead = Batch { source: self.identity.clone(), from, to, rows };
+        Some(Step::CommitDead { dead, cut })
     }
 
     /// The end, but what was read before it is committed first.
@@ -37,11 +38,7 @@ impl Ingest<'_> {
     }
 
     /// Dead letters first: bronze's map alone is the resume point, so a crash in between only repeats them.
-    pub(super) async fn commit_dead(
-        &mut self,
-        dead: Batch<DeadLetter>,
-        bronze: Batch<BronzeRow>,
-    ) -> Result<Step, IngestError> {
+    pub(super) async fn commit_dead(&mut self, dead: Batch<DeadLetter>, cut: Cut) -> Result<Step, IngestError> {
         match self.dead.commit(&dead).await {
             Ok(CommitOutcome::Committed { rows_appended: _, rows_known }) => {
                 self.cured(DEAD_LETTERS);
@@ -49,33 +46,43 @@ impl Ingest<'_> {
                 self.counters.dead_letters_known += rows_known;
                 for letter in &dead.rows {
                     *self.counters.dead_letters.entry(letter.reason).or_default() += 1;
+                    self.counters.conflicts += u64::from(letter.reason == RejectionReason::KeyConflict);
                 }
                 self.dead_known = dead.to;
-                Ok(Step::CommitBronze(bronze))
+                Ok(Step::CommitBronze(cut))
+            }
+            Ok(CommitOutcome::Conflicting(rows)) => {
+                let text = format!("found {} conflicts among dead letters, wanted none", rows.len());
+                Err(IngestError::Table { table: DEAD_LETTERS, error: LakeError::new(LakeErrorKind::Permanent, text) })
             }
             Ok(CommitOutcome::Fenced(_)) => Ok(self.on_fenced(DEAD_LETTERS)),
             Err(error) => {
                 self.give_up(DEAD_LETTERS, dead.rows.len(), &error)?;
-                self.recover(of_table(DEAD_LETTERS, error), Step::CommitDead { dead, bronze }).await
+                self.recover(of_table(DEAD_LETTERS, error), Step::CommitDead { dead, cut }).await
             }
         }
     }
 
-    pub(super) async fn commit_bronze(&mut self, batch: Batch<BronzeRow>) -> Result<Step, IngestError> {
-        if !self.options.rules.acknowledge_after_commit {
-            self.acknowledge(batch.to.clone()).await;
+    pub(super) async fn commit_bronze(&mut self, mut cut: Cut) -> Result<Step, IngestError> {
+        if let Err(error) = self.leave_out_dead(&mut cut).await {
+            self.give_up(DEAD_LETTERS, cut.bronze.rows.len(), &error)?;
+            return self.recover(of_table(DEAD_LETTERS, error), Step::CommitBronze(cut)).await;
         }
-        match self.bronze.commit(&batch).await {
+        if !self.options.rules.acknowledge_after_commit {
+            self.acknowledge(cut.bronze.to.clone()).await;
+        }
+        match self.bronze.commit(&cut.bronze).await {
             Ok(CommitOutcome::Committed { rows_appended, rows_known }) => {
                 self.cured(BRONZE);
                 self.counters.commits += 1;
                 self.counters.rows += rows_appended;
                 self.counters.rows_known += rows_known;
-                self.known = batch.to.clone();
-                self.batcher.mark_committed(&batch.to, self.clock.elapsed());
-                self.tell(IngestEvent::Committed { offsets: batch.to.clone(), rows: rows_appended });
+                let to = cut.bronze.to;
+                self.known = to.clone();
+                self.batcher.mark_committed(&to, self.clock.elapsed());
+                self.tell(IngestEvent::Committed { offsets: to.clone(), rows: rows_appended });
                 // I5: only now, and never beyond the table's map.
-                self.acknowledge(batch.to).await;
+                self.acknowledge(to).await;
                 match std::mem::replace(&mut self.then, Then::Read) {
                     Then::Read => Ok(Step::Read),
                     Then::Rebuild => Ok(self.start_over()),
@@ -83,11 +90,41 @@ impl Ingest<'_> {
                 }
             }
             Ok(CommitOutcome::Fenced(_)) => Ok(self.on_fenced(BRONZE)),
+            Ok(CommitOutcome::Conflicting(places)) => Ok(self.on_conflicts(cut, &places)),
             Err(error) => {
-                self.give_up(BRONZE, batch.rows.len(), &error)?;
-                self.recover(of_table(BRONZE, error), Step::CommitBronze(batch)).await
+                self.give_up(BRONZE, cut.bronze.rows.len(), &error)?;
+                self.recover(of_table(BRONZE, error), Step::CommitBronze(cut)).await
             }
         }
+    }
+
+    /// Rows that lost become dead letters, which are committed first; the rest of the batch follows.
+    fn on_conflicts(&mut self, mut cut: Cut, places: &[usize]) -> Step {
+        self.cured(BRONZE);
+        let rows = cut.lose(places);
+        if let Some(first) = rows.first() {
+            tracing::warn!(conflicts = rows.len(), "{BRONZE}: {}; they are dead letters", first.detail);
+        }
+        let from = self.dead_known.clone();
+        let to = from.merged(&cut.bronze.to);
+        let dead = Batch { source: self.identity.clone(), from, to, rows };
+        Step::CommitDead { dead, cut }
+    }
+
+    /// What is a dead letter stays one, also where it would be judged otherwise now: after a crash between the commits
+    /// of both tables the same messages may come in another order, or later than a day before their capture time.
+    async fn leave_out_dead(&mut self, cut: &mut Cut) -> Result<(), LakeError> {
+        if self.known.merged(&self.dead_at_start) == self.known {
+            return Ok(());
+        }
+        let places = cut.up_to(&self.dead_at_start);
+        if places.is_empty() {
+            return Ok(());
+        }
+        let held = self.dead.holds(&cut.letters(&places)).await?;
+        let dead: Vec<usize> = places.into_iter().zip(held).filter(|(_, is_held)| *is_held).map(|(at, _)| at).collect();
+        cut.remove(&dead);
+        Ok(())
     }
 
     /// A stop does not wait for a table that is away.

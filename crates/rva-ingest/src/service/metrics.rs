@@ -25,6 +25,11 @@ pub const METRICS: &[Metric<Counted>] = &[
     Metric::counter("rva_ingest_rows_known", "Events that bronze_raw held already", |counted| {
         counted.ingest.rows_known
     }),
+    Metric::counter(
+        "rva_ingest_conflicts",
+        "Events whose key bronze_raw held already with another payload",
+        |counted| counted.ingest.conflicts,
+    ),
     Metric::counter_by("rva_ingest_dead_letters", "reason", "Messages that are no rows, by reason", |counted| {
         counted.ingest.dead_letters.iter().map(|(reason, count)| (reason.code().to_owned(), *count)).collect()
     }),

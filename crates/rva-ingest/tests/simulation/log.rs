@@ -74,15 +74,19 @@ impl SimLog {
         end
     }
 
-    /// Keys of the valid events up to `offsets`, and (partition, message id) of the others.
+    /// Keys of the valid events up to `offsets`, and (partition, message id) of the others: what is no event, and what has
+    /// another payload than the first of its key. A camera's events lie in one partition, so its order says which is first.
     pub fn contents(&self, offsets: &OffsetMap) -> (BTreeSet<Key>, BTreeSet<(String, String)>) {
-        let (mut keys, mut bad) = (BTreeSet::new(), BTreeSet::new());
+        let (mut firsts, mut bad) = (BTreeMap::new(), BTreeSet::new());
         for (partition, records) in &self.state().partitions {
             for record in records.iter().filter(|record| offsets.includes(partition, record.position)) {
                 match decode_message(&record.body, &BTreeMap::new()) {
                     Ok(event) => {
                         let key = event.key;
-                        keys.insert((key.run.to_string(), key.camera.to_string(), key.frame_index));
+                        let key = (key.run.to_string(), key.camera.to_string(), key.frame_index);
+                        if *firsts.entry(key).or_insert_with(|| event.payload.clone()) != event.payload {
+                            bad.insert((partition.clone(), record.position.to_string()));
+                        }
                     }
                     Err(_) => {
                         bad.insert((partition.clone(), record.position.to_string()));
@@ -90,7 +94,7 @@ impl SimLog {
                 }
             }
         }
-        (keys, bad)
+        (firsts.into_keys().collect(), bad)
     }
 
     /// I3: whether every position of a map is the end of an entry.

@@ -13,7 +13,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use rva_bus::EventSource;
 use rva_ingest::{Batcher, Clock, IngestCounters, IngestEvent, IngestOptions, IngestRules, Phase, run_ingest};
 use rva_lake::{
-    Batch, CommitRules, Lake, LakeOptions, Layered, TableSink, embedded_catalog, storage::LakeStorageFactory,
+    Batch, CommitOutcome, CommitRules, Lake, LakeOptions, Layered, TableSink, embedded_catalog,
+    storage::LakeStorageFactory,
 };
 use rva_types::{OffsetMap, Timestamp};
 use std::{
@@ -190,7 +191,12 @@ impl World {
             let mark = format!("\"camera_id\":\"{}\"", CAMERAS[camera]);
             let old: Vec<_> = self.sent.iter().filter(|body| body.contains(&mark)).collect();
             if !old.is_empty() {
-                return old[self.rng.random_range(0..old.len())].clone();
+                let old = old[self.rng.random_range(0..old.len())].clone();
+                // Somebody claims the frame with another payload.
+                return match self.rng.random_bool(0.3) {
+                    true => old.replacen('{', &format!("{{\"claim\":{},", self.sent.len()), 1),
+                    false => old,
+                };
             }
         }
         if self.rng.random_bool(0.06) {
@@ -443,14 +449,20 @@ async fn commit_some(lake: &Lake, log: &SimLog, committed: &CommittedMap, only: 
             batcher.offer(&message, Timestamp::from_micros(2), Duration::ZERO);
         }
     }
-    let Some(cut) = batcher.cut() else { return };
-    if !cut.dead.is_empty() {
-        let from = dead.resume_point().await.unwrap().offsets;
-        let to = from.merged(&cut.bronze.to);
-        let batch = Batch { source: cut.bronze.source.clone(), from, to, rows: cut.dead };
-        dead.commit(&batch).await.unwrap();
+    let Some(mut cut) = batcher.cut() else { return };
+    let mut letters = std::mem::take(&mut cut.dead);
+    loop {
+        if !letters.is_empty() {
+            let from = dead.resume_point().await.unwrap().offsets;
+            let to = from.merged(&cut.bronze.to);
+            let batch = Batch { source: cut.bronze.source.clone(), from, to, rows: letters };
+            dead.commit(&batch).await.unwrap();
+        }
+        match bronze.commit(&cut.bronze).await.unwrap() {
+            CommitOutcome::Conflicting(places) => letters = cut.lose(&places),
+            _ => return,
+        }
     }
-    bronze.commit(&cut.bronze).await.unwrap();
 }
 
 /// The keys, each as often as it is there.

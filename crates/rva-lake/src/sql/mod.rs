@@ -5,7 +5,10 @@
 //! or more (a tokio worker has 2 MiB; set `thread_stack_size`).
 
 mod filters;
+mod memory;
 mod provider;
+mod statement;
+mod travel;
 
 use crate::definition::NAMESPACE;
 use crate::errors::{lake_error, permanent};
@@ -15,17 +18,33 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
 use datafusion::error::DataFusionError;
-use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use iceberg::NamespaceIdent;
 use provider::IcebergTable;
+use std::path::PathBuf;
 use std::sync::Arc;
+pub use travel::AsOf;
 
-/// What a query may hold in memory; beyond it DataFusion spills to disk or refuses.
-const MEMORY_MAX_BYTES: usize = 512 << 20;
+/// Bounds of a query, and which moment of the tables it sees.
+#[derive(Debug, Clone)]
+pub struct SqlOptions {
+    /// What a query may hold in memory; beyond it sorts, groups and joins go on on disk. Raising it spills later.
+    pub memory_max_bytes: usize,
+    /// Where they do, in a folder of their own; the system's folder for temporary files where not given.
+    pub spill_dir: Option<PathBuf>,
+    /// What they may take there.
+    pub spill_max_bytes: u64,
+    /// The tables as they were then; as they are now where not given.
+    pub as_of: Option<AsOf>,
+}
+
+impl Default for SqlOptions {
+    fn default() -> Self {
+        Self { memory_max_bytes: 512 << 20, spill_dir: None, spill_max_bytes: 32 << 30, as_of: None }
+    }
+}
 
 /// The rows of an answer, as they are computed.
 pub struct SqlAnswer {
@@ -65,6 +84,11 @@ fn sql_error(error: DataFusionError) -> LakeError {
         _ => LakeErrorKind::Permanent,
     };
     let text = error.strip_backtrace();
+    if let DataFusionError::ResourcesExhausted(cause) = error.find_root() {
+        let cause = cause.lines().next().unwrap_or_default();
+        let text = format!("could not run the query in the memory that it may have (query.memory_max): {cause}");
+        return LakeError::new(kind, text);
+    }
     LakeError::new(kind, format!("could not run the query: {text}"))
 }
 
@@ -76,32 +100,40 @@ impl Lake {
     /// `Permanent`: a query that can't be parsed or planned, or one that is no query (nothing is ever written).
     /// `Transient`: catalog or storage are away.
     pub async fn sql(&self, query: &str) -> Result<SqlAnswer, LakeError> {
-        let context = self.session().await?;
-        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let frame = context.sql_with_options(query, read_only).await.map_err(sql_error)?;
-        let stream = frame.execute_stream().await.map_err(sql_error)?;
-        let schema = stream.schema();
-        Ok(SqlAnswer { schema, batches: stream.map(|batch| batch.map_err(sql_error)).boxed() })
+        self.sql_with(query, &SqlOptions::default()).await
     }
 
-    async fn session(&self) -> Result<SessionContext, LakeError> {
+    /// Runs one query within bounds, on the tables as of a moment.
+    ///
+    /// # Errors
+    /// As [`Lake::sql`]; also where the tables don't reach back to that moment.
+    pub async fn sql_with(&self, query: &str, options: &SqlOptions) -> Result<SqlAnswer, LakeError> {
+        let context = self.session(options).await?;
+        let plan = statement::plan(&context, query).await.map_err(sql_error)?;
+        let (schema, batches) = memory::run(&context, plan).await.map_err(sql_error)?;
+        Ok(SqlAnswer { schema, batches: batches.map(|batch| batch.map_err(sql_error)).boxed() })
+    }
+
+    async fn session(&self, options: &SqlOptions) -> Result<SessionContext, LakeError> {
         let config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, NAMESPACE)
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(true);
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_MAX_BYTES)))
-            .build_arc()
-            .map_err(sql_error)?;
-        let mut context = SessionContext::new_with_config_rt(config, runtime);
+        let runtime = memory::runtime(options).map_err(sql_error)?;
+        let mut context = SessionContext::new_with_config_rt(memory::bounded(config, options), runtime);
         datafusion_functions_json::register_all(&mut context).map_err(sql_error)?;
         let schema = Arc::new(MemorySchemaProvider::new());
         let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
         let failed = |error| lake_error(format_args!("list the tables of {NAMESPACE}"), error);
         if self.catalog.namespace_exists(&namespace).await.map_err(failed)? {
+            let mut tables = Vec::new();
             for ident in self.catalog.list_tables(&namespace).await.map_err(failed)? {
                 let failed = |error| lake_error(format_args!("read table {ident}"), error);
-                let table = self.catalog.load_table(&ident).await.map_err(failed)?;
+                tables.push(self.catalog.load_table(&ident).await.map_err(failed)?);
+            }
+            for table in travel::as_of(tables, options.as_of)? {
+                let ident = table.identifier().clone();
+                let failed = |error| lake_error(format_args!("read table {ident}"), error);
                 let provider = IcebergTable::new(table).map_err(failed)?;
                 schema.register_table(ident.name().to_owned(), Arc::new(provider)).map_err(sql_error)?;
             }

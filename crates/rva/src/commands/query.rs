@@ -1,9 +1,17 @@
 //! `rva query`: SQL over the committed rows.
 
-use crate::{cli::QueryArgs, exit::Exit, folder::DataFolder, rows::RowWriter};
+use crate::{
+    cli::QueryArgs,
+    exit::{Exit, Refusal},
+    folder::DataFolder,
+    rows::RowWriter,
+    spill::SpillFolder,
+    terminal::Terminal,
+};
 use futures::StreamExt;
-use rva_lake::{Lake, LakeOptions};
-use rva_service::Loaded;
+use rva_lake::{AsOf, Lake, LakeOptions, SqlOptions};
+use rva_service::{Loaded, StopFlag};
+use rva_types::Timestamp;
 
 /// People per minute of each camera: tracks of class `person`, an id of one run counted once a minute.
 pub const PEOPLE_PER_MINUTE: &str = "SELECT minute, camera_id, count(DISTINCT person) AS people FROM (\
@@ -12,19 +20,41 @@ pub const PEOPLE_PER_MINUTE: &str = "SELECT minute, camera_id, count(DISTINCT pe
     SELECT payload, camera_id, pipeline_run_id, unnest(json_get_array(payload, 'detections')) AS seen FROM bronze_raw) \
     WHERE (seen->>'class') = 'person') GROUP BY minute, camera_id ORDER BY minute, camera_id";
 
-/// Runs one SELECT and writes its rows to stdout as they come.
+/// Runs one SELECT and writes its rows to stdout as they come. A signal ends it at once, also where it waits for the
+/// reader of stdout.
 ///
 /// # Errors
 /// There are no tables, the query is wrong, or stdout can't be written.
-pub async fn run(args: QueryArgs, loaded: Loaded) -> anyhow::Result<Exit> {
+pub async fn run(args: QueryArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let as_of = moment(&args)?;
     let folder = DataFolder::at(&loaded.config.data_dir)?;
     folder.wants_tables()?;
+    let spill = SpillFolder::make(loaded.config.query.spill_dir.as_deref())?;
+    spill.ends_with(StopFlag::on_signals()?, terminal)?;
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let options = SqlOptions {
+        memory_max_bytes: size(loaded.config.query.memory_max),
+        spill_dir: Some(spill.path().to_owned()),
+        spill_max_bytes: loaded.config.query.spill_max,
+        as_of,
+    };
     let lake = Lake::open_embedded_read_only(folder.root(), LakeOptions::default()).await?;
-    let mut answer = lake.sql(&args.sql).await?;
+    let mut answer = lake.sql_with(&args.sql, &options).await?;
     let mut rows = RowWriter::new(args.format, &answer.schema)?;
     while let Some(batch) = answer.batches.next().await {
-        rows.write(batch?)?;
+        rows.write(&batch?)?;
     }
     rows.finish()?;
     Ok(Exit::Done)
+}
+
+/// The moment that the tables are read as of.
+fn moment(args: &QueryArgs) -> anyhow::Result<Option<AsOf>> {
+    let time = |text: &String| {
+        Timestamp::parse(text).map(AsOf::Time).map_err(|error| Refusal::usage(format!("--as-of: {error}")))
+    };
+    Ok(match (&args.snapshot, &args.as_of) {
+        (Some(id), _) => Some(AsOf::Snapshot(*id)),
+        (None, text) => text.as_ref().map(time).transpose()?,
+    })
 }

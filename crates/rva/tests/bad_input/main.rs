@@ -9,6 +9,7 @@ mod damage;
 mod disk_full;
 mod models;
 mod permissions;
+mod replayed_files;
 mod replays;
 mod settings;
 mod signals;

@@ -76,7 +76,7 @@ fn a_record_with_a_store_id_of_100_bytes_is_a_dead_letter() {
     let before = world.rows();
     let line = record("r", "door", 1).replace("store_01", &"s".repeat(100));
     world.write("long.ndjson", line + "\n");
-    world.rva(&["replay", "long.ndjson"]).exits(0).says(&["1 of them can't be rows"]);
+    world.rva(&["replay", "long.ndjson"]).exits(5).says(&["1 of them can't be rows"]);
     world.rva(&["ingest", "--drain"]).exits(0).says(&["1 dead letters", "invalid_field 1"]);
     let dead = world.query("SELECT reason, detail FROM bronze_dead_letters");
     assert_eq!(dead.len(), 1);

@@ -97,8 +97,8 @@ fn footfall(args: &FootfallArgs, terminal: &Terminal) -> anyhow::Result<Exit> {
                 det_id: format!("{index:05}").into(),
                 at_us: at.as_micros(),
                 bbox,
-                img_w: whole(record.image_size.width),
-                img_h: whole(record.image_size.height),
+                img_w: i32::try_from(record.image_size.width).unwrap_or(i32::MAX),
+                img_h: i32::try_from(record.image_size.height).unwrap_or(i32::MAX),
                 conf: found.conf,
             };
             let track = (record.pipeline_run_id.clone(), track);

@@ -47,7 +47,7 @@ pub fn write_columns(columns: Vec<(&str, ArrayRef)>, format: RowFormat) -> anyho
         columns.iter().map(|(name, values)| Field::new(*name, values.data_type().clone(), true)).collect();
     let schema = Arc::new(Schema::new(fields));
     let mut writer = RowWriter::new(format, &schema)?;
-    writer.write(RecordBatch::try_new(schema, columns.into_iter().map(|(_, values)| values).collect())?)?;
+    writer.write(&RecordBatch::try_new(schema, columns.into_iter().map(|(_, values)| values).collect())?)?;
     writer.finish()
 }
 

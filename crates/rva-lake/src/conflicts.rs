@@ -1,0 +1,254 @@
+//! Whether a known key comes again with the same payload, or somebody claims it with another one.
+//!
+//! The key index says that a key is there; what is there under it only the table says. Reading it back for every
+//! repeated row would make a file that is replayed as dear as a new one, so digests of the newest payloads are held in
+//! memory. They are keyed by numbers of this process, so nobody outside can make two payloads that look alike. A digest
+//! only ever acquits: before a row is called a conflict, the stored payload itself is compared with it.
+
+use crate::columns::read_matching;
+use crate::files::{FileEntry, FileList};
+use crate::keys::{KEY_COLUMNS, keys_of};
+use crate::rows::BronzeRow;
+use crate::seam::{LakeError, LakeErrorKind};
+use ahash::RandomState;
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::error::ArrowError;
+use iceberg::table::Table;
+use rva_types::EventKey;
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Digests that are held: two halves, of which the older one is dropped. About 6 MiB.
+const DIGESTS_MAX: usize = 1 << 18;
+
+/// Digests of payloads by digests of their keys.
+#[derive(Debug, Default)]
+pub(crate) struct Payloads {
+    hashes: RandomState,
+    young: HashMap<u64, u64>,
+    old: HashMap<u64, u64>,
+    /// Of the batch that is being committed.
+    staged: Vec<(u64, u64)>,
+}
+
+impl Payloads {
+    /// Begins a batch.
+    pub fn begin(&mut self) {
+        self.staged.clear();
+    }
+
+    fn digests(&self, row: &BronzeRow) -> (u64, u64) {
+        (self.hashes.hash_one(&row.event.key), self.hashes.hash_one(row.event.payload.as_bytes()))
+    }
+
+    /// Whether the table is known to hold this payload under its key.
+    pub fn holds(&self, row: &BronzeRow) -> bool {
+        let (key, payload) = self.digests(row);
+        self.young.get(&key).or_else(|| self.old.get(&key)) == Some(&payload)
+    }
+
+    /// Notes a row that the table holds, or will hold once the batch is committed.
+    pub fn stage(&mut self, row: &BronzeRow) {
+        let digests = self.digests(row);
+        self.staged.push(digests);
+    }
+
+    /// The batch is in the table.
+    pub fn commit(&mut self) {
+        for (key, payload) in std::mem::take(&mut self.staged) {
+            if self.young.len() >= DIGESTS_MAX / 2 {
+                self.old = std::mem::take(&mut self.young);
+            }
+            self.young.insert(key, payload);
+        }
+    }
+
+    /// Nothing that is held can be relied on.
+    pub fn forget(&mut self) {
+        *self = Self { hashes: self.hashes.clone(), ..Self::default() };
+    }
+}
+
+/// Rows of a batch whose keys are known, and whose payloads may be others.
+#[derive(Debug)]
+pub(crate) struct Suspects<'a> {
+    rows: &'a [BronzeRow],
+    table: Vec<usize>,
+    batch: Vec<usize>,
+}
+
+/// What the table said about suspects.
+#[derive(Debug, Default)]
+pub(crate) struct Compared {
+    /// Rows whose payload is there.
+    pub same: Vec<usize>,
+    /// Rows under whose key there are only other payloads.
+    pub other: Vec<usize>,
+    pub files_read: u64,
+}
+
+impl<'a> Suspects<'a> {
+    pub fn of(rows: &'a [BronzeRow]) -> Self {
+        Self { rows, table: Vec::new(), batch: Vec::new() }
+    }
+
+    /// The table holds the key of this row.
+    pub fn of_table(&mut self, at: usize) {
+        self.table.push(at);
+    }
+
+    /// An earlier row of the batch has the key of this one.
+    pub fn of_batch(&mut self, at: usize) {
+        self.batch.push(at);
+    }
+
+    /// The rows whose payload isn't that of the first row of their key, which is one of `fresh`.
+    pub fn within_batch(&self, fresh: &[usize]) -> Vec<usize> {
+        if self.batch.is_empty() {
+            return Vec::new();
+        }
+        let first: HashMap<&EventKey, usize> = fresh.iter().map(|at| (&self.rows[*at].event.key, *at)).collect();
+        let differs = |at: &usize| {
+            let row = &self.rows[*at].event;
+            first.get(&row.key).is_some_and(|first| !is_same(&self.rows[*first].event.payload, &row.payload))
+        };
+        self.batch.iter().copied().filter(differs).collect()
+    }
+
+    /// Compares the payloads of rows whose keys the table holds with what it holds, reading those files that may.
+    ///
+    /// # Errors
+    /// A file that can't be read.
+    pub async fn compare(
+        &self,
+        table: &Table,
+        files: &FileList,
+        may_be_in: impl Fn(&FileEntry, &BronzeRow) -> bool,
+    ) -> Result<Compared, LakeError> {
+        let mut compared = Compared::default();
+        if self.table.is_empty() {
+            return Ok(compared);
+        }
+        // For each key of a suspect whether its payload was found, and whether another one was.
+        let mut seen = vec![(false, false); self.rows.len()];
+        for file in files.iter() {
+            let asked: Vec<usize> = self.table.iter().copied().filter(|at| may_be_in(file, &self.rows[*at])).collect();
+            if asked.is_empty() {
+                continue;
+            }
+            compared.files_read += 1;
+            self.compare_file(table, file, &asked, &mut seen).await?;
+        }
+        for at in &self.table {
+            match seen[*at] {
+                (true, _) => compared.same.push(*at),
+                (false, true) => compared.other.push(*at),
+                // Somebody deleted it: the key stays known.
+                (false, false) => {}
+            }
+        }
+        Ok(compared)
+    }
+
+    async fn compare_file(
+        &self,
+        table: &Table,
+        file: &FileEntry,
+        asked: &[usize],
+        seen: &mut [(bool, bool)],
+    ) -> Result<(), LakeError> {
+        let mut by_key: HashMap<(Arc<str>, Arc<str>, i64), Vec<usize>> = HashMap::new();
+        for at in asked {
+            let EventKey { run, camera, frame_index } = &self.rows[*at].event.key;
+            let key = (Arc::from(run.as_str()), Arc::from(camera.as_str()), *frame_index);
+            by_key.entry(key).or_default().push(*at);
+        }
+        let runs: BTreeSet<&str> = asked.iter().map(|at| self.rows[*at].event.key.run.as_str()).collect();
+        let runs: Vec<&str> = runs.into_iter().collect();
+        let wanted: Arc<std::collections::HashSet<_>> = Arc::new(by_key.keys().cloned().collect());
+        let is_wanted = move |batch: &arrow::record_batch::RecordBatch| {
+            let keys = keys_of(batch).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+            let mut matches = vec![false; batch.num_rows()];
+            for (at, (run, camera, frame_index)) in keys {
+                matches[at] = wanted.contains(&(Arc::from(run), Arc::from(camera), frame_index));
+            }
+            Ok(BooleanArray::from(matches))
+        };
+        read_matching(table, file, KEY_COLUMNS, "payload", &runs, is_wanted, |batch| {
+            let wrong =
+                || LakeError::new(LakeErrorKind::Permanent, format!("found other payload types in {}", file.path));
+            let payloads = batch.column(KEY_COLUMNS.len()).as_string_opt::<i32>().ok_or_else(wrong)?;
+            for (place, (run, camera, frame_index)) in keys_of(batch)? {
+                if payloads.is_null(place) {
+                    continue;
+                }
+                for at in by_key.get(&(Arc::from(run), Arc::from(camera), frame_index)).into_iter().flatten() {
+                    let (same, other) = &mut seen[*at];
+                    if is_same(payloads.value(place), &self.rows[*at].event.payload) {
+                        *same = true;
+                    } else {
+                        *other = true;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Whether two payloads say the same: by their bytes, or as JSON, where only blanks or the order of fields differ.
+fn is_same(one: &str, other: &str) -> bool {
+    if one == other {
+        return true;
+    }
+    match (serde_json::from_str::<Value>(one), serde_json::from_str::<Value>(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rva_types::{BronzeEvent, CameraId, RunId, StoreId, Timestamp};
+
+    fn row(frame_index: i64, payload: &str) -> BronzeRow {
+        let (run, camera) = (RunId::parse("run").unwrap(), CameraId::parse("cam").unwrap());
+        let key = EventKey { run, camera, frame_index };
+        let store = StoreId::parse("store").unwrap();
+        let event = BronzeEvent { schema_version: "1.0".into(), key, payload: payload.into(), store };
+        BronzeRow { event, ingest_ts: Timestamp::from_micros(1) }
+    }
+
+    #[test]
+    fn a_digest_acquits_only_the_payload_that_was_committed() {
+        let mut payloads = Payloads::default();
+        payloads.stage(&row(1, "a"));
+        assert!(!payloads.holds(&row(1, "a")), "not before the commit");
+        payloads.commit();
+        assert!(payloads.holds(&row(1, "a")));
+        assert!(!payloads.holds(&row(1, "b")) && !payloads.holds(&row(2, "a")));
+        payloads.forget();
+        assert!(!payloads.holds(&row(1, "a")));
+    }
+
+    #[test]
+    fn the_digests_are_bounded_and_the_newest_stay() {
+        let mut payloads = Payloads::default();
+        for number in 0..3 * DIGESTS_MAX as u64 {
+            payloads.staged.push((number, number));
+            payloads.commit();
+        }
+        assert!(payloads.young.len() + payloads.old.len() <= DIGESTS_MAX);
+        assert!(payloads.young.contains_key(&(3 * DIGESTS_MAX as u64 - 1)));
+    }
+
+    #[test]
+    fn the_same_record_written_otherwise_is_the_same() {
+        assert!(is_same(r#"{"a":1,"b":[0.50]}"#, r#"{ "b": [0.5], "a": 1 }"#));
+        assert!(!is_same(r#"{"a":1}"#, r#"{"a":2}"#));
+        assert!(!is_same("x", "y"));
+    }
+}

@@ -1,0 +1,78 @@
+//! What a query may hold: a pool of memory, a folder to spill to, and joins that can.
+
+use super::SqlOptions;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// Whose shares stand in the error where memory is exhausted.
+const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).unwrap();
+
+/// Rows of a batch where memory is short.
+const SPILLING_ROWS: usize = 1024;
+
+/// A pool that shares its memory fairly, and a folder for what doesn't fit.
+pub(super) fn runtime(options: &SqlOptions) -> Result<Arc<RuntimeEnv>> {
+    let mode = match &options.spill_dir {
+        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(options.spill_max_bytes);
+    let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_max_bytes), CONSUMERS_NAMED);
+    RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()
+}
+
+/// Sorts keep something aside to merge what they spilled with: no more than there is.
+pub(super) fn bounded(mut config: SessionConfig, options: &SqlOptions) -> SessionConfig {
+    let execution = &mut config.options_mut().execution;
+    execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(options.memory_max_bytes / 32);
+    config
+}
+
+type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+/// Runs a plan. A join by hashing holds one side in memory, whatever its size: where that doesn't fit and nothing was
+/// answered yet, the plan is run again with joins that sort both sides, which can spill.
+pub(super) async fn run(context: &SessionContext, plan: LogicalPlan) -> Result<(SchemaRef, Batches)> {
+    let spilling = spilling(context);
+    let stream = context.execute_logical_plan(plan.clone()).await?.execute_stream().await?;
+    let schema = stream.schema();
+    let answer = async move {
+        let mut stream = stream;
+        let answer: Batches = match stream.next().await {
+            Some(Err(error)) if is_exhausted(&error) => {
+                tracing::debug!(%error, "the query is run again with joins that spill");
+                drop(stream);
+                spilling.execute_logical_plan(plan).await?.execute_stream().await?.boxed()
+            }
+            Some(first) => stream::once(std::future::ready(first)).chain(stream).boxed(),
+            None => stream::empty().boxed(),
+        };
+        Ok::<_, DataFusionError>(answer)
+    };
+    Ok((schema, stream::once(answer).try_flatten().boxed()))
+}
+
+/// The same session with joins that spill. A share of the memory falls to each sort of each partition, so there is one
+/// partition, and what is sorted comes in small pieces.
+fn spilling(context: &SessionContext) -> SessionContext {
+    let mut state = context.state();
+    let options = state.config_mut().options_mut();
+    options.optimizer.prefer_hash_join = false;
+    options.execution.target_partitions = 1;
+    options.execution.batch_size = SPILLING_ROWS;
+    SessionContext::new_with_state(state)
+}
+
+fn is_exhausted(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+}

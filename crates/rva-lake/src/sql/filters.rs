@@ -7,7 +7,7 @@ use iceberg::expr::{Predicate, Reference};
 use iceberg::spec::Datum;
 
 /// Columns whose bounds or partition values prune files.
-const PRUNING: [&str; 4] = ["store_id", "camera_id", "pipeline_run_id", "frame_index"];
+pub(super) const PRUNING: [&str; 4] = ["store_id", "camera_id", "pipeline_run_id", "frame_index"];
 
 fn column(expr: &Expr) -> Option<&str> {
     match expr {

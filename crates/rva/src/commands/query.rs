@@ -1,8 +1,7 @@
 //! `rva query`: SQL over the committed rows.
 
-use crate::{cli::QueryArgs, exit::Exit, folder::DataFolder, rows::RowWriter};
+use crate::{cli::QueryArgs, exit::Exit, rows::RowWriter};
 use futures::StreamExt;
-use rva_lake::{Lake, LakeOptions};
 use rva_service::Loaded;
 
 /// People per minute of each camera: tracks of class `person`, an id of one run counted once a minute.
@@ -17,9 +16,7 @@ pub const PEOPLE_PER_MINUTE: &str = "SELECT minute, camera_id, count(DISTINCT pe
 /// # Errors
 /// There are no tables, the query is wrong, or stdout can't be written.
 pub async fn run(args: QueryArgs, loaded: Loaded) -> anyhow::Result<Exit> {
-    let folder = DataFolder::at(&loaded.config.data_dir)?;
-    folder.wants_tables()?;
-    let lake = Lake::open_embedded_read_only(folder.root(), LakeOptions::default()).await?;
+    let lake = crate::folder::lake_to_read(&loaded).await?;
     let mut answer = lake.sql(&args.sql).await?;
     let mut rows = RowWriter::new(args.format, &answer.schema)?;
     while let Some(batch) = answer.batches.next().await {

@@ -186,15 +186,15 @@ fn columns_of_every_kind_that_another_engine_adds_can_be_read_before_and_after_t
         sink.commit(&batch(at(&[]), at(&[("a", 2)]), vec![row("run", 1), row("run", 2)])).await.unwrap();
         engine.does(dir.path(), &["add-columns", "rva.bronze_raw"]);
         let all = answer(&lake, "SELECT * FROM bronze_raw ORDER BY frame_index").await.unwrap();
-        assert!(all.contains("note") && all.contains("struct") && all.lines().count() == 6, "{all}");
+        assert!(all.contains("note") && all.contains("parts") && all.lines().count() == 6, "{all}");
         let null =
-            answer(&lake, "SELECT count(*), count(note), count(map) FROM bronze_raw WHERE frame_index > 1").await;
+            answer(&lake, "SELECT count(*), count(note), count(pairs) FROM bronze_raw WHERE frame_index > 1").await;
         assert!(null.as_ref().unwrap().lines().nth(3).unwrap().contains("| 1        | 0 "), "{null:?}");
-        let only = answer(&lake, "SELECT note, list FROM bronze_raw").await.unwrap();
+        let only = answer(&lake, "SELECT note, items FROM bronze_raw").await.unwrap();
         assert_eq!(only.lines().count(), 6, "{only}");
         engine.does(dir.path(), &["fill-columns", "rva.bronze_raw"]);
         let query =
-            "SELECT frame_index, note, bytes, four, id, time, price, list, map, struct FROM bronze_raw ORDER BY 1";
+            "SELECT frame_index, note, bytes, four, id, time, price, items, pairs, parts FROM bronze_raw ORDER BY 1";
         let all = answer(&lake, query).await.unwrap();
         let last = all.lines().nth(5).unwrap();
         for value in [

@@ -104,7 +104,7 @@ impl Ingest<'_> {
             let attempts = self.stalled - 1;
             return self.cut_or_fail(IngestError::Contradiction { attempts, text });
         }
-        self.wait_out(LOG, text).await;
+        self.wait_out(LOG, text, None).await?;
         Ok(self.cut(Then::Rebuild).unwrap_or_else(|| self.start_over()))
     }
 

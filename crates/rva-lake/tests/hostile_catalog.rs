@@ -162,9 +162,11 @@ fn untouched(paths: &[PathBuf]) -> usize {
 }
 
 fn all_files(folder: &Path) -> usize {
-    std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).fold(0, |sum, path| {
-        sum + if path.is_dir() { all_files(&path) } else { 1 }
-    })
+    std::fs::read_dir(folder)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .fold(0, |sum, path| sum + if path.is_dir() { all_files(&path) } else { 1 })
 }
 
 fn greedy(allowed: AllowedLocations) -> LakeOptions {
@@ -206,7 +208,10 @@ async fn a_table_in_an_allowed_place_gets_at_nothing_outside_of_itself() {
     let commit = batch(at(&[]), at(&[("a", 1)]), vec![row("run", 1)]);
     let error = lake.bronze_sink().unwrap().commit(&commit).await.unwrap_err();
     assert_eq!(error.kind(), LakeErrorKind::Permanent, "{error}");
-    assert!(error.to_string().contains("write.data.path") && error.to_string().contains("nothing was written"), "{error}");
+    assert!(
+        error.to_string().contains("write.data.path") && error.to_string().contains("nothing was written"),
+        "{error}"
+    );
 
     // What was in the log of metadata files, and is no more; manifest lists of snapshots that expire.
     let lie = move |table: &mut Value, answer: usize| {

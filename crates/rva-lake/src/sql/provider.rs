@@ -15,11 +15,17 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::Runtime;
+use iceberg::arrow::{ArrowFileReader, ArrowReaderBuilder, schema_to_arrow_schema};
 use iceberg::expr::Predicate;
+use iceberg::io::{FileIO, FileMetadata};
+use iceberg::scan::FileScanTask;
 use iceberg::table::Table;
+use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use std::any::Any;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A column that is cheap to read when a query, such as `count(*)`, wants none.
@@ -190,7 +196,9 @@ impl PartitionStream for Scan {
             // Of columns that aren't there yet only the number of rows is wanted: that of any other.
             let then = table.metadata().current_snapshot().and_then(|it| it.schema(table.metadata()).ok());
             let any = then.and_then(|then| then.as_struct().fields().first().map(|field| field.name.clone()));
-            if there.is_empty() {
+            // As it is of columns that a file may lack altogether.
+            let all_fillable = schema.fields().iter().all(|field| can_be_filled(field.data_type()));
+            if there.is_empty() || !all_fillable && !there.iter().any(|name| Some(*name) == any.as_ref()) {
                 there.extend(&any);
             }
             rows_of(&table, there, filter, schema, names.clone()).await
@@ -207,11 +215,64 @@ async fn rows_of(
     filter: Option<Predicate>,
     schema: SchemaRef,
     names: Vec<Option<String>>,
-) -> Result<impl futures::Stream<Item = Result<RecordBatch>> + Send + use<>> {
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let mut scan = table.scan().select(read);
     if let Some(filter) = filter {
         scan = scan.with_filter(filter);
     }
-    let stream = scan.build().map_err(external)?.to_arrow().await.map_err(external)?;
-    Ok(stream.map_err(external).map(move |batch| batch.and_then(|batch| conform(&batch, &schema, &names))))
+    let scan = scan.build().map_err(external)?;
+    let stream = if schema.fields().iter().all(|field| can_be_filled(field.data_type())) {
+        scan.to_arrow().await.map_err(external)?.boxed()
+    } else {
+        let io = table.file_io().clone();
+        let tasks = scan.plan_files().await.map_err(external)?;
+        tasks.and_then(move |task| rows_of_file(io.clone(), task)).try_flatten().boxed()
+    };
+    Ok(stream.map_err(external).map(move |batch| batch.and_then(|batch| conform(&batch, &schema, &names))).boxed())
+}
+
+/// Whether iceberg's reader makes nulls of a type for a file that was written before the column was added.
+fn can_be_filled(kind: &DataType) -> bool {
+    !matches!(
+        kind,
+        DataType::LargeBinary
+            | DataType::FixedSizeBinary(_)
+            | DataType::Time64(_)
+            | DataType::List(_)
+            | DataType::LargeList(_)
+            | DataType::Map(..)
+            | DataType::Struct(_)
+    )
+}
+
+/// The rows of one file, without the columns that it doesn't have and that the reader couldn't make nulls of.
+async fn rows_of_file(
+    io: FileIO,
+    mut task: FileScanTask,
+) -> iceberg::Result<BoxStream<'static, iceberg::Result<RecordBatch>>> {
+    let there = ids_in_file(&io, &task).await?;
+    let schema = schema_to_arrow_schema(task.schema())?;
+    let fields = task.schema().as_struct().fields().iter().zip(schema.fields());
+    let missing: HashSet<i32> = fields
+        .filter(|(field, arrow)| !can_be_filled(arrow.data_type()) && !there.contains(&field.id))
+        .map(|(field, _)| field.id)
+        .collect();
+    task.project_field_ids.retain(|id| !missing.contains(id));
+    let reader = ArrowReaderBuilder::new(io, Runtime::current()).build();
+    let tasks = Box::pin(futures::stream::iter([Ok(task)]));
+    Ok(reader.read(tasks)?.stream().boxed())
+}
+
+/// Field ids of a data file's columns, as they stand in it.
+async fn ids_in_file(io: &FileIO, task: &FileScanTask) -> iceberg::Result<HashSet<i32>> {
+    let reader = io.new_input(task.data_file_path())?.reader().await?;
+    let reader = ArrowFileReader::new(FileMetadata { size: task.file_size_in_bytes }, reader);
+    let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
+    let columns = builder.parquet_schema().root_schema().get_fields();
+    Ok(columns
+        .iter()
+        .map(|column| column.get_basic_info())
+        .filter(|info| info.has_id())
+        .map(|info| info.id())
+        .collect())
 }

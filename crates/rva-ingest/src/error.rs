@@ -31,6 +31,16 @@ pub enum IngestError {
         /// What kept the last attempt from committing.
         error: LakeError,
     },
+    /// Asked to come to an end, and something was away all the time.
+    #[error("{place} has not worked for {seconds} s, the log keeps what is not committed: {text}")]
+    Overdue {
+        /// `log`, `bronze_raw` or `bronze_dead_letters`.
+        place: &'static str,
+        /// How long.
+        seconds: u64,
+        /// What was said last, and what can be done.
+        text: String,
+    },
     /// One log entry alone does not fit into memory.
     #[error(
         "partition {partition}: found an entry of more than {bytes} bytes, wanted at most {bytes_max} (buffered_bytes_max)"

@@ -46,6 +46,8 @@ pub struct IngestOptions {
     pub backoff_min: Duration,
     /// Longest wait between two attempts.
     pub backoff_max: Duration,
+    /// How long [`Phase::Drain`] waits for a log or table that is away.
+    pub drain_patience: Duration,
     /// When the table was rolled back.
     pub on_rollback: RollbackPolicy,
     /// Go on where the log no longer holds records that the table lacks. They are counted.
@@ -68,6 +70,7 @@ impl Default for IngestOptions {
             silence_max: Duration::from_secs(30),
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(5),
+            drain_patience: Duration::from_secs(5 * 60),
             on_rollback: RollbackPolicy::Rewind,
             accept_gap: false,
             partitions: None,

@@ -9,7 +9,7 @@ use crate::{
     error::with_causes,
     plan_start,
     start::{check_identity, check_rollback},
-    trouble::Trouble,
+    trouble::{Noted, Trouble},
 };
 use rva_bus::{BusError, BusErrorKind, EventSource, PartitionRange};
 use rva_lake::{Batch, BronzeRow, LakeError, LakeErrorKind, ResumePoint, TableSink};
@@ -92,6 +92,7 @@ enum Failure {
     Retry {
         place: &'static str,
         text: String,
+        way_out: Option<&'static str>,
     },
     Fatal(IngestError),
 }
@@ -159,25 +160,37 @@ impl Ingest<'_> {
 
     /// Waits after a transient failure and does the same step again; anything else ends the ingest.
     async fn recover(&mut self, failure: Failure, again: Step) -> Result<Step, IngestError> {
-        let (place, text) = match failure {
-            Failure::Retry { place, text } => (place, text),
+        let (place, text, way_out) = match failure {
+            Failure::Retry { place, text, way_out } => (place, text, way_out),
             Failure::Fatal(error) => return Err(error),
         };
         if self.phase() == Phase::Stop && matches!(again, Step::Rebuild) {
             return Ok(Step::End(IngestEnd::Stopped));
         }
-        self.wait_out(place, text).await;
+        self.wait_out(place, text, way_out).await?;
         Ok(again)
     }
 
-    async fn wait_out(&mut self, place: &'static str, text: String) {
+    /// Waits before the next attempt. A drain, which somebody waits for, waits only so long.
+    async fn wait_out(
+        &mut self,
+        place: &'static str,
+        text: String,
+        way_out: Option<&'static str>,
+    ) -> Result<(), IngestError> {
         match place {
             LOG => self.counters.retries_log += 1,
             _ => self.counters.retries_table += 1,
         }
-        let wait = self.trouble.note(place, &text, self.options.backoff_min, self.options.backoff_max);
+        let bounds = (self.options.backoff_min, self.options.backoff_max);
+        let Noted { wait, lasts } = self.trouble.note(place, &text, way_out, bounds, self.clock.elapsed());
+        if self.phase() == Phase::Drain && lasts >= self.options.drain_patience {
+            let way_out = way_out.map(|way_out| format!("; {way_out}")).unwrap_or_default();
+            return Err(IngestError::Overdue { place, seconds: lasts.as_secs(), text: format!("{text}{way_out}") });
+        }
         self.tell(IngestEvent::Waiting { text: format!("{place}: {text}") });
         self.pause(wait).await;
+        Ok(())
     }
 
     /// Waits; a change of phase cuts it short.
@@ -294,7 +307,9 @@ impl Ingest<'_> {
 /// What a retry can cure at the log: everything but permanent errors.
 fn of_log(error: BusError) -> Failure {
     match error.kind() {
-        BusErrorKind::Transient | BusErrorKind::Conflict => Failure::Retry { place: LOG, text: with_causes(&error) },
+        BusErrorKind::Transient | BusErrorKind::Conflict => {
+            Failure::Retry { place: LOG, text: with_causes(&error), way_out: None }
+        }
         BusErrorKind::Rejected | BusErrorKind::Permanent => Failure::Fatal(IngestError::Log(error)),
     }
 }
@@ -303,7 +318,7 @@ fn of_log(error: BusError) -> Failure {
 fn of_table(table: &'static str, error: LakeError) -> Failure {
     match error.kind() {
         LakeErrorKind::Transient | LakeErrorKind::Conflict => {
-            Failure::Retry { place: table, text: with_causes(&error) }
+            Failure::Retry { place: table, text: with_causes(&error), way_out: error.way_out() }
         }
         LakeErrorKind::Rejected | LakeErrorKind::Permanent => Failure::Fatal(IngestError::Table { table, error }),
     }

@@ -1,30 +1,80 @@
-//! Transient errors: said once, not at every retry, and said again when they are over.
+//! Transient errors: said once, not at every retry; said again while they last, with what can be done; and said when they
+//! are over.
 
 use std::time::Duration;
 
-/// What keeps the loop from going on, and for how many attempts.
+/// How long it lasts before it is said again, with what can be done about it; and how often from then on.
+const AGAIN: [Duration; 4] =
+    [Duration::from_secs(60), Duration::from_secs(600), Duration::from_secs(3600), Duration::from_secs(6 * 3600)];
+
+/// What keeps the loop from going on, and for how long.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
-    now: Option<(&'static str, String)>,
+    now: Option<Now>,
     attempts: u32,
 }
 
+#[derive(Debug)]
+struct Now {
+    place: &'static str,
+    /// What was said last, and when.
+    said: (String, Duration),
+    since: Duration,
+    /// How often it was said again.
+    reminders: usize,
+}
+
+/// What came of noting a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Noted {
+    /// How long to wait before the next attempt.
+    pub wait: Duration,
+    /// How long the trouble has lasted.
+    pub lasts: Duration,
+}
+
 impl Trouble {
-    /// An attempt failed. Returns how long to wait before the next: from `min`, doubling, up to `max`.
-    pub(crate) fn note(&mut self, place: &'static str, text: &str, min: Duration, max: Duration) -> Duration {
-        let known = self.now.as_ref().is_some_and(|(at, said)| *at == place && said == text);
-        if !known {
-            tracing::warn!("{place}: {text}; reading stops until it is over, the log keeps everything");
-            self.now = Some((place, text.to_owned()));
-        }
+    /// An attempt failed at `now`. Says how long to wait before the next: from `min`, doubling, up to `max`.
+    pub(crate) fn note(
+        &mut self,
+        place: &'static str,
+        text: &str,
+        way_out: Option<&str>,
+        (min, max): (Duration, Duration),
+        now: Duration,
+    ) -> Noted {
+        let lasts = match self.now.take().filter(|known| known.place == place) {
+            None => {
+                tracing::warn!("{place}: {text}; reading stops until it is over, the log keeps everything");
+                self.now = Some(Now { place, said: (text.to_owned(), now), since: now, reminders: 0 });
+                Duration::ZERO
+            }
+            Some(mut known) => {
+                let lasts = now.saturating_sub(known.since);
+                let due = AGAIN.get(known.reminders).copied().unwrap_or(AGAIN[AGAIN.len() - 1]);
+                let is_due = if known.reminders < AGAIN.len() { lasts >= due } else { now >= known.said.1 + due };
+                if is_due {
+                    let way_out = way_out.unwrap_or("look at what it names; it goes on by itself when that works");
+                    tracing::warn!("{place}: waits since {} s for this to be over: {text}; {way_out}", lasts.as_secs());
+                    known.said = (text.to_owned(), now);
+                    known.reminders += 1;
+                } else if known.said.0 != text && now >= known.said.1 + AGAIN[0] {
+                    // A text with a time in it is another one at every attempt.
+                    tracing::warn!("{place}: {text}; still waiting");
+                    known.said = (text.to_owned(), now);
+                }
+                self.now = Some(known);
+                lasts
+            }
+        };
         let wait = min.saturating_mul(1 << self.attempts.min(16)).min(max);
         self.attempts += 1;
-        wait
+        Noted { wait, lasts }
     }
 
     /// An attempt at `place` succeeded.
     pub(crate) fn cured(&mut self, place: &'static str) -> bool {
-        if self.now.as_ref().is_none_or(|(at, _)| *at != place) {
+        if self.now.as_ref().is_none_or(|known| known.place != place) {
             return false;
         }
         tracing::info!("{place}: works again after {} failed attempts", self.attempts);
@@ -42,14 +92,33 @@ impl Trouble {
 mod tests {
     use super::*;
 
+    const BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
     #[test]
     fn waits_double_up_to_the_longest_and_start_anew_when_cured() {
-        let (min, max) = (Duration::from_millis(100), Duration::from_secs(1));
         let mut trouble = Trouble::default();
-        let waits: Vec<_> = (0..5).map(|_| trouble.note("log", "away", min, max).as_millis()).collect();
+        let mut note =
+            |trouble: &mut Trouble, at: u64| trouble.note("log", "away", None, BOUNDS, Duration::from_secs(at));
+        let waits: Vec<_> = (0..5).map(|at| note(&mut trouble, at).wait.as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1000]);
+        assert_eq!(note(&mut trouble, 65).lasts, Duration::from_secs(65));
         assert!(!trouble.cured("table"), "another place's success cures nothing");
         assert!(trouble.cured("log"));
-        assert_eq!(trouble.note("log", "away", min, max), min);
+        assert_eq!(note(&mut trouble, 70), Noted { wait: BOUNDS.0, lasts: Duration::ZERO });
+    }
+
+    #[test]
+    fn what_lasts_is_said_again_after_a_minute_and_then_seldom_whatever_the_text_says() {
+        let mut trouble = Trouble::default();
+        let mut said = Vec::new();
+        for second in 0..8 * 3600 {
+            let text = format!("the clock is {second} s behind");
+            trouble.note("table", &text, Some("set it right"), BOUNDS, Duration::from_secs(second));
+            let reminders = trouble.now.as_ref().unwrap().reminders;
+            if said.len() < reminders {
+                said.push(second);
+            }
+        }
+        assert_eq!(said, [60, 600, 3600, 6 * 3600]);
     }
 }

@@ -111,6 +111,10 @@ fn of_status(error: &iceberg::Error) -> Option<Cure> {
 fn of_kind(error: &iceberg::Error) -> Cure {
     match error.kind() {
         ErrorKind::PreconditionFailed | ErrorKind::CatalogCommitConflicts => Cure::Time,
+        // A snapshot would be older than the last change of the table.
+        ErrorKind::DataInvalid if error.message().contains("timestamp") && error.message().contains("before last") => {
+            Cure::Operator(CLOCK)
+        }
         ErrorKind::DataInvalid | ErrorKind::FeatureUnsupported => Cure::Nothing(CANNOT_WRITE),
         ErrorKind::TableNotFound | ErrorKind::NamespaceNotFound => {
             Cure::Nothing("start again: the table is made anew, or give the old one its name back first")
@@ -255,6 +259,11 @@ mod tests {
                 "ulimit -n",
             ),
             (plain(ErrorKind::DataInvalid, "Invalid value for commit.retry.num-retries"), Permanent, "take back"),
+            (
+                plain(ErrorKind::DataInvalid, "Invalid snapshot timestamp 1: before last updated timestamp 2"),
+                Transient,
+                "clock",
+            ),
             (plain(ErrorKind::FeatureUnsupported, "void transform"), Permanent, "take back"),
             (plain(ErrorKind::TableNotFound, "gone"), Permanent, "name back"),
             (plain(ErrorKind::Unexpected, "no answer"), Transient, "address"),

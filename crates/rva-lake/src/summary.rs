@@ -1,8 +1,9 @@
 //! What the tables hold, in a line each.
 
-use crate::definition::NAMESPACE;
+use crate::definition::{NAMESPACE, our_tables};
 use crate::errors::lake_error;
 use crate::lake::Lake;
+use crate::places::check_places;
 use crate::seam::LakeError;
 use crate::state::StateKeys;
 use iceberg::NamespaceIdent;
@@ -31,7 +32,7 @@ pub struct TableSummary {
 }
 
 impl Lake {
-    /// A summary of every table in namespace `rva`, by name.
+    /// A summary of every table in namespace `rva`, by name. One that isn't ours and can't be read is left out.
     ///
     /// # Errors
     /// As the catalog and the storage say.
@@ -47,8 +48,17 @@ impl Lake {
         let mut summaries = Vec::new();
         for ident in idents {
             let failed = |error| lake_error(format_args!("read table {ident}"), error);
-            let table = self.catalog.load_table(&ident).await.map_err(failed)?;
-            summaries.push(summary(&table, &keys).await?);
+            let read = async {
+                let table = self.catalog.load_table(&ident).await.map_err(failed)?;
+                check_places(&ident, table.metadata(), &self.options.allowed)?;
+                summary(&table, &keys).await
+            };
+            match read.await {
+                Ok(found) => summaries.push(found),
+                Err(error) if our_tables().contains(&ident.name()) => return Err(error),
+                // Somebody else's: it stops nobody.
+                Err(error) => tracing::warn!(table = %ident, %error, "left out a table that can't be read"),
+            }
         }
         Ok(summaries)
     }

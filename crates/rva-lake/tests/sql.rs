@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/engine.rs"]
+mod engine;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use common::{at, batch, quick, row_of};
+use common::{at, batch, quick, row, row_of};
 use rva_lake::{BronzeRow, Lake, LakeErrorKind, TableSink};
 
 /// A tokio worker's 2 MiB of stack are too few for the planner in a debug build.
@@ -406,5 +408,83 @@ fn a_query_through_a_read_only_lake_reads_the_same_rows() {
         assert_eq!((bronze.rows, bronze.files, bronze.snapshots), (4, 2, 2));
         assert_eq!(bronze.offsets, at(&[("a", 3), ("b", 1)]));
         assert!(bronze.last_commit.is_some() && bronze.bytes > 0);
+    });
+}
+
+async fn answer(lake: &Lake, query: &str) -> Result<String, String> {
+    let batches = match lake.sql(query).await {
+        Ok(answer) => answer.collect().await.map_err(|error| error.to_string())?,
+        Err(error) => return Err(error.to_string()),
+    };
+    Ok(arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string())
+}
+
+#[test]
+fn columns_of_every_kind_that_another_engine_adds_can_be_read_before_and_after_the_next_commit() {
+    let Some(engine) = engine::Engine::find() else { return };
+    run(async move || {
+        let dir = tempfile::tempdir().unwrap();
+        let lake = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+        let mut sink = lake.bronze_sink().unwrap();
+        sink.commit(&batch(at(&[]), at(&[("a", 2)]), vec![row("run", 1), row("run", 2)])).await.unwrap();
+        engine.does(dir.path(), &["add-columns", "rva.bronze_raw"]);
+        let all = answer(&lake, "SELECT * FROM bronze_raw ORDER BY frame_index").await.unwrap();
+        assert!(all.contains("note") && all.contains("parts") && all.lines().count() == 6, "{all}");
+        let null =
+            answer(&lake, "SELECT count(*), count(note), count(pairs) FROM bronze_raw WHERE frame_index > 1").await;
+        assert!(null.as_ref().unwrap().lines().nth(3).unwrap().contains("| 1        | 0 "), "{null:?}");
+        let only = answer(&lake, "SELECT note, items FROM bronze_raw").await.unwrap();
+        assert_eq!(only.lines().count(), 6, "{only}");
+        engine.does(dir.path(), &["fill-columns", "rva.bronze_raw"]);
+        let query =
+            "SELECT frame_index, note, bytes, four, id, time, price, items, pairs, parts FROM bronze_raw ORDER BY 1";
+        let all = answer(&lake, query).await.unwrap();
+        let last = all.lines().nth(5).unwrap();
+        for value in [
+            "by another engine",
+            "00ff",
+            "666f7572",
+            "000102030405060708090a0b0c0d0e0f",
+            "01:02:03",
+            "12.50",
+            "[a, b]",
+            "{k: v}",
+            "{a: x}",
+        ] {
+            assert!(last.contains(value), "{value}: {last}");
+        }
+        engine.does(dir.path(), &["rename-column", "rva.bronze_raw", "note", "remark"]);
+        let renamed = answer(&lake, "SELECT remark FROM bronze_raw WHERE frame_index = 999").await.unwrap();
+        assert!(renamed.contains("by another engine"), "{renamed}");
+    });
+}
+
+#[test]
+fn a_table_that_is_broken_or_lies_elsewhere_stops_only_those_who_ask_for_it() {
+    let Some(engine) = engine::Engine::find() else { return };
+    run(async move || {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let lake = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+        let mut sink = lake.bronze_sink().unwrap();
+        sink.commit(&batch(at(&[]), at(&[("a", 1)]), vec![row("run", 1)])).await.unwrap();
+        let place = |name: &str| elsewhere.path().join(name).display().to_string();
+        engine.does(dir.path(), &["make", "rva.elsewhere", &place("warehouse")]);
+        engine.does(dir.path(), &["make", "rva.broken", &place("broken")]);
+        let metadata = engine.tells(dir.path(), &["metadata-location", "rva.broken"]);
+        std::fs::write(metadata.trim_start_matches("file://"), "{").unwrap();
+        for lake in [
+            Lake::open_embedded(dir.path(), quick()).await.unwrap(),
+            Lake::open_embedded_read_only(dir.path(), quick()).await.unwrap(),
+        ] {
+            assert!(answer(&lake, "SELECT count(*) FROM bronze_raw").await.unwrap().contains("| 1 "));
+            assert!(answer(&lake, "SELECT sum(number) FROM elsewhere").await.unwrap().contains("| 45 "));
+            let error = answer(&lake, "SELECT * FROM broken").await.unwrap_err();
+            assert!(error.contains("rva.broken"), "{error}");
+            let names: Vec<_> =
+                lake.tables().await.unwrap().into_iter().map(|table| (table.name, table.rows)).collect();
+            let wanted = [("rva.bronze_dead_letters", 0), ("rva.bronze_raw", 1), ("rva.elsewhere", 10)];
+            assert_eq!(names, wanted.map(|(name, rows)| (name.to_owned(), rows)));
+        }
+        sink.commit(&batch(at(&[("a", 1)]), at(&[("a", 2)]), vec![row("run", 2)])).await.unwrap();
     });
 }

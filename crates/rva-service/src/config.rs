@@ -326,6 +326,8 @@ pub struct IcebergConfig {
     pub timeout: Duration,
     /// `iceberg.ca_file`
     pub ca_file: Option<PathBuf>,
+    /// `iceberg.locations`
+    pub locations: Option<Vec<String>>,
 }
 
 /// A camera; its key in the map is its id.

@@ -298,6 +298,12 @@ pub const KEYS: &[Key] = &[
         "longest time of a call; the table is asked what became of a commit that takes longer",
     ),
     key("iceberg.ca_file", Kind::Path, None, "certificates (PEM) to trust beside the system's"),
+    key(
+        "iceberg.locations",
+        Kind::List,
+        None,
+        "where the catalog may have tables, like s3://warehouse/rva; object stores where not given",
+    ),
 ];
 
 /// Keys of one camera, under `cameras.<camera id>`.

@@ -33,12 +33,13 @@ pub enum TelemetryError {
     Twice(String),
 }
 
-/// A bare level is meant for our own crates; libraries stay at `warn` unless directives say otherwise.
+/// A bare level is meant for our own crates; libraries stay at `warn` unless directives say otherwise. Pulsar's client warns
+/// of each first attempt and calls it an error that another reader has the log, which we wait for and say ourselves.
 fn filter_text(config: &TelemetryConfig) -> String {
     let level = if config.quiet { "warn" } else { config.log_level.trim() };
     match level.to_ascii_lowercase().as_str() {
-        // Pulsar's client warns of each first attempt.
-        "trace" | "debug" | "info" => format!("warn,pulsar::retry_op=error,rva={level}"),
+        "trace" | "debug" | "info" => format!("warn,pulsar::retry_op=off,rva={level}"),
+        "warn" | "error" => format!("{level},pulsar::retry_op=off"),
         _ => level.to_owned(),
     }
 }
@@ -122,10 +123,10 @@ mod tests {
 
     #[test]
     fn a_bare_level_is_for_our_own_crates() {
-        assert_eq!(filter_text(&config("debug", false)), "warn,pulsar::retry_op=error,rva=debug");
-        assert_eq!(filter_text(&config("error", false)), "error");
+        assert_eq!(filter_text(&config("debug", false)), "warn,pulsar::retry_op=off,rva=debug");
+        assert_eq!(filter_text(&config("error", false)), "error,pulsar::retry_op=off");
         assert_eq!(filter_text(&config("info,iceberg=debug", false)), "info,iceberg=debug");
-        assert_eq!(filter_text(&config("debug", true)), "warn");
+        assert_eq!(filter_text(&config("debug", true)), "warn,pulsar::retry_op=off");
     }
 
     #[test]

@@ -1,11 +1,28 @@
 //! The data folder: `catalog.db`, `warehouse/`, `log/`.
 
 use anyhow::Context;
+use rva_ingest::service::{TableSettings, lake_to_read as open_to_read};
+use rva_lake::Lake;
+use rva_service::{CatalogKind, Loaded};
 use std::{
     fs,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
+
+/// The tables that the configuration names, to read: of the data folder, or of a REST catalog.
+///
+/// # Errors
+/// There are none, or they can't be reached.
+pub async fn lake_to_read(loaded: &Loaded) -> anyhow::Result<Lake> {
+    let mut settings = TableSettings::of(loaded)?;
+    if loaded.config.catalog.kind == CatalogKind::Embedded {
+        let folder = DataFolder::at(&loaded.config.data_dir)?;
+        folder.wants_tables()?;
+        settings.tables = rva_ingest::service::Tables::Embedded(folder.root().to_owned());
+    }
+    open_to_read(&settings).await
+}
 
 /// Paths of a data folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

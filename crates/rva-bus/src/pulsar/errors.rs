@@ -10,10 +10,21 @@ use std::{io, path::Path};
 
 const WANTED_CERTIFICATE: &str = ", wanted a certificate that ca_file or a well-known authority signed for this name";
 
-/// Turns an error of the client into one of the seam; `doing` is a bare verb phrase.
+/// The longest text of a broker's answer that is shown, characters.
+const ANSWER_MAX: usize = 300;
+
+/// Turns an error of the client into one of the seam; `doing` is a bare verb phrase. A broker answers some refusals with
+/// the trace of its own program: its first line is told, with the way out, and the rest at level debug.
 pub(super) fn of_pulsar(doing: &str, error: Error) -> BusError {
     let (kind, wanted) = decide(&error);
-    BusError::new(kind, format!("{doing}: {error}{wanted}")).with_source(error)
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    if first.len() == text.len() && text.chars().count() <= ANSWER_MAX {
+        return BusError::new(kind, format!("{doing}: {error}{wanted}")).with_source(error);
+    }
+    tracing::debug!("{doing}: the whole answer: {text}");
+    let first: String = first.chars().take(ANSWER_MAX).collect();
+    BusError::new(kind, format!("{doing}: {first} …{wanted}"))
 }
 
 pub(super) fn of_file(path: &Path, error: &io::Error) -> BusError {
@@ -86,5 +97,25 @@ fn decide_of_server(kind: Option<ServerError>) -> (BusErrorKind, &'static str) {
         }
         Some(ServerError::ConsumerBusy | ServerError::ProducerBusy | ServerError::ProducerFenced) => (Conflict, ""),
         _ => (Transient, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_out_of_a_refused_schema_stands_in_the_first_line() {
+        let trace = "\tat org.apache.pulsar.broker.Something\n".repeat(140);
+        let answer = format!("org.apache.pulsar.SchemaException: Incompatible schema {}\n{trace}", "x".repeat(400));
+        let refused = ConnectionError::PulsarError(Some(ServerError::IncompatibleSchema), Some(answer));
+        let error = of_pulsar("open the topic", Error::Connection(refused));
+        assert_eq!(error.kind(), BusErrorKind::Permanent);
+        let text = error.to_string();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("ALWAYS_COMPATIBLE") && text.len() < 800, "{text}");
+        assert!(std::error::Error::source(&error).is_none(), "nothing else is printed behind it");
+        let short = ConnectionError::PulsarError(Some(ServerError::TopicNotFound), Some("no such topic".into()));
+        assert!(of_pulsar("open", Error::Connection(short)).to_string().contains("no such topic"));
     }
 }

@@ -49,7 +49,7 @@ impl Ingest<'_> {
         match of_log(error) {
             Failure::Fatal(error) if self.stalled > 0 => return self.cut_or_fail(error),
             Failure::Fatal(_) => self.stalled += 1,
-            Failure::Retry { place, text } => self.wait_out(place, text).await,
+            Failure::Retry { place, text, way_out } => self.wait_out(place, text, way_out).await?,
         }
         Ok(self.cut(Then::Rebuild).unwrap_or_else(|| self.start_over()))
     }
@@ -104,7 +104,7 @@ impl Ingest<'_> {
             let attempts = self.stalled - 1;
             return self.cut_or_fail(IngestError::Contradiction { attempts, text });
         }
-        self.wait_out(LOG, text).await;
+        self.wait_out(LOG, text, None).await?;
         Ok(self.cut(Then::Rebuild).unwrap_or_else(|| self.start_over()))
     }
 

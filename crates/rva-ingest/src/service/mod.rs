@@ -11,7 +11,8 @@ mod settings;
 pub use args::Arguments;
 #[cfg(debug_assertions)]
 pub use mutant::Mutant;
-pub use settings::Settings;
+pub use open::lake_to_read;
+pub use settings::{Settings, TableSettings, Tables};
 
 use crate::{IngestCounters, IngestEvent, IngestReport, Phase, SystemClock, run_ingest};
 use anyhow::bail;
@@ -55,7 +56,8 @@ pub async fn serve(
     health.not_ready(INGEST, "not started yet");
     let totals = Totals::of(METRICS);
     health.show(totals.clone());
-    let _server = health.listen(address).await?;
+    // Where something is only made, a service may be running already, and has the address.
+    let _server = health.listen(address.filter(|_| !asked.init)).await?;
     let opening = Opening { stop: &stop, health: &health, totals: &totals, waits: !asked.drain && !asked.init };
     let _lease = match &settings.data_dir {
         Some(dir) => match opening.lease(dir).await? {

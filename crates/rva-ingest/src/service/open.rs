@@ -3,19 +3,27 @@
 use super::metrics::Counted;
 #[cfg(feature = "pulsar")]
 use super::settings::PulsarBus;
-use super::settings::{Bus, Settings, Tables};
+use super::settings::{Bus, Settings, TableSettings, Tables};
 use crate::{HeldBy, IngestLease};
 use anyhow::Context;
 use rva_bus::{BusError, BusErrorKind, EventSource, LogOptions, LogReader, settle};
 use rva_lake::{Lake, LakeErrorKind};
 use rva_service::{Health, StopFlag, Totals};
-use std::{os::unix::fs::DirBuilderExt, path::Path, time::Duration};
+use std::{
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// First wait before something is opened again; it doubles.
 const AGAIN_MIN: Duration = Duration::from_millis(200);
 
 /// Longest wait before something is opened again.
 const AGAIN_MAX: Duration = Duration::from_secs(5);
+
+/// How long it is waited before that is said again, and how much longer each further time.
+const REMINDER_MIN: Duration = Duration::from_secs(60);
+const REMINDER_FACTOR: u32 = 8;
 
 /// The part of the service's health that the bus is.
 pub const BUS: &str = "bus";
@@ -41,7 +49,8 @@ impl Opening<'_> {
         part: &'static str,
         mut open: impl AsyncFnMut() -> anyhow::Result<T>,
     ) -> anyhow::Result<Option<T>> {
-        let (mut said, mut wait) = (String::new(), AGAIN_MIN);
+        let (mut said, mut wait, since) = (String::new(), AGAIN_MIN, Instant::now());
+        let mut reminder = REMINDER_MIN;
         loop {
             let opened = tokio::select! {
                 opened = open() => opened,
@@ -63,6 +72,12 @@ impl Opening<'_> {
             if error != said {
                 tracing::warn!("{part}: {error}: waiting for it");
                 said = error;
+            } else if since.elapsed() >= reminder {
+                tracing::warn!(
+                    "{part}: waits since {} s: {said}; start it, or correct its address; this goes on by itself then",
+                    since.elapsed().as_secs()
+                );
+                reminder *= REMINDER_FACTOR;
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -147,12 +162,27 @@ async fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
     opened.context("open the tables")
 }
 
+/// The tables to read, which must be there.
+///
+/// # Errors
+/// There are none, or they can't be reached.
+pub async fn lake_to_read(settings: &TableSettings) -> anyhow::Result<Lake> {
+    // Two providers in one program would make the first TLS connection panic. It fails where one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let options = settings.lake.clone();
+    let opened = match &settings.tables {
+        Tables::Embedded(dir) => Lake::open_embedded_read_only(dir, options).await,
+        Tables::Rest(rest) => Lake::open_rest_read_only(rest, options).await,
+    };
+    opened.context("open the tables")
+}
+
 /// Whether an error may go away by itself.
 fn may_come(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let bus = cause.downcast_ref::<BusError>().map(BusError::kind);
         let lake = cause.downcast_ref::<rva_lake::LakeError>().map(rva_lake::LakeError::kind);
         matches!(bus, Some(BusErrorKind::Transient | BusErrorKind::Conflict))
-            || matches!(lake, Some(LakeErrorKind::Transient | LakeErrorKind::Conflict))
+            || matches!(lake, Some(LakeErrorKind::Transient))
     })
 }

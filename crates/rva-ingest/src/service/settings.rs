@@ -3,7 +3,7 @@
 use crate::IngestOptions;
 use rva_lake::{
     LakeOptions, RestAuth, RestOptions,
-    storage::{S3Keys, S3Options},
+    storage::{AllowedLocations, S3Keys, S3Options},
 };
 use rva_service::{BusKind, CatalogKind, ConfigError, IcebergConfig, Loaded, Origin, Problem, S3Config, Secret};
 use std::{path::PathBuf, time::Duration};
@@ -59,6 +59,27 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
 }
 
+/// What it takes to read the tables.
+#[derive(Debug, Clone)]
+pub struct TableSettings {
+    /// Where the tables are.
+    pub tables: Tables,
+    /// How the tables' files are reached.
+    pub lake: LakeOptions,
+}
+
+impl TableSettings {
+    /// Of a configuration. Where records come from is not looked at.
+    ///
+    /// # Errors
+    /// All that doesn't fit together.
+    pub fn of(loaded: &Loaded) -> Result<Self, ConfigError> {
+        let mut check = Check { loaded, problems: Vec::new() };
+        let made = Self { tables: check.tables(), lake: check.lake() };
+        if check.problems.is_empty() { Ok(made) } else { Err(ConfigError { problems: check.problems }) }
+    }
+}
+
 impl Settings {
     /// Of a configuration.
     ///
@@ -69,12 +90,7 @@ impl Settings {
         let mut check = Check { loaded, problems: Vec::new() };
         let bus = check.bus();
         let tables = check.tables();
-        let mut lake = LakeOptions::default();
-        lake.housekeeping.orphan_age = config.ingest.orphan_age;
-        lake.job = check.job(&config.ingest.job);
-        if config.catalog.kind == CatalogKind::Rest {
-            lake = lake.with_s3(check.s3(&config.s3));
-        }
+        let lake = check.lake();
         match bus {
             Some(bus) if check.problems.is_empty() => {
                 let is_local = config.bus.kind == BusKind::Log || config.catalog.kind == CatalogKind::Embedded;
@@ -109,6 +125,29 @@ impl Check<'_> {
             self.problem("ingest.job", format!("found {job:?}, wanted letters, digits, - and _"));
         }
         job.to_owned()
+    }
+
+    fn lake(&mut self) -> LakeOptions {
+        let config = &self.loaded.config;
+        let mut lake = LakeOptions::default();
+        lake.housekeeping.orphan_age = config.ingest.orphan_age;
+        lake.job = self.job(&config.ingest.job);
+        if config.catalog.kind == CatalogKind::Rest {
+            let allowed = self.locations(config.iceberg.locations.as_deref());
+            lake = lake.with_s3_in(self.s3(&config.s3), allowed);
+        }
+        lake
+    }
+
+    /// Where the catalog may send us.
+    fn locations(&mut self, prefixes: Option<&[String]>) -> AllowedLocations {
+        let Some(prefixes) = prefixes.filter(|prefixes| !prefixes.is_empty()) else {
+            return AllowedLocations::object_stores();
+        };
+        AllowedLocations::only(prefixes).unwrap_or_else(|error| {
+            self.problem("iceberg.locations", error.to_string());
+            AllowedLocations::object_stores()
+        })
     }
 
     fn bus(&mut self) -> Option<Bus> {
@@ -273,6 +312,18 @@ mod tests {
             assert!(error.contains(part), "{part}: {error}");
         }
         assert!(!error.contains("hush"), "{error}");
+    }
+
+    #[test]
+    fn a_catalog_may_send_us_where_it_is_allowed_and_tables_are_read_whatever_the_bus_is() {
+        let rest = ("RVA_CATALOG_KIND", "rest");
+        let bad = of(&[rest, ("RVA_ICEBERG_LOCATIONS", "s3://lake, gs://other")]).unwrap_err().to_string();
+        assert!(bad.contains("iceberg.locations: ") && bad.contains("gs://other"), "{bad}");
+        of(&[rest, ("RVA_ICEBERG_LOCATIONS", "s3://lake/rva, file:///srv/w")]).unwrap();
+        let environment = [rest, ("RVA_BUS_KIND", "pulsar"), ("PULSAR_TOPIC", "no topic")];
+        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let loaded = load(&Layers { environment, ..Layers::default() }).unwrap();
+        assert!(matches!(TableSettings::of(&loaded).unwrap().tables, Tables::Rest(_)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use iceberg::expr::{Predicate, Reference};
 use iceberg::spec::Datum;
 
 /// Columns whose bounds or partition values prune files.
-const PRUNING: [&str; 5] = ["store_id", "camera_id", "pipeline_run_id", "frame_index", TIME];
+pub(super) const PRUNING: [&str; 5] = ["store_id", "camera_id", "pipeline_run_id", "frame_index", TIME];
 
 /// The one of them that holds moments.
 const TIME: &str = "ingest_ts";

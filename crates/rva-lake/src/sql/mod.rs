@@ -8,23 +8,23 @@ mod filters;
 mod memory;
 mod provider;
 mod statement;
+mod tables;
 mod travel;
 
 use crate::definition::NAMESPACE;
-use crate::errors::{lake_error, permanent};
+use crate::errors::permanent;
 use crate::lake::{CATALOG, Lake};
 use crate::seam::{LakeError, LakeErrorKind};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use iceberg::NamespaceIdent;
-use provider::IcebergTable;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tables::NamespaceTables;
 pub use travel::AsOf;
 
 /// Bounds of a query, and which moment of the tables it sees.
@@ -77,6 +77,11 @@ impl std::fmt::Debug for SqlAnswer {
 
 /// What only a change of the query cures is permanent; storage and memory may be better later.
 fn sql_error(error: DataFusionError) -> LakeError {
+    if let DataFusionError::External(cause) = error.find_root()
+        && let Some(told) = cause.downcast_ref::<LakeError>()
+    {
+        return LakeError::new(told.kind(), told.to_string());
+    }
     let kind = match error.find_root() {
         DataFusionError::IoError(_) | DataFusionError::ObjectStore(_) | DataFusionError::ResourcesExhausted(_) => {
             LakeErrorKind::Transient
@@ -122,22 +127,8 @@ impl Lake {
         let runtime = memory::runtime(options).map_err(sql_error)?;
         let mut context = SessionContext::new_with_config_rt(memory::bounded(config, options), runtime);
         datafusion_functions_json::register_all(&mut context).map_err(sql_error)?;
-        let schema = Arc::new(MemorySchemaProvider::new());
-        let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
-        let failed = |error| lake_error(format_args!("list the tables of {NAMESPACE}"), error);
-        if self.catalog.namespace_exists(&namespace).await.map_err(failed)? {
-            let mut tables = Vec::new();
-            for ident in self.catalog.list_tables(&namespace).await.map_err(failed)? {
-                let failed = |error| lake_error(format_args!("read table {ident}"), error);
-                tables.push(self.catalog.load_table(&ident).await.map_err(failed)?);
-            }
-            for table in travel::as_of(tables, options.as_of)? {
-                let ident = table.identifier().clone();
-                let failed = |error| lake_error(format_args!("read table {ident}"), error);
-                let provider = IcebergTable::new(table).map_err(failed)?;
-                schema.register_table(ident.name().to_owned(), Arc::new(provider)).map_err(sql_error)?;
-            }
-        }
+        let catalog = Arc::clone(&self.catalog);
+        let schema = Arc::new(NamespaceTables::of(catalog, self.options.allowed.clone(), options.as_of).await?);
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema(NAMESPACE, schema).map_err(|error| permanent("register the tables", error))?;
         context.register_catalog(CATALOG, Arc::new(catalog));

@@ -18,21 +18,35 @@ pub enum AsOf {
 /// Snapshots that an error names.
 const NAMED_MAX: usize = 5;
 
-/// Tables as they were at a moment. Their columns are those that they have now.
-///
-/// # Errors
-/// `Permanent`: no table has that snapshot, or one of them doesn't reach back so far.
-pub(super) fn as_of(tables: Vec<Table>, moment: Option<AsOf>) -> Result<Vec<Table>, LakeError> {
-    let Some(moment) = moment else { return Ok(tables) };
-    let (wanted, time) = match moment {
-        AsOf::Time(time) => (None, time),
-        AsOf::Snapshot(id) => (Some(id), time_of(&tables, id)?),
-    };
-    let then = |table: Table| match wanted.filter(|id| table.metadata().snapshot_by_id(*id).is_some()) {
-        Some(id) => at(&table, Some(id)),
-        None => at_time(table, time),
-    };
-    tables.into_iter().map(then).collect()
+/// A moment as each table is asked for it: its own snapshot, or its newest one up to then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    snapshot: Option<i64>,
+    time: Timestamp,
+}
+
+impl Moment {
+    /// Finds out when a snapshot of one of `tables` was made.
+    ///
+    /// # Errors
+    /// `Permanent`: no table has that snapshot.
+    pub(super) fn of(as_of: AsOf, tables: &[Table]) -> Result<Self, LakeError> {
+        Ok(match as_of {
+            AsOf::Time(time) => Self { snapshot: None, time },
+            AsOf::Snapshot(id) => Self { snapshot: Some(id), time: time_of(tables, id)? },
+        })
+    }
+
+    /// Returns a table as it was then, with the columns that it has now.
+    ///
+    /// # Errors
+    /// `Permanent`: the table doesn't reach back so far.
+    pub(super) fn of_table(self, table: Table) -> Result<Table, LakeError> {
+        match self.snapshot.filter(|id| table.metadata().snapshot_by_id(*id).is_some()) {
+            Some(id) => at(&table, Some(id)),
+            None => at_time(table, self.time),
+        }
+    }
 }
 
 fn time_of(tables: &[Table], id: i64) -> Result<Timestamp, LakeError> {

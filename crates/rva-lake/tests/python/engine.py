@@ -108,9 +108,9 @@ def add_columns(catalog: SqlCatalog, name: str) -> None:
         update.add_column("id", UUIDType())
         update.add_column("time", TimeType())
         update.add_column("price", DecimalType(9, 2))
-        update.add_column("list", ListType(element_id=900, element=text, element_required=False))
-        update.add_column("map", MapType(key_id=901, key_type=text, value_id=902, value_type=text, value_required=False))
-        update.add_column("struct", StructType(NestedField(903, "a", text, required=False)))
+        update.add_column("items", ListType(element_id=900, element=text, element_required=False))
+        update.add_column("pairs", MapType(key_id=901, key_type=text, value_id=902, value_type=text, value_required=False))
+        update.add_column("parts", StructType(NestedField(903, "a", text, required=False)))
 
 
 def fill_columns(catalog: SqlCatalog, name: str) -> None:
@@ -128,9 +128,9 @@ def fill_columns(catalog: SqlCatalog, name: str) -> None:
         "id": bytes(range(16)),
         "time": datetime.time(1, 2, 3),
         "price": decimal.Decimal("12.50"),
-        "list": ["a", "b"],
-        "map": [("k", "v")],
-        "struct": {"a": "x"},
+        "items": ["a", "b"],
+        "pairs": [("k", "v")],
+        "parts": {"a": "x"},
     }
     table.append(pyarrow.Table.from_pylist([row], schema=table.schema().as_arrow()))
 

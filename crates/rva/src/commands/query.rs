@@ -3,13 +3,12 @@
 use crate::{
     cli::QueryArgs,
     exit::{Exit, Refusal},
-    folder::DataFolder,
     rows::RowWriter,
     spill::SpillFolder,
     terminal::Terminal,
 };
 use futures::StreamExt;
-use rva_lake::{AsOf, Lake, LakeOptions, SqlOptions};
+use rva_lake::{AsOf, SqlOptions};
 use rva_service::{Loaded, StopFlag};
 use rva_types::Timestamp;
 
@@ -27,8 +26,6 @@ pub const PEOPLE_PER_MINUTE: &str = "SELECT minute, camera_id, count(DISTINCT pe
 /// There are no tables, the query is wrong, or stdout can't be written.
 pub async fn run(args: QueryArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let as_of = moment(&args)?;
-    let folder = DataFolder::at(&loaded.config.data_dir)?;
-    folder.wants_tables()?;
     let spill = SpillFolder::make(loaded.config.query.spill_dir.as_deref())?;
     spill.ends_with(StopFlag::on_signals()?, terminal)?;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -38,7 +35,7 @@ pub async fn run(args: QueryArgs, loaded: Loaded, terminal: &Terminal) -> anyhow
         spill_max_bytes: loaded.config.query.spill_max,
         as_of,
     };
-    let lake = Lake::open_embedded_read_only(folder.root(), LakeOptions::default()).await?;
+    let lake = crate::folder::lake_to_read(&loaded).await?;
     let mut answer = lake.sql_with(&args.sql, &options).await?;
     let mut rows = RowWriter::new(args.format, &answer.schema)?;
     while let Some(batch) = answer.batches.next().await {

@@ -3,10 +3,9 @@
 use crate::{
     cli::{RowFormat, TablesArgs},
     exit::Exit,
-    folder::DataFolder,
     output::to_stdout,
 };
-use rva_lake::{Lake, LakeOptions, TableSummary};
+use rva_lake::TableSummary;
 use rva_service::{Loaded, format_bytes};
 use serde_json::json;
 
@@ -15,9 +14,7 @@ use serde_json::json;
 /// # Errors
 /// There are no tables, or they can't be read.
 pub async fn run(args: TablesArgs, loaded: Loaded) -> anyhow::Result<Exit> {
-    let folder = DataFolder::at(&loaded.config.data_dir)?;
-    folder.wants_tables()?;
-    let lake = Lake::open_embedded_read_only(folder.root(), LakeOptions::default()).await?;
+    let lake = crate::folder::lake_to_read(&loaded).await?;
     let tables = lake.tables().await?;
     to_stdout(&match args.format {
         RowFormat::Table => as_text(&tables),

@@ -57,7 +57,7 @@ impl TableRow for Deletion {
     const TABLE: &'static str = "bronze_deletions";
     const PARTITION: Option<&'static str> = None;
     const PLAIN: &'static [&'static str] = &[];
-    const BLOOM: &'static [&'static str] = &["pipeline_run_id"];
+    const BLOOM: &'static str = "pipeline_run_id";
 
     fn columns() -> Vec<(&'static str, Type)> {
         let (text, long) = (Type::Primitive(PrimitiveType::String), Type::Primitive(PrimitiveType::Long));
@@ -67,6 +67,10 @@ impl TableRow for Deletion {
 
     fn size_bytes(&self) -> usize {
         self.run.len() + self.camera.len() + 64
+    }
+
+    fn bloom(&self) -> &str {
+        &self.run
     }
 
     fn column(name: &str, _kind: &DataType, rows: &[&Self]) -> Result<Option<ArrayRef>, ArrowError> {

@@ -152,10 +152,12 @@ impl Batcher {
             (Some(after), _) if !is_known(after) && (is_torn(after) || !follows(after, message.position)) => {
                 return Offer::Gap(gap_before(&message.partition, after, message.position));
             }
-            (None, Some(first)) if message.position > first && !begins(first, message.position) => {
-                if message.follows.is_none_or(|follows| follows >= first) {
-                    return Offer::Gap(gap_at_oldest(&message.partition, first, message.position));
-                }
+            (None, Some(first))
+                if message.position > first
+                    && !begins(first, message.position)
+                    && message.follows.is_none_or(|follows| follows >= first) =>
+            {
+                return Offer::Gap(gap_at_oldest(&message.partition, first, message.position));
             }
             // It was empty when it was asked for: only a new answer tells which record is its oldest.
             (None, None) => return Offer::UnknownPartition,

@@ -241,7 +241,7 @@ pub(crate) fn list_segments(folder: &Path) -> Result<Vec<(u64, u64)>, BusError> 
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         let first = name.to_str().and_then(|name| name.strip_suffix(".ndjson")).filter(|stem| stem.len() == 20);
-        if let Some(first) = first.and_then(|stem| stem.parse().ok()) {
+        if let Some(first) = first.and_then(|stem| stem.parse().ok()).filter(|first| (1..=NUMBER_MAX).contains(first)) {
             match entry.metadata() {
                 Ok(metadata) => found.push((first, metadata.len())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -261,6 +261,9 @@ pub(crate) fn first_ts(path: &Path) -> Option<Timestamp> {
 }
 
 // ---- durable mark and committed position
+
+/// The largest number of a record, as of positions in the interfaces of brokers.
+const NUMBER_MAX: u64 = i64::MAX as u64;
 
 /// How far a partition is durable: the newest record that an fsync covered, and where its line ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,7 +289,8 @@ impl Mark {
             return None;
         }
         let mut numbers = numbers.split(' ').map(str::parse);
-        let mut next = || numbers.next()?.ok();
+        // No log counts so far; a larger number is damage, and what is added to it would wrap.
+        let mut next = || numbers.next()?.ok().filter(|number| *number <= NUMBER_MAX);
         Some(Self { number: next()?, segment: next()?, offset: next()? })
     }
 
@@ -402,6 +406,19 @@ mod tests {
         assert_eq!((mode(&there), mode(&there.join("data")), mode(&made)), (0o755, 0o700, 0o700));
         for name in [IDENTITY, MARK, COMMITTED] {
             assert_eq!(mode(&made.join(name)), 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_log_reaches_are_damage_and_no_marks() {
+        for (number, is_mark) in [(0, true), (NUMBER_MAX, true), (NUMBER_MAX + 1, false), (u64::MAX, false)] {
+            for mark in [
+                Mark { number, segment: 1, offset: 0 },
+                Mark { number: 1, segment: number, offset: 0 },
+                Mark { number: 1, segment: 1, offset: number },
+            ] {
+                assert_eq!(Mark::parse(&mark.to_text()).is_some(), is_mark, "{mark:?}");
+            }
         }
     }
 

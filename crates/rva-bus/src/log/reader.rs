@@ -370,7 +370,7 @@ fn locate(partition: &str, folder: &Path, wanted: u64) -> Result<(u64, u64), Bus
     let mut lines = Lines::open(&path, 0, bytes).map_err(failed)?;
     while let Some(line) = lines.next().map_err(failed)? {
         match line::peek(&line.bytes[..line.bytes.len().min(256)]) {
-            Some((number, _)) if number + 1 == wanted => return Ok((segment, line.end)),
+            Some((number, _)) if number.checked_add(1) == Some(wanted) => return Ok((segment, line.end)),
             Some(_) => {}
             None => {
                 let damage = line::decode(line.bytes).err();

@@ -164,7 +164,7 @@ impl PulsarSource {
     /// Opens partitions again whose time has come.
     async fn open_again(&mut self) -> Result<(), BusError> {
         for partition in &mut self.partitions {
-            if !partition.again().is_some_and(|again| again <= Instant::now()) {
+            if partition.again().is_none_or(|again| again > Instant::now()) {
                 continue;
             }
             match partition.open(&self.shared).await {

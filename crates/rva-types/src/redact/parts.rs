@@ -34,7 +34,7 @@ pub fn forms_of(secret: &str) -> Vec<String> {
 }
 
 fn of_url(text: &str, found: &mut Vec<String>) {
-    let Some(rest) = text.split_once(":/").map(|(_, rest)| rest.trim_start_matches(['/', '\\'])) else {
+    let Some(rest) = url::Start::find(text).map(|start| start.rest_of(text)) else {
         // `user:password@host`
         if let Some((login, _)) = text.rsplit_once('@')
             && login.contains(':')

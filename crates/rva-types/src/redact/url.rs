@@ -189,6 +189,13 @@ impl Start {
     }
 }
 
+impl Start {
+    /// What stands behind the slashes.
+    pub(super) fn rest_of<'a>(&self, text: &'a str) -> &'a str {
+        &text[self.rest..]
+    }
+}
+
 /// A text that begins with a URL and holds nothing behind it.
 pub(super) fn shown_from(text: &str) -> String {
     match Start::find(text) {
@@ -214,7 +221,8 @@ pub(super) fn shown(text: &str, start: &Start) -> String {
 /// Whether the text behind a scheme has an end of the user's part still to come: `user:pass word@host`.
 pub(super) fn is_cut(rest: &str) -> bool {
     let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
-    !authority.contains('@') && !is_host(authority)
+    // What is hidden already has no end to come.
+    !authority.contains('@') && !authority.starts_with(HIDDEN) && !is_host(authority)
 }
 
 /// What a URL is made of, where that is clear.

@@ -202,7 +202,7 @@ fn leaks(text: &str, secret: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn no_secret_in_any_shape_survives(secret in secret(), shape in prop::sample::select(SHAPES)) {

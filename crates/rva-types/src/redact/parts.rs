@@ -63,7 +63,8 @@ fn of_url(text: &str, found: &mut Vec<String>) {
     if let Some(fragment) = parts.fragment {
         push(fragment, found);
     }
-    for word in parts.path.split(['/', '\\', '&']) {
+    let is_open = url::Start::find(text).is_some_and(|start| start.has_open_path(text));
+    for word in parts.path.split(['/', '\\', '&']).filter(|_| !is_open) {
         match word.split_once('=') {
             Some((name, value)) if !url::is_harmless(name, value) => push(value, found),
             None if !url::is_plain(word) => push(word, found),

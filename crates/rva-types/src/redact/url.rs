@@ -190,6 +190,11 @@ impl Start {
 }
 
 impl Start {
+    /// Whether the paths of its scheme are no secret.
+    pub(super) fn has_open_path(&self, text: &str) -> bool {
+        OPEN_PATHS.contains(&text[self.at..self.scheme_end].to_ascii_lowercase().as_str())
+    }
+
     /// What stands behind the slashes.
     pub(super) fn rest_of<'a>(&self, text: &'a str) -> &'a str {
         &text[self.rest..]

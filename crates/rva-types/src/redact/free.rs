@@ -125,7 +125,9 @@ fn words(text: &str) -> String {
 fn one_word(word: &str) -> (String, bool) {
     let lower = word.to_ascii_lowercase();
     if lower.contains("%3a%2f%2f") || lower.contains("%3a//") {
-        return (HIDDEN.to_owned(), false);
+        // What ended a URL before it goes on ending it.
+        let begin = word.find(|c: char| c.is_alphanumeric() || c == '%').unwrap_or(0);
+        return (format!("{}{HIDDEN}", &word[..begin]), false);
     }
     // `user:password@host`
     if let Some((login, host)) = word.rsplit_once('@')

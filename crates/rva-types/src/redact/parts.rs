@@ -34,7 +34,7 @@ pub fn forms_of(secret: &str) -> Vec<String> {
 }
 
 fn of_url(text: &str, found: &mut Vec<String>) {
-    let Some(rest) = text.split_once(":/").map(|(_, rest)| rest.trim_start_matches(['/', '\\'])) else {
+    let Some(rest) = url::Start::find(text).map(|start| start.rest_of(text)) else {
         // `user:password@host`
         if let Some((login, _)) = text.rsplit_once('@')
             && login.contains(':')
@@ -63,7 +63,8 @@ fn of_url(text: &str, found: &mut Vec<String>) {
     if let Some(fragment) = parts.fragment {
         push(fragment, found);
     }
-    for word in parts.path.split(['/', '\\', '&']) {
+    let is_open = url::Start::find(text).is_some_and(|start| start.has_open_path(text));
+    for word in parts.path.split(['/', '\\', '&']).filter(|_| !is_open) {
         match word.split_once('=') {
             Some((name, value)) if !url::is_harmless(name, value) => push(value, found),
             None if !url::is_plain(word) => push(word, found),

@@ -189,6 +189,18 @@ impl Start {
     }
 }
 
+impl Start {
+    /// Whether the paths of its scheme are no secret.
+    pub(super) fn has_open_path(&self, text: &str) -> bool {
+        OPEN_PATHS.contains(&text[self.at..self.scheme_end].to_ascii_lowercase().as_str())
+    }
+
+    /// What stands behind the slashes.
+    pub(super) fn rest_of<'a>(&self, text: &'a str) -> &'a str {
+        &text[self.rest..]
+    }
+}
+
 /// A text that begins with a URL and holds nothing behind it.
 pub(super) fn shown_from(text: &str) -> String {
     match Start::find(text) {
@@ -214,7 +226,8 @@ pub(super) fn shown(text: &str, start: &Start) -> String {
 /// Whether the text behind a scheme has an end of the user's part still to come: `user:pass word@host`.
 pub(super) fn is_cut(rest: &str) -> bool {
     let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
-    !authority.contains('@') && !is_host(authority)
+    // What is hidden already has no end to come.
+    !authority.contains('@') && !authority.starts_with(HIDDEN) && !is_host(authority)
 }
 
 /// What a URL is made of, where that is clear.

@@ -120,6 +120,8 @@ pub(crate) struct TableJob<R, K> {
     pub(crate) files: FileList,
     housekeeper: Housekeeper,
     pending: Option<Pending>,
+    /// The rollback that the owner was told of. One that nobody was told of must not be hidden by a commit on top.
+    rollback_told: Option<u64>,
     rows: std::marker::PhantomData<fn() -> R>,
 }
 
@@ -134,6 +136,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             files,
             housekeeper: Housekeeper::default(),
             pending: None,
+            rollback_told: None,
             rows: std::marker::PhantomData,
         })
     }
@@ -162,7 +165,14 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             loaded => loaded?,
         };
         check_columns::<R>(table.metadata())?;
-        Ok(self.keys.read(&table.metadata_ref())?.resume_point())
+        let stored = self.keys.read(&table.metadata_ref())?;
+        Ok(self.told(&stored))
+    }
+
+    /// What the owner hears of the table.
+    fn told(&mut self, stored: &StoredState) -> ResumePoint {
+        self.rollback_told = stored.rolled_back_from;
+        stored.resume_point()
     }
 
     pub(crate) async fn commit(&mut self, batch: &Batch<R>) -> Result<CommitOutcome, LakeError> {
@@ -256,8 +266,9 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     ) -> Result<Attempt, LakeError> {
         let stored = self.keys.read(&table.metadata_ref())?;
         if self.options.rules.fence {
-            if is_fenced::<R, K>(batch, &stored) {
-                return Ok(Attempt::Fenced(stored.resume_point()));
+            let is_untold = stored.rolled_back_from.is_some() && stored.rolled_back_from != self.rollback_told;
+            if is_untold || is_fenced::<R, K>(batch, &stored) {
+                return Ok(Attempt::Fenced(self.told(&stored)));
             }
             check_source(&self.ident, batch, &stored)?;
         }

@@ -124,6 +124,10 @@ pub(crate) struct TableJob<R, K> {
     pub(crate) files: FileList,
     housekeeper: Housekeeper,
     pending: Option<Pending>,
+    /// The rollback that the owner was told of. One that nobody was told of must not be hidden by a commit on top.
+    rollback_told: Option<u64>,
+    /// Id and number of the last commit of the job that was known.
+    last: Option<(String, u64)>,
     rows: std::marker::PhantomData<fn() -> R>,
 }
 
@@ -138,6 +142,8 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             files,
             housekeeper: Housekeeper::default(),
             pending: None,
+            rollback_told: None,
+            last: None,
             rows: std::marker::PhantomData,
         })
     }
@@ -171,7 +177,22 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             loaded => loaded?,
         };
         check_columns::<R>(table.metadata())?;
-        Ok(self.keys.read(&table.metadata_ref())?.resume_point())
+        let mut stored = self.keys.read(&table.metadata_ref())?;
+        // Another worker may have gone on from where a rollback led before we saw it.
+        if let Some((commit, sequence)) =
+            self.last.take_if(|(commit, _)| self.keys.left_out(&table.metadata_ref(), commit))
+        {
+            tracing::warn!(table = %self.ident, commit, "the table was rolled back behind our last commit");
+            stored.rolled_back_from.get_or_insert(sequence);
+        }
+        Ok(self.told(&stored))
+    }
+
+    /// What the owner hears of the table.
+    fn told(&mut self, stored: &StoredState) -> ResumePoint {
+        self.rollback_told = stored.rolled_back_from;
+        self.last = stored.held.as_ref().map(|held| (held.commit.clone(), held.sequence));
+        stored.resume_point()
     }
 
     pub(crate) async fn commit(&mut self, batch: &Batch<R>) -> Result<CommitOutcome, LakeError> {
@@ -255,6 +276,8 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     /// The commit is in the table: what is held in memory follows.
     fn known(&mut self, pending: &Pending, table: Table) -> Attempt {
         self.check.committed();
+        let sequence = self.keys.read(&table.metadata_ref()).map_or(0, |stored| stored.mirror_sequence);
+        self.last = Some((pending.commit.clone(), sequence));
         self.files.committed(&table, &pending.files, pending.looked_up.flatten());
         let fresh = pending.selection.fresh.len();
         let outcome =
@@ -270,7 +293,8 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     ) -> Result<Attempt, LakeError> {
         let stored = self.keys.read(&table.metadata_ref())?;
         if self.options.rules.fence {
-            if is_fenced::<R, K>(batch, &stored) {
+            let is_untold = stored.rolled_back_from.is_some() && stored.rolled_back_from != self.rollback_told;
+            if is_untold || is_fenced::<R, K>(batch, &stored) {
                 return Ok(Attempt::Fenced(stored.resume_point()));
             }
             check_source(&self.ident, batch, &stored)?;

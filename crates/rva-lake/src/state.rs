@@ -222,6 +222,13 @@ impl StateKeys {
         in_lineage || self.read(metadata).is_ok_and(|stored| stored.held.is_some_and(|state| state.commit == commit))
     }
 
+    /// Whether a commit is among the table's snapshots but not part of what the table now says: it was rolled back.
+    pub(crate) fn left_out(&self, metadata: &TableMetadataRef, commit: &str) -> bool {
+        let is_it = |snapshot: &Snapshot| self.commit_of(snapshot) == Some(commit);
+        let mut lineage = metadata.current_snapshot_id().map(|id| ancestors_of(metadata, id)).into_iter().flatten();
+        metadata.snapshots().any(|snapshot| is_it(snapshot)) && !lineage.any(|snapshot| is_it(&snapshot))
+    }
+
     fn commit_of<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a str> {
         snapshot.summary().additional_properties.get(&self.commit).map(String::as_str)
     }

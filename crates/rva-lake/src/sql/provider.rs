@@ -144,10 +144,12 @@ fn external(error: iceberg::Error) -> DataFusionError {
 fn conform(batch: &RecordBatch, schema: &SchemaRef, names: &[Option<String>]) -> Result<RecordBatch> {
     let columns = schema.fields().iter().zip(names).map(|(field, name)| {
         let Some(name) = name else { return Ok(new_null_array(field.data_type(), batch.num_rows())) };
-        let column = batch
-            .column_by_name(name)
-            .ok_or_else(|| DataFusionError::Execution(format!("found no column {name} in a data file's rows")))?;
-        as_type(column, field.data_type())
+        match batch.column_by_name(name) {
+            Some(column) => as_type(column, field.data_type()),
+            // A file from before the column.
+            None if !can_be_filled(field.data_type()) => Ok(new_null_array(field.data_type(), batch.num_rows())),
+            None => Err(DataFusionError::Execution(format!("found no column {name} in a data file's rows"))),
+        }
     });
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect::<Result<_>>()?, &options)?)

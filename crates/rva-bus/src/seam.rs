@@ -151,7 +151,7 @@ pub trait EventSource: Send {
     /// Continues each partition behind `offsets`; one that isn't in the map starts with its oldest record.
     async fn seek(&mut self, offsets: &OffsetMap) -> Result<(), BusError>;
 
-    /// Messages that follow, at most about `bytes_max` of bodies (at least one message, if there is any).
+    /// Messages that follow, at most about `bytes_max` as [`Message::memory_bytes`] counts (at least one message, if there is any).
     /// Waits at most `wait` for the first; then the answer is empty. New partitions are picked up.
     async fn poll(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<Message>, BusError>;
 

@@ -78,6 +78,7 @@ impl Cli {
 }
 
 fn main() -> ExitCode {
+    rva_service::raise_open_files();
     start(Cli::parse()).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::from(if is_usage(&error) { 2 } else { 1 })

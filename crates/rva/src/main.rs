@@ -14,7 +14,7 @@ mod terminal;
 use clap::Parser;
 use cli::{Cli, Command};
 use exit::{Exit, exit_of};
-use rva_service::load_of_process;
+use rva_service::{load_of_process, raise_open_files};
 use std::process::ExitCode;
 use terminal::Terminal;
 
@@ -58,6 +58,7 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
     let loaded = load_of_process(file.as_deref(), overrides.clone())?;
     let load_again = Box::new(move || load_of_process(file.as_deref(), overrides.clone()));
     terminal.start(&loaded.config.telemetry)?;
+    raise_open_files();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES / 2).build()?;
     runtime.block_on(async {

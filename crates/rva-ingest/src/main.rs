@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Parser;
 use rva_ingest::service::{Arguments, Asked, Settings, serve};
-use rva_service::{ConfigError, Loaded, StopFlag, init_telemetry};
+use rva_service::{ConfigError, Loaded, StopFlag, init_telemetry, raise_open_files};
 use std::{process::ExitCode, time::Duration};
 
 // A row is a few short strings and a long one: with glibc's allocator a fifth of the time went into making and freeing them.
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         eprintln!("rva-ingest: {error}");
         return ExitCode::from(2);
     }
+    raise_open_files();
     match run(&arguments, settings, &loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

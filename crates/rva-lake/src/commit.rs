@@ -10,7 +10,7 @@ use crate::layer::Layered;
 use crate::options::{CommitStep, LakeOptions};
 use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
-use crate::state::{JobState, StateKeys, StoredState};
+use crate::state::{JobState, StateKeys, StoredState, Written};
 use crate::writer::write_files;
 use iceberg::spec::DataFile;
 use iceberg::table::Table;
@@ -147,7 +147,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     pub(crate) async fn resume_point(&mut self) -> Result<ResumePoint, LakeError> {
         let table = self.load(CommitStep::Load).await?;
         check_columns::<R>(table.metadata())?;
-        Ok(self.keys.read(&table.metadata_ref())?.resume_point())
+        Ok(self.keys.read(&table).await?.resume_point())
     }
 
     pub(crate) async fn commit(&mut self, batch: &Batch<R>) -> Result<CommitOutcome, LakeError> {
@@ -231,7 +231,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         batch: &Batch<R>,
         pending: &mut Pending,
     ) -> Result<Attempt, LakeError> {
-        let stored = self.keys.read(&table.metadata_ref())?;
+        let stored = self.keys.read(table).await?;
         if self.options.rules.fence {
             if is_fenced::<R, K>(batch, &stored) {
                 return Ok(Attempt::Fenced(stored.resume_point()));
@@ -298,7 +298,12 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     ) -> Result<(), LakeError> {
         self.options.step(CommitStep::BuildManifest);
         let failed = |error| lake_error(format_args!("commit to {}", self.ident), error);
-        let (summary, (mirror, value)) = self.keys.write(state)?;
+        let Written { summary, mirror: (mirror, value), file } =
+            self.keys.write(state, table, self.options.offsets_inline_max)?;
+        if let Some((location, bytes)) = file {
+            let output = table.file_io().new_output(location).map_err(failed)?;
+            output.write(bytes).await.map_err(failed)?;
+        }
         let catalog = Layered(Fence {
             inner: Arc::clone(&self.catalog),
             keys: self.keys.clone(),

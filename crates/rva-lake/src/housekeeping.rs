@@ -5,6 +5,7 @@
 
 use crate::errors::lake_error;
 use crate::files::{FileList, named_files};
+use crate::offsets::OFFSETS_ENDING;
 use crate::options::{CommitStep, HousekeepingLimits, LakeOptions};
 use crate::seam::LakeError;
 use crate::state::StateKeys;
@@ -209,6 +210,9 @@ impl Housekeeper {
             unreferenced.retain(|location, _| !remaining.contains_key(location));
         }
         for snapshot in gone {
+            for file in offsets_files(&table, snapshot) {
+                table.file_io().delete(&file).await?;
+            }
             table.file_io().delete(snapshot.manifest_list()).await?;
         }
         for manifest in unreferenced.into_values() {
@@ -249,6 +253,14 @@ impl Housekeeper {
     }
 }
 
+/// The files with a snapshot's offsets. What a summary names elsewhere isn't ours to delete.
+fn offsets_files(table: &Table, snapshot: &SnapshotRef) -> Vec<String> {
+    let mut files = StateKeys::offsets_files(snapshot);
+    let folder = format!("{}/", plain(table.metadata().location()).trim_end_matches('/'));
+    files.retain(|file| plain(file).starts_with(&folder) && !file.contains("/../") && file.ends_with(OFFSETS_ENDING));
+    files
+}
+
 fn gc_enabled(metadata: &TableMetadata) -> bool {
     metadata.properties().get("gc.enabled").is_none_or(|value| !value.eq_ignore_ascii_case("false"))
 }
@@ -261,7 +273,7 @@ fn metadata_files(table: &Table) -> impl Iterator<Item = &str> {
 
 /// Kinds of files that table writers make; anything else in the folder is somebody's own.
 fn is_of_a_table(location: &str) -> bool {
-    [".parquet", ".avro", ".metadata.json", ".tmp"].iter().any(|ending| location.ends_with(ending))
+    [".parquet", ".avro", ".metadata.json", OFFSETS_ENDING, ".tmp"].iter().any(|ending| location.ends_with(ending))
 }
 
 /// Every location that the table's metadata reaches.
@@ -269,6 +281,7 @@ async fn references(table: &Table, files: &FileList) -> Result<HashSet<String>> 
     let metadata = table.metadata();
     let mut reached: HashSet<String> = metadata_files(table).map(plain).collect();
     reached.extend(metadata.snapshots().map(|snapshot| plain(snapshot.manifest_list())));
+    reached.extend(metadata.snapshots().flat_map(|snapshot| StateKeys::offsets_files(snapshot)).map(|file| plain(&file)));
     reached.extend(metadata.statistics_iter().map(|file| plain(&file.statistics_path)));
     reached.extend(metadata.partition_statistics_iter().map(|file| plain(&file.statistics_path)));
     let manifests = manifests_of(table, &covering(metadata.snapshots().cloned())).await?;

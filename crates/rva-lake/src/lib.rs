@@ -17,6 +17,7 @@ mod lake;
 mod layer;
 mod location;
 pub mod memory;
+mod offsets;
 mod options;
 mod partition;
 mod rest;

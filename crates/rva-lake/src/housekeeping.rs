@@ -281,7 +281,8 @@ async fn references(table: &Table, files: &FileList) -> Result<HashSet<String>> 
     let metadata = table.metadata();
     let mut reached: HashSet<String> = metadata_files(table).map(plain).collect();
     reached.extend(metadata.snapshots().map(|snapshot| plain(snapshot.manifest_list())));
-    reached.extend(metadata.snapshots().flat_map(|snapshot| StateKeys::offsets_files(snapshot)).map(|file| plain(&file)));
+    reached
+        .extend(metadata.snapshots().flat_map(|snapshot| StateKeys::offsets_files(snapshot)).map(|file| plain(&file)));
     reached.extend(metadata.statistics_iter().map(|file| plain(&file.statistics_path)));
     reached.extend(metadata.partition_statistics_iter().map(|file| plain(&file.statistics_path)));
     let manifests = manifests_of(table, &covering(metadata.snapshots().cloned())).await?;

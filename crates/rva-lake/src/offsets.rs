@@ -104,7 +104,8 @@ pub(crate) fn of_summary(text: &str, place: &str) -> Result<StoredOffsets, LakeE
 pub(crate) fn of_mirror(text: &str) -> Result<OffsetMap, LakeError> {
     let place = "the table's mirror property";
     let Some(packed) = text.strip_prefix(COMPRESSED) else { return map_of(text, place) };
-    let packed = STANDARD.decode(packed).map_err(|error| permanent(format_args!("read the offsets in {place}"), error))?;
+    let packed =
+        STANDARD.decode(packed).map_err(|error| permanent(format_args!("read the offsets in {place}"), error))?;
     map_of(&unpacked(&packed, place)?, place)
 }
 
@@ -172,7 +173,12 @@ mod tests {
                 Ok(StoredOffsets::InFile(file)) => assert!(file.is_of(&map) && file.partitions as u64 == cameras),
                 Err(error) => panic!("{error}"),
             }
-            println!("{cameras} cameras: {} json, {} summary, {} mirror", map.to_json().len(), stowed.summary.len(), stowed.mirror.len());
+            println!(
+                "{cameras} cameras: {} json, {} summary, {} mirror",
+                map.to_json().len(),
+                stowed.summary.len(),
+                stowed.mirror.len()
+            );
         }
     }
 

@@ -162,7 +162,8 @@ impl StateKeys {
     /// a file.
     pub(crate) fn write(&self, state: &JobState, table: &Table, inline_max: usize) -> Result<Written, LakeError> {
         let beside = table.metadata_location().and_then(|location| location.rsplit_once('/'));
-        let folder = beside.map_or_else(|| format!("{}/metadata", table.metadata().location()), |(to, _)| to.to_owned());
+        let folder =
+            beside.map_or_else(|| format!("{}/metadata", table.metadata().location()), |(to, _)| to.to_owned());
         let stowed = stow(&state.offsets, &state.commit, &folder, inline_max)?;
         let version = if stowed.file.is_some() { STATE_VERSION_FILE } else { STATE_VERSION };
         let mirror = serde_json::to_string(&MirrorJson {

@@ -26,13 +26,22 @@ fn files(dir: &Path) -> BTreeSet<PathBuf> {
 fn cameras(count: u64, number: u64) -> OffsetMap {
     let mut map = OffsetMap::new();
     for camera in 0..count {
-        map.advance(&format!("store_{:03}_cam_{camera:05}", camera % 100), Position::of_record(number * 150 + camera % 7));
+        map.advance(
+            &format!("store_{:03}_cam_{camera:05}", camera % 100),
+            Position::of_record(number * 150 + camera % 7),
+        );
     }
     map
 }
 
+fn inline(bytes_max: usize) -> LakeOptions {
+    let mut options = quick();
+    options.offsets_inline_max = bytes_max;
+    options
+}
+
 fn in_files() -> LakeOptions {
-    LakeOptions { offsets_inline_max: 0, ..quick() }
+    inline(0)
 }
 
 /// Three commits of one row each; the file of each commit's map, and its snapshot.
@@ -100,7 +109,7 @@ async fn maps_in_summaries_and_maps_in_files_follow_each_other_in_one_table() {
     let (mut from, mut number) = (at(&[]), 0);
     // As before an update, after it, and with another bound.
     for inline_max in [usize::MAX, 0, usize::MAX, 0, 1024] {
-        let options = LakeOptions { offsets_inline_max: inline_max, ..quick() };
+        let options = inline(inline_max);
         let lake = Lake::open_embedded(dir.path(), options).await.unwrap();
         let mut sink = lake.bronze_sink().unwrap();
         assert_eq!(sink.resume_point().await.unwrap().offsets, from);
@@ -135,7 +144,7 @@ async fn files_of_expired_snapshots_go_with_them() {
 /// Size of the current metadata.json after so many commits of so many cameras.
 async fn metadata_bytes(count: u64, commits: u64, inline_max: usize) -> u64 {
     let dir = tempfile::tempdir().unwrap();
-    let options = LakeOptions { offsets_inline_max: inline_max, ..quick() };
+    let options = inline(inline_max);
     let lake = Lake::open_embedded(dir.path(), options).await.unwrap();
     let mut sink = lake.bronze_sink().unwrap();
     let mut from = at(&[]);

@@ -57,7 +57,8 @@ mod tests {
         let two = [("a/memory.max", "max\n"), ("a/b/memory.max", "1000\n"), ("a/b/c/memory.max", "5000\n")];
         assert_eq!(limit(&two, "0::/a/b/c\n"), Some(1000));
         assert_eq!(limit(&two, "0::/a\n"), None, "no limit");
-        let one = [("memory/x/memory.limit_in_bytes", "700\n"), ("memory/memory.limit_in_bytes", "9223372036854771712")];
+        let one =
+            [("memory/x/memory.limit_in_bytes", "700\n"), ("memory/memory.limit_in_bytes", "9223372036854771712")];
         let groups = "5:cpu,cpuacct:/x\n4:memory:/x\n0::/\n";
         assert_eq!(limit(&one, groups), Some(700));
         assert_eq!(limit(&one, "4:memory:/\n"), None, "a limit that is none");

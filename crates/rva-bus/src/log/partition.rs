@@ -126,10 +126,8 @@ impl Partition {
         let line = line::encode(self.next, now, message);
         if line.len() > LINE_BYTES_MAX {
             // No reader would take it: then the whole partition would end here.
-            let text = format!(
-                "found a record of {} bytes with its properties, wanted at most {LINE_BYTES_MAX}",
-                line.len()
-            );
+            let text =
+                format!("found a record of {} bytes with its properties, wanted at most {LINE_BYTES_MAX}", line.len());
             return Err(BusError::new(BusErrorKind::Rejected, text));
         }
         let length = line.len() as u64;

@@ -1,6 +1,8 @@
 //! A log in memory: the fake of both seams, with faults that a test can order.
 
-use crate::{BusError, BusErrorKind, EventSink, EventSource, Message, OutgoingMessage, PartitionRange};
+use crate::{
+    BusError, BusErrorKind, EventSink, EventSource, Message, OutgoingMessage, PartitionRange, seam::memory_bytes,
+};
 use rva_types::{OffsetMap, PartitionName, Position, Timestamp};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -173,10 +175,11 @@ impl MemoryLog {
             while *next <= partition.durable {
                 let index = usize::try_from(*next - partition.first).unwrap_or(usize::MAX);
                 let Some((publish_ts, record)) = partition.records.get(index) else { break };
-                if !messages.is_empty() && bytes + record.body.len() > bytes_max {
+                let cost = memory_bytes(record.body.len(), &record.properties);
+                if !messages.is_empty() && bytes + cost > bytes_max {
                     break;
                 }
-                bytes += record.body.len();
+                bytes += cost;
                 messages.push(Message {
                     partition: name.clone(),
                     position: Position::of_record(*next),

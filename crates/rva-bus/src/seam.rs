@@ -154,8 +154,9 @@ pub trait EventSource: Send {
     /// Continues each partition behind `offsets`; one that isn't in the map starts with its oldest record.
     async fn seek(&mut self, offsets: &OffsetMap) -> Result<(), BusError>;
 
-    /// Messages that follow, at most about `bytes_max` (at least one message, if there is any). No partition starves the
-    /// others. Waits at most `wait` for the first; then the answer is empty. New partitions are picked up.
+    /// Messages that follow, at most about `bytes_max` as [`Message::memory_bytes`] counts (at least one message, if there is
+    /// any). No partition starves the others. Waits at most `wait` for the first; then the answer is empty. New
+    /// partitions are picked up.
     async fn poll(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<Message>, BusError>;
 
     /// Tells the log that the table holds everything up to `committed`, so that retention may remove it.

@@ -81,6 +81,7 @@ impl Cli {
 }
 
 fn main() -> ExitCode {
+    rva_service::raise_open_files();
     start(Cli::parse()).unwrap_or_else(|error| {
         eprintln!("error: {}", rva_service::scrub(&format!("{error:#}")));
         ExitCode::from(if is_usage(&error) { 2 } else { 1 })

@@ -7,11 +7,12 @@ use crate::{
 };
 use rva_bus::{Message, PartitionRange};
 use rva_lake::{Batch, BronzeRow};
-use rva_types::{DeadLetter, MessageDecoder, OffsetMap, PartitionName, Position, Rejection, Timestamp};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-/// What a message costs in memory beside its body: key, map entries, allocations. Measured generously.
-const MESSAGE_OVERHEAD_BYTES: usize = 256;
+use rva_types::{CameraId, DeadLetter, MessageDecoder, OffsetMap, PartitionName, Position, Rejection, StoreId, Timestamp};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,12 +46,15 @@ struct Items {
     origins: Vec<Origin>,
     dead: Vec<DeadLetter>,
     bytes: usize,
+    /// Where the rows come from: each place may be a partition of the table.
+    places: HashSet<(StoreId, CameraId)>,
 }
 
 impl Items {
     fn take(&mut self, item: Result<BronzeRow, Box<DeadLetter>>, origin: Origin, bytes: usize) {
         match item {
             Ok(row) => {
+                self.places.insert((row.event.store.clone(), row.event.key.camera.clone()));
                 self.rows.push(row);
                 self.origins.push(origin);
             }
@@ -60,6 +64,7 @@ impl Items {
     }
 
     fn append(&mut self, other: Self) {
+        self.places.extend(other.places);
         self.rows.extend(other.rows);
         self.origins.extend(other.origins);
         self.dead.extend(other.dead);
@@ -120,9 +125,14 @@ impl Batcher {
         &self.committed
     }
 
-    /// Bytes held, of complete and of open entries.
+    /// Bytes that what is held takes in memory, of complete and of open entries, properties and keys counted.
     pub fn bytes(&self) -> usize {
         self.items.bytes + self.open.values().map(|entry| entry.bytes).sum::<usize>()
+    }
+
+    /// Cameras of shops that the next batch has rows of: each may become a data file of its own.
+    pub fn places(&self) -> usize {
+        self.items.places.len()
     }
 
     /// The partition of an open entry, and its bytes, if there is one.
@@ -165,7 +175,7 @@ impl Batcher {
         }
         self.read.advance(&message.partition, message.position);
         self.since.get_or_insert(now);
-        let bytes = message.body.len() + MESSAGE_OVERHEAD_BYTES;
+        let bytes = message.memory_bytes();
         let item = decoded(&mut self.decoder, message, &range.topic, ingest_ts);
         let origin = Origin { range: Arc::clone(range), position: message.position, publish_ts: message.publish_ts };
         if !message.ends_entry {
@@ -205,7 +215,7 @@ impl Batcher {
             return None;
         }
         self.since = None;
-        let Items { rows, origins, dead, bytes: _ } = std::mem::take(&mut self.items);
+        let Items { rows, origins, dead, bytes: _, places: _ } = std::mem::take(&mut self.items);
         Some(Cut {
             bronze: Batch {
                 source: self.source.clone(),

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Parser;
 use rva_ingest::service::{Arguments, Asked, Settings, serve};
-use rva_service::{ConfigError, Loaded, StopFlag, init_telemetry};
+use rva_service::{ConfigError, Loaded, StopFlag, init_telemetry, raise_open_files};
 use std::{process::ExitCode, time::Duration};
 
 // A row is a few short strings and a long one: with glibc's allocator a fifth of the time went into making and freeing them.
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     rva_service::warn_of_plain_text(&loaded.config);
+    raise_open_files();
     match run(&arguments, settings, &loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,6 +1,6 @@
 //! What an ingest may be told.
 
-use rva_service::{IngestConfig, OnRollback};
+use rva_service::{IngestConfig, OnRollback, memory_limit};
 use rva_types::PartitionName;
 use std::{collections::BTreeSet, time::Duration};
 
@@ -32,9 +32,12 @@ pub struct IngestOptions {
     /// A batch is committed at the latest this long after its first message was read. Raising it makes fewer and
     /// larger files and rows visible later.
     pub commit_interval: Duration,
-    /// A batch is committed when its messages have this many bytes.
+    /// A batch is committed when its messages have this many bytes, properties and keys counted.
     pub commit_bytes: usize,
-    /// Bound on the bytes held in memory; reading stops there. A single log entry that is larger ends the ingest.
+    /// A batch is committed when it has rows of this many cameras: each may become a data file of its own, and what
+    /// names the files in a commit is held in memory.
+    pub places_max: usize,
+    /// Bound on what messages that were read take in memory; reading stops there. A single log entry that is larger ends the ingest.
     pub buffered_bytes_max: usize,
     /// Bytes asked for in one poll.
     pub poll_bytes_max: usize,
@@ -64,6 +67,7 @@ impl Default for IngestOptions {
         Self {
             commit_interval: Duration::from_secs(10),
             commit_bytes: 64 << 20,
+            places_max: 4096,
             buffered_bytes_max: 96 << 20,
             poll_bytes_max: 4 << 20,
             poll_wait: Duration::from_millis(200),
@@ -79,22 +83,63 @@ impl Default for IngestOptions {
     }
 }
 
+/// Memory that the ingest keeps within where neither the configuration nor a container says less.
+const MEMORY_MAX: u64 = 512 << 20;
+
+/// Part of the memory that a batch may have: beside its rows there are the program, the files that are being written,
+/// what names them in the commit, and what is read meanwhile.
+const BATCH_SHARE: u64 = 8;
+
+/// What a data file costs while it is written and committed: its entry with bounds and counts of every column is held
+/// three times over.
+const PLACE_BYTES: u64 = 16 << 10;
+
+/// Part of the memory that messages may have, read or waiting.
+const MESSAGES_SHARE: u64 = 5;
+
+/// Part of the memory that one poll asks for.
+const POLL_SHARE: u64 = 64;
+
+/// Bytes of messages, for all the memory that an ingest may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct MemoryShares {
+    batch: u64,
+    messages: u64,
+    poll: u64,
+}
+
+impl MemoryShares {
+    fn of(memory_max: u64) -> Self {
+        Self { batch: memory_max / BATCH_SHARE, messages: memory_max / MESSAGES_SHARE, poll: memory_max / POLL_SHARE }
+    }
+}
+
+/// What the ingest may take: as configured, or what a container allows, but no more than it needs.
+fn memory_max(configured: Option<u64>, limit: Option<u64>) -> u64 {
+    configured.unwrap_or_else(|| limit.map_or(MEMORY_MAX, |limit| limit.min(MEMORY_MAX)))
+}
+
 impl IngestOptions {
-    /// As the configuration's `ingest.*` say.
+    /// As the configuration's `ingest.*` say, within what a container allows.
     pub fn of(config: &IngestConfig) -> Self {
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let commit_bytes = size(config.commit_bytes);
+        let shares = MemoryShares::of(memory_max(config.memory_max, memory_limit()));
+        let default = Self::default();
+        let commit_bytes = config.commit_bytes.min(shares.batch);
+        // An entry of the log may be larger than a batch.
+        let buffered = config.buffered_bytes_max.max(commit_bytes.saturating_add(commit_bytes / 2));
         Self {
             commit_interval: config.commit_interval,
-            commit_bytes,
-            // Reading goes on while a batch of full size is being committed.
-            buffered_bytes_max: size(config.buffered_bytes_max).max(commit_bytes.saturating_add(commit_bytes / 2)),
+            commit_bytes: size(commit_bytes),
+            places_max: size(shares.batch / PLACE_BYTES),
+            buffered_bytes_max: size(buffered.min(shares.messages)),
+            poll_bytes_max: default.poll_bytes_max.min(size(shares.poll)),
             on_rollback: match config.on_rollback {
                 OnRollback::Rewind => RollbackPolicy::Rewind,
                 OnRollback::Halt => RollbackPolicy::Halt,
             },
             accept_gap: config.accept_gap,
-            ..Self::default()
+            ..default
         }
     }
 
@@ -115,5 +160,22 @@ pub struct IngestRules {
 impl Default for IngestRules {
     fn default() -> Self {
         Self { acknowledge_after_commit: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_makes_batches_smaller_and_never_larger() {
+        assert_eq!(memory_max(None, None), 512 << 20);
+        assert_eq!(memory_max(None, Some(64 << 30)), 512 << 20);
+        assert_eq!(memory_max(None, Some(256 << 20)), 256 << 20);
+        assert_eq!(memory_max(Some(2 << 30), Some(256 << 20)), 2 << 30, "what somebody asks for holds");
+        let (small, usual) = (MemoryShares::of(256 << 20), MemoryShares::of(512 << 20));
+        assert_eq!((usual.batch, usual.poll), (64 << 20, 8 << 20));
+        assert!(usual.messages >= 96 << 20, "the usual bounds fit into the usual memory");
+        assert_eq!(small.batch, 32 << 20);
     }
 }

@@ -11,7 +11,7 @@ use crate::options::{CommitStep, LakeOptions};
 use crate::places::check_places;
 use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
-use crate::state::{JobState, StateKeys, StoredState};
+use crate::state::{JobState, StateKeys, StoredState, Written};
 use crate::writer::write_files;
 use iceberg::spec::DataFile;
 use iceberg::table::Table;
@@ -177,7 +177,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             loaded => loaded?,
         };
         check_columns::<R>(table.metadata())?;
-        let mut stored = self.keys.read(&table.metadata_ref())?;
+        let mut stored = self.keys.read(&table).await?;
         // Another worker may have gone on from where a rollback led before we saw it.
         if let Some((commit, sequence)) =
             self.last.take_if(|(commit, _)| self.keys.left_out(&table.metadata_ref(), commit))
@@ -276,7 +276,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     /// The commit is in the table: what is held in memory follows.
     fn known(&mut self, pending: &Pending, table: Table) -> Attempt {
         self.check.committed();
-        let sequence = self.keys.read(&table.metadata_ref()).map_or(0, |stored| stored.mirror_sequence);
+        let sequence = self.keys.mirror_sequence(table.metadata());
         self.last = Some((pending.commit.clone(), sequence));
         self.files.committed(&table, &pending.files, pending.looked_up.flatten());
         let fresh = pending.selection.fresh.len();
@@ -291,7 +291,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         batch: &Batch<R>,
         pending: &mut Pending,
     ) -> Result<Attempt, LakeError> {
-        let stored = self.keys.read(&table.metadata_ref())?;
+        let stored = self.keys.read(table).await?;
         if self.options.rules.fence {
             let is_untold = stored.rolled_back_from.is_some() && stored.rolled_back_from != self.rollback_told;
             if is_untold || is_fenced::<R, K>(batch, &stored) {
@@ -362,7 +362,12 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     ) -> Result<(), LakeError> {
         self.options.step(CommitStep::BuildManifest);
         let failed = |error| lake_error(format_args!("commit to {}", self.ident), error);
-        let (summary, (mirror, value)) = self.keys.write(state)?;
+        let Written { summary, mirror: (mirror, value), file } =
+            self.keys.write(state, table, self.options.offsets_inline_max)?;
+        if let Some((location, bytes)) = file {
+            let output = table.file_io().new_output(location).map_err(failed)?;
+            output.write(bytes).await.map_err(failed)?;
+        }
         let catalog = Layered(Fence {
             inner: Arc::clone(&self.catalog),
             keys: self.keys.clone(),

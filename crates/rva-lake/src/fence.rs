@@ -42,7 +42,7 @@ impl std::fmt::Debug for Fence {
 }
 
 impl Fence {
-    fn check(&self, table: &Table) -> Result<()> {
+    async fn check(&self, table: &Table) -> Result<()> {
         let metadata = table.metadata_ref();
         let fenced = |text: String| Err(Error::new(ErrorKind::PreconditionFailed, text).with_retryable(false));
         let Expected { table: uuid, location, source, offsets, snapshot } = &self.expected;
@@ -54,7 +54,8 @@ impl Fence {
         }
         let stored = self
             .keys
-            .read(&metadata)
+            .read(table)
+            .await
             .map_err(|error| Error::new(ErrorKind::PreconditionFailed, error.to_string()).with_retryable(false))?;
         if stored.source() != source.as_deref() || stored.offsets() != *offsets {
             return fenced("the offsets changed since the batch was built".to_owned());
@@ -75,7 +76,7 @@ impl CatalogLayer for Fence {
     async fn load_table(&self, table: &TableIdent) -> Result<Table> {
         let loaded = self.inner.load_table(table).await?;
         if self.options.rules.fence {
-            self.check(&loaded)?;
+            self.check(&loaded).await?;
         }
         Ok(loaded)
     }

@@ -9,6 +9,7 @@
 use crate::errors::lake_error;
 use crate::files::{FileList, named_files};
 use crate::neighbours::{Look, Neighbours};
+use crate::offsets::OFFSETS_ENDING;
 use crate::options::{CommitStep, HousekeepingLimits, LakeOptions};
 use crate::orphans::{Verdict, judge};
 use crate::places::TablePlaces;
@@ -245,6 +246,10 @@ impl Housekeeper {
             let remaining = manifests_of(&table, &covering(table.metadata())).await?;
             unreferenced.retain(|location, _| !remaining.contains_key(location));
         }
+        let maps: Vec<String> = gone.iter().flat_map(|snapshot| StateKeys::offsets_files(snapshot)).collect();
+        for file in maps.iter().filter(|file| places.hold(file) && file.ends_with(OFFSETS_ENDING)) {
+            table.file_io().delete(file).await?;
+        }
         let lists = gone.into_iter().map(|snapshot| snapshot.manifest_list());
         let manifests = unreferenced.values().map(|manifest| manifest.manifest_path.as_str());
         for location in lists.chain(manifests).filter(|location| places.hold(location) && location.ends_with(".avro")) {
@@ -304,6 +309,8 @@ async fn references(table: &Table, files: &FileList) -> Result<HashSet<String>> 
     let metadata = table.metadata();
     let mut reached: HashSet<String> = metadata_files(table).map(plain).collect();
     reached.extend(metadata.snapshots().map(|snapshot| plain(snapshot.manifest_list())));
+    reached
+        .extend(metadata.snapshots().flat_map(|snapshot| StateKeys::offsets_files(snapshot)).map(|file| plain(&file)));
     reached.extend(metadata.statistics_iter().map(|file| plain(&file.statistics_path)));
     reached.extend(metadata.partition_statistics_iter().map(|file| plain(&file.statistics_path)));
     let manifests = manifests_of(table, &covering(metadata)).await?;

@@ -21,6 +21,7 @@ mod layer;
 mod location;
 pub mod memory;
 mod neighbours;
+mod offsets;
 mod options;
 mod orphans;
 mod partition;

@@ -137,6 +137,8 @@ pub struct LakeOptions {
     pub file_bytes_max: usize,
     /// A row group is closed when it is larger, bytes. Bounds the writer's memory.
     pub row_group_bytes: usize,
+    /// A map of offsets with more bytes isn't repeated in every snapshot's summary, but lies in a file beside the metadata.
+    pub offsets_inline_max: usize,
     /// Blocks of 65,536 frame indexes that the key index holds; at most about 10 KiB each.
     pub key_blocks_max: usize,
     /// Is told of each step of a commit.
@@ -158,6 +160,7 @@ impl Default for LakeOptions {
             housekeeping: HousekeepingLimits::default(),
             file_bytes_max: 128 << 20,
             row_group_bytes: 8 << 20,
+            offsets_inline_max: 1024,
             key_blocks_max: 4096,
             observer: Arc::new(|step| tracing::trace!(target: "rva_lake::step", step = step.name())),
             storage: Arc::new(factory.clone()),
@@ -209,6 +212,7 @@ impl fmt::Debug for LakeOptions {
             .field("housekeeping", &self.housekeeping)
             .field("file_bytes_max", &self.file_bytes_max)
             .field("row_group_bytes", &self.row_group_bytes)
+            .field("offsets_inline_max", &self.offsets_inline_max)
             .field("key_blocks_max", &self.key_blocks_max)
             .field("rules", &self.rules)
             .finish_non_exhaustive()

@@ -2,6 +2,7 @@
 //! age and nothing references it (I7), and only if the folder is the table's alone.
 
 use crate::definition::MADE;
+use crate::offsets::OFFSETS_ENDING;
 use crate::storage::{StoredFile, plain};
 use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
@@ -86,14 +87,14 @@ fn is_first_version(location: &str) -> bool {
 
 /// Kinds of files that table writers make; anything else in the folder is somebody's own.
 fn is_of_a_table(location: &str) -> bool {
-    let endings = [".parquet", ".avro", ".orc", ".puffin", ".stats", ".metadata.json", ".tmp"];
+    let endings = [".parquet", ".avro", ".orc", ".puffin", ".stats", ".metadata.json", OFFSETS_ENDING, ".tmp"];
     endings.iter().any(|ending| location.ends_with(ending))
 }
 
 /// Who writes files of such a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Maker {
-    /// `UUIDv7.parquet`, and what such a file is called before it is whole.
+    /// `UUIDv7.parquet`, files of offsets, and what such a file is called before it is whole.
     Us,
     /// Manifests, manifest lists and metadata files.
     Anybody,
@@ -110,7 +111,8 @@ fn maker(location: &str) -> Maker {
     let stem = whole.split('.').next().unwrap_or(whole);
     let is_ours = Uuid::try_parse(stem).is_ok_and(|id| id.get_version_num() == 7);
     let is_temporary = name.ends_with(".tmp") && (whole.contains(".avro.") || whole.contains(".metadata.json."));
-    match (is_ours && whole.contains(".parquet"), is_temporary) {
+    let is_ours = (is_ours && whole.contains(".parquet")) || whole.contains(OFFSETS_ENDING);
+    match (is_ours, is_temporary) {
         (true, _) => Maker::Us,
         (_, true) => Maker::Anybody,
         _ => Maker::Others,
@@ -127,6 +129,7 @@ mod tests {
         for (name, wanted) in [
             (format!("s3://b/t/data/store_id=x/{ours}.parquet"), Maker::Us),
             (format!("file:///t/data/.{ours}.parquet.17.tmp"), Maker::Us),
+            (format!("/t/metadata/{ours}-0123456789abcdef.offsets.zst"), Maker::Us),
             (format!("/t/metadata/{}-m0.avro", Uuid::new_v4()), Maker::Anybody),
             (format!("/t/metadata/00012-{ours}.metadata.json"), Maker::Anybody),
             (format!("/t/data/00000-0-{ours}.parquet"), Maker::Others),

@@ -1,15 +1,21 @@
 //! What a commit of a job says about the log: offsets, sequence, source and commit id, in the snapshot's summary and
 //! mirrored in a table property, which outlives the expiry of the snapshot.
 
+use crate::offsets::{OffsetsFile, StoredOffsets, of_mirror, of_summary, stow};
 use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
+use bytes::Bytes;
 use iceberg::spec::{Operation, Snapshot, SnapshotRef, TableMetadata, TableMetadataRef};
+use iceberg::table::Table;
 use iceberg::util::snapshot::ancestors_of;
 use rva_types::OffsetMap;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
-/// Version of the state that this build writes and reads.
+/// Version of a state whose map is where it always was.
 const STATE_VERSION: &str = "1";
+
+/// Version of one whose map lies in a file, or is compressed: what knows only the first must not take it for none.
+const STATE_VERSION_FILE: &str = "2";
 
 /// Key names of one job: `rva.<job>.…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +29,15 @@ pub(crate) struct StateKeys {
     anchor: String,
 }
 
-/// Properties of a snapshot's summary, and the mirror as a table property.
-pub(crate) type Properties = (HashMap<String, String>, (String, String));
+/// What a commit says about the log.
+pub(crate) struct Written {
+    /// Properties of the snapshot's summary.
+    pub summary: HashMap<String, String>,
+    /// The mirror, a table property.
+    pub mirror: (String, String),
+    /// A file that must be there before the commit is sent, and where.
+    pub file: Option<(String, Bytes)>,
+}
 
 /// What one commit of the job recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +46,23 @@ pub(crate) struct JobState {
     pub sequence: u64,
     pub commit: String,
     pub offsets: OffsetMap,
+}
+
+/// The same as it is stored: the map may lie elsewhere.
+struct Mark {
+    source: String,
+    sequence: u64,
+    commit: String,
+    offsets: StoredOffsets,
+    place: String,
+}
+
+/// What the table itself says of a job, read without any file.
+#[derive(Default)]
+struct Marks {
+    held: Option<Mark>,
+    mirror: Option<JobState>,
+    rolled_back_from: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -133,54 +163,91 @@ impl StateKeys {
         metadata.snapshot_by_id(id)
     }
 
+    /// The sequence of the newest commit that the mirror knows; 0 where there is none that can be read.
+    pub(crate) fn mirror_sequence(&self, metadata: &TableMetadata) -> u64 {
+        self.mirror_of(metadata).ok().flatten().map_or(0, |mirror| mirror.sequence)
+    }
+
     /// Whether a snapshot is the one that the job's mirror was written with.
     pub(crate) fn is_mirrored(&self, metadata: &TableMetadata, snapshot: &Snapshot) -> bool {
         let mirror = self.mirror_of(metadata).ok().flatten();
         mirror.is_some_and(|mirror| self.commit_of(snapshot) == Some(mirror.commit.as_str()))
     }
 
-    /// Summary properties and the mirror property of a commit.
-    pub(crate) fn write(&self, state: &JobState) -> Result<Properties, LakeError> {
+    /// Summary properties and the mirror property of a commit to `table`. A map of more than `inline_max` bytes goes into
+    /// a file.
+    pub(crate) fn write(&self, state: &JobState, table: &Table, inline_max: usize) -> Result<Written, LakeError> {
+        let beside = table.metadata_location().and_then(|location| location.rsplit_once('/'));
+        let folder =
+            beside.map_or_else(|| format!("{}/metadata", table.metadata().location()), |(to, _)| to.to_owned());
+        let stowed = stow(&state.offsets, &state.commit, &folder, inline_max)?;
+        let version = if stowed.file.is_some() { STATE_VERSION_FILE } else { STATE_VERSION };
         let mirror = serde_json::to_string(&MirrorJson {
-            version: STATE_VERSION.to_owned(),
+            version: version.to_owned(),
             source: state.source.clone(),
             sequence: state.sequence,
             commit: state.commit.clone(),
-            offsets: state.offsets.to_json(),
+            offsets: stowed.mirror,
         })
         .map_err(|error| {
             LakeError::new(LakeErrorKind::Permanent, "could not write the mirror property").with_source(error)
         })?;
         let summary = HashMap::from([
-            (self.version.clone(), STATE_VERSION.to_owned()),
+            (self.version.clone(), version.to_owned()),
             (self.source.clone(), state.source.clone()),
             (self.sequence.clone(), state.sequence.to_string()),
             (self.commit.clone(), state.commit.clone()),
-            (self.offsets.clone(), state.offsets.to_json()),
+            (self.offsets.clone(), stowed.summary),
         ]);
-        Ok((summary, (self.mirror.clone(), mirror)))
+        Ok(Written { summary, mirror: (self.mirror.clone(), mirror), file: stowed.file })
     }
 
     /// The state that the table holds for the job.
     ///
     /// # Errors
-    /// `Permanent`: a state of another version, or one that can't be read.
-    pub(crate) fn read(&self, metadata: &TableMetadataRef) -> Result<StoredState, LakeError> {
-        let mirror = self.mirror_of(metadata)?;
-        let lineage = self.state_of_lineage(metadata)?;
+    /// `Permanent`: a state of another version, one that can't be read, or whose file is lost. As the storage says.
+    pub(crate) async fn read(&self, table: &Table) -> Result<StoredState, LakeError> {
+        let Marks { held, mirror, rolled_back_from } = self.marks(&table.metadata_ref())?;
         let mirror_sequence = mirror.as_ref().map_or(0, |state| state.sequence);
-        let rolled_back_from = self.rolled_back_from(metadata, lineage.as_ref(), mirror.as_ref());
-        let held = match (lineage, mirror) {
-            (None, Some(_)) if rolled_back_from.is_some() => None,
-            (None, mirror) => mirror,
-            (lineage, _) => lineage,
+        let held = match held {
+            Some(Mark { source, sequence, commit, offsets, place }) => {
+                let offsets = match offsets {
+                    StoredOffsets::Here(map) => map,
+                    StoredOffsets::InFile(file) => match mirror {
+                        Some(mirror) if mirror.commit == commit && file.is_of(&mirror.offsets) => mirror.offsets,
+                        _ => file.read(table, &place).await?,
+                    },
+                };
+                Some(JobState { source, sequence, commit, offsets })
+            }
+            None => None,
         };
         Ok(StoredState { held, mirror_sequence, rolled_back_from })
     }
 
+    fn marks(&self, metadata: &TableMetadataRef) -> Result<Marks, LakeError> {
+        let mirror = self.mirror_of(metadata)?;
+        let lineage = self.state_of_lineage(metadata)?;
+        let rolled_back_from = self.rolled_back_from(metadata, lineage.as_ref(), mirror.as_ref());
+        let held = match (lineage, &mirror) {
+            (None, Some(_)) if rolled_back_from.is_some() => None,
+            (None, mirror) => mirror.clone().map(Mark::of_mirror),
+            (lineage, _) => lineage,
+        };
+        Ok(Marks { held, mirror, rolled_back_from })
+    }
+
+    /// Files with the maps of a snapshot's jobs.
+    pub(crate) fn offsets_files(snapshot: &Snapshot) -> Vec<String> {
+        let summary = &snapshot.summary().additional_properties;
+        let texts = summary.iter().filter(|(key, _)| key.starts_with("rva.") && key.ends_with(".offsets"));
+        let files = texts.filter_map(|(_, text)| serde_json::from_str::<OffsetsFile>(text).ok());
+        files.map(|file| file.file).collect()
+    }
+
     /// The state of the newest ancestor that carries one. Where expiry took the snapshots between it and its
     /// descendants the anchor leads to it.
-    fn state_of_lineage(&self, metadata: &TableMetadataRef) -> Result<Option<JobState>, LakeError> {
+    fn state_of_lineage(&self, metadata: &TableMetadataRef) -> Result<Option<Mark>, LakeError> {
         let Some(current) = metadata.current_snapshot_id() else { return Ok(None) };
         let mut oldest = None;
         for snapshot in ancestors_of(metadata, current) {
@@ -202,7 +269,7 @@ impl StateKeys {
     fn rolled_back_from(
         &self,
         metadata: &TableMetadata,
-        lineage: Option<&JobState>,
+        lineage: Option<&Mark>,
         mirror: Option<&JobState>,
     ) -> Option<u64> {
         let mirror = mirror?;
@@ -219,7 +286,7 @@ impl StateKeys {
             ancestors_of(metadata, current).any(|snapshot| self.commit_of(&snapshot) == Some(commit))
         });
         // Expired since: then the mirror, if it is what holds, still names it.
-        in_lineage || self.read(metadata).is_ok_and(|stored| stored.held.is_some_and(|state| state.commit == commit))
+        in_lineage || self.marks(metadata).is_ok_and(|marks| marks.held.is_some_and(|mark| mark.commit == commit))
     }
 
     /// Whether a commit is among the table's snapshots but not part of what the table now says: it was rolled back.
@@ -233,18 +300,19 @@ impl StateKeys {
         snapshot.summary().additional_properties.get(&self.commit).map(String::as_str)
     }
 
-    fn state_of(&self, snapshot: &Snapshot) -> Result<Option<JobState>, LakeError> {
+    fn state_of(&self, snapshot: &Snapshot) -> Result<Option<Mark>, LakeError> {
         let summary = &snapshot.summary().additional_properties;
         let Some(offsets) = summary.get(&self.offsets) else { return Ok(None) };
         let place = || format!("snapshot {}", snapshot.snapshot_id());
         let text = |key: &String| summary.get(key).cloned().ok_or_else(|| broken(&place(), key, "nothing"));
         let sequence = text(&self.sequence)?;
         check_version(&text(&self.version)?, &place())?;
-        Ok(Some(JobState {
+        Ok(Some(Mark {
             source: text(&self.source)?,
             sequence: sequence.parse().map_err(|_| broken(&place(), &self.sequence, &sequence))?,
             commit: text(&self.commit)?,
-            offsets: OffsetMap::from_json(offsets).map_err(|_| broken(&place(), &self.offsets, offsets))?,
+            offsets: of_summary(offsets, &place()).map_err(|_| broken(&place(), &self.offsets, offsets))?,
+            place: place(),
         }))
     }
 
@@ -257,7 +325,7 @@ impl StateKeys {
             source: mirror.source,
             sequence: mirror.sequence,
             commit: mirror.commit,
-            offsets: OffsetMap::from_json(&mirror.offsets).map_err(|_| broken(place, &self.mirror, &mirror.offsets))?,
+            offsets: of_mirror(&mirror.offsets).map_err(|_| broken(place, &self.mirror, &mirror.offsets))?,
         }))
     }
 }
@@ -287,12 +355,20 @@ fn only_adds(metadata: &TableMetadata, snapshot: &Snapshot) -> bool {
     }
 }
 
+impl Mark {
+    fn of_mirror(mirror: JobState) -> Self {
+        let JobState { source, sequence, commit, offsets } = mirror;
+        Self { source, sequence, commit, offsets: StoredOffsets::Here(offsets), place: String::new() }
+    }
+}
+
 fn check_version(found: &str, place: &str) -> Result<(), LakeError> {
-    if found == STATE_VERSION {
+    if [STATE_VERSION, STATE_VERSION_FILE].contains(&found) {
         return Ok(());
     }
-    let text =
-        format!("found ingest state of version {found:?} in {place}, wanted {STATE_VERSION}: a newer rva wrote it");
+    let text = format!(
+        "found ingest state of version {found:?} in {place}, wanted at most {STATE_VERSION_FILE}: a newer rva wrote it"
+    );
     Err(LakeError::new(LakeErrorKind::Permanent, text))
 }
 

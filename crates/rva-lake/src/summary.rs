@@ -66,7 +66,7 @@ impl Lake {
 
 async fn summary(table: &Table, keys: &StateKeys) -> Result<TableSummary, LakeError> {
     let metadata = table.metadata();
-    let stored = keys.read(&table.metadata_ref())?;
+    let stored = keys.read(table).await?;
     let (rows, files, bytes) = totals(table).await?;
     let last = metadata.current_snapshot().map(|snapshot| snapshot.timestamp_ms().saturating_mul(1000));
     let ident = table.identifier();

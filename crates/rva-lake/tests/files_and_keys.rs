@@ -268,3 +268,38 @@ async fn the_newest_snapshot_with_our_map_outlives_others_commits() {
     wanted.extend(keys_of("run", 1..=2));
     assert_eq!(table_keys(&lake).await, wanted);
 }
+
+/// Of a file's run ids, those that its filters say may be there, and how large the filters are.
+fn filtered(file: &DataFile, runs: impl Iterator<Item = String>) -> (usize, i64) {
+    use parquet::file::properties::ReaderProperties;
+    use parquet::file::serialized_reader::ReadOptionsBuilder;
+    let path = file.file_path().strip_prefix("file://").unwrap();
+    let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
+    let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
+    let reader = SerializedFileReader::new_with_options(std::fs::File::open(path).unwrap(), options).unwrap();
+    let groups = 0..reader.num_row_groups();
+    let groups: Vec<_> = groups.map(|at| reader.get_row_group(at).unwrap()).collect();
+    let found = runs
+        .filter(|run| groups.iter().any(|group| group.get_column_bloom_filter(1).unwrap().check(&run.as_str())))
+        .count();
+    let lengths = groups.iter().map(|group| group.metadata().column(1).bloom_filter_length().unwrap());
+    (found, lengths.map(i64::from).sum())
+}
+
+#[tokio::test]
+async fn a_filter_holds_as_many_runs_as_its_file_has_and_a_file_of_one_run_has_a_small_one() {
+    for (runs, bytes_max) in [(1_u64, 64), (12_000, 40_000)] {
+        let dir = tempfile::tempdir().unwrap();
+        let lake = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+        let rows = (1..=runs).map(|number| row(&run_id(number), 1)).collect();
+        lake.bronze_sink().unwrap().commit(&batch(at(&[]), at(&[("a", 1)]), rows)).await.unwrap();
+        let files = data_files(&lake).await;
+        assert_eq!(files.len(), 1);
+        let (found, bytes) = filtered(&files[0], (1..=runs).map(run_id));
+        assert_eq!(found as u64, runs, "a filter never says no to what is there");
+        let (wrong, _) = filtered(&files[0], (1_000_000..1_020_000).map(run_id));
+        println!("{runs} runs: a filter of {bytes} bytes, {wrong} of 20000 others pass it");
+        assert!(wrong <= 500, "{wrong} of 20000, wanted about 200");
+        assert!(bytes <= bytes_max, "{bytes}");
+    }
+}

@@ -161,6 +161,9 @@ pub struct IngestConfig {
     /// `ingest.buffered_bytes_max`
     #[serde(deserialize_with = "bytes")]
     pub buffered_bytes_max: u64,
+    /// `ingest.memory_max`
+    #[serde(default, deserialize_with = "optional_bytes")]
+    pub memory_max: Option<u64>,
     /// `ingest.on_rollback`
     pub on_rollback: OnRollback,
     /// `ingest.accept_gap`
@@ -372,6 +375,11 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
 
 fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     parse_bytes(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn optional_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| parse_bytes(&text).map_err(D::Error::custom)).transpose()
 }
 
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

@@ -173,7 +173,13 @@ pub const KEYS: &[Key] = &[
         "ingest.buffered_bytes_max",
         Kind::Size(1024),
         Some("96MiB"),
-        "most that is held in memory; half as much again as ingest.commit_bytes where that is more",
+        "most that is held of messages, properties and keys counted; half as much again as ingest.commit_bytes where that is more",
+    ),
+    key(
+        "ingest.memory_max",
+        Kind::Size(67_108_864),
+        None,
+        "memory that the ingest keeps within; batches get smaller than ingest.commit_bytes where they must; what the container allows, 512MiB at most, where not given",
     ),
     key(
         "ingest.on_rollback",

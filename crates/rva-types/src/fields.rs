@@ -39,9 +39,40 @@ pub(crate) enum Field<'a> {
     Other(Value),
 }
 
+/// Arrays and objects in one another, as many as serde_json reads: each takes stack.
+const DEPTH_MAX: usize = 128;
+
+/// Whether a text's arrays and objects are in one another too deeply to be read on any stack.
+fn is_too_deep(text: &[u8]) -> bool {
+    // Few records have so many at all, and counting them is much faster than following them.
+    if text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= DEPTH_MAX {
+        return false;
+    }
+    let (mut depth, mut in_text, mut is_escaped) = (0usize, false, false);
+    for byte in text {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return true;
+        }
+    }
+    false
+}
+
 impl<'a> Record<'a> {
     /// Reads a JSON object; `what` names it in a rejection.
     pub fn parse(text: &'a str, what: &str) -> Result<Self, Rejection> {
+        if is_too_deep(text.as_bytes()) {
+            let wanted = format!("wanted at most {DEPTH_MAX}");
+            let found = format!("found {what} of values in one another more than {DEPTH_MAX} deep");
+            return Err(Rejection::new(RejectionReason::InvalidJson, format!("{found}, {wanted}")));
+        }
         let found: Found<Self> = sonic_rs::from_str(text).map_err(|error| {
             // What follows the first line is a drawing of the place.
             let error = error.to_string();
@@ -379,6 +410,21 @@ mod tests {
         let fields =
             [schema_version, pipeline_run_id, frame_index, payload, capture_ts, store_id, camera_id, stream_id];
         Some(fields.map(|field| field.map(|field| field.to_value())))
+    }
+
+    #[test]
+    fn values_in_one_another_are_read_to_a_depth_that_any_stack_bears() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let nested = |depth: usize| format!("{{\"x\":{}1{}}}", open.repeat(depth), close.repeat(depth));
+            assert!(Record::parse(&nested(DEPTH_MAX - 1), "text").is_ok());
+            for depth in [DEPTH_MAX, 1_000_000] {
+                let error = Record::parse(&nested(depth), "text").unwrap_err();
+                assert_eq!(error.reason, RejectionReason::InvalidJson);
+                assert!(error.detail.contains("deep"), "{}", error.detail);
+            }
+        }
+        let brackets = format!("{{\"x\":\"{}\\\"[\",\"y\":[{}0]}}", "[".repeat(500), "[],".repeat(500));
+        assert!(Record::parse(&brackets, "text").is_ok(), "beside one another, or in a text, they may be as many");
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod terminal;
 use clap::Parser;
 use cli::{Cli, Command};
 use exit::{Exit, exit_of};
-use rva_service::{load_of_process, warn_of_plain_text};
+use rva_service::{load_of_process, raise_open_files, warn_of_plain_text};
 use std::process::ExitCode;
 use terminal::Terminal;
 
@@ -63,6 +63,7 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
     if matches!(cli.command, Command::Run(_) | Command::Init(_) | Command::Ingest(_)) {
         warn_of_plain_text(&loaded.config);
     }
+    raise_open_files();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES / 2).build()?;
     runtime.block_on(async {

@@ -5,8 +5,9 @@ use super::{
     folder::{self, Mark, io_error, permanent},
     line::{self, Damage},
     recovery,
+    scan::LINE_BYTES_MAX,
 };
-use crate::{BusError, OutgoingMessage};
+use crate::{BusError, BusErrorKind, OutgoingMessage};
 use rva_types::Timestamp;
 use std::{
     collections::VecDeque,
@@ -41,8 +42,12 @@ pub(super) struct Partition {
     pub segments: VecDeque<Segment>,
     pub next: u64,
     pub durable: Mark,
+    /// Open while there is something to sync; else it may have been closed for others.
     active: Option<Arc<dyn SegmentFile>>,
-    mark_file: Arc<File>,
+    /// As `active`.
+    mark_file: Option<Arc<File>>,
+    /// When it was last written to, on the writer's own count.
+    pub used: u64,
     unsynced: Vec<Arc<dyn SegmentFile>>,
     new_segments: bool,
     dirty: bool,
@@ -56,14 +61,15 @@ impl Partition {
         let folder = dir.join(folder::encode_key(key)?);
         folder::make_folder(&folder)?;
         let found = recovery::recover(&folder)?;
-        let mark_file = Arc::new(folder::open_mark(&folder, found.mark)?);
+        let mark_file = folder::open_mark(&folder, found.mark)?;
         found.mark.publish(&mark_file).map_err(|error| io_error("write", &folder::mark_path(&folder), error))?;
         let mut partition = Self {
             segments: VecDeque::new(),
             next: found.mark.number + 1,
             durable: found.mark,
             active: None,
-            mark_file,
+            mark_file: None,
+            used: 0,
             unsynced: Vec::new(),
             new_segments: false,
             dirty: false,
@@ -86,6 +92,29 @@ impl Partition {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
+    /// Whether it holds descriptors.
+    pub fn is_open(&self) -> bool {
+        self.active.is_some() || self.mark_file.is_some()
+    }
+
+    /// Closes its files, unless what they hold isn't synced yet. Answers whether there were any.
+    pub fn close(&mut self) -> bool {
+        let closes = self.is_open() && !self.dirty && !self.torn;
+        if closes {
+            self.active = None;
+            self.mark_file = None;
+        }
+        closes
+    }
+
+    /// Opens the mark: before anything is written whose sync moves it.
+    fn open_mark(&mut self) -> Result<(), BusError> {
+        if self.mark_file.is_none() {
+            self.mark_file = Some(Arc::new(folder::open_mark(&self.folder, self.durable)?));
+        }
+        Ok(())
+    }
+
     /// Appends a record to the operating system's file; answers the line's length.
     pub fn append(
         &mut self,
@@ -95,7 +124,14 @@ impl Partition {
         message: &OutgoingMessage,
     ) -> Result<u64, BusError> {
         let line = line::encode(self.next, now, message);
+        if line.len() > LINE_BYTES_MAX {
+            // No reader would take it: then the whole partition would end here.
+            let text =
+                format!("found a record of {} bytes with its properties, wanted at most {LINE_BYTES_MAX}", line.len());
+            return Err(BusError::new(BusErrorKind::Rejected, text));
+        }
         let length = line.len() as u64;
+        self.open_mark()?;
         let full = self.segments.back().is_none_or(|last| last.bytes > 0 && last.bytes + length > segment_bytes_max);
         if full {
             self.roll(files)?;
@@ -132,6 +168,7 @@ impl Partition {
 
     /// Starts a new segment. The old one is synced with the next group.
     pub fn roll(&mut self, files: &dyn SegmentFiles) -> Result<(), BusError> {
+        self.open_mark()?;
         let path = self.segment_path(self.next);
         let file = files.open(&path).map_err(|error| io_error("make segment", &path, error))?;
         if let Some(old) = self.active.take() {
@@ -155,8 +192,8 @@ impl Partition {
         if !self.dirty {
             return None;
         }
+        let (segment, mark_file) = (self.segments.back()?, self.mark_file.clone()?);
         self.dirty = false;
-        let segment = self.segments.back()?;
         let mut files = std::mem::take(&mut self.unsynced);
         files.extend(self.active.clone());
         Some(Unsynced {
@@ -164,7 +201,7 @@ impl Partition {
             files,
             new_segments: std::mem::take(&mut self.new_segments),
             mark: Mark { number: self.next - 1, segment: segment.first, offset: segment.bytes },
-            mark_file: self.mark_file.clone(),
+            mark_file,
         })
     }
 

@@ -6,7 +6,7 @@ use super::{
     partition::damage_error,
     scan::Lines,
 };
-use crate::{BusError, BusErrorKind, EventSource, Message, PartitionRange};
+use crate::{BusError, BusErrorKind, EventSource, Message, PartitionRange, seam::memory_bytes};
 use rva_types::{OffsetMap, PartitionName, Position};
 use std::{
     collections::BTreeMap,
@@ -212,7 +212,7 @@ fn ranges(dir: &Path) -> Result<Vec<PartitionRange>, BusError> {
 }
 
 impl Look {
-    /// Reads each partition in turn, another one first each time, until `bytes_max` of bodies are there.
+    /// Reads each partition in turn, another one first each time, until there is `bytes_max` of messages.
     fn read(&mut self, dir: &Path, bytes_max: usize, first: usize) -> Result<(), BusError> {
         let mut partitions = folder::list_partitions(dir)?;
         let count = partitions.len();
@@ -303,10 +303,11 @@ impl Look {
                 decoded => decoded,
             };
             let record = record.map_err(|damage| damage_error(&path, line.offset, &damage))?;
-            if !self.messages.is_empty() && bytes.saturating_add(record.body.len()) > bytes_max {
+            let cost = memory_bytes(record.body.len(), &record.properties);
+            if !self.messages.is_empty() && bytes.saturating_add(cost) > bytes_max {
                 return Ok(false);
             }
-            *bytes += record.body.len();
+            *bytes += cost;
             *cursor = Cursor { next: record.number + 1, at: Some((segment, line.end)) };
             self.messages.push(Message {
                 partition: partition.to_owned(),

@@ -49,6 +49,10 @@ pub struct LogOptions {
     pub block_recheck: Duration,
     /// Longest body; a longer one is rejected. Default 32 MiB, at most 40 MiB.
     pub body_bytes_max: usize,
+    /// Most partitions whose files are open at the same time; beyond it those are closed that were not written to for
+    /// longest. Raising it saves syncs where more cameras than that write at once. Default: what an eighth of the
+    /// process's limit of descriptors allows, two each.
+    pub open_partitions_max: usize,
     /// The clock that stamps records and that retention goes by.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// The files that it writes: the operating system's, or a test's.
@@ -67,10 +71,17 @@ impl Default for LogOptions {
             retention_interval: Duration::from_secs(60),
             block_recheck: Duration::from_millis(100),
             body_bytes_max: 32 << 20,
+            open_partitions_max: open_partitions_max(),
             clock: Arc::new(|| Timestamp::from(SystemTime::now())),
             files: Arc::new(OsFiles),
         }
     }
+}
+
+/// Of the usual 1,024 descriptors 64 partitions may take 128; beyond 4,096 partitions nothing is gained.
+fn open_partitions_max() -> usize {
+    let (soft, _) = rlimit::getrlimit(rlimit::Resource::NOFILE).unwrap_or((1024, 1024));
+    usize::try_from(soft / 16).unwrap_or(usize::MAX).clamp(8, 4096)
 }
 
 impl LogOptions {
@@ -121,8 +132,35 @@ pub(super) struct State {
     pub partitions: BTreeMap<String, Partition>,
     pub counters: LogCounters,
     bytes_unsynced: u64,
+    /// Partitions whose files are open, about: retention opens some too.
+    open: usize,
+    /// Records accepted, as the partitions' `used` counts them.
+    written: u64,
     /// Why nothing is accepted any more.
     stopped: Option<String>,
+}
+
+impl State {
+    /// Closes the half of the open partitions that was not written to for longest; what isn't synced stays open.
+    /// Answers whether there is room for another.
+    fn close_idle(&mut self, open_max: usize) -> bool {
+        let mut open: Vec<_> = self.partitions.values_mut().filter(|partition| partition.is_open()).collect();
+        open.sort_by_key(|partition| partition.used);
+        let (count, surplus) = (open.len(), open.len().saturating_sub(open_max / 2));
+        let closed = open.into_iter().filter_map(|partition| partition.close().then_some(())).take(surplus).count();
+        self.open = count - closed;
+        self.open < open_max
+    }
+}
+
+/// What became of a record that was to be appended.
+enum Appended {
+    /// It is in the file, and so many bytes wait for their sync.
+    Waits(u64),
+    /// The log has reached its size.
+    Full,
+    /// As many partitions as may be open have something to sync.
+    TooManyOpen,
 }
 
 struct Shared {
@@ -168,8 +206,14 @@ impl LogWriter {
             Some(identity) => identity,
             None => folder::make_identity(&dir)?,
         };
-        let mut state =
-            State { partitions: BTreeMap::new(), counters: LogCounters::default(), bytes_unsynced: 0, stopped: None };
+        let mut state = State {
+            partitions: BTreeMap::new(),
+            counters: LogCounters::default(),
+            bytes_unsynced: 0,
+            open: 0,
+            written: 0,
+            stopped: None,
+        };
         let mut recovered = Vec::new();
         for (key, _) in folder::list_partitions(&dir)? {
             let (partition, cut) = Partition::open(&dir, &key)?;
@@ -226,8 +270,8 @@ impl LogWriter {
         answer.await.map_err(|_| permanent(format!("the sync thread of log {} is gone", self.dir.display())))?
     }
 
-    /// Appends if there is room; answers the bytes that wait for their sync, or nothing when the log is full.
-    fn append(&self, message: &OutgoingMessage) -> Result<Option<u64>, BusError> {
+    /// Appends if there is room.
+    fn append(&self, message: &OutgoingMessage) -> Result<Appended, BusError> {
         let options = &self.shared.options;
         let mut guard = self.shared.lock();
         let state = &mut *guard;
@@ -236,14 +280,21 @@ impl LogWriter {
         }
         let bytes = state.counters.log_bytes;
         if bytes > 0 && bytes + message.body.len() as u64 > options.size_bytes_max {
-            return Ok(None);
+            return Ok(Appended::Full);
         }
         if !state.partitions.contains_key(&message.partition_key) {
             let (partition, _) = Partition::open(&self.dir, &message.partition_key)?;
             state.partitions.insert(message.partition_key.clone(), partition);
         }
-        let Some(partition) = state.partitions.get_mut(&message.partition_key) else { return Ok(None) };
+        let is_open = state.partitions.get(&message.partition_key).is_some_and(Partition::is_open);
+        if !is_open && state.open >= options.open_partitions_max && !state.close_idle(options.open_partitions_max) {
+            return Ok(Appended::TooManyOpen);
+        }
+        let Some(partition) = state.partitions.get_mut(&message.partition_key) else { return Ok(Appended::Full) };
+        state.written += 1;
+        partition.used = state.written;
         let appended = partition.append(&*options.files, options.segment_bytes(), (options.clock)(), message);
+        state.open += usize::from(!is_open && partition.is_open());
         let length = appended.inspect_err(|error| {
             state.counters.sends_no_space += u64::from(error.kind() == BusErrorKind::Transient);
         })?;
@@ -260,7 +311,7 @@ impl LogWriter {
         if waiting < options.sync_bytes && now_waiting >= options.sync_bytes {
             self.order(Order::Sync)?;
         }
-        Ok(Some(now_waiting))
+        Ok(Appended::Waits(now_waiting))
     }
 }
 
@@ -275,12 +326,17 @@ impl EventSink for LogWriter {
         }
         let mut blocked = false;
         loop {
-            if let Some(waiting) = self.append(&message)? {
+            match self.append(&message)? {
                 // A disk that can't keep up slows the sender down instead of growing what is at risk.
-                if waiting >= self.shared.options.sync_bytes.saturating_mul(4) {
+                Appended::Waits(bytes) if bytes >= self.shared.options.sync_bytes.saturating_mul(4) => {
                     return self.flush().await;
                 }
-                return Ok(());
+                Appended::Waits(_) => return Ok(()),
+                Appended::TooManyOpen => {
+                    self.flush().await?;
+                    continue;
+                }
+                Appended::Full => {}
             }
             if self.ask(Order::Reclaim).await? {
                 continue;

@@ -10,6 +10,7 @@ mod faults;
 mod files;
 mod memory;
 mod model;
+mod open_files;
 mod retention;
 
 use bytes::Bytes;

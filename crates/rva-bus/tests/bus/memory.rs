@@ -22,12 +22,12 @@ async fn the_memory_logs_faults_happen_once_each() {
     for fault in [Poll(Transient), Silence, Duplicate, Redeliver(2)] {
         log.inject(fault);
     }
-    assert!(source.poll(100, Duration::ZERO).await.is_err());
-    assert!(source.poll(100, Duration::ZERO).await.unwrap().is_empty());
-    assert_eq!(numbers(&source.poll(100, Duration::ZERO).await.unwrap()), [1, 1, 2, 2, 3, 3, 4, 4]);
+    assert!(source.poll(10_000, Duration::ZERO).await.is_err());
+    assert!(source.poll(10_000, Duration::ZERO).await.unwrap().is_empty());
+    assert_eq!(numbers(&source.poll(10_000, Duration::ZERO).await.unwrap()), [1, 1, 2, 2, 3, 3, 4, 4]);
     assert_eq!(log.faults_left(), 0, "the first poll that gave something took both");
     log.inject(Redeliver(2));
-    assert_eq!(numbers(&source.poll(100, Duration::ZERO).await.unwrap()), [3, 4]);
+    assert_eq!(numbers(&source.poll(10_000, Duration::ZERO).await.unwrap()), [3, 4]);
     log.remove_before("a", 3);
     assert!(log.reader().seek(&OffsetMap::new()).await.is_ok());
     let mut behind = log.reader();

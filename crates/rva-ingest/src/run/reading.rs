@@ -17,7 +17,8 @@ impl Ingest<'_> {
             return Ok(self.cut(Then::Read).unwrap_or(Step::End(IngestEnd::Stopped)));
         }
         let is_full = self.batcher.bytes() >= options.buffered_bytes_max;
-        if is_full || self.batcher.is_due(now, options.commit_interval, options.commit_bytes) {
+        let is_wide = self.batcher.places() >= options.places_max;
+        if is_full || is_wide || self.batcher.is_due(now, options.commit_interval, options.commit_bytes) {
             if let Some(step) = self.cut(Then::Read) {
                 return Ok(step);
             }

@@ -377,6 +377,8 @@ fn lake_options(
     options.retry.wait_max = Duration::from_micros(200);
     options.housekeeping.snapshots_kept = 3;
     options.housekeeping.snapshots_slack = 1;
+    // Every map in a file of its own, as those of many cameras are, or in the summaries.
+    options.offsets_inline_max = if rng.random_bool(0.5) { 0 } else { 1024 };
     let observer = faults.clone();
     options.observer = Arc::new(move |step| observer.step(step));
     options

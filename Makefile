@@ -25,7 +25,7 @@ setup-tests: ## the same and what the tests need: other engines that read our ta
 
 build: setup ## the optimised binaries, in target/release
 	cargo build --release --locked
-	@command -v protoc >/dev/null && cargo build --release --locked -p rva-ingest --features pulsar || echo "found no protoc: rva-ingest is built without Pulsar"
+	cargo build --release --locked -p rva-ingest --features pulsar
 
 lint: ## rustfmt and clippy, warnings as errors; Dockerfiles; the compose file
 	@infrastructure/local/lint.sh

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo demo-stack test eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
+.PHONY: help env demo demo-stack test eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -72,6 +72,9 @@ stack-status: ## what of it runs and answers
 
 test-stack: ## the tests that need the real servers, on a stack of their own
 	@infrastructure/stack/test.sh
+
+env: ## write .env with random passwords, for docker compose up (a file that is there stays)
+	@infrastructure/compose/env.sh
 
 test-compose: ## docker-compose.yml for real: killed, cut off, down and up, each event once (needs a Docker engine)
 	@infrastructure/compose/test.sh

@@ -16,7 +16,10 @@ fi
 [ -x .venv/bin/hadolint ] || infrastructure/local/setup.sh --tests
 .venv/bin/hadolint --ignore DL3008 infrastructure/docker/Dockerfile infrastructure/docker/minio.Dockerfile
 if docker compose version >/dev/null 2>&1; then
-  docker compose --profile flink --profile spark config --quiet
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+  infrastructure/compose/env.sh "$folder/env"
+  docker compose --env-file "$folder/env" --profile flink --profile spark config --quiet
 else
   echo "lint: skipped: the compose file, found no Docker Compose"
 fi

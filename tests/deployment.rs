@@ -188,3 +188,19 @@ fn make_env_writes_random_passwords_for_the_owner_alone_and_keeps_a_file_that_is
         |text: &str| text.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect::<Vec<_>>();
     assert_eq!(names(&first), names(&read(".env.example")));
 }
+
+#[test]
+fn every_python_requirement_has_the_hashes_of_its_files() {
+    for folder in ["infrastructure/docker", "infrastructure/local", "tests/python"] {
+        let files = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let lists: Vec<_> =
+            files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("requirements")).collect();
+        assert!(!lists.is_empty(), "{folder}");
+        for list in lists {
+            let text = fs::read_to_string(&list).unwrap().replace("\\\n", " ");
+            for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+                assert!(line.contains("==") && line.contains("--hash=sha256:"), "{}: {line:.80}", list.display());
+            }
+        }
+    }
+}

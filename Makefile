@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo demo-stack test fuzz eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
+.PHONY: help env demo demo-stack test fuzz eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,7 +25,7 @@ setup-tests: ## the same and what the tests need: other engines that read our ta
 
 build: setup ## the optimised binaries, in target/release
 	cargo build --release --locked
-	@command -v protoc >/dev/null && cargo build --release --locked -p rva-ingest --features pulsar || echo "found no protoc: rva-ingest is built without Pulsar"
+	cargo build --release --locked -p rva-ingest --features pulsar
 
 lint: ## rustfmt and clippy, warnings as errors; Dockerfiles; the compose file
 	@infrastructure/local/lint.sh
@@ -75,6 +75,9 @@ stack-status: ## what of it runs and answers
 
 test-stack: ## the tests that need the real servers, on a stack of their own
 	@infrastructure/stack/test.sh
+
+env: ## write .env with random passwords, for docker compose up (a file that is there stays)
+	@infrastructure/compose/env.sh
 
 test-compose: ## docker-compose.yml for real: killed, cut off, down and up, each event once (needs a Docker engine)
 	@infrastructure/compose/test.sh

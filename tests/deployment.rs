@@ -59,12 +59,14 @@ fn environment(service: &Value) -> BTreeMap<String, String> {
     mapping.iter().map(|(name, value)| (name.as_str().unwrap().to_owned(), text(value))).collect()
 }
 
-/// `${NAME:-default}` of a text, by name.
+/// Returns the defaults of a text's `${NAME:-default}` by name; `${NAME:?message}` is required and has an empty one.
 fn variables(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for part in text.split("${").skip(1) {
         let (inside, _) = part.split_once('}').unwrap();
-        let (name, default) = inside.split_once(":-").unwrap_or_else(|| panic!("{inside} has no default"));
+        let required = inside.split_once(":?").map(|(name, _)| (name, ""));
+        let optional = || inside.split_once(":-");
+        let (name, default) = required.or_else(optional).unwrap_or_else(|| panic!("{inside} has no default"));
         found.entry(name.to_owned()).or_default().insert(default.to_owned());
     }
     found
@@ -145,6 +147,60 @@ fn every_service_is_pinned_bounded_and_bound_to_this_machine() {
         for port in service["ports"].as_sequence().into_iter().flatten() {
             let port = port.as_str().unwrap();
             assert!(port.starts_with("${RVA_BIND:-127.0.0.1}:"), "{name}: {port}");
+        }
+    }
+}
+
+#[test]
+fn passwords_have_no_default_and_the_refusal_names_the_way_out() {
+    let compose = read("docker-compose.yml");
+    for name in ["MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"] {
+        let uses: Vec<&str> = compose.split(&format!("${{{name}")).skip(1).collect();
+        assert!(!uses.is_empty(), "{name}");
+        for used in uses {
+            assert!(
+                used.starts_with(":?") && used.split('}').next().unwrap().contains("make env"),
+                "{name}: {used:.60}"
+            );
+        }
+    }
+}
+
+#[test]
+fn make_env_writes_random_passwords_for_the_owner_alone_and_keeps_a_file_that_is_there() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = std::env::temp_dir().join(format!("rva-env-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str| {
+        let path = folder.join(name);
+        let script = root().join("infrastructure/compose/env.sh");
+        assert!(std::process::Command::new(script).arg(&path).status().unwrap().success());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::read_to_string(path).unwrap()
+    };
+    let (first, second, again) = (write("first"), write("second"), write("first"));
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(first, again);
+    let password = |text: &str| value_of(text, "MINIO_ROOT_PASSWORD").to_owned();
+    assert_eq!(password(&first).len(), 48);
+    assert_ne!(password(&first), password(&second));
+    let names =
+        |text: &str| text.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect::<Vec<_>>();
+    assert_eq!(names(&first), names(&read(".env.example")));
+}
+
+#[test]
+fn every_python_requirement_has_the_hashes_of_its_files() {
+    for folder in ["infrastructure/docker", "infrastructure/local", "tests/python"] {
+        let files = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let lists: Vec<_> =
+            files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("requirements")).collect();
+        assert!(!lists.is_empty(), "{folder}");
+        for list in lists {
+            let text = fs::read_to_string(&list).unwrap().replace("\\\n", " ");
+            for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+                assert!(line.contains("==") && line.contains("--hash=sha256:"), "{}: {line:.80}", list.display());
+            }
         }
     }
 }

@@ -25,6 +25,9 @@ else
   # Programs of this machine may want a newer libc than the images have.
   export RVA_BINARIES=built
 fi
+# Passwords of this run, which go before those of an .env.
+MINIO_ROOT_USER=rva-test MINIO_ROOT_PASSWORD=$(openssl rand -hex 24)
+export MINIO_ROOT_USER MINIO_ROOT_PASSWORD
 docker compose config --quiet
 docker compose --profile flink --profile spark config --quiet
 docker compose build --quiet

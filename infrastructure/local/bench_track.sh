@@ -13,7 +13,7 @@ mot=${MOT:-${RVA_SHARED:-../shared}/mot}
 if ! cmp -s $requirements .venv-bench/.installed; then
   echo "bench-track: installing Roboflow's trackers (Apache-2.0) into .venv-bench (about 250 MB to fetch)" >&2
   [ -x .venv-bench/bin/pip ] || python3 -m venv .venv-bench
-  .venv-bench/bin/pip install -q --disable-pip-version-check --no-deps --only-binary :all: -r $requirements
+  .venv-bench/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r $requirements
   cp $requirements .venv-bench/.installed
 fi
 cargo bench --locked -p rva-track

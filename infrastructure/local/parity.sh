@@ -15,7 +15,7 @@ shared=${RVA_SHARED:-../shared}
 if ! cmp -s $requirements .venv-parity/.installed; then
   echo "parity: installing Ultralytics (AGPL-3.0) and PyTorch into .venv-parity (about 3 GB to fetch)" >&2
   [ -x .venv-parity/bin/pip ] || python3 -m venv .venv-parity
-  .venv-parity/bin/pip install -q --disable-pip-version-check --no-deps --only-binary :all: -r $requirements
+  .venv-parity/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r $requirements
   cp $requirements .venv-parity/.installed
 fi
 cargo build --locked --profile "$profile" -p rva-detector --example parity_detect --example bench_detect

@@ -22,7 +22,7 @@ fail() { say "$*"; exit 1; }
 system_packages() {
   cat <<'LIST'
 ca-certificates gcc g++ libc6-dev pkg-config python3 python3-venv
-clang libclang-dev
+clang libclang-dev protobuf-compiler
 libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev
 LIST
   [ $want_tests = yes ] && echo "ffmpeg strace procps git util-linux
@@ -108,8 +108,8 @@ install_readers() {
   cat $wanted/requirements.txt $wanted/requirements-no-deps.txt | cmp -s - $stamp && return 0
   say "installing what checks our tables and scores into .venv: pyiceberg, DuckDB, ONNX Runtime for Python, TrackEval (about 250 MB)"
   ensure_venv
-  .venv/bin/pip install -q --disable-pip-version-check --only-binary :all: -r $wanted/requirements.txt
-  .venv/bin/pip install -q --disable-pip-version-check --only-binary :all: --no-deps -r $wanted/requirements-no-deps.txt
+  .venv/bin/pip install -q --disable-pip-version-check --require-hashes --only-binary :all: -r $wanted/requirements.txt
+  .venv/bin/pip install -q --disable-pip-version-check --require-hashes --only-binary :all: --no-deps -r $wanted/requirements-no-deps.txt
   cat $wanted/requirements.txt $wanted/requirements-no-deps.txt >$stamp
 }
 

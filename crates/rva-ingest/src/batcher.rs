@@ -7,7 +7,9 @@ use crate::{
 };
 use rva_bus::{Message, PartitionRange};
 use rva_lake::{Batch, BronzeRow};
-use rva_types::{CameraId, DeadLetter, MessageDecoder, OffsetMap, PartitionName, Position, Rejection, StoreId, Timestamp};
+use rva_types::{
+    CameraId, DeadLetter, MessageDecoder, OffsetMap, PartitionName, Position, Rejection, StoreId, Timestamp,
+};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,

@@ -97,8 +97,7 @@ mod tests {
     #[test]
     fn waits_double_up_to_the_longest_and_start_anew_when_cured() {
         let mut trouble = Trouble::default();
-        let note =
-            |trouble: &mut Trouble, at: u64| trouble.note("log", "away", None, BOUNDS, Duration::from_secs(at));
+        let note = |trouble: &mut Trouble, at: u64| trouble.note("log", "away", None, BOUNDS, Duration::from_secs(at));
         let waits: Vec<_> = (0..5).map(|at| note(&mut trouble, at).wait.as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1000]);
         assert_eq!(note(&mut trouble, 65).lasts, Duration::from_secs(65));

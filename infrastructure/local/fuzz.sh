@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=infrastructure/local/environment.sh
 . infrastructure/local/environment.sh
-export RVA_FUZZ_SECONDS=${FUZZ_SECONDS:-3600}
+export RVA_FUZZ_SECONDS=${FUZZ_SECONDS:-3600} RVA_FUZZ_INPUTS=18446744073709551615
+export RVA_FUZZ_SEED=${RVA_FUZZ_SEED:-$(od -An -N7 -tu8 /dev/urandom | tr -d ' ')}
 cargo test --locked -p rva-fuzz --no-run
 # cargo runs one target after the other.
 status=0

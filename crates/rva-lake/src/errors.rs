@@ -115,6 +115,8 @@ fn of_kind(error: &iceberg::Error) -> Cure {
         ErrorKind::DataInvalid if error.message().contains("timestamp") && error.message().contains("before last") => {
             Cure::Operator(CLOCK)
         }
+        // Another engine changed the fields since the files were written: the next try writes them anew.
+        ErrorKind::DataInvalid if error.message().contains("partition spec id does not match") => Cure::Time,
         ErrorKind::DataInvalid | ErrorKind::FeatureUnsupported => Cure::Nothing(CANNOT_WRITE),
         ErrorKind::TableNotFound | ErrorKind::NamespaceNotFound => {
             Cure::Nothing("start again: the table is made anew, or give the old one its name back first")

@@ -18,7 +18,10 @@ async fn bronze(lake: &Lake) -> Table {
 
 /// The files with maps in a table's metadata folder.
 fn files(dir: &Path) -> BTreeSet<PathBuf> {
-    let found = std::fs::read_dir(dir.join("warehouse/rva/bronze_raw/metadata")).unwrap();
+    // A table's folder has an id in its name.
+    let tables = std::fs::read_dir(dir.join("warehouse/rva")).unwrap().map(|entry| entry.unwrap().path());
+    let bronze = tables.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("bronze_raw"));
+    let found = bronze.flat_map(|table| std::fs::read_dir(table.join("metadata")).unwrap());
     let paths = found.map(|entry| entry.unwrap().path());
     paths.filter(|path| path.to_string_lossy().ends_with(".offsets.zst")).collect()
 }

@@ -191,7 +191,8 @@ async fn rows_lie_under_their_own_partition_whatever_transform_another_engine_ad
 #[cfg(feature = "sql")]
 async fn sql_finds_by_every_value(world: &BronzeWorld) {
     use arrow::array::AsArray;
-    let columns: [(&str, fn(&BronzeRow) -> String); 2] =
+    type Value = fn(&BronzeRow) -> String;
+    let columns: [(&str, Value); 2] =
         [("camera_id", |row| row.event.key.camera.to_string()), ("store_id", |row| row.event.store.to_string())];
     for (column, value) in columns {
         for found in world.rows.iter().map(value).collect::<BTreeSet<_>>() {

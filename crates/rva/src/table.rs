@@ -125,7 +125,8 @@ mod tests {
             batch(vec![1, -20], vec![Some("é"), None]),
             batch(vec![7], vec![Some("a longer text 長い")]),
         ] {
-            assert_eq!(written(&[rows.clone()]), format!("{}\n", pretty_format_batches(&[rows]).unwrap()));
+            let rows = [rows];
+            assert_eq!(written(&rows), format!("{}\n", pretty_format_batches(&rows).unwrap()));
         }
     }
 

@@ -79,7 +79,7 @@ async fn lineage(lake: &Lake, log: &SimLog) -> Vec<Violation> {
     for snapshot in ancestors_of(&metadata, current) {
         let summary = &snapshot.summary().additional_properties;
         let Some(text) = summary.get("rva.ingest.offsets") else { continue };
-        let map = OffsetMap::from_json(text).unwrap();
+        let map = map_of(text);
         let wanted = log.contents(&map).0.len().to_string();
         let found = summary.get("total-records").cloned().unwrap_or_default();
         if found != wanted {
@@ -91,4 +91,16 @@ async fn lineage(lake: &Lake, log: &SimLog) -> Vec<Violation> {
         younger = Some(map);
     }
     violations
+}
+
+/// The map of a summary: in it, or in the file that it names, which is there as long as the snapshot is.
+fn map_of(text: &str) -> OffsetMap {
+    let named: Option<serde_json::Value> = serde_json::from_str(text).ok();
+    match named.as_ref().and_then(|named| named["file"].as_str()) {
+        Some(file) => {
+            let packed = std::fs::read(file.trim_start_matches("file://")).unwrap();
+            OffsetMap::from_json(&String::from_utf8(zstd::decode_all(&packed[..]).unwrap()).unwrap()).unwrap()
+        }
+        None => OffsetMap::from_json(text).unwrap(),
+    }
 }

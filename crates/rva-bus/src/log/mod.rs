@@ -60,7 +60,7 @@ mod writer;
 
 pub(crate) use folder::io_error;
 #[cfg(feature = "pulsar")]
-pub(crate) use folder::replace;
+pub(crate) use folder::{own_file, replace};
 
 pub use files::{OsFiles, SegmentFile, SegmentFiles};
 pub use reader::LogReader;

@@ -110,7 +110,7 @@ pub(super) fn cut(raw: Bytes, rejection: Rejection) -> (Bytes, Rejection) {
     (Bytes::copy_from_slice(&raw[..RAW_BYTES_MAX]), Rejection::new(rejection.reason, detail))
 }
 
-fn broken(text: impl Into<String>) -> Rejection {
+fn broken(text: impl AsRef<str>) -> Rejection {
     Rejection::new(RejectionReason::BrokenEntry, text)
 }
 

@@ -78,7 +78,16 @@ async fn check_empty(catalog: &dyn Catalog, table: &Table, options: &LakeOptions
     let (ident, location) = (table.identifier(), table.metadata().location());
     let places = TablePlaces::of(table.metadata(), &options.allowed);
     let failed = |error| lake_error(format_args!("look into the folder of {ident}"), error);
-    let listed = options.lister.storage().list(location).await.map_err(failed)?;
+    let listed = match options.lister.storage().list(location).await {
+        Ok(listed) => listed,
+        // Keys that the catalog vends come with a table's files, and may not list. Who can't look into the folder deletes no orphans
+        // there either.
+        Err(error) if !options.lister.has_own_keys(location) => {
+            tracing::info!(table = %ident, location, %error, "can't look into the new table's folder, takes it as it was given");
+            return Ok(());
+        }
+        Err(error) => return Err(failed(error)),
+    };
     let own = table.metadata_location().map(plain);
     let other = listed.iter().find(|file| places.hold(&file.location) && Some(plain(&file.location)) != own);
     let Some(other) = other else { return Ok(()) };

@@ -234,6 +234,11 @@ impl LakeStorageFactory {
         self
     }
 
+    /// Tells whether a location can be reached without keys that a catalog vends.
+    pub(crate) fn has_own_keys(&self, location: &str) -> bool {
+        !location.starts_with("s3") || self.storage.s3.has_keys()
+    }
+
     /// The storage that this factory gives out, for listings: iceberg's own trait has none.
     pub fn storage(&self) -> LakeStorage {
         self.storage.clone()

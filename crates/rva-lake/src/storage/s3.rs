@@ -161,6 +161,11 @@ impl S3Stores {
         Self { options: Some(options), ..Self::default() }
     }
 
+    /// Tells whether there are static keys.
+    pub(super) fn has_keys(&self) -> bool {
+        self.options.as_ref().is_some_and(|options| options.keys.is_some())
+    }
+
     /// The same clients for a table whose catalog sent these properties.
     pub(super) fn of_config(&self, config: &StorageConfig) -> Self {
         if config.props().contains_key(ACCESS_KEY) || config.props().contains_key(ENDPOINT) {

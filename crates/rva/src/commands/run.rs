@@ -34,6 +34,7 @@ pub type LoadAgain = Box<dyn Fn() -> Result<Loaded, ConfigError> + Send>;
 /// What kept the run from starting. What happens later is said, and in the exit code.
 pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal: &Terminal) -> anyhow::Result<Exit> {
     let config = &loaded.config;
+    check_save(args.saving.save.as_deref(), &args.sources)?;
     let Plan { cameras, is_from_file } = plan(&args.sources, &loaded)?;
     let folder = DataFolder::at(&config.data_dir)?;
     let saving = Saving::plan(args.saving.save.as_deref(), &folder.annotated(), cameras.len())?;
@@ -103,6 +104,20 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
         }
     }
     Ok(exit)
+}
+
+/// Refuses `--save out.mp4`: with a blank for the equals sign the name would be another camera.
+fn check_save(save: Option<&str>, sources: &[String]) -> Result<(), Refusal> {
+    let is_video = |name: &str| {
+        ["mp4", "avi", "mkv", "mov"].iter().any(|end| name.to_ascii_lowercase().ends_with(&format!(".{end}")))
+    };
+    let is_target = |name: &&String| is_video(name) && !name.contains("://") && !std::path::Path::new(name).exists();
+    match sources.iter().find(is_target) {
+        Some(name) if save == Some("") && sources.len() > 1 => Err(Refusal::usage(format!(
+            "found --save and the source {name}, which isn't there, wanted --save={name} (with an equals sign)"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// What SIGHUP reads.
@@ -249,4 +264,23 @@ pub fn shown(path: &std::path::Path) -> String {
 pub fn shell_word(text: &str) -> String {
     let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c));
     if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_after_save_and_a_blank_is_no_camera() {
+        let check = |save, sources: &[&str]| {
+            let sources: Vec<String> = sources.iter().map(|&source| source.to_owned()).collect();
+            check_save(save, &sources).map_err(|refusal| refusal.to_string())
+        };
+        let text = check(Some(""), &["rtsp://cam/1", "no-such-out.mp4"]).unwrap_err();
+        assert!(text.contains("wanted --save=no-such-out.mp4"), "{text}");
+        assert!(check(Some(""), &["rtsp://cam/1", "rtsp://cam/2.mp4"]).is_ok(), "two cameras");
+        assert!(check(Some(""), &["no-such-clip.mp4"]).is_ok(), "one source, whose absence is said when it is opened");
+        assert!(check(Some("x.mp4"), &["a", "no-such-out.mp4"]).is_ok(), "it has its target");
+        assert!(check(None, &["a", "no-such-out.mp4"]).is_ok());
+    }
 }

@@ -282,7 +282,16 @@ impl PulsarSource {
     async fn last(&mut self, number: u32, last_entry: Option<Position>) -> Result<Option<Position>, BusError> {
         let Some(partition) = self.partitions.get_mut(number as usize) else { return Ok(last_entry) };
         let Some(consumer) = partition.consumer() else { return Ok(last_entry) };
-        let Some((ledger, entry, batch_index)) = consumer.last_message().await? else { return Ok(None) };
+        let (ledger, entry, batch_index) = match consumer.last_message().await {
+            Ok(Some(last)) => last,
+            Ok(None) => return Ok(None),
+            // A broker that is moving the partition may never answer: another consumer asks again.
+            Err(error) if error.kind() == BusErrorKind::Transient => {
+                partition.fail(&error);
+                return Ok(last_entry);
+            }
+            Err(error) => return Err(error),
+        };
         let last = Position { ledger, entry, batch_index };
         // Something may have come between the two questions.
         match last_entry.map(|entry| entry.min(last)) {

@@ -33,7 +33,7 @@ pub use key::{Key, Kind};
 pub use keys::{CAMERA_KEYS, KEYS};
 pub use layers::{ConfigError, Layers, Loaded, Origin, Override, Problem, Setting, load};
 pub use limits::{memory_limit, raise_open_files};
-pub use metrics::{Metric, Totals, wrong_names};
+pub use metrics::{Histogram, HistogramCounts, Metric, Series, Totals, wrong_names};
 pub use process::load_of_process;
 pub use quantity::{QuantityError, format_bytes, format_duration, parse_bytes, parse_duration};
 pub use secret::{Secret, SourceText, scrub};

@@ -137,15 +137,18 @@ fn tell_health(health: &Health, event: &IngestEvent) {
 
 fn tell_metrics(counted: &mut Counted, event: &IngestEvent, counters: &IngestCounters) {
     counted.ingest.clone_from(counters);
-    if let IngestEvent::Committed { .. } = event {
+    if let IngestEvent::Committed { rows, took, .. } = event {
+        counted.commit_seconds.observe(took.as_secs_f64());
+        counted.commit_rows.observe(*rows as f64);
         counted.committed_at = rva_types::Timestamp::from(std::time::SystemTime::now()).as_micros() / 1_000_000;
     }
 }
 
 fn log_commits(event: &IngestEvent, counters: &IngestCounters) {
-    if let IngestEvent::Committed { rows, offsets } = event {
+    if let IngestEvent::Committed { rows, offsets, took } = event {
         tracing::info!(
             rows,
+            took = ?took,
             rows_total = counters.rows,
             dead_letters_total = counters.dead_letters_total(),
             "committed up to {}",

@@ -1,12 +1,7 @@
 //! Video through OpenCV's `VideoCapture`: streams, remote files, webcams and GStreamer pipelines. How each is opened is in
 //! [`opening`](super::opening).
 
-use super::{
-    StreamUrl,
-    changes::RateWatch,
-    noise::Ear,
-    timeline::Timeline,
-};
+use super::{StreamUrl, changes::RateWatch, noise::Ear, timeline::Timeline};
 use crate::{Frame, FrameSource, HwAcceleration, Image, SourceCounts, SourceDescription, VisionError, VisionErrorKind};
 use opencv::{
     core::Mat,
@@ -52,6 +47,8 @@ pub(super) struct Opened {
     pub(super) kind: Kind,
     /// How long it may be silent.
     pub(super) read_timeout: Duration,
+    /// Most pixels of a picture.
+    pub(super) pixels_max: u64,
 }
 
 /// What is open.
@@ -92,8 +89,18 @@ pub(super) struct CaptureSource {
 impl CaptureSource {
     /// Decodes the first frame.
     pub(super) fn new(opened: Opened) -> Result<Self, VisionError> {
-        let Opened { capture, ear, uri, url, kind, read_timeout } = opened;
+        let Opened { capture, ear, uri, url, kind, read_timeout, pixels_max } = opened;
         let number = |property| capture.get(property).ok().filter(|value| value.is_finite() && *value > 0.0);
+        let side = |property| number(property).map_or(0, |side| side as u64);
+        let (width, height) = (side(videoio::CAP_PROP_FRAME_WIDTH), side(videoio::CAP_PROP_FRAME_HEIGHT));
+        if width.saturating_mul(height) > pixels_max {
+            return Err(VisionError::new(
+                VisionErrorKind::Unreadable,
+                format!(
+                    "{uri}: found pictures of {width} x {height} pixels, wanted at most {pixels_max} (capture.pixels_max)"
+                ),
+            ));
+        }
         let fps = number(videoio::CAP_PROP_FPS).filter(|fps| *fps <= FPS_MAX);
         let frame_count = number(videoio::CAP_PROP_FRAME_COUNT).map(|count| count.round() as u64);
         let is_file = kind == Kind::PerhapsFile && frame_count.is_some();

@@ -39,6 +39,10 @@ impl Head {
 
     /// Says where the container ends beyond the file; `None` where it doesn't, or doesn't know.
     pub(super) fn cut_off(&self, path: &str) -> Option<String> {
+        if let Some(packet) = ts_packet(path) {
+            let odd = self.length % packet;
+            return (odd != 0).then(|| format!("its last packet has {odd} of {packet} bytes"));
+        }
         let end = match self.container()? {
             "MP4" => mp4_end(path, self.length).ok()?,
             "AVI" => {
@@ -69,6 +73,19 @@ impl Head {
             }
             _ => format!("{} bytes that start with {:02x?}", self.length, &self.bytes[..self.bytes.len().min(8)]),
         }
+    }
+}
+
+/// Bytes of a packet of an MPEG transport stream, where it is one: each begins with 47, behind four bytes of time on discs.
+fn ts_packet(path: &str) -> Option<u64> {
+    const SYNC: u8 = 0x47;
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(1024).read_to_end(&mut bytes).ok()?;
+    let is_sync = |first: usize, step: usize| (0..4).all(|at| bytes.get(first + at * step) == Some(&SYNC));
+    match () {
+        () if is_sync(0, 188) => Some(188),
+        () if is_sync(4, 192) => Some(192),
+        () => None,
     }
 }
 

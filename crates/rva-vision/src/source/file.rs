@@ -43,6 +43,8 @@ pub(super) struct FileSource {
     total: u64,
     /// Pictures that couldn't be converted.
     unconverted: u64,
+    /// What was counted in runs before this one.
+    counted: SourceCounts,
     complaint: Option<String>,
     is_cut_off: bool,
     has_warned: bool,
@@ -73,7 +75,7 @@ impl FileSource {
         if hw != HwAcceleration::None && !has_hardware {
             tracing::warn!(source = path, wanted = %hw, "found no such hardware decoder; the processor decodes");
         }
-        let (fps, frame_count, announced_secs) = reader.announced();
+        let (fps, frame_count, announced_secs) = reader.announced(head.container() == Some("MP4"));
         let fps = fps.filter(|fps| *fps <= FPS_MAX);
         let mut source = Self {
             reader,
@@ -94,6 +96,7 @@ impl FileSource {
             index: 0,
             total: 0,
             unconverted: 0,
+            counted: SourceCounts::default(),
             complaint: lines.first().cloned(),
             is_cut_off: lines.iter().any(|line| is_cut_off(line)),
             has_warned: false,
@@ -213,7 +216,10 @@ impl FrameSource for FileSource {
     }
 
     fn counts(&self) -> SourceCounts {
-        SourceCounts { decode_errors: self.ear.errors() + self.unconverted, times_replaced: self.timeline.replaced() }
+        SourceCounts {
+            decode_errors: self.ear.errors() + self.unconverted - self.counted.decode_errors,
+            times_replaced: self.timeline.replaced() - self.counted.times_replaced,
+        }
     }
 
     fn next_frame(&mut self) -> Result<Option<Frame>, VisionError> {
@@ -237,7 +243,13 @@ impl FrameSource for FileSource {
 
     fn begin_next_run(&mut self) -> bool {
         let Some(front) = self.waiting.front().filter(|_| self.state == State::Changed) else { return false };
-        (self.description.size, self.index, self.state) = (front.size, 0, State::Open);
+        let size = front.size;
+        let (before, now) = (self.counted, self.counts());
+        self.counted = SourceCounts {
+            decode_errors: before.decode_errors + now.decode_errors,
+            times_replaced: before.times_replaced + now.times_replaced,
+        };
+        (self.description.size, self.index, self.state) = (size, 0, State::Open);
         true
     }
 }

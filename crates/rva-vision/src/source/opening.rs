@@ -63,6 +63,7 @@ pub(super) fn stream(url: &StreamUrl, options: &OpenOptions) -> Result<CaptureSo
         url: Some(url.clone()),
         kind: if url.may_be_file() { Kind::PerhapsFile } else { Kind::Live },
         read_timeout: options.read_timeout,
+        pixels_max: options.pixels_max,
     })
 }
 
@@ -84,6 +85,7 @@ pub(super) fn pipeline(pipeline: &GstPipeline, options: &OpenOptions) -> Result<
         url,
         kind: Kind::Live,
         read_timeout: options.read_timeout,
+        pixels_max: options.pixels_max,
     })
 }
 
@@ -116,6 +118,7 @@ pub(super) fn webcam(index: u32, options: &OpenOptions) -> Result<CaptureSource,
         url: None,
         kind: Kind::Live,
         read_timeout: options.read_timeout,
+        pixels_max: options.pixels_max,
     })
 }
 

@@ -1,9 +1,6 @@
 //! How a picture has to be turned to be seen as it was taken.
 
-use opencv::{
-    core::{self, Mat},
-    prelude::*,
-};
+use opencv::core::{self, Mat};
 use rva_types::ImageSize;
 
 /// Horizontal axis of `cv::flip`.
@@ -74,6 +71,7 @@ impl Orientation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use opencv::prelude::*;
 
     const ONE: i32 = 65_536;
 

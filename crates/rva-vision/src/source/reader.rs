@@ -76,8 +76,8 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Frames a second, frames and seconds as announced.
-    pub(super) fn announced(&self) -> (Option<f64>, Option<u64>, Option<f64>) {
+    /// Frames a second, frames and seconds as announced; `has_edit_lists` where the container may have such.
+    pub(super) fn announced(&self, has_edit_lists: bool) -> (Option<f64>, Option<u64>, Option<f64>) {
         let Some(stream) = self.input.stream(self.stream) else { return (None, None, None) };
         let fps = Some(frame_rate(&self.input, &stream)).filter(|fps| fps.is_finite() && *fps > 0.0);
         let of_stream = Some(stream.duration()).filter(|ticks| *ticks > 0);
@@ -88,12 +88,13 @@ impl Reader {
         let average = Some(f64::from(stream.avg_frame_rate())).filter(|fps| fps.is_finite() && *fps > 0.0).or(fps);
         let by_length = secs.zip(average).map(|(secs, fps)| (secs * fps).round() as u64).filter(|count| *count > 0);
         let counted = u64::try_from(stream.frames()).ok().filter(|count| *count > 0);
-        let count = match (counted, by_length) {
+        match (counted, by_length) {
             // An edit list may leave out what is there.
-            (Some(counted), Some(by_length)) if of_stream.is_some() => Some(counted.min(by_length)),
-            (counted, by_length) => counted.or(by_length),
-        };
-        (fps, count, secs)
+            (Some(counted), Some(by_length)) if has_edit_lists => (fps, Some(counted.min(by_length)), secs),
+            // A length may be a guess from the size of a file that is cut off, a count isn't.
+            (Some(counted), _) => (fps, Some(counted), average.map(|fps| counted as f64 / fps).or(secs)),
+            (None, by_length) => (fps, by_length, secs),
+        }
     }
 
     /// The next picture; `None` when the data are over.

@@ -58,7 +58,7 @@ impl Timeline {
         let Some(last) = self.last else { return false };
         let Some(reported) = reported else { return true };
         let step = reported.saturating_add(self.offset).saturating_sub(last);
-        step <= 0 || step > self.in_line_max() || next.is_some_and(|next| next <= reported)
+        step <= 0 || step > self.in_line_max() || next.is_some_and(|next| next < reported)
     }
 
     /// The media time of the next frame, given what the container says of it and of those behind it, in microseconds.
@@ -107,7 +107,7 @@ impl Timeline {
         let mut known = ahead.iter().flatten().map(|time| time.saturating_add(self.offset));
         if step <= self.in_line_max() {
             // A smaller slip: the next one lies before it and is on the line as well.
-            return known.next().is_none_or(|next| next > own || next <= last);
+            return known.next().is_none_or(|next| next >= own || next <= last);
         }
         if step > PAUSE_MICROS_MAX || self.returns(last, ahead).is_some() {
             return false;
@@ -197,7 +197,8 @@ mod tests {
 
     #[test]
     fn times_that_are_missing_or_twice_there_are_filled_in() {
-        let reported: Vec<_> = [Some(0), Some(100), None, Some(300), None, None].map(|ms| ms.map(|ms: i64| ms * 1000)).into();
+        let reported: Vec<_> =
+            [Some(0), Some(100), None, Some(300), None, None].map(|ms| ms.map(|ms: i64| ms * 1000)).into();
         assert_eq!(placed(Some(10.0), &reported).0, [0, 100_000, 200_000, 300_000, 400_000, 500_000]);
         check(&[0, 100, 100, 200], &[0, 100, 150, 200], 1);
         assert_eq!(placed(None, &[None, None, None]).0, [0, 40_000, 80_000]);

@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(label(&at(0, Some(3)), &names), "person 3 0.87");
         assert_eq!(label(&at(1, None), &names), "Fussganger 0.87");
         assert_eq!(label(&at(2, None), &names), "Ren 0.87");
-        assert_eq!(label(&at(3, Some(12)), &names), "a very long name of somet.. 12 0.87");
+        assert_eq!(label(&at(3, Some(12)), &names), "a very long name of some.. 12 0.87");
         assert_eq!(label(&at(9, Some(1)), &names), "9 1 0.87");
     }
 

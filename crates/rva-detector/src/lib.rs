@@ -15,7 +15,9 @@ mod shared;
 mod stamp;
 mod supervise;
 
-pub use camera::{CameraEnd, CameraReport, FrameTap, Observers, OpenCamera, RunSettings, detector_floor, run_camera};
+pub use camera::{
+    CameraEnd, CameraReport, FrameTap, Observers, OpenCamera, RunSettings, detector_floor, next_run, run_camera,
+};
 pub use counters::{CameraCounters, CameraCounts, Latency};
 pub use delivery::RetryPace;
 pub use progress::Progress;

@@ -103,6 +103,8 @@ pub struct CaptureConfig {
     pub realtime: bool,
     /// `capture.transport`: `tcp` or `udp`
     pub transport: String,
+    /// `capture.pixels_max`
+    pub pixels_max: u64,
     /// `capture.hw_acceleration`
     pub hw_acceleration: String,
     /// `capture.user`

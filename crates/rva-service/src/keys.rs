@@ -127,6 +127,12 @@ pub const KEYS: &[Key] = &[
     ),
     key("capture.realtime", Kind::Flag, Some("false"), "play files at their own speed"),
     key("capture.transport", TRANSPORT, Some("tcp"), "how the pictures of RTSP travel"),
+    key(
+        "capture.pixels_max",
+        Kind::Integer(1, 1 << 30),
+        Some("67108864"),
+        "most pixels of a picture; larger ones are refused before they are decoded",
+    ),
     key("capture.hw_acceleration", HW_ACCELERATION, Some("none"), "hardware that decodes video"),
     key("capture.user", Kind::Text, None, "user of streams whose URL names none"),
     key("capture.password", Kind::Secret, None, "their password"),

@@ -99,6 +99,7 @@ fn camera(plan: &CameraPlan) -> anyhow::Result<CameraSetup> {
             open_timeout: capture.open_timeout,
             read_timeout: capture.read_timeout,
             transport: capture.transport.parse()?,
+            pixels_max: capture.pixels_max,
             hw_acceleration: capture.hw_acceleration.parse()?,
             ..OpenOptions::default()
         },

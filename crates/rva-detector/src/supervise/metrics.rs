@@ -40,6 +40,12 @@ pub(super) const METRICS: &[Metric<Seen>] = &[
     Metric::counter_by("rva_detector_decode_errors", CAMERA, "Complaints of the decoder about damaged data", |seen| {
         counted(seen, |counts| counts.frames.decode_errors)
     }),
+    Metric::counter_by(
+        "rva_detector_times_replaced",
+        CAMERA,
+        "Frames of files whose own time was missing or couldn't be right",
+        |seen| counted(seen, |counts| counts.frames.times_replaced),
+    ),
     Metric::counter_by("rva_detector_records", CAMERA, "Frame records that the log took", |seen| {
         counted(seen, |counts| counts.records)
     }),

@@ -14,6 +14,7 @@ pub struct FrameCounters {
     by_overload: AtomicU64,
     superseded: AtomicU64,
     decode_errors: AtomicU64,
+    times_replaced: AtomicU64,
 }
 
 /// The counts at one moment, or of one pipeline: a difference of two moments.
@@ -27,6 +28,8 @@ pub struct FrameCounts {
     pub skipped: FramesSkipped,
     /// Complaints of the decoder about damaged data.
     pub decode_errors: u64,
+    /// Frames whose own time was missing or couldn't be right.
+    pub times_replaced: u64,
 }
 
 /// Decoded frames that weren't processed, by reason.
@@ -64,6 +67,7 @@ impl FrameCounters {
                 superseded: self.superseded.load(Relaxed),
             },
             decode_errors: self.decode_errors.load(Relaxed),
+            times_replaced: self.times_replaced.load(Relaxed),
         }
     }
 
@@ -90,6 +94,14 @@ impl FrameCounters {
     pub(super) fn count_decode_errors(&self, more: u64) {
         if more > 0 {
             self.decode_errors.fetch_add(more, Relaxed);
+        }
+    }
+}
+
+impl FrameCounters {
+    pub(super) fn count_times_replaced(&self, more: u64) {
+        if more > 0 {
+            self.times_replaced.fetch_add(more, Relaxed);
         }
     }
 }
@@ -122,6 +134,7 @@ impl FrameCounts {
                 superseded: of(self.skipped.superseded, other.skipped.superseded),
             },
             decode_errors: of(self.decode_errors, other.decode_errors),
+            times_replaced: of(self.times_replaced, other.times_replaced),
         }
     }
 }

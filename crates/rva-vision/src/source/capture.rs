@@ -1,12 +1,7 @@
-//! Video through OpenCV's `VideoCapture`: files, streams, webcams and GStreamer pipelines. How each is opened is in
+//! Video through OpenCV's `VideoCapture`: streams, remote files, webcams and GStreamer pipelines. How each is opened is in
 //! [`opening`](super::opening).
 
-use super::{
-    StreamUrl,
-    changes::RateWatch,
-    noise::Ear,
-    timeline::{Announcement, Timeline},
-};
+use super::{StreamUrl, changes::RateWatch, noise::Ear, timeline::Timeline};
 use crate::{Frame, FrameSource, HwAcceleration, Image, SourceCounts, SourceDescription, VisionError, VisionErrorKind};
 use opencv::{
     core::Mat,
@@ -48,20 +43,18 @@ pub(super) struct Opened {
     pub(super) uri: String,
     /// For what the libraries say.
     pub(super) url: Option<StreamUrl>,
-    /// A file on disk, a stream that may be a file, or neither.
+    /// A stream that may be a file, or not.
     pub(super) kind: Kind,
-    /// Its number of frames is a guess from its length.
-    pub(super) has_estimated_count: bool,
     /// How long it may be silent.
     pub(super) read_timeout: Duration,
+    /// Most pixels of a picture.
+    pub(super) pixels_max: u64,
 }
 
 /// What is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It has an end, and its frames have their own times.
-    File,
-    /// The same if it says how many frames it has.
+    /// It has an end, and its frames have their own times, if it says how many frames it has.
     PerhapsFile,
     /// It has no end, and its frames are stamped by the wall clock.
     Live,
@@ -72,7 +65,6 @@ pub(super) struct CaptureSource {
     capture: VideoCapture,
     ear: Arc<Ear>,
     description: SourceDescription,
-    announced: Option<Announcement>,
     clock: Clock,
     /// Frames decoded or skipped.
     decoded: u64,
@@ -97,11 +89,21 @@ pub(super) struct CaptureSource {
 impl CaptureSource {
     /// Decodes the first frame.
     pub(super) fn new(opened: Opened) -> Result<Self, VisionError> {
-        let Opened { capture, ear, uri, url, kind, has_estimated_count, read_timeout } = opened;
+        let Opened { capture, ear, uri, url, kind, read_timeout, pixels_max } = opened;
         let number = |property| capture.get(property).ok().filter(|value| value.is_finite() && *value > 0.0);
+        let side = |property| number(property).map_or(0, |side| side as u64);
+        let (width, height) = (side(videoio::CAP_PROP_FRAME_WIDTH), side(videoio::CAP_PROP_FRAME_HEIGHT));
+        if width.saturating_mul(height) > pixels_max {
+            return Err(VisionError::new(
+                VisionErrorKind::Unreadable,
+                format!(
+                    "{uri}: found pictures of {width} x {height} pixels, wanted at most {pixels_max} (capture.pixels_max)"
+                ),
+            ));
+        }
         let fps = number(videoio::CAP_PROP_FPS).filter(|fps| *fps <= FPS_MAX);
         let frame_count = number(videoio::CAP_PROP_FRAME_COUNT).map(|count| count.round() as u64);
-        let is_file = kind == Kind::File || kind == Kind::PerhapsFile && frame_count.is_some();
+        let is_file = kind == Kind::PerhapsFile && frame_count.is_some();
         let clock = if is_file {
             Clock::Container(Timeline::new(fps))
         } else {
@@ -124,7 +126,6 @@ impl CaptureSource {
                 is_live: !is_file,
                 hw_acceleration,
             },
-            announced: None,
             clock,
             decoded: 0,
             first: None,
@@ -150,10 +151,6 @@ impl CaptureSource {
         };
         source.description.size = first.image.size();
         source.first = Some(first);
-        source.announced = match (source.description.frame_count, fps) {
-            (Some(frames), Some(fps)) => Some(Announcement { frames, fps, is_estimate: has_estimated_count }),
-            _ => None,
-        };
         Ok(source)
     }
 
@@ -224,7 +221,7 @@ impl CaptureSource {
         self.say_complaints(&reason);
         let reported_ms = self.capture.get(videoio::CAP_PROP_POS_MSEC).unwrap_or_default();
         let media_time = match &mut self.clock {
-            Clock::Container(timeline) => timeline.place(reported_ms),
+            Clock::Container(timeline) => timeline.place(Some((reported_ms * 1e3).round() as i64), &[]),
             Clock::Wall { opened, last_micros } => {
                 *last_micros = (opened.elapsed().as_micros() as i64).max(*last_micros + 1);
                 let media_time = MediaTime::from_micros(*last_micros);
@@ -301,8 +298,8 @@ impl CaptureSource {
         if errors > 0 {
             tracing::warn!(source = %uri, complaints = errors, frames = self.decoded, "found damaged data until the end");
         }
-        match (&self.clock, self.announced) {
-            (Clock::Wall { .. }, _) if self.has_stalled() => Err(VisionError::new(
+        match &self.clock {
+            Clock::Wall { .. } if self.has_stalled() => Err(VisionError::new(
                 VisionErrorKind::Stalled,
                 format!(
                     "{uri}: found no frame within {:.1} s after {} frames{}, wanted it to go on",
@@ -311,7 +308,7 @@ impl CaptureSource {
                     because(&hidden)
                 ),
             )),
-            (Clock::Wall { last_micros, .. }, _) => Err(VisionError::new(
+            Clock::Wall { last_micros, .. } => Err(VisionError::new(
                 VisionErrorKind::Incomplete,
                 format!(
                     "{uri}: found its end after {} frames in {:.2} s, the last {:.2} s without one{}, wanted it to go on",
@@ -321,23 +318,17 @@ impl CaptureSource {
                     because(&hidden)
                 ),
             )),
-            (Clock::Container(timeline), Some(announced))
-                if announced.is_broken_off(self.decoded, timeline, self.is_cut_off) =>
-            {
-                Err(VisionError::new(
-                    VisionErrorKind::Incomplete,
-                    format!(
-                        "{uri}: found {} frames up to {:.2} s, wanted {} frames and {:.2} s as announced: \
-                         the video breaks off{}",
-                        self.decoded,
-                        timeline.last_secs(),
-                        announced.frames,
-                        announced.secs(),
-                        because(&hidden)
-                    ),
-                ))
-            }
-            _ => Ok(()),
+            // Its number of frames is a guess from its length, and sound may outlast the pictures: the demuxer knows.
+            Clock::Container(timeline) if self.is_cut_off => Err(VisionError::new(
+                VisionErrorKind::Incomplete,
+                format!(
+                    "{uri}: found {} frames up to {:.2} s, wanted a whole file: the video breaks off{}",
+                    self.decoded,
+                    timeline.last_secs(),
+                    because(&hidden)
+                ),
+            )),
+            Clock::Container(_) => Ok(()),
         }
     }
 }
@@ -348,7 +339,13 @@ impl FrameSource for CaptureSource {
     }
 
     fn counts(&self) -> SourceCounts {
-        SourceCounts { decode_errors: self.ear.errors() + self.empty }
+        SourceCounts {
+            decode_errors: self.ear.errors() + self.empty,
+            times_replaced: match &self.clock {
+                Clock::Container(timeline) => timeline.replaced(),
+                Clock::Wall { .. } => 0,
+            },
+        }
     }
 
     fn next_frame(&mut self) -> Result<Option<Frame>, VisionError> {

@@ -1,13 +1,11 @@
-//! How each kind of video is opened.
+//! How each kind of stream is opened.
 //!
-//! Files and URLs are opened by the FFmpeg back end alone: the others print URLs with their passwords, and know neither
+//! URLs are opened by the FFmpeg back end alone: the others print URLs with their passwords, and know neither
 //! timeouts nor media times.
 
 use super::{
     GstPipeline, HwAcceleration, OpenOptions, StreamUrl,
     capture::{CaptureSource, Kind, Opened, because},
-    container::Head,
-    io_failed,
     noise::Ear,
     probe,
 };
@@ -28,27 +26,6 @@ const OPEN_TIME_MIN: Duration = Duration::from_secs(1);
 /// A server that serves few clients may refuse the library (503) while it is still closing the probe's connection: then
 /// it is asked once more after that long.
 const PROBE_CLOSES: Duration = Duration::from_millis(500);
-
-/// A video file.
-pub(super) fn file(path: &str, options: &OpenOptions) -> Result<CaptureSource, VisionError> {
-    let head = Head::read(path).map_err(|error| io_failed(path, error))?;
-    // FFmpeg takes `name:rest` for a protocol; an absolute path can't be taken for one.
-    let absolute = std::path::absolute(path).map_err(|error| io_failed(path, error))?;
-    let ear = Ear::new();
-    let (capture, lines) = with_ffmpeg(&ear, path, options.hw_acceleration, |parameters| {
-        VideoCapture::from_file_with_params(&absolute, videoio::CAP_FFMPEG, &Vector::from_slice(parameters))
-    });
-    let Some(capture) = capture else { return Err(not_a_video(path, &head, &lines)) };
-    CaptureSource::new(Opened {
-        capture,
-        ear,
-        uri: path.to_owned(),
-        url: None,
-        kind: Kind::File,
-        has_estimated_count: head.has_estimated_count(),
-        read_timeout: options.read_timeout,
-    })
-}
 
 /// A stream, or a remote file. It is probed first, since OpenCV can't say what is wrong with it.
 pub(super) fn stream(url: &StreamUrl, options: &OpenOptions) -> Result<CaptureSource, VisionError> {
@@ -85,8 +62,8 @@ pub(super) fn stream(url: &StreamUrl, options: &OpenOptions) -> Result<CaptureSo
         uri: url.shown().to_owned(),
         url: Some(url.clone()),
         kind: if url.may_be_file() { Kind::PerhapsFile } else { Kind::Live },
-        has_estimated_count: true,
         read_timeout: options.read_timeout,
+        pixels_max: options.pixels_max,
     })
 }
 
@@ -107,8 +84,8 @@ pub(super) fn pipeline(pipeline: &GstPipeline, options: &OpenOptions) -> Result<
         uri: pipeline.shown().to_owned(),
         url,
         kind: Kind::Live,
-        has_estimated_count: true,
         read_timeout: options.read_timeout,
+        pixels_max: options.pixels_max,
     })
 }
 
@@ -140,8 +117,8 @@ pub(super) fn webcam(index: u32, options: &OpenOptions) -> Result<CaptureSource,
         uri,
         url: None,
         kind: Kind::Live,
-        has_estimated_count: true,
         read_timeout: options.read_timeout,
+        pixels_max: options.pixels_max,
     })
 }
 
@@ -183,24 +160,6 @@ fn with_ffmpeg(
 
 fn millis(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX).max(1)
-}
-
-fn not_a_video(path: &str, head: &Head, lines: &[String]) -> VisionError {
-    let found = head.describe();
-    // The container was read without a complaint: what it lacks is pictures.
-    if head.container().is_some() && lines.is_empty() {
-        return VisionError::new(
-            VisionErrorKind::Empty,
-            format!("{path}: found {found} with no video frames, wanted at least 1"),
-        );
-    }
-    VisionError::new(
-        VisionErrorKind::Unreadable,
-        format!(
-            "{path}: found {found}{}, wanted a whole video file (MP4, AVI, MKV, MOV, …), an image or a folder of images",
-            because(lines)
-        ),
-    )
 }
 
 fn not_opened(shown: &str, lines: &[String], waited: Duration, timeout: Duration) -> VisionError {

@@ -203,6 +203,7 @@ pub fn camera_lines(summaries: &[CameraSummary], terminal: &Terminal) {
             (skipped.by_overload, "skipped by overload"),
             (skipped.superseded, "superseded by newer ones"),
             (counts.records_rejected, "records refused by the log"),
+            (counts.frames.times_replaced, "times that couldn't be right"),
         ] {
             if count > 0 {
                 text.push_str(&format!(", {count} {why}"));

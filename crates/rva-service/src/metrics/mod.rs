@@ -140,6 +140,11 @@ impl<T: Default> Totals<T> {
 }
 
 impl<T> Totals<T> {
+    /// Makes one whose rows read their values off `counted` whenever somebody asks.
+    pub fn reading(table: &'static [Metric<T>], counted: T) -> Self {
+        Self { table, latest: Arc::new(Mutex::new(counted)), is_told: Arc::default() }
+    }
+
     /// Returns what is counted, to change it.
     pub fn latest(&self) -> MutexGuard<'_, T> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)

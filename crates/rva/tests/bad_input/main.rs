@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod configured;
 mod damage;
 mod disk_full;
 mod models;

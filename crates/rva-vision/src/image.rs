@@ -186,11 +186,13 @@ mod jpeg {
                 }
                 SCAN => {
                     let count = usize::from(body.first().copied().unwrap_or_default());
-                    let Some(&[first, last, low]) = body.get(1 + 2 * count..).and_then(|rest| rest.first_chunk()) else {
+                    let Some(&[first, last, low]) = body.get(1 + 2 * count..).and_then(|rest| rest.first_chunk())
+                    else {
                         return true;
                     };
                     for component in body[1..].iter().step_by(2).take(count) {
-                        let range = usize::from(first.min(63))..=usize::from(last.min(63)).max(usize::from(first.min(63)));
+                        let range =
+                            usize::from(first.min(63))..=usize::from(last.min(63)).max(usize::from(first.min(63)));
                         bits[usize::from(*component)][range].fill(low & 0x0f);
                     }
                 }

@@ -86,10 +86,16 @@ impl Image {
                 .map_err(|error| unreadable().with_source(error))?;
             if mat.empty() { Err(unreadable()) } else { Ok(mat) }
         };
-        let mat = raw(bytes)?;
-        if jpeg::lacks_its_end(bytes) && mat.data_bytes().ok() != raw(&jpeg::with_more_data(bytes))?.data_bytes().ok() {
-            return Err(unreadable());
-        }
+        let mat = if jpeg::lacks_its_end(bytes) {
+            let mat = raw(&jpeg::ended(bytes))?;
+            let is_other = mat.data_bytes().ok() != raw(&jpeg::with_more_data(bytes))?.data_bytes().ok();
+            if is_other || jpeg::lacks_scans(bytes) {
+                return Err(unreadable());
+            }
+            mat
+        } else {
+            raw(bytes)?
+        };
         let turn = orientation(bytes);
         Self::from_mat(if turn == Orientation::default() { mat } else { turn.turned(&mat).map_err(opencv_failed)? })
     }
@@ -156,32 +162,72 @@ fn orientation(bytes: &[u8]) -> Orientation {
 mod jpeg {
     /// End of image.
     const EOI: u8 = 0xd9;
+    /// Start of a frame that comes in several passes.
+    const PROGRESSIVE: u8 = 0xc2;
+    /// Start of a pass.
+    const SCAN: u8 = 0xda;
 
     /// Whether its own segments run out before the end marker. What stands behind that marker is not the picture's: phones
     /// put a film there. In coded data the byte FF is followed by 00 or a restart marker (ITU T.81, B.1.1.5).
     pub(super) fn lacks_its_end(bytes: &[u8]) -> bool {
-        if !bytes.starts_with(&[0xff, 0xd8, 0xff]) {
-            return false;
+        bytes.starts_with(&[0xff, 0xd8, 0xff]) && !segments(bytes).any(|(kind, _)| kind == EOI)
+    }
+
+    /// Whether a picture that comes in several passes (progressive) lacks one: each names components and a range of their
+    /// 64 coefficients, and how many low bits of them are still to come (ITU T.81, B.2.3 and G.1).
+    pub(super) fn lacks_scans(bytes: &[u8]) -> bool {
+        let (mut bits, mut is_progressive) = ([[u8::MAX; 64]; 256], false);
+        let mut components = Vec::new();
+        for (kind, body) in segments(bytes) {
+            match kind {
+                PROGRESSIVE => {
+                    is_progressive = true;
+                    components = body.iter().skip(6).step_by(3).copied().collect();
+                }
+                SCAN => {
+                    let count = usize::from(body.first().copied().unwrap_or_default());
+                    let Some(&[first, last, low]) = body.get(1 + 2 * count..).and_then(|rest| rest.first_chunk())
+                    else {
+                        return true;
+                    };
+                    for component in body[1..].iter().step_by(2).take(count) {
+                        let range =
+                            usize::from(first.min(63))..=usize::from(last.min(63)).max(usize::from(first.min(63)));
+                        bits[usize::from(*component)][range].fill(low & 0x0f);
+                    }
+                }
+                _ => {}
+            }
         }
-        let mut at = 2;
-        loop {
-            let Some(marker) = next_marker(bytes, at) else { return true };
+        is_progressive && components.iter().any(|component: &u8| bits[usize::from(*component)] != [0; 64])
+    }
+
+    /// Markers with the bodies of their segments, up to the end marker or to where they run out.
+    fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+        let mut at = Some(2);
+        std::iter::from_fn(move || {
+            let marker = next_marker(bytes, at?)?;
             let (kind, behind) = (bytes[marker], marker + 1);
-            at = match kind {
-                EOI => return false,
-                0x00 | 0x01 | 0xd0..=0xd8 => behind,
-                _ => match bytes.get(behind..behind + 2) {
-                    Some(length) => behind + usize::from(u16::from_be_bytes([length[0], length[1]])).max(2),
-                    None => return true,
-                },
-            };
-        }
+            if matches!(kind, 0x00 | 0x01 | 0xd0..=0xd8 | EOI) {
+                at = (kind != EOI).then_some(behind);
+                return Some((kind, &[][..]));
+            }
+            let length = bytes.get(behind..behind + 2)?;
+            let end = behind + usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
+            at = Some(end);
+            Some((kind, bytes.get(behind + 2..end).unwrap_or_default()))
+        })
     }
 
     /// Where the byte behind the next FF is that isn't FF.
     fn next_marker(bytes: &[u8], from: usize) -> Option<usize> {
         let fill = from + bytes.get(from..)?.iter().position(|byte| *byte == 0xff)?;
         Some(fill + bytes[fill..].iter().position(|byte| *byte != 0xff)?)
+    }
+
+    /// The same with an end marker: OpenCV waits for it where a picture comes in several passes.
+    pub(super) fn ended(bytes: &[u8]) -> Vec<u8> {
+        [bytes, &[0xff, EOI]].concat()
     }
 
     /// The same with other coded data behind it: a picture that lacked nothing but its end marker stays as it is.

@@ -119,6 +119,7 @@ fn detector_setup(config: &Config) -> anyhow::Result<DetectorSetup> {
         max_det: detector.max_det as usize,
         agnostic_nms: detector.agnostic_nms,
         imgsz: detector.imgsz.as_deref().map(parse_imgsz).transpose()?,
+        pixels_max: config.capture.pixels_max,
         half: detector.half,
         device: Device::parse(&detector.device)?,
         intra_threads: detector.threads.map(|threads| threads as usize),

@@ -175,6 +175,11 @@ impl FileSource {
         Ok(Some((front, media_time)))
     }
 
+    /// Whether fewer frames came than were announced.
+    fn lacks_frames(&self) -> bool {
+        self.description.frame_count.is_some_and(|count| self.total < count)
+    }
+
     /// Whether this end is the right one.
     fn end(&mut self) -> Result<(), VisionError> {
         self.state = State::Ended;
@@ -191,6 +196,10 @@ impl FileSource {
             Some(DataEnd::Failed(error)) => Some(error.to_string()),
             Some(DataEnd::InPacket) => Some("it ends within a picture".to_owned()),
             _ if self.is_cut_off => Some("its container says so".to_owned()),
+            // It has no times of its own: each picture that is lost moves all behind it.
+            _ if self.head.container() == Some("AVI") && complaints > 0 && self.lacks_frames() => {
+                Some("pictures of an AVI are lost, and the times behind them are too early".to_owned())
+            }
             _ => self.head.cut_off(uri),
         };
         let Some(why) = why else { return Ok(()) };

@@ -30,7 +30,7 @@ const PROBE_CLOSES: Duration = Duration::from_millis(500);
 /// A stream, or a remote file. It is probed first, since OpenCV can't say what is wrong with it.
 pub(super) fn stream(url: &StreamUrl, options: &OpenOptions) -> Result<CaptureSource, VisionError> {
     let started = Instant::now();
-    probe::probe(url, options.open_timeout)?;
+    let doubt = probe::probe(url, options.open_timeout)?;
     let left = options.open_timeout.saturating_sub(started.elapsed()).max(OPEN_TIME_MIN);
     let timeouts = [
         videoio::CAP_PROP_OPEN_TIMEOUT_MSEC,
@@ -53,7 +53,8 @@ pub(super) fn stream(url: &StreamUrl, options: &OpenOptions) -> Result<CaptureSo
         (capture, lines) = open();
     }
     let Some(capture) = capture else {
-        let lines: Vec<String> = lines.iter().map(|line| url.hide(line)).collect();
+        let doubt = doubt.map(|doubt| doubt.to_string());
+        let lines: Vec<String> = doubt.into_iter().chain(lines.iter().map(|line| url.hide(line))).collect();
         return Err(not_opened(url.shown(), &lines, asked.elapsed(), left));
     };
     CaptureSource::new(Opened {
@@ -163,13 +164,15 @@ fn millis(duration: Duration) -> i32 {
 }
 
 fn not_opened(shown: &str, lines: &[String], waited: Duration, timeout: Duration) -> VisionError {
-    let (kind, found) = if waited >= timeout {
-        (VisionErrorKind::Stalled, format!("found no pictures within {:.1} s", timeout.as_secs_f64()))
+    let (kind, found) = if lines.iter().any(|line| line.contains("401 Unauthorized")) {
+        (VisionErrorKind::Unauthorized, "that FFmpeg's login is refused (401)".to_owned())
+    } else if waited >= timeout {
+        (VisionErrorKind::Stalled, format!("no pictures within {:.1} s", timeout.as_secs_f64()))
     } else {
-        (VisionErrorKind::Unreadable, "can't open it".to_owned())
+        (VisionErrorKind::Unreadable, "that FFmpeg can't open it".to_owned())
     };
     VisionError::new(
         kind,
-        format!("{shown}: {found}{}, wanted a stream of video that FFmpeg can decode", because(lines)),
+        format!("{shown}: found {found}{}, wanted a stream of video that FFmpeg can decode", because(lines)),
     )
 }

@@ -123,6 +123,12 @@ impl Guard {
     }
 }
 
+/// What may be read over HTTP: films, pictures, and HLS with what its segments are made of. Not DASH, whose reader opens
+/// what a manifest names past every guard, nor descriptions and lists that name other servers (SDP, concat, …).
+const FORMATS: &CStr = c"hls,mpegts,mpegtsraw,mpeg,mpegvideo,m4v,mp4,matroska,webm,flv,live_flv,avi,asf,asf_o,ogg,nut,mxf,gxf,\
+    ivf,obu,h264,hevc,av1,vc1,dv,gif,mpjpeg,mjpeg,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,image2pipe,aac,mp3,ac3,eac3,webvtt,rm,\
+    yuv4mpegpipe";
+
 /// The protocols that a stream needs beneath its own. What isn't named FFmpeg chooses by the protocol.
 fn protocols(scheme: &str) -> Option<&'static CStr> {
     match scheme {
@@ -134,12 +140,13 @@ fn protocols(scheme: &str) -> Option<&'static CStr> {
 
 #[allow(unsafe_code, reason = "ffmpeg-next knows no io_open, and no interruption together with options")]
 fn open_input(wanted: &Wanted<'_>, guard: &Guard) -> Result<ffmpeg::format::context::Input, ffmpeg::Error> {
+    // It knows the texts of its errors from then on.
+    ffmpeg::init()?;
     let url = CString::new(wanted.url).map_err(|_| ffmpeg::Error::InvalidData)?;
     // SAFETY: every pointer is null, of a C string that lives until the end, or given back by FFmpeg just before; a failed
     // avformat_open_input frees its context and nulls the pointer. The guard lies in a box that outlives the context, and
     // is only read through its address.
     unsafe {
-        ffi::avformat_network_init();
         let mut context = ffi::avformat_alloc_context();
         if context.is_null() {
             return Err(ffmpeg::Error::Unknown);
@@ -153,6 +160,9 @@ fn open_input(wanted: &Wanted<'_>, guard: &Guard) -> Result<ffmpeg::format::cont
         let mut options = ptr::null_mut();
         if let Some(protocols) = protocols(wanted.scheme) {
             ffi::av_dict_set(&mut options, c"protocol_whitelist".as_ptr(), protocols.as_ptr(), 0);
+        }
+        if wanted.scheme.starts_with("http") {
+            ffi::av_dict_set(&mut options, c"format_whitelist".as_ptr(), FORMATS.as_ptr(), 0);
         }
         if wanted.scheme.starts_with("rtsp") {
             // The flags are an order, too: where datagrams fail it goes on with TCP.

@@ -195,6 +195,8 @@ fn orientation(bytes: &[u8]) -> Option<Orientation> {
 
 #[allow(unsafe_code, reason = "ffmpeg-next can't confine a playlist of a file")]
 fn open_input(path: &str, pixels_max: u64) -> Result<format::context::Input, ffmpeg::Error> {
+    // It knows the texts of its errors from then on.
+    ffmpeg::init()?;
     let invalid = |_| ffmpeg::Error::InvalidData;
     let url = CString::new(format!("file:{path}")).map_err(invalid)?;
     // SAFETY: every pointer is null, of a CString that lives until the end, or given back by FFmpeg just before; a

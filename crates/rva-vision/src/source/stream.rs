@@ -352,6 +352,12 @@ fn not_opened(url: &StreamUrl, doubt: Option<&Doubt>, why: &NotOpened, lines: &[
     let is_refused = |line: &String| line.contains("401 Unauthorized");
     let (kind, found) = if why.error == ffmpeg_next::Error::HttpUnauthorized || lines.iter().any(is_refused) {
         (VisionErrorKind::Unauthorized, "that FFmpeg's login is refused (401)".to_owned())
+    } else if lines.iter().any(|line| line.contains("not on whitelist")) {
+        let found = "a manifest or description that FFmpeg can't be kept from following elsewhere (DASH, SDP, …)";
+        return VisionError::new(
+            VisionErrorKind::NotAStream,
+            format!("{}: found {found}, wanted HLS, motion JPEG or a film over HTTP", url.shown()),
+        );
     } else if why.is_late {
         (VisionErrorKind::Stalled, format!("no pictures within {:.1} s", left.as_secs_f64()))
     } else if why.error == ffmpeg_next::Error::StreamNotFound && lines.is_empty() {

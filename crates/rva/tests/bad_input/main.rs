@@ -8,6 +8,7 @@ mod common;
 mod damage;
 mod disk_full;
 mod models;
+mod open_files;
 mod permissions;
 mod replayed_files;
 mod replays;

@@ -131,7 +131,7 @@ fn log_commits(event: &IngestEvent, counters: &IngestCounters) {
             rows_total = counters.rows,
             dead_letters_total = counters.dead_letters_total(),
             "committed up to {}",
-            offsets.to_json()
+            offsets.to_text()
         );
     }
 }

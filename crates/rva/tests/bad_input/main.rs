@@ -9,6 +9,7 @@ mod configured;
 mod damage;
 mod disk_full;
 mod models;
+mod open_files;
 mod permissions;
 mod replayed_files;
 mod replays;

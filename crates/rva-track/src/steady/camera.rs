@@ -24,15 +24,15 @@ const SIDE: usize = 2 * REACH + 1;
 /// The least ratio of the sizes of a detection and the track that it votes with.
 const HEIGHT_RATIO_MIN: f64 = 0.8;
 const WIDTH_RATIO_MIN: f64 = 0.7;
-/// Where this share of the tracks or more overlap a detection, the picture moved little and nobody needs to vote.
+/// The share of the tracks that overlap a detection from which the picture moved little and nobody needs to vote.
 const CALM: f64 = 0.7;
-/// A shift needs this many times the votes for standing still, and one more.
+/// The times the votes for standing still that a shift needs, and one vote more.
 const LEAD: f64 = 1.3;
-/// And as many votes as this share of the tracks.
+/// The share of the tracks that a shift needs as votes besides.
 const SUPPORT: f64 = 0.3;
-/// Overlap with a prediction above which a detection counts for the median.
+/// The overlap with a prediction above which a detection counts for the median.
 const IOU_MIN: f64 = 0.4;
-/// Standard errors that a median must be away from 0.
+/// The number of standard errors that a median must be away from 0.
 const SIGNIFICANCE: f64 = 2.0;
 
 /// Finds shifts, and keeps its memory from one frame to the next.
@@ -46,8 +46,8 @@ pub(super) struct CameraMotion {
 }
 
 impl CameraMotion {
-    /// Returns the shift in pixels from where well-known tracks are `expected` to where the `seen` are; (0, 0) where too
-    /// few are known.
+    /// Returns the shift in pixels from where well-known tracks are `expected` to where the `seen` are; (0, 0) where
+    /// too few are known.
     pub(super) fn shift(&mut self, expected: &[Extent], seen: &[Extent]) -> (f64, f64) {
         let expected = &expected[..expected.len().min(KNOWN_MAX)];
         if expected.len() < KNOWN_MIN {

@@ -19,10 +19,10 @@
 //! 4. confirmed tracks that are left: weak detections, `match_thresh`;
 //! 5. tentative tracks: strong detections, `match_thresh`; a tentative track that finds none ends.
 //!
-//! What differs from ByteTrack besides: the confidence has no part in the likeness but in the filter's noise and in
-//! the birth of a track, which is confirmed once the confidences of its detections sum up to `confirm_conf_sum`; the
-//! first frame is a frame like any other; there is no search for duplicate tracks. What was tried and left out
-//! stands in docs/steady.md.
+//! It differs from ByteTrack in this besides: the confidence has no part in the likeness but in the filter's noise and
+//! in the birth of a track, which is confirmed once the confidences of its detections sum up to `confirm_conf_sum`;
+//! the first frame is a frame like any other; there is no search for duplicate tracks. Ideas that were tried and left
+//! out stand in docs/steady.md.
 
 mod camera;
 mod extent;
@@ -207,7 +207,7 @@ impl SteadyTrack {
         self.new_tracks_refused
     }
 
-    /// Returns the seconds since the frame before. Where the clock stands still or jumps back, it repeats the last step.
+    /// Returns the seconds since the frame before. Where the clock stands still or jumps back, that is the last step.
     fn step(&mut self, now: MediaTime) -> f64 {
         let passed = self.time.map_or(0.0, |before| now.as_secs_f64() - before.as_secs_f64());
         self.time = Some(now);

@@ -1,7 +1,7 @@
 //! CLEAR: MOTA, switches, fragments, and the share of each track that was found.
 //!
-//! Source: Bernardin and Stiefelhagen, "Evaluating Multiple Object Tracking Performance: The CLEAR MOT Metrics" (EURASIP
-//! 2008), Li et al. (CVPR 2009) for mostly tracked and mostly lost; the numbers are those of TrackEval's
+//! Source: Bernardin and Stiefelhagen, "Evaluating Multiple Object Tracking Performance: The CLEAR MOT Metrics"
+//! (EURASIP 2008), Li et al. (CVPR 2009) for mostly tracked and mostly lost; the numbers are those of TrackEval's
 //! `metrics/clear.py`.
 
 use crate::assignment::best_pairs;

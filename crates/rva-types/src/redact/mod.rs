@@ -27,7 +27,8 @@ pub const HIDDEN: &str = "***";
 /// Returns a source as it may be shown: a URL, a GStreamer pipeline, or a path, which is shown as it is but for URLs in
 /// Other than [`redact`] it knows where the text ends, so a URL with blanks or quotes in its password is one URL.
 ///
-/// Other than [`redact`] this knows where the text ends, so that a URL with blanks or quotes in its password is one URL.
+/// Other than [`redact`] this knows where the text ends, so that a URL with blanks or quotes in its password is one
+/// URL.
 pub fn shown_source(text: &str) -> String {
     let text = text.trim();
     if pipeline::is_pipeline(text) {

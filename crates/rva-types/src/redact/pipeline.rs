@@ -129,7 +129,8 @@ fn caps(text: &str) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Splits a pipeline: at blanks, but not at those inside quotes or behind a backslash; blanks around `=` belong to the pair.
+/// Splits a pipeline: at blanks, but not at those inside quotes or behind a backslash; blanks around `=` belong to the
+/// pair.
 fn words(text: &str) -> Vec<Word> {
     let mut tokens: Vec<(String, Option<usize>)> = Vec::new();
     let mut token = String::new();

@@ -10,8 +10,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// A row of a crate's table of metrics: its name (with the prefix `rva_` and in base units; a counter's without `_total`, which
-/// the format adds), what is counted in a few words, and how its value is read off what the crate counts.
+/// A row of a crate's table of metrics: its name (with the prefix `rva_` and in base units; a counter's without
+/// `_total`, which the format adds), what is counted in a few words, and how its value is read off what the crate
+/// counts.
 pub struct Metric<T: 'static> {
     name: &'static str,
     help: &'static str,

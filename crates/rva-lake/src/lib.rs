@@ -4,6 +4,7 @@
 //! lives in the table, in the same commit as the rows.
 
 mod bronze;
+mod change;
 mod columns;
 mod commit;
 mod conflicts;
@@ -34,9 +35,11 @@ mod sql;
 mod state;
 pub mod storage;
 mod summary;
+mod work;
 mod writer;
 
 pub use bronze::BronzeSink;
+pub use change::SwapMetadata;
 pub use dead_letters::DeadLetterSink;
 pub use embedded::embedded_catalog;
 pub use keys::KeyIndexCounts;

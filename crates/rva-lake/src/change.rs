@@ -172,34 +172,47 @@ async fn load(table: &Table, file: ManifestFile) -> Result<Loaded> {
     Ok(Loaded { file, entries })
 }
 
-/// The manifests that the change leaves as they are, and those that it writes anew.
-async fn sorted(table: &Table, change: &Change) -> Result<(Vec<ManifestFile>, Vec<Loaded>)> {
-    let Some(current) = table.metadata().current_snapshot() else { return Ok((Vec::new(), Vec::new())) };
+/// The parent's manifests, as a change sees them.
+#[derive(Default)]
+struct Sorted {
+    /// They stay as they are.
+    kept: Vec<ManifestFile>,
+    /// They are written anew.
+    again: Vec<Loaded>,
+    /// Nothing is alive in so many: they are left out.
+    left_out: usize,
+}
+
+async fn sorted(table: &Table, change: &Change) -> Result<Sorted> {
+    let mut sorted = Sorted::default();
+    let Some(current) = table.metadata().current_snapshot() else { return Ok(sorted) };
     let all: Vec<ManifestFile> = table.manifest_list_reader(current).load().await?.consume_entries().into_iter().collect();
     let merges = all.len() >= MANIFESTS_MAX;
     let is_small = |file: &ManifestFile| merges && file.manifest_length <= MERGED_BYTES_MAX;
-    let (mut kept, mut asked) = (Vec::new(), Vec::new());
+    let mut asked = Vec::new();
     for file in all {
         let is_data = file.content == ManifestContentType::Data;
         let alive = file.has_added_files() || file.has_existing_files();
         if !is_data {
-            kept.push(file);
-        } else if alive {
-            // One that holds nothing alive is left out.
-            if is_small(&file) || !change.removed.is_empty() { asked.push(file) } else { kept.push(file) }
+            sorted.kept.push(file);
+        } else if !alive {
+            sorted.left_out += 1;
+        } else if is_small(&file) || !change.removed.is_empty() {
+            asked.push(file);
+        } else {
+            sorted.kept.push(file);
         }
     }
-    let mut again = Vec::new();
     let mut loading = futures::stream::iter(asked.into_iter().map(|file| load(table, file))).buffered(MANIFESTS_AT_ONCE);
     while let Some(loaded) = loading.try_next().await? {
         let goes = |entry: &ManifestEntryRef| entry.is_alive() && change.removed.contains(entry.file_path());
         if is_small(&loaded.file) || loaded.entries.iter().any(goes) {
-            again.push(loaded);
+            sorted.again.push(loaded);
         } else {
-            kept.push(loaded.file);
+            sorted.kept.push(loaded.file);
         }
     }
-    Ok((kept, again))
+    Ok(sorted)
 }
 
 /// Files that go, found alive. One that isn't says that somebody else took it.
@@ -279,9 +292,9 @@ pub(crate) async fn build(
 ) -> std::result::Result<Built, LakeError> {
     let metadata = table.metadata();
     let failed = |error| lake_error(format_args!("change files of {}", table.identifier()), error);
-    let (mut manifests, again) = sorted(table, change).await.map_err(failed)?;
+    let Sorted { kept: mut manifests, again, left_out } = sorted(table, change).await.map_err(failed)?;
     let gone = going(&again, change).map_err(|error| LakeError::new(LakeErrorKind::Conflict, error.to_string()))?;
-    let replaced = again.len();
+    let replaced = again.len() + left_out;
     let mut builder = Builder {
         table,
         id: snapshot_id(table),

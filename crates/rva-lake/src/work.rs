@@ -163,9 +163,10 @@ pub(crate) fn is_fenced<R: TableRow, K: KeyCheck<R>>(
         || batch.from.iter().any(|(partition, position)| !offsets.includes(partition, position))
 }
 
+/// A change may follow another source: whoever planned it has looked at all that the table holds.
 pub(crate) fn check_source<R>(ident: &TableIdent, work: &Work<'_, R>, stored: &StoredState) -> Result<(), LakeError> {
     match stored.source() {
-        Some(held) if held != work.source() => {
+        Some(held) if held != work.source() && matches!(work, Work::Batch(_)) => {
             let found = work.source();
             let text = format!("found a batch of source {found:?}, wanted {held:?}, whose offsets {ident} holds");
             Err(LakeError::new(LakeErrorKind::Permanent, text))

@@ -134,7 +134,7 @@ impl Silver {
                     "somebody changed rows of bronze: the days that they lie in are worked out again"
                 );
                 let mut days = BTreeSet::new();
-                let mut exploder = Exploder { rules: self.rules, ..Exploder::default() };
+                let mut exploder = Exploder::of(self.rules);
                 for file in added.iter().chain(&removed) {
                     let read = bronze.rows_of_file(file, BRONZE, |rows| {
                         for row in &rows {
@@ -185,7 +185,7 @@ impl Silver {
             let (staged, resume) = (Staged::default(), resume.clone());
             going.push(Going { kind: KINDS[at], table, view, resume, staged, replaced });
         }
-        let mut exploder = Exploder { rules: self.rules, ..Exploder::default() };
+        let mut exploder = Exploder::of(self.rules);
         let mut rows = SilverRows::default();
         match plan {
             Plan::Files(files) => {

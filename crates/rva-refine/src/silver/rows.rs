@@ -65,11 +65,16 @@ impl Wanted {
 #[derive(Debug, Default)]
 pub(crate) struct Exploder {
     ids: Ids,
-    pub rules: Rules,
+    rules: Rules,
     pub wanted: Wanted,
 }
 
 impl Exploder {
+    /// Of every row.
+    pub fn of(rules: Rules) -> Self {
+        Self { rules, ..Self::default() }
+    }
+
     /// Adds what a row of bronze becomes.
     pub fn add(&mut self, row: &Cells, now: Timestamp, into: &mut SilverRows, counters: &mut RefineCounters) {
         counters.bronze_rows += 1;

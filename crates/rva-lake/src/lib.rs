@@ -63,5 +63,5 @@ pub use rows::BronzeRow;
 pub use seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
 #[cfg(feature = "sql")]
 pub use sql::{AsOf, SqlAnswer, SqlOptions};
-pub use summary::TableSummary;
+pub use summary::{REFINE_JOB, TableSummary};
 pub use view::{ChangedFile, Columns, RowFilter, Since, TableView};

@@ -64,7 +64,7 @@ pub struct RowChange {
 
 /// A table that a job works out of others.
 #[async_trait::async_trait]
-pub trait RefinedTable: Send {
+pub trait RefinedTable: Send + Sync {
     /// Its name, without the namespace.
     fn name(&self) -> &'static str;
 

@@ -9,12 +9,18 @@
 //!
 //! Tests and comments name the invariants of the design by id (R1-R6).
 
+mod check;
 mod counters;
 mod error;
 mod gold;
 mod ids;
+mod metrics;
 mod refine;
+mod run;
 mod silver;
 
+pub use check::{Difference, check_silver};
 pub use counters::RefineCounters;
-pub use refine::{JOB, Rebuild, RebuildTables, Refine, Stepped};
+pub use metrics::METRICS;
+pub use refine::{Rebuild, RebuildTables, Refine, Stepped};
+pub use run::{RefineObserver, RefinePhase, run_refine};

@@ -5,11 +5,8 @@ use crate::error::Trouble;
 use crate::gold::Gold;
 use crate::silver::Silver;
 use rva_analytics::Rules;
-use rva_lake::Lake;
+use rva_lake::{Lake, REFINE_JOB};
 use rva_types::{OffsetMap, Position};
-
-/// The job whose positions the tables carry.
-pub const JOB: &str = "refine";
 
 /// The table that everything is made of.
 pub(crate) const BRONZE_TABLE: &str = "bronze_raw";
@@ -104,7 +101,7 @@ impl Refine {
     /// # Errors
     /// `Permanent`: a table with other columns. As the catalog says.
     pub async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
-        let lake = lake.for_job(JOB)?;
+        let lake = lake.for_job(REFINE_JOB)?;
         let silver = Silver::open(&lake, rules).await?;
         let gold = Gold::open(&lake, rules).await?;
         Ok(Self { lake, silver, gold, counters: RefineCounters::default() })

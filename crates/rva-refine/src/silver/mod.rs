@@ -10,7 +10,7 @@ use crate::counters::RefineCounters;
 use crate::error::{Trouble, expired, permanent};
 use crate::refine::{BRONZE_TABLE, Rebuild, Stepped, position, sequence_of};
 use futures::TryStreamExt;
-use rows::{BRONZE, Exploder, SilverRows, StoreDay, Wanted, day_after};
+use rows::{StoreDay, Wanted, day_after};
 use rva_analytics::Rules;
 use rva_lake::{
     CommitOutcome, Lake, RefinedTable, Replaced, ResumePoint, RowChange, RowFilter, SilverDetections, SilverFrames,
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub(crate) use rows::day_of;
+pub(crate) use rows::{BRONZE, Exploder, SilverRows, day_of};
 
 /// Rows that are held before they are written.
 const ROWS_MAX: usize = 50_000;

@@ -28,6 +28,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `ingest.*`
     pub ingest: IngestConfig,
+    /// `refine.*`
+    pub refine: RefineConfig,
     /// `query.*`
     pub query: QueryConfig,
     /// `bus.*`
@@ -186,6 +188,17 @@ pub struct IngestConfig {
     /// `ingest.stop_timeout`
     #[serde(deserialize_with = "duration")]
     pub stop_timeout: Duration,
+}
+
+/// How silver and gold are kept current.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefineConfig {
+    /// `refine.interval`
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
+    /// `refine.conf`
+    pub conf: f64,
 }
 
 /// What a query may hold.

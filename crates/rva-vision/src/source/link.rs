@@ -71,8 +71,8 @@ impl Link {
     /// FFmpeg's; `StreamNotFound` where it has no pictures.
     pub(super) fn open(wanted: &Wanted<'_>) -> Result<Self, NotOpened> {
         let guard = Box::new(Guard::new(wanted));
-        let reader = open_input(wanted, &guard)
-            .and_then(|input| Reader::of(input, wanted.pixels_max, wanted.hw_acceleration));
+        let reader =
+            open_input(wanted, &guard).and_then(|input| Reader::of(input, wanted.pixels_max, wanted.hw_acceleration));
         match reader {
             Ok(reader) => Ok(Self { reader, guard }),
             Err(error) => Err(NotOpened { error, is_late: guard.is_late(), refused: guard.refused() }),

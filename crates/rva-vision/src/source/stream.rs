@@ -343,7 +343,13 @@ fn strays(url: &StreamUrl, refused: &str) -> VisionError {
     )
 }
 
-fn not_opened(url: &StreamUrl, doubt: Option<&Doubt>, why: &NotOpened, lines: &[String], left: Duration) -> VisionError {
+fn not_opened(
+    url: &StreamUrl,
+    doubt: Option<&Doubt>,
+    why: &NotOpened,
+    lines: &[String],
+    left: Duration,
+) -> VisionError {
     if let Some(refused) = &why.refused {
         return strays(url, refused);
     }
@@ -367,10 +373,6 @@ fn not_opened(url: &StreamUrl, doubt: Option<&Doubt>, why: &NotOpened, lines: &[
     };
     VisionError::new(
         kind,
-        format!(
-            "{}: found {found}{}, wanted a stream of video that FFmpeg can decode",
-            url.shown(),
-            because(&lines)
-        ),
+        format!("{}: found {found}{}, wanted a stream of video that FFmpeg can decode", url.shown(), because(&lines)),
     )
 }

@@ -9,6 +9,7 @@ use crate::{
     folder::DataFolder,
     output::with_causes,
     progress::ProgressView,
+    refining::Refining,
     terminal::Terminal,
 };
 use rva_bus::LogWriter;
@@ -64,6 +65,8 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     let ingest = Ingesting::start(&folder, config, false, lease, rows.clone(), view).await?;
 
     let mut cameras = CameraHealth::new(health);
+    let refining = if args.no_refine { None } else { Some(Refining::start(&folder, config).await?) };
+
     let sink = SharedSink::new(writer);
     let mut supervisor = ready.start(sink.clone(), config, &videos);
     let mut view = Some(ProgressView::start(terminal, supervisor.views(), Some(rows.clone())));
@@ -99,6 +102,13 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     let ingested = ingest.drain(&stop).await;
     // The writer goes last: until everything is committed another run must not start.
     drop((supervisor, sink));
+    if let Some(refining) = refining
+        && let Err(error) = refining.drain(&stop).await
+    {
+        // Bronze is whole; `rva refine` goes on from where the tables are.
+        terminal.say_error(&with_causes(&error));
+        exit = exit.worse(Exit::Failure);
+    }
     let (files, saved_exit) = finish_saving(videos, terminal).await?;
     exit = exit.worse(saved_exit);
     match ingested {

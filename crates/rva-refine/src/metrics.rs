@@ -1,7 +1,7 @@
 //! What a service that refines shows at `/metrics`.
 
 use crate::counters::RefineCounters;
-use rva_service::Metric;
+use rva_service::{Metric, Series};
 
 /// The metrics of `rva-refine`.
 pub const METRICS: &[Metric<RefineCounters>] = &[
@@ -11,11 +11,11 @@ pub const METRICS: &[Metric<RefineCounters>] = &[
         "Detections that are no rows because their confidence is under the threshold",
         |counters| counters.under_threshold,
     ),
-    Metric::counter_by("rva_refine_rejects", "reason", "Rows added to silver_rejects, by reason", |counters| {
-        counters.rejects.iter().map(|(reason, count)| (reason.code().to_owned(), *count)).collect()
+    Metric::counter_by("rva_refine_rejects", &["reason"], "Rows added to silver_rejects, by reason", |counters| {
+        counters.rejects.iter().map(|(reason, count)| Series::of([reason.code()], *count)).collect()
     }),
-    Metric::counter_by("rva_refine_commits", "table", "Commits, by table", |counters| {
-        counters.commits.iter().map(|(table, count)| ((*table).to_owned(), *count)).collect()
+    Metric::counter_by("rva_refine_commits", &["table"], "Commits, by table", |counters| {
+        counters.commits.iter().map(|(table, count)| Series::of([*table], *count)).collect()
     }),
     Metric::counter("rva_refine_hours", "Hours of cameras whose rows of gold were worked out", |counters| {
         counters.hours

@@ -12,6 +12,7 @@ mod progress;
 mod publish;
 mod setup;
 mod shared;
+mod spool;
 mod stamp;
 mod supervise;
 
@@ -27,6 +28,7 @@ pub use setup::{
     CameraSetup, DetectorSetup, OpenSource, PARALLEL_MAX, join_camera, load_shared, open_camera, open_source,
 };
 pub use shared::SharedSink;
+pub use spool::log_totals;
 pub use stamp::CaptureStamp;
 pub use supervise::{
     CameraHealth, CameraSpec, CameraState, CameraSummary, CameraView, Changes, MakeTap, OpenCameras, ReconnectPace,

@@ -15,6 +15,7 @@ pub struct FrameCounters {
     superseded: AtomicU64,
     decode_errors: AtomicU64,
     times_replaced: AtomicU64,
+    tracks_refused: AtomicU64,
 }
 
 /// The counts at one moment, or of one pipeline: a difference of two moments.
@@ -30,6 +31,8 @@ pub struct FrameCounts {
     pub decode_errors: u64,
     /// Frames whose own time was missing or couldn't be right.
     pub times_replaced: u64,
+    /// New tracks that the tracker refused since it held as many as it may.
+    pub tracks_refused: u64,
 }
 
 /// Decoded frames that weren't processed, by reason.
@@ -68,6 +71,7 @@ impl FrameCounters {
             },
             decode_errors: self.decode_errors.load(Relaxed),
             times_replaced: self.times_replaced.load(Relaxed),
+            tracks_refused: self.tracks_refused.load(Relaxed),
         }
     }
 
@@ -96,9 +100,13 @@ impl FrameCounters {
             self.decode_errors.fetch_add(more, Relaxed);
         }
     }
-}
 
-impl FrameCounters {
+    pub(super) fn count_tracks_refused(&self, more: u64) {
+        if more > 0 {
+            self.tracks_refused.fetch_add(more, Relaxed);
+        }
+    }
+
     pub(super) fn count_times_replaced(&self, more: u64) {
         if more > 0 {
             self.times_replaced.fetch_add(more, Relaxed);
@@ -135,6 +143,7 @@ impl FrameCounts {
             },
             decode_errors: of(self.decode_errors, other.decode_errors),
             times_replaced: of(self.times_replaced, other.times_replaced),
+            tracks_refused: of(self.tracks_refused, other.tracks_refused),
         }
     }
 }

@@ -5,17 +5,22 @@
 
 mod capture;
 mod changes;
+mod complaints;
 mod container;
 mod file;
 mod gst;
 mod images;
+mod link;
 pub(crate) mod noise;
 mod opening;
 pub(crate) mod orientation;
+mod origin;
+mod pace;
 mod picture;
 mod probe;
 mod reader;
 mod spec;
+mod stream;
 mod timeline;
 mod watch;
 
@@ -130,7 +135,7 @@ pub fn open(spec: &SourceSpec, options: &OpenOptions) -> Result<Box<dyn FrameSou
         SourceSpec::Path(text) => return open_path(&text, &options),
         // What isn't a file on disk can hang inside a library.
         SourceSpec::Webcam(index) => Box::new(watched(&uri, limits, move || opening::webcam(index, &options))?),
-        SourceSpec::Stream(url) => Box::new(watched(&uri, limits, move || opening::stream(&url, &options))?),
+        SourceSpec::Stream(url) => Box::new(watched(&uri, limits, move || stream::StreamSource::open(&url, &options))?),
         SourceSpec::Pipeline(pipeline) => {
             Box::new(watched(&uri, limits, move || opening::pipeline(&pipeline, &options))?)
         }

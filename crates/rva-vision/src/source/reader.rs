@@ -51,7 +51,18 @@ impl Reader {
     /// # Errors
     /// FFmpeg's; `StreamNotFound` where nothing in it is a video.
     pub(super) fn open(path: &str, pixels_max: u64, hw: HwAcceleration) -> Result<Self, ffmpeg::Error> {
-        let input = open_input(path, pixels_max)?;
+        Self::of(open_input(path, pixels_max)?, pixels_max, hw)
+    }
+
+    /// Finds the pictures of what is open, and their decoder.
+    ///
+    /// # Errors
+    /// As those of [`Reader::open`].
+    pub(super) fn of(
+        input: format::context::Input,
+        pixels_max: u64,
+        hw: HwAcceleration,
+    ) -> Result<Self, ffmpeg::Error> {
         let stream = input.streams().best(ffmpeg::media::Type::Video).ok_or(ffmpeg::Error::StreamNotFound)?;
         if stream.disposition().contains(format::stream::Disposition::ATTACHED_PIC) {
             return Err(ffmpeg::Error::StreamNotFound);
@@ -182,11 +193,12 @@ fn orientation(bytes: &[u8]) -> Option<Orientation> {
     Some(Orientation::of_matrix(matrix))
 }
 
-#[allow(unsafe_code, reason = "ffmpeg-next has no bound on pixels while the streams are looked at")]
+#[allow(unsafe_code, reason = "ffmpeg-next can't confine a playlist of a file")]
 fn open_input(path: &str, pixels_max: u64) -> Result<format::context::Input, ffmpeg::Error> {
+    // It knows the texts of its errors from then on.
+    ffmpeg::init()?;
     let invalid = |_| ffmpeg::Error::InvalidData;
     let url = CString::new(format!("file:{path}")).map_err(invalid)?;
-    let bound = CString::new(pixels_max.to_string()).map_err(invalid)?;
     // SAFETY: every pointer is null, of a CString that lives until the end, or given back by FFmpeg just before; a
     // failed avformat_open_input frees its context and nulls the pointer. A playlist of this machine may name files of
     // this machine alone.
@@ -196,9 +208,22 @@ fn open_input(path: &str, pixels_max: u64) -> Result<format::context::Input, ffm
         let mut context = ptr::null_mut();
         let opened = ffi::avformat_open_input(&mut context, url.as_ptr(), ptr::null_mut(), &mut options);
         ffi::av_dict_free(&mut options);
-        if opened < 0 {
-            return Err(opened.into());
-        }
+        if opened < 0 { Err(opened.into()) } else { looked_at(context, pixels_max) }
+    }
+}
+
+/// Looks at the streams of what is open, with a bound on the pixels of their pictures.
+///
+/// # Safety
+/// `context` is open and nobody else's; it is closed with the input, or here.
+#[allow(unsafe_code, reason = "ffmpeg-next has no bound on pixels while the streams are looked at")]
+pub(super) unsafe fn looked_at(
+    context: *mut ffi::AVFormatContext,
+    pixels_max: u64,
+) -> Result<format::context::Input, ffmpeg::Error> {
+    let bound = CString::new(pixels_max.to_string()).unwrap_or_default();
+    // SAFETY: the context is open; the dictionaries are as many as its streams and freed at the end.
+    unsafe {
         let mut bounds: Vec<*mut ffi::AVDictionary> = vec![ptr::null_mut(); (*context).nb_streams as usize];
         for options in &mut bounds {
             ffi::av_dict_set(options, c"max_pixels".as_ptr(), bound.as_ptr(), 0);
@@ -257,6 +282,14 @@ fn hardware(hw: HwAcceleration) -> *mut ffi::AVBufferRef {
 }
 
 impl Reader {
+    /// Whether the pictures' times are their own: the formats of bare pictures know none, and FFmpeg counts.
+    #[allow(unsafe_code, reason = "ffmpeg-next doesn't show a format's flags")]
+    pub(super) fn has_own_times(&self) -> bool {
+        // SAFETY: the input is open, and its format is a constant of FFmpeg's.
+        let flags = unsafe { (*(*self.input.as_ptr()).iformat).flags };
+        flags & ffi::AVFMT_NOTIMESTAMPS == 0 && !self.input.format().name().contains("jpeg")
+    }
+
     /// Whether a device decodes.
     #[allow(unsafe_code, reason = "ffmpeg-next knows no hardware")]
     pub(super) fn has_hardware(&self) -> bool {

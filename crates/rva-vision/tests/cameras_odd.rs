@@ -105,8 +105,24 @@ fn answers_that_are_no_proper_rtsp_are_played_as_ffmpeg_plays_them() {
 #[test]
 fn challenges_that_are_oddly_written_are_answered_as_ffmpeg_answers_them() {
     let kinds = [
-        "both", "qcomma", "qbasicunq", "qnospace", "qlatin", "qempty", "qqop", "qdomain", "qbasicdig", "qserver", "e1",
-        "e2", "e3", "e4", "e5", "e6", "e7", "e8",
+        "both",
+        "qcomma",
+        "qbasicunq",
+        "qnospace",
+        "qlatin",
+        "qempty",
+        "qqop",
+        "qdomain",
+        "qbasicdig",
+        "qserver",
+        "e1",
+        "e2",
+        "e3",
+        "e4",
+        "e5",
+        "e6",
+        "e7",
+        "e8",
     ];
     for kinds in kinds.chunks(6) {
         all_play(&kinds.iter().map(|&auth| (auth, "loop")).collect::<Vec<_>>());

@@ -157,7 +157,8 @@ fn nothing_that_a_server_sends_makes_requests_to_another_one() {
     let there = |path: &str| format!("http://127.0.0.1:{elsewhere}/{path}");
     let list = |inner: &str| format!("#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n{inner}");
     let media = |url: &str| list(&format!("#EXTINF:2.0,\n{url}\n#EXT-X-ENDLIST\n")).into_bytes();
-    let redirect = |url: &str| format!("HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n").into_bytes();
+    let redirect =
+        |url: &str| format!("HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n").into_bytes();
     let plain = |body: Vec<u8>| answer("200 OK\r\nContent-Type: application/vnd.apple.mpegurl", &body);
     let segment = segments().swap_remove(0);
     let key = format!("#EXT-X-KEY:METHOD=AES-128,URI=\"{}\"\n#EXTINF:2.0,\n/good.ts\n#EXT-X-ENDLIST\n", there("key"));
@@ -170,7 +171,9 @@ fn nothing_that_a_server_sends_makes_requests_to_another_one() {
          codecs=\"avc1.42c00a\"/></AdaptationSet></Period></MPD>",
         there("a.mp4")
     );
-    let sdp = format!("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video {elsewhere} RTP/AVP 33\r\n");
+    let sdp = format!(
+        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video {elsewhere} RTP/AVP 33\r\n"
+    );
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret.ts");
     fs::write(&secret, &segment).unwrap();
@@ -197,8 +200,11 @@ fn nothing_that_a_server_sends_makes_requests_to_another_one() {
         ("/turned.ts", redirect("/good.ts")),
     ]
     .into();
-    let paths: Vec<String> =
-        answers.keys().filter(|path| !path.ends_with(".ts") && **path != "/good.m3u8").map(|path| (*path).to_owned()).collect();
+    let paths: Vec<String> = answers
+        .keys()
+        .filter(|path| !path.ends_with(".ts") && **path != "/good.m3u8")
+        .map(|path| (*path).to_owned())
+        .collect();
     let missing = answer("404 Not Found", b"");
     let port = serve(move |path| answers.get(path).unwrap_or(&missing).clone());
     for path in paths {

@@ -236,10 +236,7 @@ impl FrameSource for CaptureSource {
     }
 
     fn counts(&self) -> SourceCounts {
-        SourceCounts {
-            decode_errors: self.ear.errors() + self.empty,
-            times_replaced: 0,
-        }
+        SourceCounts { decode_errors: self.ear.errors() + self.empty, times_replaced: 0 }
     }
 
     fn next_frame(&mut self) -> Result<Option<Frame>, VisionError> {

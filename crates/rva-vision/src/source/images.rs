@@ -51,7 +51,11 @@ fn videos_hint(uri: &str, others: &[PathBuf]) -> String {
 fn leave_out_videos(uri: &str, others: &[PathBuf]) {
     let videos = videos(others).len();
     if videos > 0 {
-        tracing::warn!(source = uri, videos, "found videos beside images; they are left out: each is a source of its own");
+        tracing::warn!(
+            source = uri,
+            videos,
+            "found videos beside images; they are left out: each is a source of its own"
+        );
     }
 }
 

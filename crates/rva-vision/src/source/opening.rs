@@ -75,8 +75,5 @@ fn not_opened(shown: &str, lines: &[String], waited: Duration, timeout: Duration
     } else {
         (VisionErrorKind::Unreadable, "that GStreamer can't play it".to_owned())
     };
-    VisionError::new(
-        kind,
-        format!("{shown}: found {found}{}, wanted a pipeline that gives pictures", because(lines)),
-    )
+    VisionError::new(kind, format!("{shown}: found {found}{}, wanted a pipeline that gives pictures", because(lines)))
 }

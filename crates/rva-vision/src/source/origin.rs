@@ -114,6 +114,8 @@ mod tests {
         assert!(plain.allows("https://cam/1") && plain.allows("http://cam:80/2"));
         assert!(!plain.allows("https://cam:8443/1") && !plain.allows("https://other/1"));
         let six = Origin::of("rtsp://[::1]:8554/1").unwrap();
-        assert!(six.allows("rtsp://[::1]:8554/2") && !six.allows("rtsp://[::2]:8554/2") && !six.allows("rtsp://[::1]x/"));
+        assert!(
+            six.allows("rtsp://[::1]:8554/2") && !six.allows("rtsp://[::2]:8554/2") && !six.allows("rtsp://[::1]x/")
+        );
     }
 }

@@ -66,7 +66,9 @@ impl SourceSpec {
             _ => match numbered(text).filter(|_| !Path::new(text).exists()) {
                 Some(glob) => {
                     let text = shown_source(text);
-                    Err(wrong(format!("found the numbered pattern {text:?}, wanted a glob in quotes, such as {glob:?}")))
+                    Err(wrong(format!(
+                        "found the numbered pattern {text:?}, wanted a glob in quotes, such as {glob:?}"
+                    )))
                 }
                 None => Ok(Self::Path(text.to_owned())),
             },

@@ -28,8 +28,7 @@ impl Login {
     /// What goes into the `Authorization` header, once the server has asked for it.
     pub(super) fn header(&mut self, method: &str, uri: &str) -> Option<String> {
         let Self::Used { user, password, client, .. } = self else { return None };
-        let mut header =
-            client.respond(&PasswordParams { username: user, password, uri, method, body: None }).ok()?;
+        let mut header = client.respond(&PasswordParams { username: user, password, uri, method, body: None }).ok()?;
         // Without `qop` the crate leaves it out, and a server takes the answer for MD5.
         if let PasswordClient::Digest(digest) = &**client
             && !header.contains("algorithm=")

@@ -1,4 +1,5 @@
-//! What a model takes and gives, from its own description, and whether that is a YOLOv8 detection model.
+//! What a model takes and gives, from its own description, and whether that is a YOLO detection model: one whose boxes are
+//! still to be suppressed (YOLOv8, 9, 11, 12), or one that has done so itself (YOLOv10, YOLO26, exports with `nms=True`).
 
 use super::literal::{parse_integers, parse_names};
 use rva_types::ImageSize;
@@ -42,7 +43,7 @@ pub struct ModelFacts {
     pub imgsz: Option<String>,
 }
 
-/// How to run a model that is one of YOLOv8's detection models.
+/// How to run a detection model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// Name of the input.
@@ -53,7 +54,7 @@ pub struct Layout {
     pub input_size: ImageSize,
     /// Pictures of one run where the model fixes it.
     pub batch: Option<usize>,
-    /// Name of the output `[batch, 4 + classes, anchors]`.
+    /// Name of the output, `[batch, 4 + classes, anchors]` or `[batch, rows, 6]`.
     pub output_name: String,
     /// Class names by id, at least one.
     pub class_names: Vec<String>,
@@ -103,22 +104,57 @@ fn output(facts: &ModelFacts) -> Result<&TensorShape, String> {
     }
 }
 
-const WANTED_OUTPUT: &str = "one output [batch, 4 + classes, anchors] of float32 or float16 (YOLOv8 detection)";
+const WANTED_OUTPUT: &str = "one output [batch, 4 + classes, anchors] (YOLOv8 detection) or [batch, rows, 6] (YOLO26, \
+                             YOLOv10) of float32 or float16";
 
-/// The second dimension tells YOLOv8's layout from its relatives. One that is symbolic is checked by the first run.
+/// A model that suppresses by itself gives at most so many rows: its `max_det`, usually 300. Of YOLOv5's layout with one
+/// class, which has six columns too, there is a row for each anchor, thousands.
+const FINISHED_ROWS_MAX: i64 = 1000;
+
+/// What an output holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// A column for each anchor: centre, size and a score for each class.
+    Anchors(usize),
+    /// A row for each detection: corners, score and class.
+    Finished(usize),
+}
+
+impl Rows {
+    /// By the dimensions of an output; `None` where it is another layout, or a dimension is symbolic.
+    pub fn of(dims: &[i64], classes: usize) -> Option<Self> {
+        match *dims {
+            [_, rows @ 0..=FINISHED_ROWS_MAX, 6] => Some(Self::Finished(rows as usize)),
+            [_, rows, anchors] if rows == 4 + classes as i64 && anchors >= 0 => Some(Self::Anchors(anchors as usize)),
+            _ => None,
+        }
+    }
+
+    /// Values of one picture.
+    pub fn values(self, classes: usize) -> usize {
+        match self {
+            Self::Anchors(anchors) => (4 + classes) * anchors,
+            Self::Finished(rows) => 6 * rows,
+        }
+    }
+}
+
+/// The dimensions tell YOLO's layouts from their relatives. Symbolic ones are checked by the first run.
 fn check_output(output: &TensorShape, classes: usize) -> Result<(), String> {
     let rows = 4 + classes as i64;
+    if Rows::of(&output.dims, classes).is_some() {
+        return Ok(());
+    }
     let relative = match output.dims[..] {
         [_, found, _] if found == rows || found < 0 => return Ok(()),
-        [_, _, 6] => {
-            "the layout of end-to-end models, which suppress by themselves (export with end2end=False, nms=False)"
-        }
+        [_, found, 6] if rows == 5 && found > FINISHED_ROWS_MAX => "YOLOv5's layout, with an objectness score",
         [_, found, last] if last == rows + 1 && found > last => "YOLOv5's layout, with an objectness score",
         [_, found, last] if last == rows && found > last => "YOLOv8's layout turned round",
         _ => "another layout",
     };
     Err(format!(
-        "found {} with {classes} class names: {relative}; wanted [batch, {rows}, anchors] (YOLOv8 detection)",
+        "found {} with {classes} class names: {relative}; wanted [batch, {rows}, anchors] (YOLOv8 detection) or \
+         [batch, rows, 6] (YOLO26, YOLOv10)",
         shown("output", std::slice::from_ref(output)),
     ))
 }

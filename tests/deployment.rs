@@ -324,10 +324,10 @@ fn make_env_takes_over_the_passwords_of_an_older_version() {
 
 #[test]
 fn every_python_requirement_has_the_hashes_of_its_files() {
-    for folder in ["infrastructure/docker", "infrastructure/local", "tests/python"] {
+    for folder in ["infrastructure/docker", "infrastructure/local", "tests/python", "data/models/training"] {
         let files = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
-        let lists: Vec<_> =
-            files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("requirements")).collect();
+        let is_list = |name: &str| name.starts_with("requirements") && name.ends_with(".txt");
+        let lists: Vec<_> = files.filter(|path| is_list(path.file_name().unwrap().to_str().unwrap())).collect();
         assert!(!lists.is_empty(), "{folder}");
         for list in lists {
             let text = fs::read_to_string(&list).unwrap().replace("\\\n", " ");
@@ -335,5 +335,12 @@ fn every_python_requirement_has_the_hashes_of_its_files() {
                 assert!(line.contains("==") && line.contains("--hash=sha256:"), "{}: {line:.80}", list.display());
             }
         }
+    }
+    let (wanted, made) = (read("tests/python/requirements.in"), read("tests/python/requirements.txt"));
+    for line in wanted.lines().filter(|line| line.contains("==")) {
+        let (name, version) = line.split_once("==").unwrap();
+        let name = name.split('[').next().unwrap();
+        let listed = made.lines().any(|line| line.split_whitespace().next() == Some(&format!("{name}=={version}")));
+        assert!(listed, "found no {name}=={version} in requirements.txt, wanted it made anew from requirements.in");
     }
 }

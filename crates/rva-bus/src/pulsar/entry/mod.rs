@@ -7,6 +7,9 @@
 mod batch;
 mod chunks;
 mod compression;
+mod look;
+
+pub use look::{Outcome, unpack_entries};
 
 pub(super) use chunks::{ChunkPart, Joined, Joins};
 

@@ -193,14 +193,14 @@ fn make_env_writes_random_passwords_for_the_owner_alone_and_keeps_a_file_that_is
 fn every_python_requirement_has_the_hashes_of_its_files() {
     for folder in ["infrastructure/docker", "infrastructure/local", "tests/python", "data/models/training"] {
         let files = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
-        let lists: Vec<_> =
-            files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("requirements"))
+        let lists: Vec<_> = files
+            .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("requirements"))
             .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
             .collect();
         assert!(!lists.is_empty(), "{folder}");
         for list in lists {
             let text = fs::read_to_string(&list).unwrap().replace("\\\n", " ");
-            for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+            for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#') && !line.is_empty()) {
                 assert!(line.contains("==") && line.contains("--hash=sha256:"), "{}: {line:.80}", list.display());
             }
         }

@@ -31,8 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 
 async fn write(dir: &Path, flood: &Flood) {
     // Of the log only what is in it is wanted.
-    let options =
-        LogOptions { sync_interval: Duration::from_secs(60), sync_bytes: 64 << 20, ..LogOptions::default() };
+    let options = LogOptions { sync_interval: Duration::from_secs(60), sync_bytes: 64 << 20, ..LogOptions::default() };
     let mut writer = LogWriter::open(dir.join("log"), options).unwrap();
     for message in flood.messages("run") {
         writer.send(message).await.unwrap();

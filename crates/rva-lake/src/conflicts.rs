@@ -121,11 +121,7 @@ impl<'a> Suspects<'a> {
     ///
     /// # Errors
     /// A file that can't be read.
-    pub async fn compare(
-        &self,
-        table: &Table,
-        files: &FileList,
-    ) -> Result<Compared, LakeError> {
+    pub async fn compare(&self, table: &Table, files: &FileList) -> Result<Compared, LakeError> {
         let mut compared = Compared::default();
         if self.table.is_empty() {
             return Ok(compared);

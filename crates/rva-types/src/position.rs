@@ -170,7 +170,10 @@ mod tests {
             map.advance(&format!("other_{camera:05}"), Position::of_record(1));
         }
         let text = map.to_text();
-        assert!(text.starts_with(r#"{"cam_1":"0:1:-1","#) && text.ends_with(r#""} and 20000 more partitions"#), "{text}");
+        assert!(
+            text.starts_with(r#"{"cam_1":"0:1:-1","#) && text.ends_with(r#""} and 20000 more partitions"#),
+            "{text}"
+        );
         assert!(text.len() < 300, "{text}");
     }
 

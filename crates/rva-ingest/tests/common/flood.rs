@@ -69,7 +69,8 @@ impl Flood {
 fn noise(number: usize, length: usize) -> &'static str {
     static NOISE: OnceLock<String> = OnceLock::new();
     let noise = NOISE.get_or_init(|| {
-        let (mut state, letters) = (0x9e37_79b9_7f4a_7c15_u64, b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_");
+        let (mut state, letters) =
+            (0x9e37_79b9_7f4a_7c15_u64, b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_");
         let next = |_| {
             state ^= state << 13;
             state ^= state >> 7;

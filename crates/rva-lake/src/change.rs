@@ -126,7 +126,12 @@ impl Builder<'_> {
     }
 
     /// Writes the live entries of some manifests of one spec into one, and those that go as deleted. `None`: nothing is left.
-    async fn again(&mut self, spec: i32, manifests: &[Loaded], removed: &BTreeSet<String>) -> Result<Option<ManifestFile>> {
+    async fn again(
+        &mut self,
+        spec: i32,
+        manifests: &[Loaded],
+        removed: &BTreeSet<String>,
+    ) -> Result<Option<ManifestFile>> {
         let mut writer = self.writer(spec)?;
         let mut count = 0;
         for entry in manifests.iter().flat_map(|manifest| &manifest.entries).filter(|entry| entry.is_alive()) {
@@ -186,7 +191,8 @@ struct Sorted {
 async fn sorted(table: &Table, change: &Change) -> Result<Sorted> {
     let mut sorted = Sorted::default();
     let Some(current) = table.metadata().current_snapshot() else { return Ok(sorted) };
-    let all: Vec<ManifestFile> = table.manifest_list_reader(current).load().await?.consume_entries().into_iter().collect();
+    let all: Vec<ManifestFile> =
+        table.manifest_list_reader(current).load().await?.consume_entries().into_iter().collect();
     let merges = all.len() >= MANIFESTS_MAX;
     let is_small = |file: &ManifestFile| merges && file.manifest_length <= MERGED_BYTES_MAX;
     let mut asked = Vec::new();
@@ -203,7 +209,8 @@ async fn sorted(table: &Table, change: &Change) -> Result<Sorted> {
             sorted.kept.push(file);
         }
     }
-    let mut loading = futures::stream::iter(asked.into_iter().map(|file| load(table, file))).buffered(MANIFESTS_AT_ONCE);
+    let mut loading =
+        futures::stream::iter(asked.into_iter().map(|file| load(table, file))).buffered(MANIFESTS_AT_ONCE);
     while let Some(loaded) = loading.try_next().await? {
         let goes = |entry: &ManifestEntryRef| entry.is_alive() && change.removed.contains(entry.file_path());
         if is_small(&loaded.file) || loaded.entries.iter().any(goes) {
@@ -219,15 +226,23 @@ async fn sorted(table: &Table, change: &Change) -> Result<Sorted> {
 fn going(loaded: &[Loaded], change: &Change) -> Result<Vec<DataFile>> {
     let alive = loaded.iter().flat_map(|manifest| &manifest.entries).filter(|entry| entry.is_alive());
     let data = alive.filter(|entry| entry.content_type() == DataContentType::Data);
-    let found: Vec<DataFile> =
-        data.filter(|entry| change.removed.contains(entry.file_path())).map(|entry| entry.data_file().clone()).collect();
+    let found: Vec<DataFile> = data
+        .filter(|entry| change.removed.contains(entry.file_path()))
+        .map(|entry| entry.data_file().clone())
+        .collect();
     match change.removed.iter().find(|path| !found.iter().any(|file| file.file_path() == path.as_str())) {
         Some(path) => Err(damaged(format!("found {path} gone, wanted it in the snapshot that the change is built on"))),
         None => Ok(found),
     }
 }
 
-fn summary(table: &Table, change: &Change, gone: &[DataFile], replaced: usize, ours: HashMap<String, String>) -> Summary {
+fn summary(
+    table: &Table,
+    change: &Change,
+    gone: &[DataFile],
+    replaced: usize,
+    ours: HashMap<String, String>,
+) -> Summary {
     let sums = |files: &[DataFile]| {
         let rows: u64 = files.iter().map(DataFile::record_count).sum();
         let bytes: u64 = files.iter().map(DataFile::file_size_in_bytes).sum();
@@ -264,7 +279,9 @@ fn summary(table: &Table, change: &Change, gone: &[DataFile], replaced: usize, o
         ("removed-files-size", went.2),
         (MANIFESTS_REPLACED, replaced as u64),
     ];
-    all.extend(counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count.to_string())));
+    all.extend(
+        counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count.to_string())),
+    );
     Summary { operation: change.operation.clone(), additional_properties: all }
 }
 

@@ -331,7 +331,11 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     }
 
     /// The properties of a commit; a map that is too large for them is written first.
-    async fn state_properties(&self, table: &Table, state: &JobState) -> Result<(HashMap<String, String>, (String, String)), LakeError> {
+    async fn state_properties(
+        &self,
+        table: &Table,
+        state: &JobState,
+    ) -> Result<(HashMap<String, String>, (String, String)), LakeError> {
         let Written { summary, mirror, file } = self.keys.write(state, table, self.options.offsets_inline_max)?;
         if let Some((location, bytes)) = file {
             let failed = |error| lake_error(format_args!("commit to {}", self.ident), error);

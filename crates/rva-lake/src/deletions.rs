@@ -21,7 +21,9 @@ use arrow::error::ArrowError;
 use futures::TryStreamExt;
 use iceberg::arrow::ArrowReaderBuilder;
 use iceberg::scan::FileScanTask;
-use iceberg::spec::{DataContentType, DataFile, ManifestStatus, Operation, PrimitiveType, SnapshotRef, Transform, Type};
+use iceberg::spec::{
+    DataContentType, DataFile, ManifestStatus, Operation, PrimitiveType, SnapshotRef, Transform, Type,
+};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::util::snapshot::ancestors_of;

@@ -247,7 +247,12 @@ impl CatalogLayer for EmbeddedCatalog {
 
 #[async_trait::async_trait]
 impl SwapMetadata for Layered<EmbeddedCatalog> {
-    async fn swap(&self, ident: &TableIdent, requirements: Vec<TableRequirement>, updates: Vec<TableUpdate>) -> Result<()> {
+    async fn swap(
+        &self,
+        ident: &TableIdent,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<()> {
         let table = self.0.inner.load_table(ident).await?;
         for requirement in requirements {
             requirement.check(Some(table.metadata()))?;

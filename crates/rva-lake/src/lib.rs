@@ -50,12 +50,12 @@ pub use embedded::embedded_catalog;
 pub use keys::KeyIndexCounts;
 pub use lake::{CATALOG, CATALOG_FILE, Lake, WAREHOUSE_FOLDER};
 pub use layer::{CatalogLayer, Layered};
+pub use medallion::{
+    CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
+    SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
+};
 #[doc(hidden)]
 pub use options::CommitRules;
-pub use medallion::{
-    CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames, SilverRejects,
-    TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
-};
 pub use options::{CommitRetry, CommitStep, HousekeepingLimits, LakeOptions, StepObserver};
 pub use refined::{RefinedTable, Replaced, RowChange, Span, Staged};
 pub use rest::{RestAuth, RestOptions};

@@ -127,7 +127,8 @@ impl Lake {
 
 /// Whether a file may hold rows of a span.
 fn may_hold(file: &FileEntry, span: &Span) -> bool {
-    let store = span.store.as_ref().is_none_or(|store| file.spans.first().is_none_or(|found| found.may_hold_text(store)));
+    let store =
+        span.store.as_ref().is_none_or(|store| file.spans.first().is_none_or(|found| found.may_hold_text(store)));
     store && file.spans.get(1).is_none_or(|found| found.may_hold_any(span.from_us, span.to_us.saturating_sub(1)))
 }
 

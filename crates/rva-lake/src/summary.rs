@@ -86,7 +86,9 @@ async fn summary(table: &Table, jobs: &[StateKeys]) -> Result<TableSummary, Lake
         files,
         bytes,
         snapshots: metadata.snapshots().len() as u64,
-        sequence: metadata.current_snapshot().map_or(0, |snapshot| u64::try_from(snapshot.sequence_number()).unwrap_or(0)),
+        sequence: metadata
+            .current_snapshot()
+            .map_or(0, |snapshot| u64::try_from(snapshot.sequence_number()).unwrap_or(0)),
         last_commit: last.map(Timestamp::from_micros),
         offsets: stored.offsets(),
         source: stored.source().map(str::to_owned),

@@ -132,7 +132,8 @@ impl Pending {
         let same_files = match (work, &self.change) {
             (Work::Batch(_), None) => true,
             (Work::Change(change), Some(held)) => {
-                let names = |files: &[DataFile]| files.iter().map(|file| file.file_path().to_owned()).collect::<Vec<_>>();
+                let names =
+                    |files: &[DataFile]| files.iter().map(|file| file.file_path().to_owned()).collect::<Vec<_>>();
                 held.removed == change.change.removed && names(&held.added) == names(&change.change.added)
             }
             _ => false,

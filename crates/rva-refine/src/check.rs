@@ -71,7 +71,12 @@ fn is_within(row: &Cells, at: Option<usize>, span: Option<(i64, i64)>) -> bool {
 /// As catalog and storage say.
 pub async fn check_silver(lake: &Lake, rules: &Rules, span: Option<(i64, i64)>) -> Result<Vec<Difference>, Trouble> {
     let mut balance = Balance { hashes: RandomState::new(), count: Default::default() };
-    wanted(lake, rules, |at, row| if is_within(row, TABLES[at].2, span) { balance.add(at, row, 1) }).await?;
+    wanted(lake, rules, |at, row| {
+        if is_within(row, TABLES[at].2, span) {
+            balance.add(at, row, 1)
+        }
+    })
+    .await?;
     stored(lake, span, |at, row| balance.add(at, row, -1)).await?;
     let mut found = Vec::new();
     if balance.count.iter().all(HashMap::is_empty) {

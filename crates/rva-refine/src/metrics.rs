@@ -20,20 +20,16 @@ pub const METRICS: &[Metric<RefineCounters>] = &[
     Metric::counter("rva_refine_hours", "Hours of cameras whose rows of gold were worked out", |counters| {
         counters.hours
     }),
-    Metric::counter("rva_refine_fenced", "Changes dropped because somebody else was first", |counters| {
-        counters.fenced
-    }),
+    Metric::counter("rva_refine_fenced", "Changes dropped because somebody else was first", |counters| counters.fenced),
     Metric::counter(
         "rva_refine_corrections",
         "Times that somebody changed or took away rows of an input",
         |counters| counters.corrections,
     ),
     Metric::counter("rva_refine_retries", "Steps repeated after an error that may pass", |counters| counters.retries),
-    Metric::gauge(
-        "rva_refine_lag_snapshots",
-        "Snapshots of bronze_raw that silver doesn't hold yet",
-        |counters| i64::try_from(counters.bronze.saturating_sub(counters.position)).unwrap_or(i64::MAX),
-    ),
+    Metric::gauge("rva_refine_lag_snapshots", "Snapshots of bronze_raw that silver doesn't hold yet", |counters| {
+        i64::try_from(counters.bronze.saturating_sub(counters.position)).unwrap_or(i64::MAX)
+    }),
 ];
 
 #[cfg(test)]

@@ -73,10 +73,7 @@ fn detection(row: &Cells) -> Option<SilverDetection> {
 impl CameraSilver<'_> {
     fn filter(&self, from_us: i64, to_us: i64) -> RowFilter {
         RowFilter {
-            texts: vec![
-                ("store_id", self.store.as_str().to_owned()),
-                ("camera_id", self.camera.as_str().to_owned()),
-            ],
+            texts: vec![("store_id", self.store.as_str().to_owned()), ("camera_id", self.camera.as_str().to_owned())],
             time: Some(("capture_ts", from_us, to_us)),
             one_of: None,
         }

@@ -378,7 +378,9 @@ async fn find_replaced(
     }
     let at = going.at;
     let keeps = |row: &Cells| {
-        let (Some(store), Some(camera), Some(time)) = (text(row, 0), text(row, 1), hour_at(at, row)) else { return false };
+        let (Some(store), Some(camera), Some(time)) = (text(row, 0), text(row, 1), hour_at(at, row)) else {
+            return false;
+        };
         let is_done = done.get(&(Arc::clone(store), Arc::clone(camera))).is_some_and(|hours| hours.contains(&time));
         let is_rebuilt = rebuilt.is_some_and(|(from, to)| time >= from && time < to);
         !(touched.everything || is_done || is_rebuilt)

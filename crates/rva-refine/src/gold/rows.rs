@@ -107,8 +107,7 @@ fn minutes(rows: &HourRows) -> Vec<Cells> {
 
 fn hours(rows: &HourRows) -> Vec<Cells> {
     let of = |found: &rva_analytics::HourRow| {
-        let rest =
-            [Cell::Long(found.detection_count), Cell::Long(found.unique_tracks), double_cell(found.avg_conf)];
+        let rest = [Cell::Long(found.detection_count), Cell::Long(found.unique_tracks), double_cell(found.avg_conf)];
         row(hour(&found.hour), rest)
     };
     rows.hour.iter().map(of).collect()

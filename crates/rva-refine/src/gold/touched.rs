@@ -31,8 +31,7 @@ pub(crate) struct Touched {
     pub tracks: BTreeMap<CameraOf, Extents>,
 }
 
-const FRAME: &Columns =
-    &[("store_id", CellKind::Text), ("camera_id", CellKind::Text), ("capture_ts", CellKind::Time)];
+const FRAME: &Columns = &[("store_id", CellKind::Text), ("camera_id", CellKind::Text), ("capture_ts", CellKind::Time)];
 
 const DETECTION: &Columns = &[
     ("store_id", CellKind::Text),

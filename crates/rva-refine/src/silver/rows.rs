@@ -164,7 +164,8 @@ fn reject_cells(reject: &Reject, now: Timestamp) -> Cells {
 /// The reject of a row that no rva wrote.
 fn unreadable(row: &Cells, now: Timestamp) -> Cells {
     let cell = |at: usize| row.get(at).cloned().unwrap_or(Cell::Null);
-    let detail = "found a row without store, camera, run, frame index or ingest time, wanted all of them, 1 to 64 bytes each";
+    let detail =
+        "found a row without store, camera, run, frame index or ingest time, wanted all of them, 1 to 64 bytes each";
     vec![
         cell(1),
         cell(5),

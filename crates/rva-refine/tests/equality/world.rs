@@ -66,7 +66,8 @@ fn payload(random: &mut Random, at_us: i64, index: i64, people: &[(Option<i64>, 
     };
     let mut detections: Vec<String> = people.iter().enumerate().map(one).collect();
     if random.below(40) == 0 {
-        detections.push(r#"{"det_id":"x","class":"cart","conf":0.9,"bbox":{"x1":1,"y1":1,"x2":50,"y2":60}}"#.to_owned());
+        detections
+            .push(r#"{"det_id":"x","class":"cart","conf":0.9,"bbox":{"x1":1,"y1":1,"x2":50,"y2":60}}"#.to_owned());
     }
     if random.below(60) == 0 {
         detections.push(r#"{"det_id":"bad","class":"person","conf":7}"#.to_owned());

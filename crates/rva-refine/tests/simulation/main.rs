@@ -39,9 +39,11 @@ fn folder() -> tempfile::TempDir {
 /// Parts of three runs across a full hour and a day, in any order.
 fn parts(random: &mut Random) -> Vec<Vec<BronzeRow>> {
     let mut parts = Vec::new();
-    for (camera, run, start) in
-        [("door", "run-1", T0 + 480_000_000), ("till", "run-2", T0 + 500_000_000), ("door", "run-3", T0 + 4_100_000_000)]
-    {
+    for (camera, run, start) in [
+        ("door", "run-1", T0 + 480_000_000),
+        ("till", "run-2", T0 + 500_000_000),
+        ("door", "run-3", T0 + 4_100_000_000),
+    ] {
         let seconds = 120.0 + random.share() * 180.0;
         let rows = film(random, "a", camera, run, start, seconds);
         let size = 10 + random.below(60) as usize;

@@ -78,7 +78,8 @@ fn rebuild(args: &RefineArgs) -> Result<Option<Rebuild>, Refusal> {
             let first = day("--from", from)?;
             let last = args.to.as_ref().map_or(Ok(first), |to| day("--to", to))?;
             if last.1 <= first.0 {
-                let text = format!("--to: found {}, wanted a day that isn't before {from}", args.to.as_deref().unwrap_or(""));
+                let text =
+                    format!("--to: found {}, wanted a day that isn't before {from}", args.to.as_deref().unwrap_or(""));
                 return Err(Refusal::usage(text));
             }
             Some((first.0, last.1))

@@ -72,7 +72,8 @@ pub async fn run(args: VerifyArgs, loaded: Loaded, terminal: &Terminal) -> anyho
         return Ok(Exit::Failure);
     }
     let tables = DEFINED.len();
-    terminal.say(&format!("silver is what bronze says, and {rows} rows of {tables} tables of gold are what silver says"));
+    terminal
+        .say(&format!("silver is what bronze says, and {rows} rows of {tables} tables of gold are what silver says"));
     Ok(Exit::Done)
 }
 
@@ -158,8 +159,11 @@ async fn rows(lake: &Lake, sql: &str, key: usize) -> anyhow::Result<Keyed> {
 
 fn cells(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
     let options = FormatOptions::default().with_null("null");
-    let columns: Vec<_> =
-        batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options)).collect::<Result<_, _>>()?;
+    let columns: Vec<_> = batch
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
+        .collect::<Result<_, _>>()?;
     Ok((0..batch.num_rows()).map(|row| columns.iter().map(|column| column.value(row).to_string()).collect()).collect())
 }
 

@@ -37,8 +37,8 @@ impl TopicSetup {
 /// Idempotent: nothing is ever deleted, made smaller or shortened.
 ///
 /// # Errors
-/// `Permanent` for a wrong token, a right that is missing, or a topic of that name without partitions; `Transient` where the
-/// broker doesn't answer.
+/// `Permanent` for a wrong token, a right that is missing, or a topic of that name without partitions; `Transient`
+/// where the broker doesn't answer.
 pub async fn set_up_topic(connection: &PulsarConnection, setup: &TopicSetup) -> Result<String, BusError> {
     let admin = Admin::new(connection)?;
     let topic = &setup.topic;
@@ -89,7 +89,8 @@ pub(super) struct PartitionState {
     pub next: Position,
     /// The last acknowledged entry; `None` where the subscription isn't there.
     pub acknowledged: Option<(i64, i64)>,
-    /// Whether entries behind it were acknowledged one by one, as nobody of us does: the broker doesn't give them again.
+    /// Whether entries behind it were acknowledged one by one, as nobody of us does: the broker doesn't give them
+    /// again.
     pub has_holes: bool,
 }
 
@@ -204,8 +205,8 @@ impl Admin {
 
     /// Sends a request; 404 and 409 are answers, other failures are errors.
     ///
-    /// Every request here may be repeated. The broker answers 500, and not 409, to one of two that make the same thing at
-    /// the same moment: asked again it says what became of it.
+    /// Every request here may be repeated. The broker answers 500, and not 409, to one of two that make the same thing
+    /// at the same moment: asked again it says what became of it.
     async fn send(&self, request: RequestBuilder, doing: &str) -> Result<Response, BusError> {
         for attempt in 1..=3 {
             let Some(again) = request.try_clone() else { break };
@@ -363,8 +364,8 @@ impl Admin {
         self.stats(topic, number).await?.ledgers()
     }
 
-    /// What the broker says about an entry that it didn't give: headers and payload of its answer, or the status where it
-    /// can't read it.
+    /// What the broker says about an entry that it didn't give: headers and payload of its answer, or the status where
+    /// it can't read it.
     pub async fn entry(
         &self,
         topic: &TopicName,
@@ -414,8 +415,8 @@ impl Admin {
         Ok(PartitionState { first, last, next, acknowledged, has_holes })
     }
 
-    /// The index of the last message of the last entry: -1 where it isn't a batch, or can't be told. Asks for its id alone:
-    /// asked for the entry the broker unpacks it, and fails where it can't.
+    /// The index of the last message of the last entry: -1 where it isn't a batch, or can't be told. Asks for its id
+    /// alone: asked for the entry the broker unpacks it, and fails where it can't.
     async fn last_index(&self, path: &str, entry: Position) -> Result<i32, BusError> {
         let id = match self.get::<LastMessage>(&format!("{path}/lastMessageId")).await {
             Err(error) if error.kind() == BusErrorKind::Transient => {

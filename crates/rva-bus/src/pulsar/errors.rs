@@ -13,8 +13,8 @@ const WANTED_CERTIFICATE: &str = ", wanted a certificate that ca_file or a well-
 /// The longest text of a broker's answer that is shown, characters.
 const ANSWER_MAX: usize = 300;
 
-/// Turns an error of the client into one of the seam; `doing` is a bare verb phrase. A broker answers some refusals with
-/// the trace of its own program: its first line is told, with the way out, and the rest at level debug.
+/// Turns an error of the client into one of the seam; `doing` is a bare verb phrase. A broker answers some refusals
+/// with the trace of its own program: its first line is told, with the way out, and the rest at level debug.
 pub(super) fn of_pulsar(doing: &str, error: Error) -> BusError {
     let (kind, wanted) = decide(&error);
     let text = error.to_string();

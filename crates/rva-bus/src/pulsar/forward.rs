@@ -90,8 +90,8 @@ impl Forwarder {
     /// Opens the spool and connects to the broker.
     ///
     /// # Errors
-    /// `Transient` where there is no spool yet or the broker doesn't answer; `Permanent` for what [`PulsarSink::connect`]
-    /// refuses, and for damage in the spool.
+    /// `Transient` where there is no spool yet or the broker doesn't answer; `Permanent` for what
+    /// [`PulsarSink::connect`] refuses, and for damage in the spool.
     pub async fn open(connection: &PulsarConnection, options: ForwarderOptions) -> Result<Self, BusError> {
         let trouble = watch::Sender::new(None);
         let mut reader = LogReader::open(&options.spool)?;
@@ -120,8 +120,8 @@ impl Forwarder {
     /// Dropping the future loses nothing, but then this forwarder must be opened anew.
     ///
     /// # Errors
-    /// `Permanent` where nothing will change by itself: a right that was taken away, damage in the spool, a disk that can't be
-    /// written.
+    /// `Permanent` where nothing will change by itself: a right that was taken away, damage in the spool, a disk that
+    /// can't be written.
     pub async fn forward_some(&mut self) -> Result<usize, BusError> {
         let messages = self.reader.poll(self.options.chunk_bytes, self.options.wait).await?;
         if messages.is_empty() {

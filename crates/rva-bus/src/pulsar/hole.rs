@@ -1,7 +1,8 @@
 //! Entries that the broker didn't give: is something lost, or were they never messages?
 //!
-//! Positions have holes where nothing is lost: the broker keeps to itself the markers of transactions and the messages of
-//! those that were aborted. It says so of each entry that it is asked about. Whatever else isn't given counts as lost.
+//! Positions have holes where nothing is lost: the broker keeps to itself the markers of transactions and the messages
+//! of those that were aborted. It says so of each entry that it is asked about. Whatever else isn't given counts as
+//! lost.
 
 use super::{TopicName, admin::Admin};
 use crate::BusError;
@@ -10,8 +11,8 @@ use futures::{StreamExt, TryStreamExt};
 use reqwest::header::HeaderMap;
 use rva_types::Position;
 
-/// Entries of one hole that the broker is asked about. Where a hole has more, so many of them, evenly spread, both ends among
-/// them: an aborted transaction may have 100,000.
+/// Entries of one hole that the broker is asked about. Where a hole has more, so many of them, evenly spread, both ends
+/// among them: an aborted transaction may have 100,000.
 const QUESTIONS_MAX: u64 = 1_000;
 
 /// Questions at the same time.

@@ -183,7 +183,8 @@ impl Lanes {
         self.watch(partition, shrunk).await
     }
 
-    /// Takes receipts until `ready` is. Another lane that fails meanwhile starts over; that of `partition` ends the wait.
+    /// Takes receipts until `ready` is. Another lane that fails meanwhile starts over; that of `partition` ends the
+    /// wait.
     async fn watch<T>(
         &mut self,
         partition: u32,

@@ -137,8 +137,9 @@ impl Partition {
         self.made.filter(|made| state.first.is_some_and(|first| first <= *made))
     }
 
-    /// Where the subscription stands is a hint: what counts is what was made. It stands right where the first entry that it
-    /// would give is the one with that position in it: its batch may go on behind the position, and the broker keeps it.
+    /// Where the subscription stands is a hint: what counts is what was made. It stands right where the first entry
+    /// that it would give is the one with that position in it: its batch may go on behind the position, and the broker
+    /// keeps it.
     fn stands_right(&self, state: &PartitionState, shared: &Shared) -> Result<bool, BusError> {
         let Some(acknowledged) = state.acknowledged else {
             return Err(permanent(format!(
@@ -297,8 +298,8 @@ impl Partition {
         }
     }
 
-    /// The last message that it has or will have, of which the broker says that it is `last`: what the broker keeps to itself
-    /// at the end of the log is none.
+    /// The last message that it has or will have, of which the broker says that it is `last`: what the broker keeps to
+    /// itself at the end of the log is none.
     pub async fn end(&mut self, last: Position, shared: &Shared) -> Option<Position> {
         let (seen, is_quiet) = (self.last_seen(), self.held.is_none() && self.consumer.is_some());
         if !is_quiet || (seen.ledger, seen.entry) >= (last.ledger, last.entry) {

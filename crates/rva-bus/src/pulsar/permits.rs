@@ -5,9 +5,9 @@ const TARGET_MAX: i32 = 10_000;
 
 /// The broker's count of permits, and how large messages are.
 ///
-/// The size of an entry isn't known before it comes, so permits are few at first and follow what came: the largest of late
-/// counts at once, smaller ones slowly. A wrong guess doesn't break the bound, which is held where bytes are read from the
-/// socket; it only makes the broker wait there.
+/// The size of an entry isn't known before it comes, so permits are few at first and follow what came: the largest of
+/// late counts at once, smaller ones slowly. A wrong guess doesn't break the bound, which is held where bytes are read
+/// from the socket; it only makes the broker wait there.
 #[derive(Debug)]
 pub(super) struct Permits {
     /// As the broker counts, in a number that wraps: an entry counts as the messages that its producer claims it has.

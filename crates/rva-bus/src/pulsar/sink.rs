@@ -111,8 +111,8 @@ impl PulsarSink {
     /// Connects, and checks that the topic was set up and takes the contract's schema.
     ///
     /// # Errors
-    /// `Permanent` for a wrong address, token or certificate, a topic that wasn't set up, or one with another schema; `Transient`
-    /// where the broker doesn't answer.
+    /// `Permanent` for a wrong address, token or certificate, a topic that wasn't set up, or one with another schema;
+    /// `Transient` where the broker doesn't answer.
     pub async fn connect(connection: &PulsarConnection, options: PulsarSinkOptions) -> Result<Self, BusError> {
         let admin = Admin::new(connection)?;
         let partitions = admin.partitions(&options.topic).await?;

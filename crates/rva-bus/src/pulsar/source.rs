@@ -25,11 +25,11 @@ pub struct PulsarSourceOptions {
     pub topic: TopicName,
     /// The subscription that was set up with it.
     pub subscription: String,
-    /// Bytes of entries, of all partitions together, that may wait in memory before they are unpacked. Raising it bridges
-    /// longer pauses of the reader. Default 32 MiB; at least the broker's largest message fits, alone.
+    /// Bytes of entries, of all partitions together, that may wait in memory before they are unpacked. Raising it
+    /// bridges longer pauses of the reader. Default 32 MiB; at least the broker's largest message fits, alone.
     pub queue_bytes_max: usize,
-    /// Most bytes that one entry, or one message in chunks, may unpack to, with what its messages cost in memory. What is
-    /// larger is a dead letter. Default 32 MiB.
+    /// Most bytes that one entry, or one message in chunks, may unpack to, with what its messages cost in memory. What
+    /// is larger is a dead letter. Default 32 MiB.
     pub entry_bytes_max: usize,
     /// How often new partitions are looked for. Default 30 s.
     pub refresh_interval: Duration,
@@ -60,16 +60,16 @@ enum Positioned {
 
 /// Reads a partitioned topic: an [`EventSource`].
 ///
-/// A partition's name is its number. Positions are ledger, entry and the index in the entry's batch. The identity is the
-/// topic with the random id that its set-up gave it, so a broker that was wiped and set up again is another log.
+/// A partition's name is its number. Positions are ledger, entry and the index in the entry's batch. The identity is
+/// the topic with the random id that its set-up gave it, so a broker that was wiped and set up again is another log.
 ///
-/// Each partition has a connection and a consumer of its own. One that fails is opened again behind what it gave, while the
-/// others go on; it is an error of [`poll`](EventSource::poll) when no partition can be read, or for good. After an error the
-/// consumers are gone: [`seek`](EventSource::seek) makes new ones. A second source of the same subscription waits in its
-/// `seek` until the first one is gone: a standby.
+/// Each partition has a connection and a consumer of its own. One that fails is opened again behind what it gave, while
+/// the others go on; it is an error of [`poll`](EventSource::poll) when no partition can be read, or for good. After an
+/// error the consumers are gone: [`seek`](EventSource::seek) makes new ones. A second source of the same subscription
+/// waits in its `seek` until the first one is gone: a standby.
 ///
-/// Memory: entries that wait have at most `queue_bytes_max`; one entry at a time is unpacked beyond what was asked for, to at
-/// most `entry_bytes_max`; and messages that wait for chunks have twice that in each partition that has any.
+/// Memory: entries that wait have at most `queue_bytes_max`; one entry at a time is unpacked beyond what was asked for,
+/// to at most `entry_bytes_max`; and messages that wait for chunks have twice that in each partition that has any.
 pub struct PulsarSource {
     shared: Shared,
     identity: String,
@@ -87,8 +87,8 @@ impl PulsarSource {
     /// Connects to a topic that was set up.
     ///
     /// # Errors
-    /// `Permanent` for a wrong address, token or certificate, or a topic that wasn't set up; `Transient` where the broker doesn't
-    /// answer.
+    /// `Permanent` for a wrong address, token or certificate, or a topic that wasn't set up; `Transient` where the
+    /// broker doesn't answer.
     pub async fn connect(connection: &PulsarConnection, options: PulsarSourceOptions) -> Result<Self, BusError> {
         let admin = Admin::new(connection)?;
         let PulsarSourceOptions { topic, subscription, queue_bytes_max, entry_bytes_max, refresh_interval } = options;
@@ -113,8 +113,8 @@ impl PulsarSource {
         })
     }
 
-    /// Makes all consumers anew, behind `offsets`. A partition that can't be read now is tried again later, unless it is
-    /// another reader's, or for good, or there is no other.
+    /// Makes all consumers anew, behind `offsets`. A partition that can't be read now is tried again later, unless it
+    /// is another reader's, or for good, or there is no other.
     async fn open_all(&mut self, offsets: &OffsetMap) -> Result<(), BusError> {
         join_all(self.partitions.iter_mut().map(Partition::close)).await;
         self.partitions.clear();
@@ -176,8 +176,8 @@ impl PulsarSource {
         Ok(())
     }
 
-    /// Takes what is ready, without waiting: first what is left of an entry, then entries of each partition in turn, from
-    /// another one each time, so that a full one doesn't starve the others.
+    /// Takes what is ready, without waiting: first what is left of an entry, then entries of each partition in turn,
+    /// from another one each time, so that a full one doesn't starve the others.
     async fn take_ready(&mut self, bytes_max: usize) -> Result<Vec<Message>, BusError> {
         let mut taken = Taken { messages: Vec::new(), bytes: 0, bytes_max };
         for partition in &mut self.partitions {
@@ -254,8 +254,8 @@ impl PulsarSource {
         }
     }
 
-    /// Waits a moment for chunks that are still to come; then their messages are given up. Asked for its end, a log must say
-    /// where that is, and half a message doesn't move it.
+    /// Waits a moment for chunks that are still to come; then their messages are given up. Asked for its end, a log
+    /// must say where that is, and half a message doesn't move it.
     async fn settle_chunks(&mut self) {
         let mut end = Instant::now() + CHUNKS_WAIT;
         while self.partitions.iter().any(Partition::has_open_chunks) && Instant::now() < end {
@@ -408,9 +408,9 @@ impl EventSource for PulsarSource {
     async fn acknowledge(&mut self, committed: &OffsetMap) -> Result<(), BusError> {
         let asked = committed.iter().filter_map(|(partition, position)| {
             let partition = self.partitions.get(partition.parse::<usize>().ok()?)?;
-            // Whole entries only: the broker takes one message of a batch for all of it. And never the last one: a broker
-            // deletes whole ledgers, and only those that every subscription is through with. So the ledger of the
-            // position stays, and with it the proof that nothing behind the position was deleted.
+            // Whole entries only: the broker takes one message of a batch for all of it. And never the last one: a
+            // broker deletes whole ledgers, and only those that every subscription is through with. So the ledger of
+            // the position stays, and with it the proof that nothing behind the position was deleted.
             let entry = position.entry.checked_sub(1).filter(|_| !position.is_end_of_ledger())?;
             Some(async move {
                 match partition.consumer() {

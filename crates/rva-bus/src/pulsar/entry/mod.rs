@@ -1,8 +1,9 @@
 //! From the bytes of an entry, as the broker keeps them, to messages; or to the one reason why not. Pure.
 //!
-//! An entry is whatever somebody who may produce has sent: the broker looks at its metadata and never at its payload. So
-//! nothing in it is believed. Lengths and counts are compared with the bytes that are there, sizes are bounds and no orders
-//! to reserve memory, and whatever is wrong is one [`Rejection`] for the whole entry, never an error of the stream.
+//! An entry is whatever somebody who may produce has sent: the broker looks at its metadata and never at its payload.
+//! So nothing in it is believed. Lengths and counts are compared with the bytes that are there, sizes are bounds and no
+//! orders to reserve memory, and whatever is wrong is one [`Rejection`] for the whole entry, never an error of the
+//! stream.
 
 mod batch;
 mod chunks;
@@ -61,7 +62,8 @@ pub(super) struct Entry {
     pub content: Content,
 }
 
-/// Looks at an entry: `bytes` is what follows the command in the broker's frame. Unpacked it may cost `bytes_max` of memory.
+/// Looks at an entry: `bytes` is what follows the command in the broker's frame. Unpacked it may cost `bytes_max` of
+/// memory.
 pub(super) fn open(bytes: Bytes, bytes_max: usize) -> Entry {
     let raw = bytes.clone();
     let (metadata, payload) = match split(bytes) {

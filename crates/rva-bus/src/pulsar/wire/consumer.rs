@@ -153,8 +153,8 @@ impl Consumer {
         Ok(id.map(|id| (id.ledger_id, id.entry_id, id.batch_index.unwrap_or(-1))))
     }
 
-    /// Leaves, so that the next consumer finds the subscription free. What goes wrong doesn't matter: the broker notices
-    /// the end of the connection too.
+    /// Leaves, so that the next consumer finds the subscription free. What goes wrong doesn't matter: the broker
+    /// notices the end of the connection too.
     pub async fn close(self) {
         let request_id = self.connection.request_id();
         let close = CommandCloseConsumer { consumer_id: CONSUMER_ID, request_id };

@@ -1,5 +1,5 @@
-//! Frames: a length, a command, and for a message what is stored of its entry. The bytes of entries are counted before they
-//! are read from the socket, so that no answer of a broker makes more of them than the budget has.
+//! Frames: a length, a command, and for a message what is stored of its entry. The bytes of entries are counted before
+//! they are read from the socket, so that no answer of a broker makes more of them than the budget has.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;

@@ -1,9 +1,9 @@
 //! The broker's own protocol, as far as reading needs it.
 //!
-//! The client crate unpacks entries before anybody can look at them, and asks for messages by number into queues without a
-//! bound: one bad entry ends its stream, and 500 messages of 5 MiB are 2.5 GiB. So reading speaks the protocol itself: an
-//! entry comes as the bytes that are stored, and [`Budget`] bounds the bytes of all partitions together. Sending, and the
-//! types of the protocol, are the crate's.
+//! The client crate unpacks entries before anybody can look at them, and asks for messages by number into queues
+//! without a bound: one bad entry ends its stream, and 500 messages of 5 MiB are 2.5 GiB. So reading speaks the
+//! protocol itself: an entry comes as the bytes that are stored, and [`Budget`] bounds the bytes of all partitions
+//! together. Sending, and the types of the protocol, are the crate's.
 
 mod connection;
 mod consumer;

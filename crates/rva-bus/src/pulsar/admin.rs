@@ -1,4 +1,4 @@
-//! The broker's admin interface: setting a topic up, and what a partition holds.
+//! The broker's admin interface, which sets a topic up and says what a partition holds.
 
 use super::{PulsarConnection, TopicName, errors::permanent};
 use crate::{BusError, BusErrorKind};
@@ -9,36 +9,36 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
-/// Topic property: the random id that is part of the source's identity.
+/// Names the topic's property that holds the random id, which is part of the source's identity.
 const TOPIC_ID: &str = "rva.topic_id";
 
-/// What a topic is made with.
+/// The settings that a topic is made with.
 #[derive(Debug, Clone)]
 pub struct TopicSetup {
-    /// The topic.
+    /// The topic to make.
     pub topic: TopicName,
-    /// Its partitions: at least so many; a topic is never made smaller. Default 4.
+    /// The number of its partitions, at least; a topic is never made smaller. Default 4.
     pub partitions: u32,
     /// The ingest's subscription, which keeps what no table holds yet.
     pub subscription: String,
-    /// How long acknowledged messages stay at least, so that a table that was rolled back can be filled again.
-    /// Default 72 h; a longer retention that is there stays.
+    /// The time for which acknowledged messages stay at least, so that a table that was rolled back can be filled
+    /// again. Default 72 h; a longer retention that is there stays.
     pub retention: Duration,
 }
 
 impl TopicSetup {
-    /// With the defaults.
+    /// Makes settings with the defaults.
     pub fn new(topic: TopicName, subscription: impl Into<String>) -> Self {
         Self { topic, partitions: 4, subscription: subscription.into(), retention: Duration::from_secs(72 * 3600) }
     }
 }
 
-/// Makes tenant, namespace, retention, topic, id and subscription where they are missing, and answers the topic's id.
-/// Idempotent: nothing is ever deleted, made smaller or shortened.
+/// Makes tenant, namespace, retention, topic, id and subscription where they are missing, and returns the topic's id.
+/// It may be called again: nothing is ever deleted, made smaller or shortened.
 ///
 /// # Errors
-/// `Permanent` for a wrong token, a right that is missing, or a topic of that name without partitions; `Transient`
-/// where the broker doesn't answer.
+/// Returns `Permanent` for a wrong token, a right that is missing, or a topic of that name without partitions;
+/// `Transient` where the broker doesn't answer.
 pub async fn set_up_topic(connection: &PulsarConnection, setup: &TopicSetup) -> Result<String, BusError> {
     let admin = Admin::new(connection)?;
     let topic = &setup.topic;
@@ -64,33 +64,34 @@ pub async fn set_up_topic(connection: &PulsarConnection, setup: &TopicSetup) -> 
     Ok(id)
 }
 
-/// How often, and how far apart, a topic that was just made is looked for.
+/// The number of times that a topic which was just made is looked for, and the time between them.
 const SEEN_TRIES: u32 = 20;
 const SEEN_WAIT: Duration = Duration::from_millis(100);
 
-/// Bytes that are taken of an entry that the broker shows, uncompressed.
+/// The bytes that are taken of an entry that the broker shows, uncompressed.
 const ENTRY_BYTES_MAX: usize = 1 << 20;
 
-/// Asks the admin interface.
+/// A client of the admin interface.
 pub(super) struct Admin {
     client: Client,
     base: String,
     token: Option<String>,
 }
 
-/// What a partition holds, and how far a subscription has come.
+/// The positions of a partition, and those of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PartitionState {
     /// The first entry that is still there.
     pub first: Option<Position>,
     /// The last message that is there: its entry, and its index in the batch.
     pub last: Option<Position>,
-    /// Where the next entry comes, or before that: the broker goes on in a new ledger after each of its restarts.
+    /// The position at which the next entry comes, or one before that: the broker goes on in a new ledger after each
+    /// restart.
     pub next: Position,
     /// The last acknowledged entry; `None` where the subscription isn't there.
     pub acknowledged: Option<(i64, i64)>,
-    /// Whether entries behind it were acknowledged one by one, as nobody of us does: the broker doesn't give them
-    /// again.
+    /// Set where entries behind it were acknowledged one by one, as nobody of us does: the broker doesn't give them
+    /// again. again.
     pub has_holes: bool,
 }
 

@@ -1,8 +1,8 @@
-//! Entries that the broker didn't give: is something lost, or were they never messages?
+//! Entries that the broker didn't give: either something is lost, or they were never messages.
 //!
 //! Positions have holes where nothing is lost: the broker keeps to itself the markers of transactions and the messages
-//! of those that were aborted. It says so of each entry that it is asked about. Whatever else isn't given counts as
-//! lost.
+//! of those that were aborted. It says so of each entry that it is asked about. Any other entry that isn't given counts
+//! as lost. lost.
 
 use super::{TopicName, admin::Admin};
 use crate::BusError;

@@ -17,22 +17,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// First and longest wait before a partition whose consumer failed is opened again.
+/// The first and the longest wait before a partition whose consumer failed is opened again.
 const AGAIN_MIN: Duration = Duration::from_millis(200);
 const AGAIN_MAX: Duration = Duration::from_secs(5);
 
-/// After so long a message whose chunks don't all come is given up.
+/// The time after which a message whose chunks don't all come is given up.
 const CHUNKS_AGE_MAX: Duration = Duration::from_secs(60);
 
-/// What every partition needs to be read.
+/// The connections and settings that every partition needs to be read.
 pub(super) struct Shared {
     pub admin: Admin,
     pub wire: Wire,
     pub topic: TopicName,
     pub subscription: String,
-    /// Most that an entry may cost when it is unpacked.
+    /// The most bytes that an entry may cost when it is unpacked.
     pub entry_bytes_max: usize,
-    /// Bytes of entries that one partition may have on their way.
+    /// The bytes of entries that one partition may have on their way.
     pub share_bytes: usize,
 }
 
@@ -48,31 +48,31 @@ pub(super) struct Partition {
     consumer: Option<Consumer>,
     down: Option<Down>,
     permits: Permits,
-    /// Where entries are expected to begin, where nothing was read.
+    /// The position where entries are expected to begin, where nothing was read.
     expected: Position,
     /// The last entry that was looked at.
     seen: Option<Position>,
-    /// The last message that was made; what isn't behind it was given already.
+    /// The last message that was made; a message that isn't behind it was given already.
     made: Option<Position>,
-    /// Whether everything between `made` and `seen` is accounted for.
+    /// Set where everything between `made` and `seen` is accounted for.
     is_proven: bool,
-    /// Up to here entries are asked for one at a time: the broker didn't give some of them.
+    /// The position up to which entries are asked for one at a time: the broker didn't give some of them.
     careful_until: Option<Position>,
-    /// Came and not looked at yet.
+    /// The delivery that came and was not looked at yet.
     held: Option<Result<Delivery, BusError>>,
-    /// Messages of which some parts, in entries before them, wait for others.
+    /// The messages that wait since parts of others, in entries before them, are still to come.
     waiting: Vec<Message>,
     joins: Joins,
     joins_since: Instant,
     ready: VecDeque<Message>,
 }
 
-/// Whether the entry of `next` comes right behind that of `seen`, or is the same.
+/// Returns whether the entry of `next` comes right behind that of `seen`, or is the same.
 fn is_next(seen: Position, next: Position) -> bool {
     seen.ledger == next.ledger && (seen.entry == next.entry || seen.entry.checked_add(1) == Some(next.entry))
 }
 
-/// A position that `position`, the first message of an entry, is behind.
+/// Returns a position that `position`, the first message of an entry, is behind.
 fn before(position: Position) -> Position {
     match position.entry.checked_sub(1) {
         Some(entry) => Position { entry, batch_index: -1, ..position },
@@ -81,7 +81,7 @@ fn before(position: Position) -> Position {
 }
 
 impl Partition {
-    /// To be read behind `after`; [`Partition::open`] makes its consumer.
+    /// Makes a partition to be read behind `after`; [`Partition::open`] makes its consumer.
     pub fn new(number: u32, after: Option<Position>) -> Self {
         Self {
             number,
@@ -122,7 +122,7 @@ impl Partition {
         Ok(())
     }
 
-    /// What comes again with a new consumer.
+    /// Forgets everything that comes again with a new consumer.
     fn forget(&mut self) {
         self.consumer = None;
         self.held = None;
@@ -132,14 +132,14 @@ impl Partition {
         self.is_proven = true;
     }
 
-    /// The position to go on behind, where the broker still has its entry or one before.
+    /// Returns the position to go on behind, where the broker still has its entry or one before.
     fn there(&self, state: &PartitionState) -> Option<Position> {
         self.made.filter(|made| state.first.is_some_and(|first| first <= *made))
     }
 
-    /// Where the subscription stands is a hint: what counts is what was made. It stands right where the first entry
-    /// that it would give is the one with that position in it: its batch may go on behind the position, and the broker
-    /// keeps it.
+    /// Returns whether the subscription stands right, which is a hint: what counts is what was made. It stands right
+    /// where the first entry that it would give is the one with that position in it: its batch may go on behind the
+    /// position, and the broker keeps it. keeps it.
     fn stands_right(&self, state: &PartitionState, shared: &Shared) -> Result<bool, BusError> {
         let Some(acknowledged) = state.acknowledged else {
             return Err(permanent(format!(

@@ -1,9 +1,9 @@
-//! From the bytes of an entry, as the broker keeps them, to messages; or to the one reason why not. Pure.
+//! The way from the bytes of an entry, as the broker keeps them, to messages; or to the one reason why not. Pure.
 //!
 //! An entry is whatever somebody who may produce has sent: the broker looks at its metadata and never at its payload.
 //! So nothing in it is believed. Lengths and counts are compared with the bytes that are there, sizes are bounds and no
-//! orders to reserve memory, and whatever is wrong is one [`Rejection`] for the whole entry, never an error of the
-//! stream.
+//! orders to reserve memory, and anything that is wrong is one [`Rejection`] for the whole entry, never an error of the
+//! stream. stream.
 
 mod batch;
 mod chunks;

@@ -91,7 +91,7 @@ pub(super) struct PartitionState {
     /// The last acknowledged entry; `None` where the subscription isn't there.
     pub acknowledged: Option<(i64, i64)>,
     /// Set where entries behind it were acknowledged one by one, as nobody of us does: the broker doesn't give them
-    /// again. again.
+    /// again.
     pub has_holes: bool,
 }
 
@@ -106,7 +106,7 @@ struct Ledger {
 #[serde(rename_all = "camelCase")]
 struct Cursor {
     mark_delete_position: String,
-    /// Entries behind that position that were acknowledged one by one: `[]`, or ranges.
+    /// The entries behind that position that were acknowledged one by one: `[]`, or ranges.
     #[serde(default)]
     individually_deleted_messages: String,
 }
@@ -138,7 +138,7 @@ struct Partitions {
 }
 
 impl InternalStats {
-    /// The ledgers, oldest first, and how many entries each has.
+    /// Returns the ledgers, oldest first, and how many entries each has.
     fn ledgers(&self) -> Result<Vec<(u64, u64)>, BusError> {
         let (last_ledger, last_entry) = parse_entry(&self.last_confirmed_entry)?;
         // The newest ledger is listed with 0 entries while it is written.
@@ -172,7 +172,7 @@ fn http_client(connection: &PulsarConnection) -> Result<Client, BusError> {
     builder.build().map_err(|error| permanent(format!("set up the HTTP client: {error}")))
 }
 
-/// The text of such an error is on its last source: "connection refused", "invalid peer certificate".
+/// Returns the text of such an error, which is on its last source: "connection refused", "invalid peer certificate".
 fn deepest(error: &reqwest::Error) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {
@@ -181,7 +181,7 @@ fn deepest(error: &reqwest::Error) -> String {
     deepest.to_string()
 }
 
-/// What is wrong with the certificate of the broker's own port, which the client keeps to itself; `None` where it is
+/// Returns what is wrong with the certificate of the broker's own port, which the client keeps to itself; `None` for
 /// another trouble. The request is no HTTP to the broker, but its handshake comes first.
 pub(super) async fn certificate_problem(connection: &PulsarConnection) -> Option<String> {
     let host = connection.service_url.strip_prefix("pulsar+ssl://")?;
@@ -248,7 +248,7 @@ impl Admin {
         Err(BusError::new(kind, format!("{doing} at {}: found status {status} ({said}){wanted}", self.base)))
     }
 
-    /// `None` where there is no such thing.
+    /// Reads something; `None` where there is no such thing.
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Option<T>, BusError> {
         let doing = format!("read {path}");
         let response = self.send(self.request(Method::GET, path), &doing).await?;
@@ -264,7 +264,7 @@ impl Admin {
         parsed.map(Some).map_err(|error| permanent(format!("{doing} at {}: {error}", self.base)))
     }
 
-    /// PUT of something that may be there already.
+    /// Puts something that may be there already.
     async fn make(&self, path: &str, body: Option<Value>) -> Result<(), BusError> {
         let mut request = self.request(Method::PUT, path);
         if let Some(body) = body {
@@ -273,7 +273,7 @@ impl Admin {
         self.found(self.send(request, &format!("make {path}")).await?, path)
     }
 
-    /// An answer that isn't 404.
+    /// Returns an error for an answer that is 404.
     fn found(&self, response: Response, path: &str) -> Result<(), BusError> {
         match response.status() {
             StatusCode::NOT_FOUND => Err(permanent(format!("found no {path} at {}", self.base))),
@@ -332,19 +332,19 @@ impl Admin {
         given.ok_or_else(|| permanent(format!("found no property {TOPIC_ID} on {topic}, which was just set")))
     }
 
-    /// The id that the set-up gave; `None` where the topic or the id isn't there.
+    /// Returns the id that the set-up gave; `None` where the topic or the id isn't there.
     pub async fn topic_id(&self, topic: &TopicName) -> Result<Option<String>, BusError> {
         let properties: Option<BTreeMap<String, String>> = self.get(&format!("{}/properties", topic.path())).await?;
         Ok(properties.and_then(|mut properties| properties.remove(TOPIC_ID)))
     }
 
-    /// How many partitions the topic has; `None` where there is no such partitioned topic.
+    /// Returns the number of partitions that the topic has; `None` where there is no such partitioned topic.
     pub async fn partitions(&self, topic: &TopicName) -> Result<Option<u32>, BusError> {
         let found: Option<Partitions> = self.get(&format!("{}/partitions", topic.path())).await?;
         Ok(found.map(|found| found.partitions).filter(|partitions| *partitions > 0))
     }
 
-    /// The largest message that the broker takes, in bytes; 5 MiB, its default, where this user may not ask.
+    /// Returns the largest message that the broker takes, in bytes; 5 MiB, its default, where this user may not ask.
     pub async fn message_bytes_max(&self) -> Result<usize, BusError> {
         let found = match self.get::<BTreeMap<String, Value>>("brokers/configuration/runtime").await {
             Err(error) if error.kind() == BusErrorKind::Permanent => None,
@@ -360,13 +360,13 @@ impl Admin {
         stats.ok_or_else(|| permanent(format!("found no partition {number} of {topic}")))
     }
 
-    /// The ledgers of a partition, oldest first, and how many entries each has.
+    /// Returns the ledgers of a partition, oldest first, and how many entries each has.
     pub async fn ledgers(&self, topic: &TopicName, number: u32) -> Result<Vec<(u64, u64)>, BusError> {
         self.stats(topic, number).await?.ledgers()
     }
 
-    /// What the broker says about an entry that it didn't give: headers and payload of its answer, or the status where
-    /// it can't read it.
+    /// Returns the broker's answer about an entry that it didn't give: headers and payload, or the status where it
+    /// can't read it.
     pub async fn entry(
         &self,
         topic: &TopicName,
@@ -394,7 +394,7 @@ impl Admin {
         Ok(Ok((headers, payload.freeze())))
     }
 
-    /// What a partition holds.
+    /// Returns the positions of a partition and of a subscription.
     pub async fn state(&self, topic: &TopicName, number: u32, subscription: &str) -> Result<PartitionState, BusError> {
         let path = format!("{}-partition-{number}", topic.path());
         let stats = self.stats(topic, number).await?;
@@ -416,8 +416,8 @@ impl Admin {
         Ok(PartitionState { first, last, next, acknowledged, has_holes })
     }
 
-    /// The index of the last message of the last entry: -1 where it isn't a batch, or can't be told. Asks for its id
-    /// alone: asked for the entry the broker unpacks it, and fails where it can't.
+    /// Returns the index of the last message of the last entry: -1 where it isn't a batch, or can't be told. It asks
+    /// for the message's id alone: asked for the entry the broker unpacks it, and fails where it can't.
     async fn last_index(&self, path: &str, entry: Position) -> Result<i32, BusError> {
         let id = match self.get::<LastMessage>(&format!("{path}/lastMessageId")).await {
             Err(error) if error.kind() == BusErrorKind::Transient => {

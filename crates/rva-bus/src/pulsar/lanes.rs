@@ -185,7 +185,7 @@ impl Lanes {
     }
 
     /// Takes receipts until `ready` is ready. Another lane that fails meanwhile starts over; that of `partition` ends
-    /// the wait. wait.
+    /// the wait.
     async fn watch<T>(
         &mut self,
         partition: u32,

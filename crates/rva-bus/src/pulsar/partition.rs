@@ -139,7 +139,7 @@ impl Partition {
 
     /// Returns whether the subscription stands right, which is a hint: what counts is what was made. It stands right
     /// where the first entry that it would give is the one with that position in it: its batch may go on behind the
-    /// position, and the broker keeps it. keeps it.
+    /// position, and the broker keeps it.
     fn stands_right(&self, state: &PartitionState, shared: &Shared) -> Result<bool, BusError> {
         let Some(acknowledged) = state.acknowledged else {
             return Err(permanent(format!(
@@ -161,7 +161,7 @@ impl Partition {
         }
     }
 
-    /// Its consumer failed: it is opened again later, behind what was made.
+    /// Notes that its consumer failed: it is opened again later, behind what was made.
     pub fn fail(&mut self, error: &BusError) {
         self.forget();
         let wait = self.down.as_ref().map_or(AGAIN_MIN, |down| (down.wait * 2).min(AGAIN_MAX));
@@ -175,7 +175,7 @@ impl Partition {
         self.consumer.is_none()
     }
 
-    /// When it is to be opened again, where it failed.
+    /// Returns the time at which it is to be opened again, where it failed.
     pub fn again(&self) -> Option<Instant> {
         self.down.as_ref().map(|down| down.again).filter(|_| self.is_down())
     }
@@ -184,17 +184,17 @@ impl Partition {
         self.consumer.as_ref()
     }
 
-    /// Whether messages wait for parts of others.
+    /// Returns whether messages wait for parts of others.
     pub fn has_open_chunks(&self) -> bool {
         !self.joins.is_empty()
     }
 
-    /// Messages that are there to be given.
+    /// Returns the messages that are there to be given.
     pub fn ready(&mut self) -> &mut VecDeque<Message> {
         &mut self.ready
     }
 
-    /// Returns when an entry is there, or an error instead.
+    /// Waits until an entry is there, or an error instead.
     pub async fn wait(&mut self) {
         if self.held.is_some() || !self.ready.is_empty() {
             return;
@@ -205,7 +205,8 @@ impl Partition {
         }
     }
 
-    /// Looks at the next entry that came, if there is one; then there may be messages, or not. `false`: nothing came.
+    /// Looks at the next entry that came, if there is one; then there may be messages, or not. Returns `false` where
+    /// nothing came.
     pub async fn advance(&mut self, shared: &Shared) -> Result<bool, BusError> {
         let Some(consumer) = &mut self.consumer else { return Ok(false) };
         let delivery = match self.held.take() {
@@ -241,7 +242,7 @@ impl Partition {
         Ok(())
     }
 
-    /// Whether the whole entry is before what was made, or at it.
+    /// Returns whether the whole entry is before what was made, or at it.
     fn was_made(&self, at: Position) -> bool {
         self.made.is_some_and(|made| match (at.ledger, at.entry).cmp(&(made.ledger, made.entry)) {
             std::cmp::Ordering::Less => true,
@@ -280,12 +281,12 @@ impl Partition {
         Ok(())
     }
 
-    /// The last entry that was looked at, or where none was the place before the first.
+    /// Returns the last entry that was looked at, or where none was the place before the first.
     fn last_seen(&self) -> Position {
         self.seen.unwrap_or_else(|| before(self.expected))
     }
 
-    /// Batches of no messages that the broker kept to itself, each a message that can't be unpacked.
+    /// Notes batches of no messages that the broker kept to itself, each as a message that can't be unpacked.
     fn note_empty(&mut self, batches: Vec<(u64, u64, Bytes)>) {
         for (ledger, entry, payload) in batches {
             let at = Position { ledger, entry, batch_index: -1 };
@@ -298,8 +299,8 @@ impl Partition {
         }
     }
 
-    /// The last message that it has or will have, of which the broker says that it is `last`: what the broker keeps to
-    /// itself at the end of the log is none.
+    /// Returns the last message that it has or will have, where the broker says that it is `last`: anything that the
+    /// broker keeps to itself at the end of the log is none.
     pub async fn end(&mut self, last: Position, shared: &Shared) -> Option<Position> {
         let (seen, is_quiet) = (self.last_seen(), self.held.is_none() && self.consumer.is_some());
         if !is_quiet || (seen.ledger, seen.entry) >= (last.ledger, last.entry) {
@@ -381,7 +382,7 @@ impl Partition {
         message
     }
 
-    /// A message goes to those that are ready, unless parts of another, before it, still wait for the rest.
+    /// Puts a message to those that are ready, unless parts of another, before it, still wait for the rest.
     fn push(&mut self, message: Message) {
         match self.joins.is_empty() && self.waiting.is_empty() {
             true => self.make(message),
@@ -398,8 +399,8 @@ impl Partition {
         self.ready.push_back(message);
     }
 
-    /// What waited is ready. Nothing of it may be committed without the rest: a message that was put together has parts
-    /// before all of them, and a position alone can't say which.
+    /// Makes the messages ready that waited. None of them may be committed without the rest: a message that was put
+    /// together has parts before all of them, and a position alone can't say which.
     fn release(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
         let last = waiting.len().saturating_sub(1);

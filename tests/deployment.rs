@@ -191,7 +191,7 @@ fn make_env_writes_random_passwords_for_the_owner_alone_and_keeps_a_file_that_is
 
 #[test]
 fn every_python_requirement_has_the_hashes_of_its_files() {
-    for folder in ["infrastructure/docker", "infrastructure/local", "tests/python"] {
+    for folder in ["infrastructure/docker", "infrastructure/local", "tests/python", "data/models/training"] {
         let files = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
         let is_list = |name: &str| name.starts_with("requirements") && name.ends_with(".txt");
         let lists: Vec<_> = files.filter(|path| is_list(path.file_name().unwrap().to_str().unwrap())).collect();

@@ -24,6 +24,7 @@ system_packages() {
 ca-certificates gcc g++ libc6-dev pkg-config python3 python3-venv
 clang libclang-dev protobuf-compiler
 libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev
+libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
 LIST
   [ $want_tests = yes ] && echo "ffmpeg strace procps git util-linux
     libopencv-video-dev libopencv-calib3d-dev libopencv-features2d-dev

@@ -41,7 +41,7 @@ pub mod pulsar;
 mod replay;
 mod seam;
 
-pub use log::{CutTail, LogCounters, LogOptions, LogReader, LogWriter, SizePolicy, settle};
+pub use log::{CutTail, LogCounters, LogMeter, LogOptions, LogReader, LogWriter, SizePolicy, settle};
 pub use ndjson::NdjsonSink;
 pub use replay::{
     REPLAY_FILE, REPLAY_LINE, REPLAY_LINE_BYTES, REPLAY_PARTITION, ReplayOptions, ReplayReport, Replayed, replay,

@@ -8,7 +8,7 @@ use crate::{
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 use rva_bus::{BusError, EventSink, OutgoingMessage};
-use rva_track::Tracker;
+use rva_track::{Tracker, TrackerChoice};
 use rva_types::{
     FrameRecord, FrameRecordInput, ImageSize, PropertyName, RunId, RuntimeDescription, SourceIdentity, Timestamp,
     TrackedDetection,
@@ -19,6 +19,7 @@ use rva_vision::{
 };
 use std::{
     collections::BTreeMap,
+    fmt,
     ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
@@ -39,6 +40,12 @@ pub struct OpenCamera {
     pub tracker: Box<dyn Tracker>,
     /// What it wants to know besides boxes, as its [`Tracker::cues`] say.
     pub cues: Option<Box<dyn FindCues>>,
+}
+
+impl fmt::Debug for OpenCamera {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenCamera({})", self.source.description().uri)
+    }
 }
 
 impl OpenCamera {
@@ -108,6 +115,8 @@ pub struct CameraReport {
     pub source: SourceDescription,
     /// How it ended.
     pub end: CameraEnd,
+    /// The camera, where its source goes on behind a change, as another run: [`next_run`] makes it one.
+    pub rest: Option<Box<(OpenCamera, RunSettings)>>,
     /// Frames that the source gave, that were processed, and that were left out.
     pub frames: FrameCounts,
     /// Records that the sink accepted. Unless the run failed they are durable.
@@ -178,13 +187,14 @@ pub async fn run_camera(
     }
     // Nobody takes records any more: a pipeline that still runs gives up.
     drop(waiting);
-    let (outcome, counts) = pipeline.await.unwrap_or_else(|error| (panicked(&error), Counts::default()));
+    let (outcome, counts, rest) = pipeline.await.unwrap_or_else(|error| (panicked(&error), Counts::default(), None));
     if let Err(error) = patient.flush().await {
         sink_error.get_or_insert(error);
     }
     CameraReport {
         run,
         source,
+        rest: rest.filter(|_| sink_error.is_none()),
         end: camera_end(outcome.end, sink_error),
         frames: outcome.counts,
         records: accepted,
@@ -232,7 +242,7 @@ fn pipeline(
     observers: Observers,
     records: mpsc::Sender<(OutgoingMessage, Instant)>,
     stop: &StopFlag,
-) -> (PipelineOutcome, Counts) {
+) -> (PipelineOutcome, Counts, Option<Box<(OpenCamera, RunSettings)>>) {
     let OpenCamera { mut source, mut detectors, mut tracker, mut cues } = camera;
     let options = settings.pipeline.clone();
     let control = PipelineControl { stop: stop.clone(), counters: observers.counters.frames.clone() };
@@ -240,9 +250,10 @@ fn pipeline(
         return (
             PipelineOutcome::failed(fault("found a camera without a detector, wanted at least one")),
             Counts::default(),
+            None,
         );
     };
-    let writer = RecordWriter::new(settings, source.description(), model, &*tracker);
+    let writer = RecordWriter::new(settings.clone(), source.description(), model, &*tracker);
     let mut delivery = Delivery::new(writer, observers, source.description().frame_count);
     let mut deliver = |frame: TrackedFrame| {
         let decoded = frame.decoded;
@@ -251,9 +262,28 @@ fn pipeline(
             Err(_) => ControlFlow::Break(()),
         }
     };
-    let cues = cues.as_mut().map(|cues| &mut **cues as &mut dyn FindCues);
-    let outcome = run_pipeline(&mut *source, &mut detectors, &mut *tracker, cues, &options, &control, &mut deliver);
-    (outcome, delivery.counts)
+    let finder = cues.as_mut().map(|cues| &mut **cues as &mut dyn FindCues);
+    let outcome = run_pipeline(&mut *source, &mut detectors, &mut *tracker, finder, &options, &control, &mut deliver);
+    let counts = delivery.counts;
+    let is_changed = matches!(&outcome.end, End::Incomplete(error) if error.kind() == VisionErrorKind::SourceChanged);
+    if !is_changed || !source.begin_next_run() {
+        return (outcome, counts, None);
+    }
+    (outcome, counts, Some(Box::new((OpenCamera { source, detectors, tracker, cues }, settings))))
+}
+
+/// What goes on behind a change, as a run of its own: another id, and a tracker that has seen nothing.
+///
+/// # Errors
+/// [`VisionErrorKind::Config`]: the tracker can't be built, which it could before.
+pub fn next_run(
+    (mut camera, mut settings): (OpenCamera, RunSettings),
+    tracker: &TrackerChoice,
+) -> Result<(OpenCamera, RunSettings), VisionError> {
+    let failed = |error: rva_track::TrackError| VisionError::new(VisionErrorKind::Config, error.to_string());
+    camera.tracker = tracker.build().map_err(failed)?;
+    settings.run = RunId::from_uuid(uuid::Uuid::now_v7());
+    Ok((camera, settings))
 }
 
 /// What happens to a tracked frame: count, show, write.

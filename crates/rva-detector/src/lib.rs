@@ -12,10 +12,13 @@ mod progress;
 mod publish;
 mod setup;
 mod shared;
+mod spool;
 mod stamp;
 mod supervise;
 
-pub use camera::{CameraEnd, CameraReport, FrameTap, Observers, OpenCamera, RunSettings, detector_floor, run_camera};
+pub use camera::{
+    CameraEnd, CameraReport, FrameTap, Observers, OpenCamera, RunSettings, detector_floor, next_run, run_camera,
+};
 pub use counters::{CameraCounters, CameraCounts, Latency};
 pub use delivery::RetryPace;
 pub use progress::Progress;
@@ -25,6 +28,7 @@ pub use setup::{
     CameraSetup, DetectorSetup, OpenSource, PARALLEL_MAX, join_camera, load_shared, open_camera, open_source,
 };
 pub use shared::SharedSink;
+pub use spool::log_totals;
 pub use stamp::CaptureStamp;
 pub use supervise::{
     CameraHealth, CameraSpec, CameraState, CameraSummary, CameraView, Changes, MakeTap, OpenCameras, ReconnectPace,

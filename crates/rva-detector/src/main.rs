@@ -8,10 +8,10 @@ use rva_detector::{
     configured::{
         CaptureArgs, DetectionArgs, Given, IdentityArgs, Plan, log_options, open_all, plan, reconnect_pace, specs,
     },
-    load_shared, watch_cameras,
+    load_shared, log_totals, watch_cameras,
 };
 use rva_service::{
-    Config, ConfigError, Health, Loaded, Override, SourceText, StopFlag, init_telemetry, load_of_process,
+    BusKind, Config, ConfigError, Health, Loaded, Override, SourceText, StopFlag, init_telemetry, load_of_process,
     warn_of_plain_text,
 };
 use rva_track::TrackError;
@@ -126,7 +126,11 @@ async fn run(cli: Cli, loaded: Loaded) -> anyhow::Result<ExitCode> {
     health.ready(MODEL);
     let sink = match &cli.output {
         Some(file) => SharedSink::new(NdjsonSink::create(file)?),
-        None => SharedSink::new(LogWriter::open(config.data_dir.join("log"), log_options(config))?),
+        None => {
+            let log = LogWriter::open(config.data_dir.join("log"), log_options(config))?;
+            health.show(log_totals(&log));
+            SharedSink::new(log)
+        }
     };
     let publishing = publishing(&cli, config).await?;
     publishing.show(&health);
@@ -224,7 +228,7 @@ async fn publishing(cli: &Cli, config: &Config) -> anyhow::Result<Publisher> {
 }
 
 fn is_publishing(cli: &Cli, config: &Config) -> anyhow::Result<bool> {
-    let is_wanted = config.detector.publish == "pulsar";
+    let is_wanted = config.detector.publish == BusKind::Pulsar;
     if is_wanted && cli.output.is_some() {
         let text = "found --output and detector.publish pulsar, wanted one of them";
         return Err(VisionError::new(VisionErrorKind::Config, text).into());

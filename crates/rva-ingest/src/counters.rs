@@ -1,5 +1,6 @@
 //! What an ingest counts.
 
+use rva_lake::KeyIndexCounts;
 use rva_types::RejectionReason;
 use std::collections::BTreeMap;
 
@@ -41,6 +42,8 @@ pub struct IngestCounters {
     pub rollbacks: u64,
     /// Acknowledgements that failed; the next one covers them.
     pub acknowledge_failures: u64,
+    /// What it cost to look up which events bronze held already.
+    pub keys: KeyIndexCounts,
 }
 
 impl IngestCounters {

@@ -66,7 +66,7 @@ fn run(arguments: &Arguments, settings: Settings, loaded: &Loaded) -> anyhow::Re
         commits = counters.commits,
         "{:?}: offsets {}",
         report.end,
-        report.offsets.to_json()
+        report.offsets.to_text()
     );
     Ok(())
 }

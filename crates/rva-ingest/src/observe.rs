@@ -2,6 +2,7 @@
 
 use crate::IngestCounters;
 use rva_types::OffsetMap;
+use std::time::Duration;
 
 /// How an ingest ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub enum IngestEvent {
         offsets: OffsetMap,
         /// Rows that were new.
         rows: u64,
+        /// How long the attempt that succeeded took, from the batch in memory to the reload that knows it.
+        took: Duration,
     },
     /// The log was told what the table has.
     Acknowledged {

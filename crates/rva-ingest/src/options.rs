@@ -41,6 +41,11 @@ pub struct IngestOptions {
     pub buffered_bytes_max: usize,
     /// Bytes asked for in one poll.
     pub poll_bytes_max: usize,
+    /// Bytes of a broker's entries that may wait before they are unpacked.
+    pub queue_bytes_max: usize,
+    /// Most that one entry of a broker may unpack to. A third of [`IngestOptions::buffered_bytes_max`] at most: an entry must
+    /// fit in beside what waits for its chunks.
+    pub entry_bytes_max: usize,
     /// Longest wait in one poll; also how long a change of [`Phase`] may go unnoticed.
     pub poll_wait: Duration,
     /// After this long without a message the log's ranges are compared with what was read (I8).
@@ -70,6 +75,8 @@ impl Default for IngestOptions {
             places_max: 4096,
             buffered_bytes_max: 96 << 20,
             poll_bytes_max: 4 << 20,
+            queue_bytes_max: 32 << 20,
+            entry_bytes_max: 32 << 20,
             poll_wait: Duration::from_millis(200),
             silence_max: Duration::from_secs(30),
             backoff_min: Duration::from_millis(100),
@@ -94,6 +101,13 @@ const BATCH_SHARE: u64 = 8;
 /// three times over.
 const PLACE_BYTES: u64 = 16 << 10;
 
+/// Part of the memory that entries of a broker may have before they are unpacked, and that one may unpack to: the one that
+/// is being unpacked lies beside those that wait, and a chunked message of twice its size beside both.
+const ENTRIES_SHARE: u64 = 16;
+
+/// Whatever the memory, an entry may unpack to this: brokers take messages of 5 MiB, which aren't dead letters.
+const ENTRY_BYTES_MIN: u64 = 6 << 20;
+
 /// Part of the memory that messages may have, read or waiting.
 const MESSAGES_SHARE: u64 = 5;
 
@@ -106,11 +120,17 @@ struct MemoryShares {
     batch: u64,
     messages: u64,
     poll: u64,
+    entries: u64,
 }
 
 impl MemoryShares {
     fn of(memory_max: u64) -> Self {
-        Self { batch: memory_max / BATCH_SHARE, messages: memory_max / MESSAGES_SHARE, poll: memory_max / POLL_SHARE }
+        Self {
+            batch: memory_max / BATCH_SHARE,
+            messages: memory_max / MESSAGES_SHARE,
+            poll: memory_max / POLL_SHARE,
+            entries: memory_max / ENTRIES_SHARE,
+        }
     }
 }
 
@@ -128,12 +148,16 @@ impl IngestOptions {
         let commit_bytes = config.commit_bytes.min(shares.batch);
         // An entry of the log may be larger than a batch.
         let buffered = config.buffered_bytes_max.max(commit_bytes.saturating_add(commit_bytes / 2));
+        let buffered = buffered.min(shares.messages);
+        let entry = config.entry_bytes_max.min(shares.entries.max(ENTRY_BYTES_MIN)).min(buffered / 3);
         Self {
             commit_interval: config.commit_interval,
             commit_bytes: size(commit_bytes),
             places_max: size(shares.batch / PLACE_BYTES),
-            buffered_bytes_max: size(buffered.min(shares.messages)),
+            buffered_bytes_max: size(buffered),
             poll_bytes_max: default.poll_bytes_max.min(size(shares.poll)),
+            queue_bytes_max: default.queue_bytes_max.min(size(shares.entries)),
+            entry_bytes_max: size(entry),
             on_rollback: match config.on_rollback {
                 OnRollback::Rewind => RollbackPolicy::Rewind,
                 OnRollback::Halt => RollbackPolicy::Halt,
@@ -177,5 +201,28 @@ mod tests {
         assert_eq!((usual.batch, usual.poll), (64 << 20, 8 << 20));
         assert!(usual.messages >= 96 << 20, "the usual bounds fit into the usual memory");
         assert_eq!(small.batch, 32 << 20);
+    }
+
+    #[test]
+    fn a_brokers_entries_are_bounded_by_the_same_memory() {
+        let of = |memory_max: u64| {
+            let config = IngestConfig { memory_max: Some(memory_max), ..defaults() };
+            let options = IngestOptions::of(&config);
+            (options.queue_bytes_max, options.entry_bytes_max, options.buffered_bytes_max)
+        };
+        assert_eq!(of(512 << 20), (32 << 20, 32 << 20, 96 << 20), "the usual bounds fit into the usual memory");
+        assert_eq!(of(4 << 30), (32 << 20, 32 << 20, 96 << 20), "more memory asks for no more");
+        for memory_max in [64 << 20, 96 << 20, 128 << 20, 256 << 20] {
+            let (queue, entry, buffered) = of(memory_max);
+            assert_eq!(queue as u64, memory_max / 16);
+            assert!(entry * 3 <= buffered, "{entry} {buffered}: it must fit beside what waits for its chunks");
+            assert!(entry >= 4 << 20 && entry <= 32 << 20, "{entry}");
+        }
+        let asked = IngestConfig { entry_bytes_max: 2 << 20, ..defaults() };
+        assert_eq!(IngestOptions::of(&asked).entry_bytes_max, 2 << 20, "less is what somebody asked for");
+    }
+
+    fn defaults() -> IngestConfig {
+        rva_service::load(&rva_service::Layers::default()).unwrap().config.ingest
     }
 }

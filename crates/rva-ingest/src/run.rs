@@ -283,7 +283,7 @@ impl Ingest<'_> {
             tracing::warn!(
                 "{BRONZE} was rolled back from commit {from} to {}; the log is read again from {}",
                 point.sequence,
-                point.offsets.to_json()
+                point.offsets.to_text()
             );
         }
         self.rolled_back_from = rolled_back_from;

@@ -19,11 +19,6 @@ impl BronzeSink {
         Ok(Self { job: TableJob::new(lake, index, FileList::of_columns(KEY_COLUMNS))? })
     }
 
-    /// What lookups cost so far.
-    pub fn key_counts(&self) -> KeyIndexCounts {
-        self.job.check.counts
-    }
-
     /// Blocks of frame indexes that are held.
     pub fn key_blocks(&self) -> usize {
         self.job.check.blocks_held()
@@ -43,5 +38,9 @@ impl TableSink<BronzeRow> for BronzeSink {
     async fn holds(&mut self, rows: &[BronzeRow]) -> Result<Vec<bool>, LakeError> {
         let table = self.job.table().await?;
         self.job.check.holds(&table, &mut self.job.files, rows).await
+    }
+
+    fn key_counts(&self) -> KeyIndexCounts {
+        self.job.check.counts
     }
 }

@@ -130,15 +130,14 @@ async fn create_table<R: TableRow>(catalog: &dyn Catalog) -> iceberg::Result<Tab
 fn creation<R: TableRow>(location: Option<String>) -> iceberg::Result<TableCreation> {
     let schema = R::schema()?;
     let mut spec = UnboundPartitionSpec::builder().with_spec_id(0);
-    if let Some(name) = R::PARTITION
-        && let Some(id) = schema.field_id_by_name(name)
-    {
+    for ((name, transform), number) in R::PARTITION.iter().zip(PARTITION_FIELD_FIRST..) {
+        let Some(id) = schema.field_id_by_name(name) else { continue };
         let field = UnboundPartitionField::builder()
             .source_id(id)
             // Nessie wants it said, although the catalog numbers the fields anew.
-            .field_id(PARTITION_FIELD_FIRST)
-            .name(name.to_owned())
-            .transform(Transform::Identity)
+            .field_id(number)
+            .name(if *transform == Transform::Identity { (*name).to_owned() } else { format!("{name}_{transform}") })
+            .transform(*transform)
             .build();
         spec = spec.add_partition_fields([field])?;
     }

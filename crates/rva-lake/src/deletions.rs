@@ -21,7 +21,9 @@ use arrow::error::ArrowError;
 use futures::TryStreamExt;
 use iceberg::arrow::ArrowReaderBuilder;
 use iceberg::scan::FileScanTask;
-use iceberg::spec::{DataContentType, DataFile, ManifestStatus, Operation, PrimitiveType, SnapshotRef, Type};
+use iceberg::spec::{
+    DataContentType, DataFile, ManifestStatus, Operation, PrimitiveType, SnapshotRef, Transform, Type,
+};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::util::snapshot::ancestors_of;
@@ -55,7 +57,7 @@ pub(crate) struct Deletion {
 
 impl TableRow for Deletion {
     const TABLE: &'static str = "bronze_deletions";
-    const PARTITION: Option<&'static str> = None;
+    const PARTITION: &'static [(&'static str, Transform)] = &[];
     const PLAIN: &'static [&'static str] = &[];
     const BLOOM: &'static str = "pipeline_run_id";
 
@@ -301,16 +303,17 @@ fn undone(bronze: &Table) -> HashSet<i64> {
 
 /// What a snapshot did to the table's files.
 #[derive(Debug, Default)]
-struct FileChange {
-    removed: Vec<DataFile>,
-    added: Vec<DataFile>,
+pub(crate) struct FilesChanged {
+    pub removed: Vec<DataFile>,
+    pub added: Vec<DataFile>,
     /// Paths of delete files.
-    deletes: HashSet<String>,
+    pub deletes: HashSet<String>,
 }
 
-async fn changes_of(bronze: &Table, snapshot: &SnapshotRef) -> iceberg::Result<FileChange> {
+/// What a snapshot did to the files of its table.
+pub(crate) async fn changes_of(bronze: &Table, snapshot: &SnapshotRef) -> iceberg::Result<FilesChanged> {
     let id = snapshot.snapshot_id();
-    let mut change = FileChange::default();
+    let mut change = FilesChanged::default();
     let list = bronze.manifest_list_reader(snapshot).load().await?;
     for manifest in list.entries().iter().filter(|manifest| manifest.added_snapshot_id == id) {
         for entry in manifest.load_manifest(bronze.file_io()).await?.entries() {
@@ -339,7 +342,7 @@ async fn deleted_keys(bronze: &Table, snapshot: &SnapshotRef) -> Result<KeySet, 
         let error = lake_error(doing(), error);
         if is_gone { error.at_second_look() } else { error }
     };
-    let FileChange { removed, added, deletes } = changes_of(bronze, snapshot).await.map_err(failed)?;
+    let FilesChanged { removed, added, deletes } = changes_of(bronze, snapshot).await.map_err(failed)?;
     let mut keys = KeySet::default();
     read_keys(bronze, &removed, &mut keys).await?;
     let mut kept = KeySet::default();

@@ -4,6 +4,7 @@
 //! was renamed would share its folder: here each new table gets a folder of its own. And it can't go on where another
 //! engine put the metadata elsewhere (`write.metadata.path`): such a commit is made here.
 
+use crate::change::SwapMetadata;
 use crate::definition::{NAMESPACE, our_tables, own_folder};
 use crate::errors::lake_error;
 use crate::lake::{CATALOG, CATALOG_FILE, WAREHOUSE_FOLDER};
@@ -16,7 +17,7 @@ use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
 use iceberg::{
     Catalog, CatalogBuilder, Error, ErrorKind, MetadataLocation, NamespaceIdent, Result, Runtime, TableCommit,
-    TableCreation, TableIdent,
+    TableCreation, TableIdent, TableRequirement, TableUpdate,
 };
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalog, SqlCatalogBuilder};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -33,11 +34,22 @@ use uuid::Uuid;
 /// The catalog of a data folder; folder and catalog are made if they aren't there, tables are not.
 ///
 /// # Errors
-/// `Permanent`: a folder that can't be written. `Transient`: no space left, a catalog that is locked.
+/// As there.
 pub async fn embedded_catalog(
     data_dir: &Path,
     storage: Arc<dyn StorageFactory>,
 ) -> std::result::Result<Arc<dyn Catalog>, LakeError> {
+    Ok(embedded_parts(data_dir, storage).await?.0)
+}
+
+/// The catalog of a data folder and the way to change files in it; folder and catalog are made if they aren't there, tables are not.
+///
+/// # Errors
+/// `Permanent`: a folder that can't be written. `Transient`: no space left, a catalog that is locked.
+pub(crate) async fn embedded_parts(
+    data_dir: &Path,
+    storage: Arc<dyn StorageFactory>,
+) -> std::result::Result<(Arc<dyn Catalog>, Arc<dyn SwapMetadata>), LakeError> {
     let dir = absolute(data_dir)?;
     let warehouse = dir.join(WAREHOUSE_FOLDER);
     let made = warehouse.clone();
@@ -47,7 +59,8 @@ pub async fn embedded_catalog(
         .map_err(|error| folder_error("make", &warehouse, error))?;
     set_wal(&dir).await?;
     let inner = sql_catalog(&dir, "mode=rwc", storage).await?;
-    Ok(Arc::new(Layered(EmbeddedCatalog { inner, dir })))
+    let catalog = Arc::new(Layered(EmbeddedCatalog { inner, dir }));
+    Ok((Arc::clone(&catalog) as Arc<dyn Catalog>, catalog as Arc<dyn SwapMetadata>))
 }
 
 /// The same to read. Makes nothing.
@@ -232,6 +245,49 @@ impl CatalogLayer for EmbeddedCatalog {
     }
 }
 
+#[async_trait::async_trait]
+impl SwapMetadata for Layered<EmbeddedCatalog> {
+    async fn swap(
+        &self,
+        ident: &TableIdent,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<()> {
+        let table = self.0.inner.load_table(ident).await?;
+        for requirement in requirements {
+            requirement.check(Some(table.metadata()))?;
+        }
+        let old = table.metadata_location_result()?.to_owned();
+        let mut builder = table.metadata().clone().into_builder(Some(old.clone()));
+        for update in updates {
+            builder = update.apply(builder)?;
+        }
+        let metadata = builder.build()?.metadata;
+        let new = match old.parse::<MetadataLocation>() {
+            Ok(location) if !table.metadata().properties().contains_key(METADATA_PATH) => {
+                let location = location.with_next_version().with_new_metadata(&metadata);
+                metadata.write_to(table.file_io(), &location).await?;
+                location.to_string()
+            }
+            _ => {
+                let new = elsewhere(&metadata, &old);
+                table.file_io().new_output(&new)?.write(serde_json::to_vec(&metadata)?.into()).await?;
+                new
+            }
+        };
+        self.0.swap_location(ident, &old, &new).await
+    }
+}
+
+/// A new file for metadata that another engine keeps in a folder of its own.
+fn elsewhere(metadata: &TableMetadata, old: &str) -> String {
+    let name = format!("{:0>5}-{}.metadata.json", version_of(old) + 1, Uuid::new_v4());
+    match metadata.properties().get(METADATA_PATH) {
+        Some(folder) => format!("{}/{name}", folder.trim_end_matches('/')),
+        None => format!("{}/metadata/{name}", metadata.location()),
+    }
+}
+
 impl EmbeddedCatalog {
     /// Commits to a table whose metadata isn't where the crate can write it.
     async fn update_elsewhere(&self, table: Table, commit: TableCommit) -> Result<Table> {
@@ -249,13 +305,9 @@ impl EmbeddedCatalog {
             .build()?;
         let staged = commit.apply(table)?;
         let metadata = with_log_entry(staged.metadata(), &stand_in, &old)?;
-        let folder = match metadata.properties().get(METADATA_PATH) {
-            Some(folder) => folder.trim_end_matches('/').to_owned(),
-            None => format!("{}/metadata", metadata.location()),
-        };
-        let new = format!("{folder}/{name}");
+        let new = elsewhere(&metadata, &old);
         io.new_output(&new)?.write(serde_json::to_vec(&metadata)?.into()).await?;
-        self.swap(&ident, &old, &new).await?;
+        self.swap_location(&ident, &old, &new).await?;
         Table::builder()
             .identifier(ident)
             .file_io(io)
@@ -266,7 +318,7 @@ impl EmbeddedCatalog {
     }
 
     /// Compares and sets the place of a table's metadata.
-    async fn swap(&self, ident: &TableIdent, old: &str, new: &str) -> Result<()> {
+    async fn swap_location(&self, ident: &TableIdent, old: &str, new: &str) -> Result<()> {
         let failed =
             |error: sqlx::Error| Error::new(ErrorKind::Unexpected, "could not write the catalog").with_source(error);
         let mut connection = SqliteConnection::connect(&sqlite_url(&self.dir, "mode=rw")).await.map_err(failed)?;

@@ -1,9 +1,10 @@
 //! [`Lake`]: a catalog with the bronze tables in it.
 
 use crate::bronze::BronzeSink;
+use crate::change::{NoSwap, SwapMetadata};
 use crate::dead_letters::DeadLetterSink;
 use crate::definition::ensure_table;
-use crate::embedded::{absolute, check_not_moved, embedded_catalog, folder_error, reading_catalog};
+use crate::embedded::{absolute, check_not_moved, embedded_parts, folder_error, reading_catalog};
 use crate::options::LakeOptions;
 use crate::rest::{RestOptions, rest_catalog};
 use crate::rows::BronzeRow;
@@ -24,6 +25,7 @@ pub const WAREHOUSE_FOLDER: &str = "warehouse";
 #[derive(Clone)]
 pub struct Lake {
     pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) swap: Arc<dyn SwapMetadata>,
     pub(crate) options: LakeOptions,
 }
 
@@ -41,9 +43,9 @@ impl Lake {
     /// `Permanent`: a folder that can't be written, one that was moved since its tables were made, a table with other
     /// columns. `Transient`: no space left, a catalog that is locked.
     pub async fn open_embedded(data_dir: &Path, options: LakeOptions) -> Result<Self, LakeError> {
-        let catalog = embedded_catalog(data_dir, Arc::clone(&options.storage)).await?;
+        let (catalog, swap) = embedded_parts(data_dir, Arc::clone(&options.storage)).await?;
         check_not_moved(&absolute(data_dir)?).await?;
-        Self::from_parts(catalog, options).await
+        Ok(Self::from_parts(catalog, options).await?.with_swap(swap))
     }
 
     /// Opens the lake of a data folder to read. Makes nothing.
@@ -66,7 +68,7 @@ impl Lake {
         }
         let catalog = reading_catalog(&dir, Arc::clone(&options.storage)).await?;
         check_not_moved(&dir).await?;
-        Ok(Self { catalog, options })
+        Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options })
     }
 
     /// Opens the lake of a REST catalog: namespace `rva` and the bronze tables are made where they aren't there.
@@ -86,7 +88,7 @@ impl Lake {
     /// As [`Lake::open_rest`].
     pub async fn open_rest_read_only(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
         let catalog = rest_catalog(rest, Arc::clone(&options.storage)).await?;
-        Ok(Self { catalog, options })
+        Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options })
     }
 
     /// A lake over any catalog, for instance one that is wrapped with faults. Makes namespace and tables.
@@ -97,7 +99,30 @@ impl Lake {
         StateKeys::of_job(&options.job)?;
         ensure_table::<BronzeRow>(catalog.as_ref(), &options).await?;
         ensure_table::<DeadLetter>(catalog.as_ref(), &options).await?;
-        Ok(Self { catalog, options })
+        Ok(Self { catalog, swap: Arc::new(NoSwap("another catalog")), options })
+    }
+
+    /// The same with a way to change files: of an embedded catalog, or one that is wrapped with faults.
+    #[must_use]
+    pub fn with_swap(mut self, swap: Arc<dyn SwapMetadata>) -> Self {
+        self.swap = swap;
+        self
+    }
+
+    /// The way in which files are changed.
+    pub fn swap(&self) -> Arc<dyn SwapMetadata> {
+        Arc::clone(&self.swap)
+    }
+
+    /// The same tables for another job, whose offsets are its own.
+    ///
+    /// # Errors
+    /// `Permanent`: a job name that can't be a property key.
+    pub fn for_job(&self, job: &str) -> Result<Self, LakeError> {
+        StateKeys::of_job(job)?;
+        let mut lake = self.clone();
+        job.clone_into(&mut lake.options.job);
+        Ok(lake)
     }
 
     /// The sink of `rva.bronze_raw`. Nothing is read before its first call.

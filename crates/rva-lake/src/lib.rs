@@ -4,6 +4,8 @@
 //! lives in the table, in the same commit as the rows.
 
 mod bronze;
+mod cells;
+mod change;
 mod columns;
 mod commit;
 mod conflicts;
@@ -19,6 +21,7 @@ mod keys;
 mod lake;
 mod layer;
 mod location;
+mod medallion;
 pub mod memory;
 mod neighbours;
 mod offsets;
@@ -26,6 +29,7 @@ mod options;
 mod orphans;
 mod partition;
 mod places;
+mod refined;
 mod rest;
 mod rows;
 mod seam;
@@ -34,20 +38,30 @@ mod sql;
 mod state;
 pub mod storage;
 mod summary;
+mod view;
+mod work;
 mod writer;
 
 pub use bronze::BronzeSink;
+pub use cells::{Cell, CellKind, Cells, Shape};
+pub use change::SwapMetadata;
 pub use dead_letters::DeadLetterSink;
 pub use embedded::embedded_catalog;
 pub use keys::KeyIndexCounts;
 pub use lake::{CATALOG, CATALOG_FILE, Lake, WAREHOUSE_FOLDER};
 pub use layer::{CatalogLayer, Layered};
+pub use medallion::{
+    CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
+    SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
+};
 #[doc(hidden)]
 pub use options::CommitRules;
 pub use options::{CommitRetry, CommitStep, HousekeepingLimits, LakeOptions, StepObserver};
+pub use refined::{RefinedTable, Replaced, RowChange, Span, Staged};
 pub use rest::{RestAuth, RestOptions};
 pub use rows::BronzeRow;
 pub use seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
 #[cfg(feature = "sql")]
 pub use sql::{AsOf, SqlAnswer, SqlOptions};
-pub use summary::TableSummary;
+pub use summary::{REFINE_JOB, TableSummary};
+pub use view::{ChangedFile, Columns, RowFilter, Since, TableView};

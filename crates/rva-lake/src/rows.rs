@@ -9,7 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use iceberg::spec::{MapType, NestedField, PrimitiveType, Schema, Type};
+use iceberg::spec::{MapType, NestedField, PrimitiveType, Schema, Transform, Type};
 use rva_types::{BRONZE_COLUMNS, BronzeEvent, DEAD_LETTER_COLUMNS, DeadLetter, Timestamp};
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ pub struct BronzeRow {
 pub(crate) trait TableRow: Send + Sync + 'static {
     /// The table in namespace `rva`.
     const TABLE: &'static str;
-    /// The column whose value is the table partition, if any.
-    const PARTITION: Option<&'static str>;
+    /// Columns that a new table's partitions are made of, and how.
+    const PARTITION: &'static [(&'static str, Transform)];
     /// Columns without statistics: free text, whose bounds nobody prunes by.
     const PLAIN: &'static [&'static str];
     /// The column with a bloom filter.
@@ -89,7 +89,7 @@ const TIME: Type = Type::Primitive(PrimitiveType::Timestamptz);
 
 impl TableRow for BronzeRow {
     const TABLE: &'static str = "bronze_raw";
-    const PARTITION: Option<&'static str> = Some("store_id");
+    const PARTITION: &'static [(&'static str, Transform)] = &[("store_id", Transform::Identity)];
     const PLAIN: &'static [&'static str] = &["payload"];
     const BLOOM: &'static str = "pipeline_run_id";
 
@@ -124,7 +124,7 @@ impl TableRow for BronzeRow {
 /// Unpartitioned: a message that can't be read has no store, and the rows are few, so one file a commit is best.
 impl TableRow for DeadLetter {
     const TABLE: &'static str = "bronze_dead_letters";
-    const PARTITION: Option<&'static str> = None;
+    const PARTITION: &'static [(&'static str, Transform)] = &[];
     const PLAIN: &'static [&'static str] = &["raw", "detail", "properties.key_value.key", "properties.key_value.value"];
     const BLOOM: &'static str = "message_id";
 

@@ -1,5 +1,6 @@
 //! The seam between the ingest loop and a table: [`TableSink`].
 
+use crate::keys::KeyIndexCounts;
 use rva_types::OffsetMap;
 use std::fmt;
 
@@ -142,4 +143,9 @@ pub trait TableSink<Row: Send + 'static>: Send {
     /// # Errors
     /// As the catalog and the storage say.
     async fn holds(&mut self, rows: &[Row]) -> Result<Vec<bool>, LakeError>;
+
+    /// Returns what looking keys up cost so far; zero for a table that needs no lookups.
+    fn key_counts(&self) -> KeyIndexCounts {
+        KeyIndexCounts::default()
+    }
 }

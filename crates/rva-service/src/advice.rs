@@ -23,7 +23,7 @@ fn plain_text(config: &Config) -> Vec<(&'static str, &'static str)> {
             found.push((secret, key));
         }
     };
-    let has_broker = config.bus.kind == BusKind::Pulsar || config.detector.publish == "pulsar";
+    let has_broker = config.bus.kind == BusKind::Pulsar || config.detector.publish == BusKind::Pulsar;
     if has_broker && pulsar.token.is_some() {
         look("pulsar.token", "pulsar.service_url", &pulsar.service_url);
         look("pulsar.token", "pulsar.admin_url", &pulsar.admin_url);

@@ -28,6 +28,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `ingest.*`
     pub ingest: IngestConfig,
+    /// `refine.*`
+    pub refine: RefineConfig,
     /// `query.*`
     pub query: QueryConfig,
     /// `bus.*`
@@ -86,8 +88,8 @@ pub struct DetectorConfig {
     pub max_wait_ms: u32,
     /// `detector.onnxruntime`
     pub onnxruntime: Option<PathBuf>,
-    /// `detector.publish`: `log` or `pulsar`
-    pub publish: String,
+    /// `detector.publish`
+    pub publish: BusKind,
     /// `detector.stats_interval`
     #[serde(deserialize_with = "optional_duration")]
     pub stats_interval: Option<Duration>,
@@ -103,6 +105,8 @@ pub struct CaptureConfig {
     pub realtime: bool,
     /// `capture.transport`: `tcp` or `udp`
     pub transport: String,
+    /// `capture.pixels_max`
+    pub pixels_max: u64,
     /// `capture.hw_acceleration`
     pub hw_acceleration: String,
     /// `capture.user`
@@ -133,14 +137,24 @@ pub struct LogConfig {
     /// `log.size_max`, bytes
     #[serde(deserialize_with = "bytes")]
     pub size_max: u64,
-    /// `log.when_full`: `block` or `drop_oldest`
-    pub when_full: String,
+    /// `log.when_full`
+    pub when_full: WhenFull,
     /// `log.retention`
     #[serde(deserialize_with = "duration")]
     pub retention: Duration,
     /// `log.flush_interval`
     #[serde(deserialize_with = "duration")]
     pub flush_interval: Duration,
+}
+
+/// What happens to a record for which a full log has no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// It waits until the log may forget older ones.
+    Block,
+    /// The oldest records go, read or not, and are counted.
+    DropOldest,
 }
 
 /// When the ingest commits.
@@ -174,6 +188,17 @@ pub struct IngestConfig {
     /// `ingest.stop_timeout`
     #[serde(deserialize_with = "duration")]
     pub stop_timeout: Duration,
+}
+
+/// How silver and gold are kept current.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefineConfig {
+    /// `refine.interval`
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
+    /// `refine.conf`
+    pub conf: f64,
 }
 
 /// What a query may hold.

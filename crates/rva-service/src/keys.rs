@@ -127,6 +127,12 @@ pub const KEYS: &[Key] = &[
     ),
     key("capture.realtime", Kind::Flag, Some("false"), "play files at their own speed"),
     key("capture.transport", TRANSPORT, Some("tcp"), "how the pictures of RTSP travel"),
+    key(
+        "capture.pixels_max",
+        Kind::Integer(1, 1 << 30),
+        Some("67108864"),
+        "most pixels of a picture; larger ones are refused before they are decoded",
+    ),
     key("capture.hw_acceleration", HW_ACCELERATION, Some("none"), "hardware that decodes video"),
     key("capture.user", Kind::Text, None, "user of streams whose URL names none"),
     key("capture.password", Kind::Secret, None, "their password"),
@@ -204,6 +210,18 @@ pub const KEYS: &[Key] = &[
         Kind::Duration(100),
         Some("30s"),
         "longest time that a signal waits for the last commit; the log keeps what it cuts off",
+    ),
+    key(
+        "refine.interval",
+        Kind::Duration(100),
+        Some("10s"),
+        "time between two looks for new rows of bronze; raising it makes gold older and cheaper",
+    ),
+    key(
+        "refine.conf",
+        Kind::Number(0.0, 1.0),
+        Some("0.4"),
+        "least confidence of a detection in silver; after a change rebuild silver, or old days keep the old one",
     ),
     key(
         "query.memory_max",

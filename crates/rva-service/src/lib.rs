@@ -48,14 +48,15 @@ mod yaml_lines;
 pub use advice::warn_of_plain_text;
 pub use config::{
     BusConfig, BusKind, CameraConfig, CaptureConfig, CatalogConfig, CatalogKind, Config, DetectorConfig, HealthConfig,
-    IcebergConfig, IngestConfig, LogConfig, OnRollback, PulsarConfig, QueryConfig, S3Config, TelemetryConfig,
+    IcebergConfig, IngestConfig, LogConfig, OnRollback, PulsarConfig, QueryConfig, RefineConfig, S3Config,
+    TelemetryConfig, WhenFull,
 };
 pub use health::{Health, HealthServer};
 pub use key::{Key, Kind};
 pub use keys::{CAMERA_KEYS, KEYS};
 pub use layers::{ConfigError, Layers, Loaded, Origin, Override, Problem, Setting, load};
 pub use limits::{memory_limit, raise_open_files};
-pub use metrics::{Metric, Totals, wrong_names};
+pub use metrics::{Histogram, HistogramCounts, Metric, Series, Totals, wrong_names};
 pub use process::load_of_process;
 pub use quantity::{QuantityError, format_bytes, format_duration, parse_bytes, parse_duration};
 pub use secret::{Secret, SourceText, scrub};

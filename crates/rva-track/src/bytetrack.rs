@@ -120,11 +120,6 @@ impl ByteTrack {
     pub fn tracks(&self) -> impl Iterator<Item = TrackEstimate> {
         self.tracks.tracks()
     }
-
-    /// How many times a detection could not start a track because there were [`TRACKS_MAX`] already.
-    pub fn new_tracks_refused(&self) -> u64 {
-        self.tracks.new_tracks_refused()
-    }
 }
 
 impl Tracker for ByteTrack {
@@ -139,6 +134,10 @@ impl Tracker for ByteTrack {
 
     fn lowest_conf(&self) -> f32 {
         self.params.track_low_thresh
+    }
+
+    fn new_tracks_refused(&self) -> u64 {
+        self.tracks.new_tracks_refused()
     }
 }
 

@@ -85,4 +85,9 @@ pub trait Tracker: Send {
     fn cues(&self) -> Cues {
         Cues::default()
     }
+
+    /// Returns how many new tracks were refused so far since there were as many as there may be.
+    fn new_tracks_refused(&self) -> u64 {
+        0
+    }
 }

@@ -102,11 +102,6 @@ impl Sort {
         })
     }
 
-    /// How many times a detection could not start a track because there were [`crate::TRACKS_MAX`] already.
-    pub fn new_tracks_refused(&self) -> u64 {
-        self.mint.refused()
-    }
-
     fn predict(&mut self) {
         for track in &mut self.tracks {
             track.filter.predict();
@@ -211,6 +206,10 @@ impl Tracker for Sort {
     /// Returns 1, since SORT makes no use of boxes that the record doesn't hold.
     fn lowest_conf(&self) -> f32 {
         1.0
+    }
+
+    fn new_tracks_refused(&self) -> u64 {
+        self.mint.refused()
     }
 }
 

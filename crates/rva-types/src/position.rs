@@ -68,6 +68,9 @@ impl FromStr for Position {
     }
 }
 
+/// Partitions of a map that a line for people shows: that of twenty thousand cameras would be a megabyte a commit.
+const SHOWN_MAX: usize = 8;
+
 /// A map of each partition to the position of the last record that is included. Of a partition that isn't in it,
 /// nothing is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -124,6 +127,16 @@ impl OffsetMap {
         serde_json::to_string(&map).unwrap_or_default()
     }
 
+    /// Returns a text for people: [`OffsetMap::to_json`], but of many partitions only the first few, and how many there are beside them.
+    pub fn to_text(&self) -> String {
+        let more = self.0.len().saturating_sub(SHOWN_MAX);
+        if more == 0 {
+            return self.to_json();
+        }
+        let shown = Self(self.0.iter().take(SHOWN_MAX).map(|(name, position)| (name.clone(), *position)).collect());
+        format!("{} and {more} more partitions", shown.to_json())
+    }
+
     /// Reads the text that [`OffsetMap::to_json`] makes.
     pub fn from_json(text: &str) -> Result<Self, PositionError> {
         let map: BTreeMap<String, String> =
@@ -145,6 +158,24 @@ mod tests {
         for bad in ["", "1:2", "1:2:3:4", "a:1:1", "1:-2:0"] {
             assert!(bad.parse::<Position>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_map_of_many_partitions_is_short_in_a_line_for_people() {
+        let mut map = OffsetMap::new();
+        for camera in 1..=8 {
+            map.advance(&format!("cam_{camera}"), Position::of_record(camera));
+        }
+        assert_eq!(map.to_text(), map.to_json(), "a few are shown whole");
+        for camera in 0..20_000 {
+            map.advance(&format!("other_{camera:05}"), Position::of_record(1));
+        }
+        let text = map.to_text();
+        assert!(
+            text.starts_with(r#"{"cam_1":"0:1:-1","#) && text.ends_with(r#""} and 20000 more partitions"#),
+            "{text}"
+        );
+        assert!(text.len() < 300, "{text}");
     }
 
     #[test]

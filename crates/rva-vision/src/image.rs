@@ -1,6 +1,6 @@
 //! A picture.
 
-use crate::{VisionError, VisionErrorKind};
+use crate::{PIXELS_MAX, VisionError, VisionErrorKind, source::orientation::Orientation};
 use opencv::{
     core::{CV_8UC3, Mat},
     imgcodecs,
@@ -60,21 +60,44 @@ impl Image {
     /// Decodes the bytes of an image file (JPEG, PNG, BMP, TIFF, WebP, …); its orientation tag is obeyed.
     ///
     /// # Errors
-    /// [`VisionErrorKind::Unreadable`] where they are no picture that OpenCV can decode.
+    /// [`VisionErrorKind::Unreadable`] where they are no picture that OpenCV can decode, or one above [`PIXELS_MAX`].
     pub fn decode(bytes: &[u8]) -> Result<Self, VisionError> {
+        Self::decode_within(bytes, PIXELS_MAX)
+    }
+
+    /// The same with another bound on its pixels.
+    ///
+    /// # Errors
+    /// As those of [`Image::decode`].
+    pub fn decode_within(bytes: &[u8], pixels_max: u64) -> Result<Self, VisionError> {
         let found = || match bytes.len() {
             0 => "found 0 bytes".to_owned(),
             length => format!("found {length} bytes that start with {:02x?}", &bytes[..length.min(8)]),
         };
         let unreadable =
             || VisionError::new(VisionErrorKind::Unreadable, format!("{}, wanted a whole picture", found()));
-        if bytes.is_empty() || is_cut_off_jpeg(bytes) {
+        if bytes.is_empty() {
             return Err(unreadable());
         }
-        let mat = Mat::from_slice(bytes)
-            .and_then(|encoded| imgcodecs::imdecode(&encoded, imgcodecs::IMREAD_COLOR))
-            .map_err(|error| unreadable().with_source(error))?;
-        if mat.empty() { Err(unreadable()) } else { Self::from_mat(mat) }
+        check_pixels(bytes, pixels_max)?;
+        let raw = |bytes: &[u8]| {
+            let mat = Mat::from_slice(bytes)
+                .and_then(|encoded| imgcodecs::imdecode(&encoded, AS_STORED))
+                .map_err(|error| unreadable().with_source(error))?;
+            if mat.empty() { Err(unreadable()) } else { Ok(mat) }
+        };
+        let mat = if jpeg::lacks_its_end(bytes) {
+            let mat = raw(&jpeg::ended(bytes))?;
+            let is_other = mat.data_bytes().ok() != raw(&jpeg::with_more_data(bytes))?.data_bytes().ok();
+            if is_other || jpeg::lacks_scans(bytes) {
+                return Err(unreadable());
+            }
+            mat
+        } else {
+            raw(bytes)?
+        };
+        let turn = orientation(bytes);
+        Self::from_mat(if turn == Orientation::default() { mat } else { turn.turned(&mat).map_err(opencv_failed)? })
     }
 
     /// Width and height in pixels.
@@ -99,11 +122,126 @@ impl fmt::Debug for Image {
     }
 }
 
-/// Whether a JPEG has no end marker behind its last scan. The decoder would fill the rest with grey and say nothing.
-/// In the coded data of a scan the byte FF is followed by 00 or a restart marker (ITU T.81, B.1.1.5).
-fn is_cut_off_jpeg(bytes: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    bytes.starts_with(&[0xff, 0xd8, 0xff]) && last([0xff, 0xd9]) < last([0xff, 0xda]).or(Some(0))
+/// As it is stored: which formats OpenCV turns depends on its version.
+const AS_STORED: i32 = imgcodecs::IMREAD_COLOR | imgcodecs::IMREAD_IGNORE_ORIENTATION;
+
+/// Refuses a picture whose head announces too many pixels: a small file can hold a huge one.
+fn check_pixels(bytes: &[u8], pixels_max: u64) -> Result<(), VisionError> {
+    let size = match imagesize::blob_size(bytes) {
+        Ok(size) => Some((size.width as u64, size.height as u64)),
+        Err(_) => jp2_size(bytes),
+    };
+    match size {
+        Some((width, height)) if width.saturating_mul(height) > pixels_max => Err(VisionError::new(
+            VisionErrorKind::Unreadable,
+            format!("found a picture of {width} x {height} pixels, wanted at most {pixels_max} (capture.pixels_max)"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Of JPEG 2000: the box `ihdr` (ISO 15444-1, I.5.3.1) holds height and width.
+fn jp2_size(bytes: &[u8]) -> Option<(u64, u64)> {
+    let head = bytes.get(..bytes.len().min(4096))?;
+    let at = head.windows(4).position(|word| word == b"ihdr")? + 4;
+    let number = |at: usize| Some(u64::from(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?)));
+    Some((number(at + 4)?, number(at)?))
+}
+
+/// What EXIF says in JPEG, PNG and WebP. OpenCV turns a TIFF itself, whatever it is told.
+fn orientation(bytes: &[u8]) -> Orientation {
+    let is_tiff = bytes.starts_with(b"II") || bytes.starts_with(b"MM");
+    let read = || {
+        let exif = exif::Reader::new().read_from_container(&mut std::io::Cursor::new(bytes)).ok()?;
+        exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?.value.get_uint(0)
+    };
+    if is_tiff { Orientation::default() } else { read().map(Orientation::of_exif).unwrap_or_default() }
+}
+
+/// Whether a JPEG is whole. The decoder would fill what is cut off with grey and say nothing.
+mod jpeg {
+    /// End of image.
+    const EOI: u8 = 0xd9;
+    /// Start of a frame that comes in several passes.
+    const PROGRESSIVE: u8 = 0xc2;
+    /// Start of a pass.
+    const SCAN: u8 = 0xda;
+
+    /// Whether its own segments run out before the end marker. What stands behind that marker is not the picture's: phones
+    /// put a film there. In coded data the byte FF is followed by 00 or a restart marker (ITU T.81, B.1.1.5).
+    pub(super) fn lacks_its_end(bytes: &[u8]) -> bool {
+        bytes.starts_with(&[0xff, 0xd8, 0xff]) && !segments(bytes).any(|(kind, _)| kind == EOI)
+    }
+
+    /// Whether a picture that comes in several passes (progressive) lacks one: each names components and a range of their
+    /// 64 coefficients, and how many low bits of them are still to come (ITU T.81, B.2.3 and G.1).
+    pub(super) fn lacks_scans(bytes: &[u8]) -> bool {
+        let (mut bits, mut is_progressive) = ([[u8::MAX; 64]; 256], false);
+        let mut components = Vec::new();
+        for (kind, body) in segments(bytes) {
+            match kind {
+                PROGRESSIVE => {
+                    is_progressive = true;
+                    components = body.iter().skip(6).step_by(3).copied().collect();
+                }
+                SCAN => {
+                    let count = usize::from(body.first().copied().unwrap_or_default());
+                    let Some(&[first, last, low]) = body.get(1 + 2 * count..).and_then(|rest| rest.first_chunk())
+                    else {
+                        return true;
+                    };
+                    for component in body[1..].iter().step_by(2).take(count) {
+                        let range =
+                            usize::from(first.min(63))..=usize::from(last.min(63)).max(usize::from(first.min(63)));
+                        bits[usize::from(*component)][range].fill(low & 0x0f);
+                    }
+                }
+                _ => {}
+            }
+        }
+        is_progressive && components.iter().any(|component: &u8| bits[usize::from(*component)] != [0; 64])
+    }
+
+    /// Markers with the bodies of their segments, up to the end marker or to where they run out.
+    fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+        let mut at = Some(2);
+        std::iter::from_fn(move || {
+            let marker = next_marker(bytes, at?)?;
+            let (kind, behind) = (bytes[marker], marker + 1);
+            if matches!(kind, 0x00 | 0x01 | 0xd0..=0xd8 | EOI) {
+                at = (kind != EOI).then_some(behind);
+                return Some((kind, &[][..]));
+            }
+            let length = bytes.get(behind..behind + 2)?;
+            let end = behind + usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
+            at = Some(end);
+            Some((kind, bytes.get(behind + 2..end).unwrap_or_default()))
+        })
+    }
+
+    /// Where the byte behind the next FF is that isn't FF.
+    fn next_marker(bytes: &[u8], from: usize) -> Option<usize> {
+        let fill = from + bytes.get(from..)?.iter().position(|byte| *byte == 0xff)?;
+        Some(fill + bytes[fill..].iter().position(|byte| *byte != 0xff)?)
+    }
+
+    /// The same with an end marker: OpenCV waits for it where a picture comes in several passes.
+    pub(super) fn ended(bytes: &[u8]) -> Vec<u8> {
+        [bytes, &[0xff, EOI]].concat()
+    }
+
+    /// The same with other coded data behind it: a picture that lacked nothing but its end marker stays as it is.
+    pub(super) fn with_more_data(bytes: &[u8]) -> Vec<u8> {
+        const MORE: usize = 4096;
+        let mut more = bytes.to_vec();
+        let mut state = 0x2545_f491_u32;
+        more.extend((0..MORE).map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((state >> 24) as u8).min(0xfe)
+        }));
+        more.extend([0xff, EOI]);
+        more
+    }
 }
 
 /// An error of OpenCV itself where no better word is known.

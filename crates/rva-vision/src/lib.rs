@@ -35,6 +35,6 @@ pub use pipeline::{
 };
 pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceCounts, SourceDescription};
 pub use source::{
-    AbandonedCaptures, GstPipeline, HwAcceleration, IMAGE_EXTENSIONS, OpenOptions, RtspTransport, SourceSpec,
-    StreamUrl, abandoned_captures, open,
+    AbandonedCaptures, GstPipeline, HwAcceleration, IMAGE_EXTENSIONS, OpenOptions, PIXELS_MAX, RtspTransport,
+    SourceSpec, StreamUrl, abandoned_captures, open,
 };

@@ -38,6 +38,8 @@ pub struct SourceCounts {
     /// Complaints of the decoder about damaged data. The picture that they are about is given as the decoder repairs
     /// it, or left out.
     pub decode_errors: u64,
+    /// Frames whose own time was missing or couldn't be right: they got one by the usual step.
+    pub times_replaced: u64,
 }
 
 /// Gives frames one after another.
@@ -63,6 +65,13 @@ pub trait FrameSource: Send {
     /// As those of [`FrameSource::next_frame`].
     fn skip_frame(&mut self) -> Result<bool, crate::VisionError> {
         Ok(self.next_frame()?.is_some())
+    }
+
+    /// After a [`SourceChanged`](crate::VisionErrorKind::SourceChanged): goes on with the frames behind the change, as
+    /// another run, and says whether there are any. The description is that of the new run then, indices count from 1
+    /// again, and media time goes on.
+    fn begin_next_run(&mut self) -> bool {
+        false
     }
 }
 

@@ -23,7 +23,7 @@ fn read_all(source: &str) -> Result<(Vec<i64>, Option<VisionError>), VisionError
     loop {
         match source.next_frame() {
             Ok(Some(frame)) => {
-                assert_eq!(frame.index, times.len() as u64 + 1, "indices count from 1 without gaps");
+                assert!(frame.index > times.len() as u64, "indices count from 1; only what is left out leaves a gap");
                 times.push(frame.media_time.as_micros());
             }
             Ok(None) => return Ok((times, None)),
@@ -346,63 +346,19 @@ fn missing_files_and_cameras_are_not_found() {
 }
 
 #[test]
-fn images_of_a_folder_come_in_natural_order() {
+fn a_picture_or_film_of_too_many_pixels_is_refused_before_it_is_decoded() {
     let folder = tempfile::tempdir().unwrap();
-    let names = ["img1.png", "img2.JPG", "img10.jpg", "img20.bmp"];
-    for (at, name) in names.iter().enumerate().rev() {
-        image(&folder.path().join(name), 40 + at as i32);
-    }
-    fs::write(folder.path().join("notes.txt"), "no image").unwrap();
-    fs::write(folder.path().join("._img1.png"), "what another system left").unwrap();
-    fs::create_dir(folder.path().join("img3.png")).unwrap();
-    let pattern = folder.path().join("*");
-    for source in [text(folder.path()), text(&pattern)] {
-        let options = OpenOptions { image_fps: 4.0, ..OpenOptions::default() };
-        let mut source = open(&SourceSpec::parse(source).unwrap(), &options).unwrap();
-        assert_eq!(source.description().frame_count, Some(4));
-        let found: Vec<(u32, i64)> = std::iter::from_fn(|| source.next_frame().unwrap())
-            .map(|frame| (frame.image.size().width, frame.media_time.as_micros()))
-            .collect();
-        assert_eq!(found, [(40, 0), (41, 250_000), (42, 500_000), (43, 750_000)]);
-    }
-}
-
-#[test]
-fn a_single_image_is_one_frame() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("odd [1].png");
-    image(&path, 50);
-    assert_eq!(whole(&path), [0]);
-}
-
-#[test]
-fn a_folder_without_images_names_what_is_wanted() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("clip.mp4"), "x").unwrap();
-    let wanted = ["1 other entries and no images", "wanted files that end in jpg, jpeg"];
-    refused(text(folder.path()), VisionErrorKind::Empty, &wanted);
-    refused(text(&folder.path().join("*.mp4")), VisionErrorKind::Empty, &["found 1 matches and no images"]);
-}
-
-#[test]
-fn a_corrupt_image_is_named_after_the_good_ones_before_it() {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, at) in [("1.jpg", 0), ("2.jpg", 1), ("4.jpg", 2)] {
-        image(&folder.path().join(name), 40 + at);
-    }
-    for extension in ["jpg", "png"] {
-        let whole = folder.path().join(format!("whole.{extension}.{extension}"));
-        image(&whole, 400);
-        let bytes = fs::read(&whole).unwrap();
-        fs::remove_file(&whole).unwrap();
-        let bad = folder.path().join(format!("3.{extension}"));
-        fs::write(&bad, &bytes[..bytes.len() * 2 / 3]).unwrap();
-        let (times, error) = read_all(text(folder.path())).unwrap();
-        assert_eq!(times, [0, 1_000_000], "{extension}");
-        names(&error.unwrap(), VisionErrorKind::Unreadable, &[text(&bad), "wanted a whole picture"]);
-        refused(text(&bad), VisionErrorKind::Unreadable, &[text(&bad)]);
-        fs::remove_file(bad).unwrap();
-    }
+    let path = folder.path().join("a.png");
+    image(&path, 400);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
+    fs::write(&path, bytes).unwrap();
+    refused(text(&path), VisionErrorKind::Unreadable, &["65535 x 65535", "67108864"]);
+    let film = folder.path().join("a.avi");
+    clip(&film, ['M', 'J', 'P', 'G'], 10.0, 3);
+    let options = OpenOptions { pixels_max: 1000, ..OpenOptions::default() };
+    let error = open(&SourceSpec::parse(text(&film)).unwrap(), &options).map(|_| ()).unwrap_err();
+    names(&error, VisionErrorKind::Unreadable, &["1000 pixels"]);
 }
 
 #[test]

@@ -143,7 +143,7 @@ impl Drawing {
 
     fn draw(&mut self, frame: &TrackedFrame) -> Result<(), VisionError> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        writer.write(&frame.image, &frame.detections, &self.class_names)?;
+        writer.write(frame.media_time, &frame.image, &frame.detections, &self.class_names)?;
         let tracks: BTreeSet<u64> = frame.detections.iter().filter_map(|tracked| tracked.track_id).collect();
         if self.tracks_max.is_none_or(|most| tracks.len() > most) {
             self.tracks_max = Some(tracks.len());

@@ -4,10 +4,11 @@ use crate::{exit::Refusal, folder::DataFolder};
 use anyhow::Context;
 use rva_bus::LogReader;
 use rva_ingest::{
-    IngestCounters, IngestEvent, IngestLease, IngestOptions, IngestReport, Phase, SystemClock, run_ingest,
+    IngestCounters, IngestEvent, IngestLease, IngestObserver, IngestOptions, IngestReport, Phase, SystemClock,
+    run_ingest, service::ServiceView,
 };
 use rva_lake::{Lake, LakeOptions};
-use rva_service::{BusKind, CatalogKind, Config, StopFlag};
+use rva_service::{BusKind, CatalogKind, Config, StopFlag, format_duration};
 use std::{
     sync::{
         Arc,
@@ -16,9 +17,6 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::watch, task::JoinHandle};
-
-/// How long a stop waits for a table that can't be written. The log keeps what was not committed.
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Rows committed so far, for the progress.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +33,8 @@ impl RowsCommitted {
 pub struct Ingesting {
     task: JoinHandle<anyhow::Result<IngestReport>>,
     phase: watch::Sender<Phase>,
+    /// How long a stop waits for a table that can't be written. The log keeps what was not committed.
+    stop_timeout: Duration,
 }
 
 impl Ingesting {
@@ -48,6 +48,7 @@ impl Ingesting {
         accept_gap: bool,
         lease: IngestLease,
         rows: RowsCommitted,
+        mut view: ServiceView,
     ) -> anyhow::Result<Self> {
         check_embedded(config)?;
         let mut lake = LakeOptions::default();
@@ -63,6 +64,7 @@ impl Ingesting {
         let task = tokio::spawn(async move {
             let _lease = lease;
             let mut observer = move |event: &IngestEvent, counters: &IngestCounters| {
+                view.on_event(event, counters);
                 if matches!(event, IngestEvent::Committed { .. }) {
                     rows.0.store(counters.rows, Ordering::Relaxed);
                 }
@@ -72,7 +74,7 @@ impl Ingesting {
                 run_ingest(&mut reader, &mut bronze, &mut dead, &options, &clock, heard, &mut observer).await?;
             Ok(report)
         });
-        Ok(Self { task, phase })
+        Ok(Self { task, phase, stop_timeout: config.ingest.stop_timeout })
     }
 
     /// Whether it has ended, which before a drain only an error can make it.
@@ -80,8 +82,8 @@ impl Ingesting {
         self.task.is_finished()
     }
 
-    /// Commits everything that the log holds and ends. When `stop` is set, a table that can't be written is waited
-    /// for only a while.
+    /// Commits everything that the log holds and ends. From when `stop` is set that may take `ingest.stop_timeout`, then
+    /// what was read is committed, which may take as long again.
     ///
     /// # Errors
     /// What ended the ingest; the log keeps the rest.
@@ -99,7 +101,7 @@ impl Ingesting {
 
     async fn finish(mut self, phase: Phase, stop: &StopFlag) -> anyhow::Result<IngestReport> {
         self.phase.send_replace(phase);
-        let patience = if phase == Phase::Follow { Duration::ZERO } else { STOP_PATIENCE };
+        let patience = if phase == Phase::Follow { Duration::ZERO } else { self.stop_timeout };
         let stopped = async {
             stop.stopped().await;
             tokio::time::sleep(patience).await;
@@ -112,7 +114,15 @@ impl Ingesting {
             Some(ended) => ended,
             None => {
                 self.phase.send_replace(Phase::Stop);
-                self.task.await
+                let ended = tokio::time::timeout(self.stop_timeout, &mut self.task).await;
+                ended.map_err(|_| {
+                    self.task.abort();
+                    anyhow::anyhow!(
+                        "found no end of the last commit {} after the signal (ingest.stop_timeout): the log keeps what \
+                         it held, `rva ingest --drain` commits it",
+                        format_duration(patience + self.stop_timeout)
+                    )
+                })?
             }
         };
         ended.context("ingest")?

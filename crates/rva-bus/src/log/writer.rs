@@ -13,7 +13,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
 };
@@ -191,6 +191,19 @@ pub struct LogWriter {
     _lock: File,
 }
 
+/// Reads the counters of a [`LogWriter`] from elsewhere, and keeps nothing of it open.
+#[derive(Clone)]
+pub struct LogMeter {
+    shared: Weak<Shared>,
+}
+
+impl LogMeter {
+    /// Returns what the writer did so far; zero once it is gone.
+    pub fn counters(&self) -> LogCounters {
+        self.shared.upgrade().map_or_else(LogCounters::default, |shared| shared.lock().counters)
+    }
+}
+
 impl LogWriter {
     /// Opens the log in `dir`, made if it is missing: takes the lock, cuts torn tails, makes the rest durable.
     ///
@@ -258,6 +271,11 @@ impl LogWriter {
     /// Returns the counts since it was opened.
     pub fn counters(&self) -> LogCounters {
         self.shared.lock().counters
+    }
+
+    /// Returns a reader of its counters that can be held where the writer can't.
+    pub fn meter(&self) -> LogMeter {
+        LogMeter { shared: Arc::downgrade(&self.shared) }
     }
 
     fn order(&self, order: Order) -> Result<(), BusError> {

@@ -14,6 +14,8 @@ mod topic;
 mod wire;
 
 pub use admin::{TopicSetup, set_up_topic};
+#[doc(hidden)]
+pub use entry::{Outcome, unpack_entries};
 pub use forward::{Forwarder, ForwarderCounters, ForwarderOptions};
 pub use lanes::PulsarSinkCounters;
 pub use sink::{PulsarSink, PulsarSinkOptions, RecordCompression};

@@ -99,6 +99,7 @@ fn camera(plan: &CameraPlan) -> anyhow::Result<CameraSetup> {
             open_timeout: capture.open_timeout,
             read_timeout: capture.read_timeout,
             transport: capture.transport.parse()?,
+            pixels_max: capture.pixels_max,
             hw_acceleration: capture.hw_acceleration.parse()?,
             ..OpenOptions::default()
         },
@@ -118,6 +119,7 @@ fn detector_setup(config: &Config) -> anyhow::Result<DetectorSetup> {
         max_det: detector.max_det as usize,
         agnostic_nms: detector.agnostic_nms,
         imgsz: detector.imgsz.as_deref().map(parse_imgsz).transpose()?,
+        pixels_max: config.capture.pixels_max,
         half: detector.half,
         device: Device::parse(&detector.device)?,
         intra_threads: detector.threads.map(|threads| threads as usize),

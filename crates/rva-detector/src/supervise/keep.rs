@@ -1,7 +1,7 @@
 //! One camera, kept running: opened, run, and opened again when it breaks off.
 
 use super::{CameraState, CameraSummary, Shared, Spot, backoff::Backoff};
-use crate::{CameraEnd, CameraReport, CameraSpec, Observers, OpenCamera, RunSettings, run_camera};
+use crate::{CameraEnd, CameraReport, CameraSpec, Observers, OpenCamera, RunSettings, next_run, run_camera};
 use rva_vision::{SourceSpec, StopFlag, VisionError, VisionErrorKind};
 use std::{
     sync::Arc,
@@ -35,6 +35,7 @@ pub(super) async fn keep(spec: CameraSpec, first: Option<Opened>, shared: Arc<Sh
             }
         };
         spot.counters.count_opening(opened.is_ok());
+        let mut rest = None;
         let (end, lasted) = match opened.and_then(|(camera, settings)| with_tap(camera, settings, &shared)) {
             Ok((camera, settings, tap)) => {
                 let source = camera.source.description();
@@ -45,11 +46,22 @@ pub(super) async fn keep(spec: CameraSpec, first: Option<Opened>, shared: Arc<Sh
                 let mut sink = shared.sink.clone();
                 let report = run_camera(camera, settings, &mut sink, observers, spot.stop.clone()).await;
                 summary.add(&report);
-                let CameraReport { end, elapsed, .. } = report;
+                let CameraReport { end, elapsed, rest: behind, .. } = report;
+                rest = behind;
                 (end, elapsed)
             }
             Err(error) => (CameraEnd::NotOpened(error), Duration::ZERO),
         };
+        if let (CameraEnd::Incomplete(change), Some(rest)) = (&end, rest)
+            && !spot.stop.is_set()
+        {
+            tracing::info!(camera_id = %spec.camera.identity.camera_id, "{change}");
+            match next_run(*rest, &spec.detector.tracker) {
+                Ok(opened) => first = Some(opened),
+                Err(error) => break CameraEnd::Failed(error),
+            }
+            continue;
+        }
         backoff.lasted(lasted);
         let pause = match &end {
             CameraEnd::Incomplete(error) | CameraEnd::NotOpened(error) if !is_finite && !spot.stop.is_set() => {

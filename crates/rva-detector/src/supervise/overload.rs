@@ -51,7 +51,7 @@ mod tests {
 
     fn counts(processed: u64, superseded: u64, by_stride: u64) -> FrameCounts {
         let skipped = FramesSkipped { superseded, by_stride, by_overload: 0 };
-        FrameCounts { decoded: processed + superseded + by_stride, processed, skipped, decode_errors: 0 }
+        FrameCounts { decoded: processed + superseded + by_stride, processed, skipped, ..FrameCounts::default() }
     }
 
     #[test]

@@ -71,7 +71,11 @@ impl Ingest<'_> {
         if !self.options.rules.acknowledge_after_commit {
             self.acknowledge(cut.bronze.to.clone()).await;
         }
-        match self.bronze.commit(&cut.bronze).await {
+        let began = self.clock.elapsed();
+        let outcome = self.bronze.commit(&cut.bronze).await;
+        let took = self.clock.elapsed().saturating_sub(began);
+        self.counters.keys = self.bronze.key_counts();
+        match outcome {
             Ok(CommitOutcome::Committed { rows_appended, rows_known }) => {
                 self.cured(BRONZE);
                 self.counters.commits += 1;
@@ -80,7 +84,7 @@ impl Ingest<'_> {
                 let to = cut.bronze.to;
                 self.known = to.clone();
                 self.batcher.mark_committed(&to, self.clock.elapsed());
-                self.tell(IngestEvent::Committed { offsets: to.clone(), rows: rows_appended });
+                self.tell(IngestEvent::Committed { offsets: to.clone(), rows: rows_appended, took });
                 // I5: only now, and never beyond the table's map.
                 self.acknowledge(to).await;
                 match std::mem::replace(&mut self.then, Then::Read) {

@@ -188,11 +188,10 @@ impl Check<'_> {
         };
         let setup =
             TopicSetup { partitions: config.partitions, ..TopicSetup::new(topic.clone(), &config.subscription) };
-        let ingest = &self.loaded.config.ingest;
-        // What is read of an entry must fit, together with what waits for its chunks, into what may be held.
-        let entry_bytes_max = ingest.entry_bytes_max.min(ingest.buffered_bytes_max / 3);
+        let IngestOptions { queue_bytes_max, entry_bytes_max, .. } = IngestOptions::of(&self.loaded.config.ingest);
         let source = PulsarSourceOptions {
-            entry_bytes_max: usize::try_from(entry_bytes_max).unwrap_or(usize::MAX),
+            queue_bytes_max,
+            entry_bytes_max,
             ..PulsarSourceOptions::new(topic, &config.subscription)
         };
         Some(Bus::Pulsar(Box::new(PulsarBus { connection, source, setup })))

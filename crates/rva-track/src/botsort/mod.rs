@@ -184,11 +184,6 @@ impl BotSort {
     pub fn tracks(&self) -> impl Iterator<Item = TrackEstimate> {
         self.tracks.tracks()
     }
-
-    /// How many times a detection could not start a track because there were [`crate::TRACKS_MAX`] already.
-    pub fn new_tracks_refused(&self) -> u64 {
-        self.tracks.new_tracks_refused()
-    }
 }
 
 impl Tracker for BotSort {
@@ -215,6 +210,10 @@ impl Tracker for BotSort {
             gmc_method: self.params.gmc_method,
             appearance_from: self.params.with_reid.then_some(self.params.track_high_thresh),
         }
+    }
+
+    fn new_tracks_refused(&self) -> u64 {
+        self.tracks.new_tracks_refused()
     }
 }
 

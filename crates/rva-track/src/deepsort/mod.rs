@@ -137,11 +137,6 @@ impl DeepSort {
         })
     }
 
-    /// How many times a detection could not start a track because there were [`crate::TRACKS_MAX`] already.
-    pub fn new_tracks_refused(&self) -> u64 {
-        self.mint.refused()
-    }
-
     fn begin(&mut self, frame: &TrackerFrame<'_>) {
         for track in &mut self.tracks {
             track.filter.predict();
@@ -277,5 +272,9 @@ impl Tracker for DeepSort {
 
     fn cues(&self) -> Cues {
         Cues { gmc_method: GmcMethod::None, appearance_from: Some(self.params.min_confidence) }
+    }
+
+    fn new_tracks_refused(&self) -> u64 {
+        self.mint.refused()
     }
 }

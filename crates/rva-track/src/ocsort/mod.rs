@@ -121,11 +121,6 @@ impl OcSort {
         })
     }
 
-    /// How many times a detection could not start a track because there were [`crate::TRACKS_MAX`] already.
-    pub fn new_tracks_refused(&self) -> u64 {
-        self.mint.refused()
-    }
-
     fn sort_out(&mut self, frame: &TrackerFrame<'_>) {
         self.strong.clear();
         self.weak.clear();
@@ -241,5 +236,9 @@ impl Tracker for OcSort {
 
     fn lowest_conf(&self) -> f32 {
         if self.params.use_byte { self.params.det_thresh.min(WEAK_THRESH) } else { self.params.det_thresh }
+    }
+
+    fn new_tracks_refused(&self) -> u64 {
+        self.mint.refused()
     }
 }

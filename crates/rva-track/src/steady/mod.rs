@@ -202,11 +202,6 @@ impl SteadyTrack {
         })
     }
 
-    /// How many times a detection could not start a track because there were [`TRACKS_MAX`] already.
-    pub fn new_tracks_refused(&self) -> u64 {
-        self.new_tracks_refused
-    }
-
     /// Returns the seconds since the frame before. Where the clock stands still or jumps back, that is the last step.
     fn step(&mut self, now: MediaTime) -> f64 {
         let passed = self.time.map_or(0.0, |before| now.as_secs_f64() - before.as_secs_f64());
@@ -350,5 +345,9 @@ impl Tracker for SteadyTrack {
 
     fn lowest_conf(&self) -> f32 {
         self.params.track_low_thresh
+    }
+
+    fn new_tracks_refused(&self) -> u64 {
+        self.new_tracks_refused
     }
 }

@@ -65,13 +65,23 @@ impl Pen {
     }
 }
 
-/// `person 3 0.87`: class, track id where there is one, confidence. The font has no letters beyond ASCII.
+/// Letters of a class name that are drawn.
+const NAME_LETTERS_MAX: usize = 24;
+
+/// `person 3 0.87`: class, track id where there is one, confidence. The font has no letters beyond ASCII: those are
+/// written as they sound, and a long name is cut, so that id and confidence stay in the picture.
 pub(super) fn label(tracked: &TrackedDetection, class_names: &[String]) -> String {
     let class_id = tracked.detection.class_id;
-    let name = class_names.get(class_id as usize).cloned().unwrap_or_else(|| class_id.to_string());
+    let name =
+        class_names.get(class_id as usize).map_or_else(|| class_id.to_string(), |name| deunicode::deunicode(name));
+    let name: String = name.chars().map(|c| if c.is_ascii_control() { ' ' } else { c }).collect();
+    let name = name.trim();
+    let name = match name.char_indices().nth(NAME_LETTERS_MAX) {
+        Some((end, _)) => format!("{}..", &name[..end]),
+        None => name.to_owned(),
+    };
     let track = tracked.track_id.map(|id| format!(" {id}")).unwrap_or_default();
-    let text = format!("{name}{track} {:.2}", tracked.detection.conf);
-    text.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect()
+    format!("{name}{track} {:.2}", tracked.detection.conf)
 }
 
 /// The colour of a track, blue, green, red: always the same for an id, and far from those of its neighbours. Hues are
@@ -111,13 +121,15 @@ mod tests {
 
     #[test]
     fn labels_name_class_track_and_confidence() {
-        let names = ["person".to_owned(), "Fußgänger".to_owned()];
+        let names = ["person", "Fußgänger", "人", "a very long name of something that nobody reads"].map(str::to_owned);
         let at = |class_id, track_id| TrackedDetection {
             detection: Detection { bbox: BBox::default(), conf: 0.874, class_id },
             track_id,
         };
         assert_eq!(label(&at(0, Some(3)), &names), "person 3 0.87");
-        assert_eq!(label(&at(1, None), &names), "Fu?g?nger 0.87");
+        assert_eq!(label(&at(1, None), &names), "Fussganger 0.87");
+        assert_eq!(label(&at(2, None), &names), "Ren 0.87");
+        assert_eq!(label(&at(3, Some(12)), &names), "a very long name of some.. 12 0.87");
         assert_eq!(label(&at(9, Some(1)), &names), "9 1 0.87");
     }
 

@@ -1,7 +1,7 @@
 //! What a user may say about detection, in Ultralytics' words, and the checks of it.
 
 use super::Device;
-use crate::{VisionError, VisionErrorKind};
+use crate::{PIXELS_MAX, VisionError, VisionErrorKind};
 use rva_types::ImageSize;
 
 /// Options of detection. Names and defaults are Ultralytics' own.
@@ -22,6 +22,9 @@ pub struct DetectOptions {
     /// Network input for a model whose input size is symbolic. Raising it finds smaller objects and takes longer, in
     /// proportion to the area. A model with a size of its own is used at that size, and another one is refused.
     pub imgsz: Option<ImageSize>,
+    /// A network input of more pixels is refused before it is computed, whoever wants it: the user, or the model. Each
+    /// takes twelve bytes, and many more within the network.
+    pub pixels_max: u64,
     /// Compute in 16-bit floats: takes a model whose input is float16, or TensorRT, which converts a float32 one.
     pub half: bool,
     /// What runs the network.
@@ -39,6 +42,7 @@ impl Default for DetectOptions {
             max_det: 300,
             agnostic_nms: false,
             imgsz: None,
+            pixels_max: PIXELS_MAX,
             half: false,
             device: Device::Cpu,
             intra_threads: None,

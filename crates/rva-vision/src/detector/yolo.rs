@@ -59,6 +59,15 @@ impl YoloDetector {
         )?;
         let facts = facts(&session).map_err(|error| refused(model, &error.to_string()))?;
         let layout = Layout::read(&facts, options.imgsz).map_err(|found| refused(model, &found))?;
+        let ImageSize { width, height } = layout.input_size;
+        if u64::from(width) * u64::from(height) > options.pixels_max {
+            let found = format!(
+                "found a network input of {height}x{width} (height x width), wanted at most {} pixels \
+                 (capture.pixels_max)",
+                options.pixels_max
+            );
+            return Err(refused(model, &found));
+        }
         if options.half && !layout.half_input && !matches!(options.device, Device::TensorRt(_)) {
             let found = "found a model that takes float32, wanted float16 for half: leave half out, export the model \
                          with half=True, or use the device tensorrt, which converts it";

@@ -14,6 +14,8 @@ pub struct FrameCounters {
     by_overload: AtomicU64,
     superseded: AtomicU64,
     decode_errors: AtomicU64,
+    times_replaced: AtomicU64,
+    tracks_refused: AtomicU64,
 }
 
 /// The counts at one moment, or of one pipeline: a difference of two moments.
@@ -27,6 +29,10 @@ pub struct FrameCounts {
     pub skipped: FramesSkipped,
     /// Complaints of the decoder about damaged data.
     pub decode_errors: u64,
+    /// Frames whose own time was missing or couldn't be right.
+    pub times_replaced: u64,
+    /// New tracks that the tracker refused since it held as many as it may.
+    pub tracks_refused: u64,
 }
 
 /// Decoded frames that weren't processed, by reason.
@@ -64,6 +70,8 @@ impl FrameCounters {
                 superseded: self.superseded.load(Relaxed),
             },
             decode_errors: self.decode_errors.load(Relaxed),
+            times_replaced: self.times_replaced.load(Relaxed),
+            tracks_refused: self.tracks_refused.load(Relaxed),
         }
     }
 
@@ -90,6 +98,18 @@ impl FrameCounters {
     pub(super) fn count_decode_errors(&self, more: u64) {
         if more > 0 {
             self.decode_errors.fetch_add(more, Relaxed);
+        }
+    }
+
+    pub(super) fn count_tracks_refused(&self, more: u64) {
+        if more > 0 {
+            self.tracks_refused.fetch_add(more, Relaxed);
+        }
+    }
+
+    pub(super) fn count_times_replaced(&self, more: u64) {
+        if more > 0 {
+            self.times_replaced.fetch_add(more, Relaxed);
         }
     }
 }
@@ -122,6 +142,8 @@ impl FrameCounts {
                 superseded: of(self.skipped.superseded, other.skipped.superseded),
             },
             decode_errors: of(self.decode_errors, other.decode_errors),
+            times_replaced: of(self.times_replaced, other.times_replaced),
+            tracks_refused: of(self.tracks_refused, other.tracks_refused),
         }
     }
 }

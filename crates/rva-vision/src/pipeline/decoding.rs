@@ -2,7 +2,7 @@
 
 use super::budget::{Budget, Permit};
 use super::{CapturePolicy, FrameCounters, PipelineControl, PipelineOptions, stages::timed};
-use crate::{Frame, FrameSource, VisionError};
+use crate::{Frame, FrameSource, SourceCounts, VisionError};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rva_types::MediaTime;
 use std::{
@@ -63,7 +63,7 @@ impl<'a> Decoding<'a> {
     ) -> Result<(), VisionError> {
         let counters = &self.control.counters;
         let stride = u64::from(self.options.vid_stride.get());
-        let (mut index, mut errors, mut clock) = (0, 0, None);
+        let (mut index, mut before, mut clock) = (0, SourceCounts::default(), None);
         while !self.budget.is_closed() {
             if self.control.stop.is_set() {
                 decoded.stopped = true;
@@ -71,9 +71,10 @@ impl<'a> Decoding<'a> {
             }
             let is_wanted = u64::is_multiple_of(index, stride);
             let next = timed(busy, || if is_wanted { source.next_frame().map(Next::of) } else { skip(source) });
-            let errors_now = source.counts().decode_errors;
-            counters.count_decode_errors(errors_now - errors);
-            errors = errors_now;
+            let now = source.counts();
+            counters.count_decode_errors(now.decode_errors.saturating_sub(before.decode_errors));
+            counters.count_times_replaced(now.times_replaced.saturating_sub(before.times_replaced));
+            before = now;
             match next? {
                 Next::End => break,
                 Next::Skipped => {

@@ -287,7 +287,9 @@ fn track_and_deliver<'a>(
             ..TrackerFrame::of_boxes(&detections, frame.media_time)
         };
         let mut tracked = Vec::with_capacity(detections.len());
+        let refused = tracker.new_tracks_refused();
         timed(track_time, || tracker.update_into(&seen, &mut tracked));
+        counters.count_tracks_refused(tracker.new_tracks_refused().saturating_sub(refused));
         let Frame { index, media_time, image } = frame;
         let size = image.size();
         let frame = TrackedFrame { index, media_time, decoded_at, decoded, image, size, detections: tracked };

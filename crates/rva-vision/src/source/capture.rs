@@ -1,12 +1,7 @@
-//! Video through OpenCV's `VideoCapture`: files, streams, webcams and GStreamer pipelines. How each is opened is in
+//! Video through OpenCV's `VideoCapture`: webcams and GStreamer pipelines. How each is opened is in
 //! [`opening`](super::opening).
 
-use super::{
-    StreamUrl,
-    changes::RateWatch,
-    noise::Ear,
-    timeline::{Announcement, Timeline},
-};
+use super::{StreamUrl, changes::RateWatch, complaints::Complaints, noise::Ear};
 use crate::{Frame, FrameSource, HwAcceleration, Image, SourceCounts, SourceDescription, VisionError, VisionErrorKind};
 use opencv::{
     core::Mat,
@@ -23,21 +18,8 @@ use std::{
 const FPS_MAX: f64 = 1000.0;
 /// Damaged packets in a row that are passed over. OpenCV fails for each, and goes on with the next.
 const DAMAGED_MAX: u32 = 1000;
-/// Complaints of the decoder are logged at most so often.
-const COMPLAINTS_EVERY: Duration = Duration::from_secs(10);
 /// Frames that a decoder may still hold when its data end: OpenCV gives them after the call that waited in vain.
 const HELD_FRAMES: u64 = 32;
-/// Before so many frames a decoder's own threads may still begin, each with a picture format.
-const BEGINNING_FRAMES: u64 = 64;
-
-/// How frames get their media time.
-enum Clock {
-    /// By the container.
-    Container(Timeline),
-    /// By the wall, from the opening of a live source on.
-    Wall { opened: Instant, last_micros: i64 },
-}
-
 /// What [`CaptureSource::new`] has to know of a capture that is open.
 pub(super) struct Opened {
     /// The library's part.
@@ -48,23 +30,10 @@ pub(super) struct Opened {
     pub(super) uri: String,
     /// For what the libraries say.
     pub(super) url: Option<StreamUrl>,
-    /// A file on disk, a stream that may be a file, or neither.
-    pub(super) kind: Kind,
-    /// Its number of frames is a guess from its length.
-    pub(super) has_estimated_count: bool,
     /// How long it may be silent.
     pub(super) read_timeout: Duration,
-}
-
-/// What is open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// It has an end, and its frames have their own times.
-    File,
-    /// The same if it says how many frames it has.
-    PerhapsFile,
-    /// It has no end, and its frames are stamped by the wall clock.
-    Live,
+    /// Most pixels of a picture.
+    pub(super) pixels_max: u64,
 }
 
 /// An open video.
@@ -72,47 +41,40 @@ pub(super) struct CaptureSource {
     capture: VideoCapture,
     ear: Arc<Ear>,
     description: SourceDescription,
-    announced: Option<Announcement>,
-    clock: Clock,
+    opened: Instant,
+    /// Media time of the last frame, by the wall.
+    last_micros: i64,
     /// Frames decoded or skipped.
     decoded: u64,
     /// The first frame, decoded when the source was opened.
     first: Option<Frame>,
-    /// The demuxer complained that the file ends early.
-    is_cut_off: bool,
     is_ended: bool,
     url: Option<StreamUrl>,
     read_timeout: Duration,
     rate: RateWatch,
     /// Frames before the last call that waited for the whole time-out.
     waited_at: Option<u64>,
-    /// How often decoders had begun when the first frames were through.
-    formats: Option<u64>,
     /// Pictures that the decoder gave without pixels.
     empty: u64,
-    /// Complaints that were logged, and when.
-    said: (u64, Option<Instant>),
+    complaints: Complaints,
 }
 
 impl CaptureSource {
     /// Decodes the first frame.
     pub(super) fn new(opened: Opened) -> Result<Self, VisionError> {
-        let Opened { capture, ear, uri, url, kind, has_estimated_count, read_timeout } = opened;
+        let Opened { capture, ear, uri, url, read_timeout, pixels_max } = opened;
         let number = |property| capture.get(property).ok().filter(|value| value.is_finite() && *value > 0.0);
+        let side = |property| number(property).map_or(0, |side| side as u64);
+        let (width, height) = (side(videoio::CAP_PROP_FRAME_WIDTH), side(videoio::CAP_PROP_FRAME_HEIGHT));
+        if width.saturating_mul(height) > pixels_max {
+            return Err(VisionError::new(
+                VisionErrorKind::Unreadable,
+                format!(
+                    "{uri}: found pictures of {width} x {height} pixels, wanted at most {pixels_max} (capture.pixels_max)"
+                ),
+            ));
+        }
         let fps = number(videoio::CAP_PROP_FPS).filter(|fps| *fps <= FPS_MAX);
-        let frame_count = number(videoio::CAP_PROP_FRAME_COUNT).map(|count| count.round() as u64);
-        let is_file = kind == Kind::File || kind == Kind::PerhapsFile && frame_count.is_some();
-        let clock = if is_file {
-            Clock::Container(Timeline::new(fps))
-        } else {
-            Clock::Wall { opened: Instant::now(), last_micros: -1 }
-        };
-        let hw_acceleration = match number(videoio::CAP_PROP_HW_ACCELERATION).map(|value| value as i32) {
-            Some(value) if value == videoio::VIDEO_ACCELERATION_D3D11 => HwAcceleration::D3d11,
-            Some(value) if value == videoio::VIDEO_ACCELERATION_VAAPI => HwAcceleration::Vaapi,
-            Some(value) if value == videoio::VIDEO_ACCELERATION_MFX => HwAcceleration::Mfx,
-            _ => HwAcceleration::None,
-        };
         let mut source = Self {
             capture,
             ear,
@@ -120,40 +82,30 @@ impl CaptureSource {
                 uri,
                 size: ImageSize { width: 1, height: 1 },
                 fps,
-                frame_count: frame_count.filter(|_| is_file),
-                is_live: !is_file,
-                hw_acceleration,
+                frame_count: None,
+                is_live: true,
+                hw_acceleration: HwAcceleration::None,
             },
-            announced: None,
-            clock,
+            opened: Instant::now(),
+            last_micros: -1,
             decoded: 0,
             first: None,
-            is_cut_off: false,
             is_ended: false,
             url,
             read_timeout,
             rate: RateWatch::default(),
             waited_at: None,
-            formats: None,
             empty: 0,
-            said: (0, None),
+            complaints: Complaints::default(),
         };
         let Some(first) = source.decode()? else {
             return Err(VisionError::new(
                 VisionErrorKind::Empty,
-                format!(
-                    "{}: found a video with 0 frames{}, wanted at least 1",
-                    source.description.uri,
-                    frame_count.map(|count| format!(" of {count} announced")).unwrap_or_default()
-                ),
+                format!("{}: found a video with 0 frames, wanted at least 1", source.description.uri),
             ));
         };
         source.description.size = first.image.size();
         source.first = Some(first);
-        source.announced = match (source.description.frame_count, fps) {
-            (Some(frames), Some(fps)) => Some(Announcement { frames, fps, is_estimate: has_estimated_count }),
-            _ => None,
-        };
         Ok(source)
     }
 
@@ -199,7 +151,6 @@ impl CaptureSource {
         let (mut reason, mut silent) = (Vec::new(), 0);
         for damaged in 0.. {
             let (is_there, lines) = self.ear.listen(|| self.capture.grab());
-            self.is_cut_off |= lines.iter().any(|line| line.contains("partial file") || line.contains("prematurely"));
             silent = if lines.is_empty() { silent + 1 } else { 0 };
             if reason.is_empty() {
                 reason = lines;
@@ -218,37 +169,17 @@ impl CaptureSource {
                 return self.end(&reason, asked.elapsed()).map(|()| None);
             }
         }
-        // OpenCV goes on scaling by the old size, from memory that it doesn't own: the new picture must not be fetched.
-        self.look_for_changes()?;
         self.decoded += 1;
-        self.say_complaints(&reason);
+        self.complaints.say(&self.description.uri, self.ear.errors() + self.empty, self.decoded, || {
+            reason.first().map(|line| hidden(self.url.as_ref(), line)).unwrap_or_default()
+        });
+        self.last_micros = (self.opened.elapsed().as_micros() as i64).max(self.last_micros + 1);
+        let media_time = MediaTime::from_micros(self.last_micros);
         let reported_ms = self.capture.get(videoio::CAP_PROP_POS_MSEC).unwrap_or_default();
-        let media_time = match &mut self.clock {
-            Clock::Container(timeline) => timeline.place(reported_ms),
-            Clock::Wall { opened, last_micros } => {
-                *last_micros = (opened.elapsed().as_micros() as i64).max(*last_micros + 1);
-                let media_time = MediaTime::from_micros(*last_micros);
-                if let Some((before, now)) = self.rate.see(reported_ms) {
-                    return Err(self.changed(&format!("{now:.1} frames a second"), &format!("{before:.1}")));
-                }
-                media_time
-            }
-        };
+        if let Some((before, now)) = self.rate.see(reported_ms) {
+            return Err(self.changed(&format!("{now:.1} frames a second"), &format!("{before:.1}")));
+        }
         Ok(Some(media_time))
-    }
-
-    /// Whether the decoder says that the pictures are others than at the opening.
-    fn look_for_changes(&mut self) -> Result<(), VisionError> {
-        if let Some((before, now)) = self.ear.new_size() {
-            return Err(self.changed(&format!("pictures of {now}"), &before));
-        }
-        if self.decoded >= BEGINNING_FRAMES {
-            let formats = self.ear.formats();
-            if *self.formats.get_or_insert(formats) != formats {
-                return Err(self.changed("pictures of another size or format", "those of its opening"));
-            }
-        }
-        Ok(())
     }
 
     fn changed(&mut self, found: &str, wanted: &str) -> VisionError {
@@ -262,83 +193,40 @@ impl CaptureSource {
         )
     }
 
-    /// Logs what the decoder complains about, not more often than every ten seconds.
-    fn say_complaints(&mut self, lines: &[String]) {
-        let (errors, now) = (self.counts().decode_errors, Instant::now());
-        let (said, at) = self.said;
-        if errors == said || at.is_some_and(|at| now.duration_since(at) < COMPLAINTS_EVERY) {
-            return;
-        }
-        self.said = (errors, Some(now));
-        let line = self.hidden(lines).into_iter().next().unwrap_or_default();
-        tracing::warn!(
-            source = %self.description.uri,
-            complaints = errors - said,
-            frame = self.decoded,
-            line,
-            "found damaged data in the stream; it goes on"
-        );
-    }
-
     /// Whether the last frames were only what the decoder still held.
     fn has_stalled(&self) -> bool {
         self.waited_at.is_some_and(|at| self.decoded - at <= HELD_FRAMES)
     }
 
-    /// Lines of the libraries without credentials.
-    fn hidden(&self, lines: &[String]) -> Vec<String> {
-        match &self.url {
-            Some(url) => lines.iter().map(|line| url.hide(line)).collect(),
-            None => lines.iter().map(|line| redact(line)).collect(),
-        }
-    }
-
     /// Whether this end, which came after waiting a while for a frame, is the right one.
     fn end(&self, lines: &[String], waited: Duration) -> Result<(), VisionError> {
         let uri = &self.description.uri;
-        let hidden = self.hidden(lines);
+        let lines: Vec<String> = lines.iter().map(|line| hidden(self.url.as_ref(), line)).collect();
         let errors = self.counts().decode_errors;
         if errors > 0 {
             tracing::warn!(source = %uri, complaints = errors, frames = self.decoded, "found damaged data until the end");
         }
-        match (&self.clock, self.announced) {
-            (Clock::Wall { .. }, _) if self.has_stalled() => Err(VisionError::new(
+        if self.has_stalled() {
+            return Err(VisionError::new(
                 VisionErrorKind::Stalled,
                 format!(
                     "{uri}: found no frame within {:.1} s after {} frames{}, wanted it to go on",
                     self.read_timeout.as_secs_f64(),
                     self.decoded,
-                    because(&hidden)
+                    because(&lines)
                 ),
-            )),
-            (Clock::Wall { last_micros, .. }, _) => Err(VisionError::new(
-                VisionErrorKind::Incomplete,
-                format!(
-                    "{uri}: found its end after {} frames in {:.2} s, the last {:.2} s without one{}, wanted it to go on",
-                    self.decoded,
-                    (*last_micros).max(0) as f64 / 1e6,
-                    waited.as_secs_f64(),
-                    because(&hidden)
-                ),
-            )),
-            (Clock::Container(timeline), Some(announced))
-                if announced.is_broken_off(self.decoded, timeline, self.is_cut_off) =>
-            {
-                Err(VisionError::new(
-                    VisionErrorKind::Incomplete,
-                    format!(
-                        "{uri}: found {} frames up to {:.2} s, wanted {} frames and {:.2} s as announced: \
-                         the video breaks off{}",
-                        self.decoded,
-                        timeline.last_secs(),
-                        announced.frames,
-                        announced.secs(),
-                        because(&hidden)
-                    ),
-                ))
-            }
-            _ => Ok(()),
+            ));
         }
+        Err(VisionError::new(
+            VisionErrorKind::Incomplete,
+            format!(
+                "{uri}: found its end after {} frames in {:.2} s, the last {:.2} s without one{}, wanted it to go on",
+                self.decoded,
+                self.last_micros.max(0) as f64 / 1e6,
+                waited.as_secs_f64(),
+                because(&lines)
+            ),
+        ))
     }
 }
 
@@ -348,7 +236,7 @@ impl FrameSource for CaptureSource {
     }
 
     fn counts(&self) -> SourceCounts {
-        SourceCounts { decode_errors: self.ear.errors() + self.empty }
+        SourceCounts { decode_errors: self.ear.errors() + self.empty, times_replaced: 0 }
     }
 
     fn next_frame(&mut self) -> Result<Option<Frame>, VisionError> {
@@ -364,6 +252,11 @@ impl FrameSource for CaptureSource {
             None => Ok(self.advance()?.is_some()),
         }
     }
+}
+
+/// A line of the libraries without credentials.
+fn hidden(url: Option<&StreamUrl>, line: &str) -> String {
+    url.map_or_else(|| redact(line), |url| url.hide(line))
 }
 
 /// What the libraries said, in brackets.

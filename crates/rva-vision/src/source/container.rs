@@ -1,8 +1,9 @@
-//! What a file is, by its first bytes, to say what was found where a video was wanted.
+//! What a file is, by its first bytes, to say what was found where a video was wanted; and whether its outermost boxes
+//! reach beyond its end.
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek, SeekFrom},
 };
 
 /// Bytes that are looked at.
@@ -36,9 +37,22 @@ impl Head {
         }
     }
 
-    /// Whether its number of frames is a guess from its length.
-    pub(super) fn has_estimated_count(&self) -> bool {
-        !matches!(self.container(), Some("MP4" | "AVI"))
+    /// Says where the container ends beyond the file; `None` where it doesn't, or doesn't know.
+    pub(super) fn cut_off(&self, path: &str) -> Option<String> {
+        if let Some(packet) = ts_packet(path) {
+            let odd = self.length % packet;
+            return (odd != 0).then(|| format!("its last packet has {odd} of {packet} bytes"));
+        }
+        let end = match self.container()? {
+            "MP4" => mp4_end(path, self.length).ok()?,
+            "AVI" => {
+                let size = u32::from_le_bytes(self.bytes.get(4..8)?.try_into().ok()?);
+                // A recorder that was killed leaves 0 or all ones; sizes are padded to even numbers.
+                (![0, u32::MAX].contains(&size)).then_some(u64::from(size) + 8)
+            }
+            _ => None,
+        }?;
+        (end > self.length).then(|| format!("it says that it has {end} bytes, and has {}", self.length))
     }
 
     /// What was found: `an MP4 file of 262 bytes`, `15 bytes of text that start with "hello"`.
@@ -60,6 +74,46 @@ impl Head {
             _ => format!("{} bytes that start with {:02x?}", self.length, &self.bytes[..self.bytes.len().min(8)]),
         }
     }
+}
+
+/// Bytes of a packet of an MPEG transport stream, where it is one: each begins with 47, behind four bytes of time on discs.
+fn ts_packet(path: &str) -> Option<u64> {
+    const SYNC: u8 = 0x47;
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(1024).read_to_end(&mut bytes).ok()?;
+    let is_sync = |first: usize, step: usize| (0..4).all(|at| bytes.get(first + at * step) == Some(&SYNC));
+    match () {
+        () if is_sync(0, 188) => Some(188),
+        () if is_sync(4, 192) => Some(192),
+        () => None,
+    }
+}
+
+/// The furthest end of an MP4's outermost boxes that hold pictures or say where they are.
+fn mp4_end(path: &str, length: u64) -> io::Result<Option<u64>> {
+    let mut file = File::open(path)?;
+    let (mut at, mut end) = (0, None);
+    while at + 8 <= length {
+        let mut head = [0; 16];
+        file.seek(SeekFrom::Start(at))?;
+        let wide = if at + 16 <= length { 16 } else { 8 };
+        file.read_exact(&mut head[..wide])?;
+        let short = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+        let size = match short {
+            // To the end of the file.
+            0 => break,
+            1 => u64::from_be_bytes([head[8], head[9], head[10], head[11], head[12], head[13], head[14], head[15]]),
+            short => short.into(),
+        };
+        if size < 8 {
+            break;
+        }
+        at = at.saturating_add(size);
+        if matches!(&head[4..8], b"mdat" | b"moof" | b"moov") {
+            end = Some(at);
+        }
+    }
+    Ok(end)
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@ impl GstPipeline {
             ));
         }
         match self.stream() {
-            Some(url) => probe::probe(&url, timeout),
+            // What is odd there GStreamer judges.
+            Some(url) => probe::probe(&url, timeout).map(drop),
             None => Ok(()),
         }
     }

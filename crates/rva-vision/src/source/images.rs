@@ -1,8 +1,11 @@
 //! Images as a source: one, a folder, or all that match a pattern, in natural order (`img2` before `img10`).
+//!
+//! One that can't be read doesn't end the others: it is told, keeps its index and its place in time, and the source ends
+//! as incomplete when all others are through.
 
 use super::io_failed;
-use crate::{Frame, FrameSource, Image, SourceDescription, VisionError, VisionErrorKind};
-use rva_types::MediaTime;
+use crate::{Frame, FrameSource, Image, OpenOptions, SourceCounts, SourceDescription, VisionError, VisionErrorKind};
+use rva_types::{ImageSize, MediaTime};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -28,16 +31,21 @@ pub(super) struct ImageSource {
     done: usize,
     /// The first image, decoded when the source was opened.
     first: Option<Arc<Image>>,
+    pixels_max: u64,
+    /// Images that can't be read.
+    unreadable: u64,
+    /// What was wrong with the first of them.
+    error: Option<VisionError>,
 }
 
 impl ImageSource {
     /// One image.
-    pub(super) fn of_file(path: &str, image_fps: f64) -> Result<Self, VisionError> {
-        Self::new(path, vec![PathBuf::from(path)], image_fps)
+    pub(super) fn of_file(path: &str, options: &OpenOptions) -> Result<Self, VisionError> {
+        Self::new(path, vec![PathBuf::from(path)], options)
     }
 
     /// The images of a folder, without its sub-folders and hidden files.
-    pub(super) fn of_folder(folder: &str, image_fps: f64) -> Result<Self, VisionError> {
+    pub(super) fn of_folder(folder: &str, options: &OpenOptions) -> Result<Self, VisionError> {
         let failed = |error| io_failed(folder, error);
         let mut paths = Vec::new();
         let mut others = 0;
@@ -48,11 +56,11 @@ impl ImageSource {
         if paths.is_empty() {
             return Err(empty(format!("{folder}: found a folder with {others} other entries and no images")));
         }
-        Self::new(folder, paths, image_fps)
+        Self::new(folder, paths, options)
     }
 
     /// The images that match a pattern; what else matches is left out.
-    pub(super) fn of_pattern(pattern: &str, image_fps: f64) -> Result<Self, VisionError> {
+    pub(super) fn of_pattern(pattern: &str, options: &OpenOptions) -> Result<Self, VisionError> {
         let matches = glob::glob(pattern).map_err(|error| {
             VisionError::new(
                 VisionErrorKind::Config,
@@ -72,22 +80,67 @@ impl ImageSource {
                 format!("{pattern}: found nothing that matches, wanted at least one image"),
             )),
             (true, others) => Err(empty(format!("{pattern}: found {others} matches and no images among them"))),
-            (false, _) => Self::new(pattern, paths, image_fps),
+            (false, _) => Self::new(pattern, paths, options),
         }
     }
 
-    fn new(uri: &str, mut paths: Vec<PathBuf>, image_fps: f64) -> Result<Self, VisionError> {
+    fn new(uri: &str, mut paths: Vec<PathBuf>, options: &OpenOptions) -> Result<Self, VisionError> {
         alphanumeric_sort::sort_path_slice(&mut paths);
-        let first = decode(&paths[0])?;
-        let description = SourceDescription {
-            uri: uri.to_owned(),
-            size: first.size(),
-            fps: Some(image_fps),
-            frame_count: Some(paths.len() as u64),
-            is_live: false,
-            hw_acceleration: crate::HwAcceleration::None,
+        let mut source = Self {
+            description: SourceDescription {
+                uri: uri.to_owned(),
+                size: ImageSize { width: 1, height: 1 },
+                fps: Some(options.image_fps),
+                frame_count: Some(paths.len() as u64),
+                is_live: false,
+                hw_acceleration: crate::HwAcceleration::None,
+            },
+            paths,
+            done: 0,
+            first: None,
+            pixels_max: options.pixels_max,
+            unreadable: 0,
+            error: None,
         };
-        Ok(Self { description, paths, done: 0, first: Some(first) })
+        let Some(first) = source.decode_next() else {
+            return Err(source.error.take().unwrap_or_else(|| empty(format!("{uri}: found no images"))));
+        };
+        source.description.size = first.size();
+        source.first = Some(first);
+        Ok(source)
+    }
+
+    /// The next image that can be read; it isn't done yet.
+    fn decode_next(&mut self) -> Option<Arc<Image>> {
+        while let Some(path) = self.paths.get(self.done) {
+            match decode(path, self.pixels_max) {
+                Ok(image) => return Some(image),
+                Err(error) => {
+                    self.done += 1;
+                    self.unreadable += 1;
+                    if self.paths.len() > 1 {
+                        tracing::warn!(source = %self.description.uri, "{error}: it is left out");
+                    }
+                    self.error.get_or_insert(error);
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether all could be read; said once.
+    fn end(&mut self) -> Result<(), VisionError> {
+        let Some(error) = self.error.take() else { return Ok(()) };
+        Err(VisionError::new(
+            VisionErrorKind::Incomplete,
+            format!(
+                "{}: found {} of {} images that can't be read, wanted all: the others are done (the first: {error})",
+                self.description.uri,
+                self.unreadable,
+                self.paths.len()
+            ),
+        )
+        .with_source(error))
     }
 
     fn media_time(&self) -> MediaTime {
@@ -101,31 +154,25 @@ impl FrameSource for ImageSource {
         &self.description
     }
 
+    fn counts(&self) -> SourceCounts {
+        SourceCounts { decode_errors: self.unreadable, ..SourceCounts::default() }
+    }
+
     fn next_frame(&mut self) -> Result<Option<Frame>, VisionError> {
-        let Some(path) = self.paths.get(self.done) else {
-            return Ok(None);
-        };
-        let image = match self.first.take() {
-            Some(first) => first,
-            None => match decode(path) {
-                Ok(image) => image,
-                Err(error) => {
-                    // It broke off here: what follows isn't given.
-                    self.done = self.paths.len();
-                    return Err(error);
-                }
-            },
-        };
+        let first = self.first.take();
+        let Some(image) = first.or_else(|| self.decode_next()) else { return self.end().map(|()| None) };
         let media_time = self.media_time();
         self.done += 1;
         Ok(Some(Frame { index: self.done as u64, media_time, image }))
     }
 
     fn skip_frame(&mut self) -> Result<bool, VisionError> {
-        let is_there = self.done < self.paths.len();
-        self.done += usize::from(is_there);
+        if self.done == self.paths.len() {
+            return self.end().map(|()| false);
+        }
+        self.done += 1;
         self.first = None;
-        Ok(is_there)
+        Ok(true)
     }
 }
 
@@ -134,10 +181,10 @@ fn is_visible_image(path: &Path) -> bool {
     !is_hidden && is_image(path) && path.is_file()
 }
 
-fn decode(path: &Path) -> Result<Arc<Image>, VisionError> {
+fn decode(path: &Path, pixels_max: u64) -> Result<Arc<Image>, VisionError> {
     let shown = path.display().to_string();
     let bytes = fs::read(path).map_err(|error| io_failed(&shown, error))?;
-    let image = Image::decode(&bytes)
+    let image = Image::decode_within(&bytes, pixels_max)
         .map_err(|error| VisionError::new(error.kind(), format!("{shown}: {error}")).with_source(error))?;
     Ok(Arc::new(image))
 }

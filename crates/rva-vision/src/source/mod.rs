@@ -1,17 +1,26 @@
-//! Frame sources: video files, images, webcams and streams, through OpenCV.
+//! Frame sources: webcams and streams through OpenCV, files through FFmpeg's own libraries, images.
 //!
 //! [`open`] decodes the first frame, so an open source has a size and at least one frame, and what is wrong with it is
 //! said at once. Nothing is kept of frames that were given: memory doesn't grow with the length of a source.
 
 mod capture;
 mod changes;
+mod complaints;
 mod container;
+mod file;
 mod gst;
 mod images;
+mod link;
 pub(crate) mod noise;
 mod opening;
+pub(crate) mod orientation;
+mod origin;
+mod pace;
+mod picture;
 mod probe;
+mod reader;
 mod spec;
+mod stream;
 mod timeline;
 mod watch;
 
@@ -27,6 +36,9 @@ pub use watch::{AbandonedCaptures, abandoned_captures};
 /// What time-outs may be.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
+/// 64 megapixels: more than any camera of today, and 192 MB when it is decoded.
+pub const PIXELS_MAX: u64 = 64 << 20;
+
 /// How a source is opened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenOptions {
@@ -38,6 +50,8 @@ pub struct OpenOptions {
     pub read_timeout: Duration,
     /// How the pictures of an RTSP stream travel.
     pub transport: RtspTransport,
+    /// Pictures of more pixels than these are refused before they are decoded: a small file can hold a huge one.
+    pub pixels_max: u64,
     /// Which hardware decodes. One that isn't there is said in a log line, and the processor decodes.
     pub hw_acceleration: HwAcceleration,
 }
@@ -83,6 +97,7 @@ impl Default for OpenOptions {
             open_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(10),
             transport: RtspTransport::default(),
+            pixels_max: PIXELS_MAX,
             hw_acceleration: HwAcceleration::default(),
         }
     }
@@ -120,7 +135,7 @@ pub fn open(spec: &SourceSpec, options: &OpenOptions) -> Result<Box<dyn FrameSou
         SourceSpec::Path(text) => return open_path(&text, &options),
         // What isn't a file on disk can hang inside a library.
         SourceSpec::Webcam(index) => Box::new(watched(&uri, limits, move || opening::webcam(index, &options))?),
-        SourceSpec::Stream(url) => Box::new(watched(&uri, limits, move || opening::stream(&url, &options))?),
+        SourceSpec::Stream(url) => Box::new(watched(&uri, limits, move || stream::StreamSource::open(&url, &options))?),
         SourceSpec::Pipeline(pipeline) => {
             Box::new(watched(&uri, limits, move || opening::pipeline(&pipeline, &options))?)
         }
@@ -132,7 +147,7 @@ fn open_path(text: &str, options: &OpenOptions) -> Result<Box<dyn FrameSource>, 
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(_) if spec::is_pattern(text) => {
-            return Ok(Box::new(images::ImageSource::of_pattern(text, options.image_fps)?));
+            return Ok(Box::new(images::ImageSource::of_pattern(text, options)?));
         }
         Err(error) => return Err(io_failed(text, error)),
     };
@@ -143,11 +158,11 @@ fn open_path(text: &str, options: &OpenOptions) -> Result<Box<dyn FrameSource>, 
         ));
     }
     if metadata.is_dir() {
-        Ok(Box::new(images::ImageSource::of_folder(text, options.image_fps)?))
+        Ok(Box::new(images::ImageSource::of_folder(text, options)?))
     } else if images::is_image(path) {
-        Ok(Box::new(images::ImageSource::of_file(text, options.image_fps)?))
+        Ok(Box::new(images::ImageSource::of_file(text, options)?))
     } else {
-        Ok(Box::new(opening::file(text, options)?))
+        Ok(Box::new(file::FileSource::open(text, options)?))
     }
 }
 

@@ -5,6 +5,7 @@
 //! cameras listen at once, and nobody's stderr is touched. Lines of FFmpeg's decoding threads find their camera by the
 //! name of the thread (FFmpeg 6 and later names its threads itself: then they are lost).
 
+use super::origin::Origin;
 use std::{
     cell::RefCell,
     collections::HashMap,
@@ -25,10 +26,10 @@ const AV_LOG_ERROR: c_int = 16;
 const AV_LOG_WARNING: c_int = 24;
 /// How the one warning begins that is an answer: 401, 404, 503.
 const HTTP_ANSWER: &str = "HTTP error";
-/// How FFmpeg's H.264 decoder says, as information, that the size of the pictures is another.
-const NEW_SIZE: &CStr = c"Reinit context to ";
-/// How every decoder says, in its chatter, that it begins with pictures of a size and format.
-const NEW_FORMAT: &CStr = c"Format %s chosen by get_format()";
+/// How FFmpeg says where it is going to send a request: what a playlist names, and a redirection of HTTP or RTSP.
+const REQUESTS: [&CStr; 3] = [c"Opening '%s' for ", c"header='%s'", c"Status %d: Redirecting to "];
+/// Bytes of such a line: FFmpeg's URLs have 4096.
+const REQUEST_BYTES_MAX: usize = 8192;
 /// How threads are called while FFmpeg starts its own, which inherit the name.
 const THREAD_NAME: &str = "rva-cap-";
 /// Linux gives a name 15 bytes.
@@ -47,22 +48,27 @@ static EARS: LazyLock<Mutex<HashMap<u32, Weak<Ear>>>> = LazyLock::new(Mutex::def
 pub(crate) struct Ear {
     id: u32,
     heard: Mutex<Heard>,
+    /// The only server that may be asked, where that is confined.
+    origin: Option<Origin>,
 }
 
 #[derive(Debug, Default)]
 struct Heard {
     lines: Vec<String>,
     errors: u64,
-    size: Option<String>,
-    new_size: Option<(String, String)>,
-    formats: u64,
+    refused: Option<String>,
 }
 
 impl Ear {
     /// One that is known by the name of the threads that are started in [`Ear::listen_to_opening`].
     pub(crate) fn new() -> Arc<Self> {
+        Self::confined(None)
+    }
+
+    /// The same; requests of FFmpeg to other servers than that one are forbidden while it listens.
+    pub(super) fn confined(origin: Option<Origin>) -> Arc<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let ear = Arc::new(Self { id: NEXT.fetch_add(1, Ordering::Relaxed) % IDS, heard: Mutex::default() });
+        let ear = Arc::new(Self { id: NEXT.fetch_add(1, Ordering::Relaxed) % IDS, heard: Mutex::default(), origin });
         let mut ears = EARS.lock().unwrap_or_else(PoisonError::into_inner);
         ears.retain(|_, ear| ear.strong_count() > 0);
         ears.insert(ear.id, Arc::downgrade(&ear));
@@ -89,14 +95,21 @@ impl Ear {
         self.heard().errors
     }
 
-    /// Sizes of the pictures before and now, `640x480`, where the decoder said that they are others.
-    pub(crate) fn new_size(&self) -> Option<(String, String)> {
-        self.heard().new_size.clone()
+    /// The first URL of another server that FFmpeg was told to ask.
+    pub(crate) fn refused(&self) -> Option<String> {
+        self.heard().refused.clone()
     }
 
-    /// How often a decoder began with pictures of a size and format.
-    pub(crate) fn formats(&self) -> u64 {
-        self.heard().formats
+    /// Whether a line says that another server is going to be asked.
+    fn is_forbidden(&self, line: &str) -> bool {
+        let Some((origin, url)) = self.origin.as_ref().zip(requested(line)) else { return false };
+        // Longer than a line, its end wasn't seen.
+        let is_cut = line.len() + 1 >= REQUEST_BYTES_MAX;
+        if !is_cut && origin.allows(url) {
+            return false;
+        }
+        self.heard().refused.get_or_insert_with(|| url.to_owned());
+        true
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -111,18 +124,20 @@ impl Ear {
             lines.push(line.to_owned());
         }
     }
+}
 
-    /// `Reinit context to 640x480, pix_fmt: yuv420p`.
-    fn hear_size(&self, line: &str) {
-        let Some(size) = line.split([' ', ',']).find(|word| word.starts_with(|c: char| c.is_ascii_digit())) else {
-            return;
-        };
-        let mut heard = self.heard();
-        match heard.size.replace(size.to_owned()) {
-            Some(before) if before != size => heard.new_size = Some((before, size.to_owned())),
-            _ => {}
-        }
+/// The URL that a line of [`REQUESTS`] is about.
+fn requested(line: &str) -> Option<&str> {
+    if let Some((_, header)) = line.split_once("header='") {
+        let (name, value) = header.split_once(':')?;
+        let is_location = name.trim().eq_ignore_ascii_case("location");
+        return is_location.then(|| value.trim().strip_suffix('\'').unwrap_or(value).trim());
     }
+    if let Some((_, url)) = line.split_once("Redirecting to ") {
+        return Some(url.trim());
+    }
+    let (_, opening) = line.split_once("Opening '")?;
+    opening.rsplit_once("' for ").map(|(url, _)| url)
 }
 
 /// Runs a call of the libraries and gives back what they complained about on this thread.
@@ -248,18 +263,18 @@ mod ffmpeg {
     unsafe extern "C" fn on_line(context: *mut c_void, level: c_int, format: *const c_char, arguments: VaList) {
         let Some(meaning) = Meaning::of(level & 0xff, format) else { return };
         let Some(ear) = ear() else { return };
-        if meaning == Meaning::Format {
-            ear.heard().formats += 1;
+        if meaning == Meaning::Request && ear.origin.is_none() {
             return;
         }
         let format_line = FORMAT_LINE.load(Ordering::Acquire);
         if format_line.is_null() {
             return;
         }
-        let mut line = [0 as c_char; LINE_BYTES_MAX];
+        let mut line = [0 as c_char; REQUEST_BYTES_MAX];
+        let length = if meaning == Meaning::Request { REQUEST_BYTES_MAX } else { LINE_BYTES_MAX };
         let mut has_prefix: c_int = 0;
         // SAFETY: FORMAT_LINE holds the address of av_log_format_line2, whose signature is FormatLine. The first four
-        // arguments are FFmpeg's own, valid for this call and used once; the buffer is as long as is said, and
+        // arguments are FFmpeg's own, valid for this call and used once; the buffer is at least as long as is said, and
         // FFmpeg ends it with a zero.
         let line = unsafe {
             std::mem::transmute::<*mut c_void, FormatLine>(format_line)(
@@ -268,19 +283,26 @@ mod ffmpeg {
                 format,
                 arguments,
                 line.as_mut_ptr(),
-                LINE_BYTES_MAX as c_int,
+                length as c_int,
                 &mut has_prefix,
             );
             CStr::from_ptr(line.as_ptr())
         };
-        let line = line.to_string_lossy();
-        let line = line.trim();
+        let whole = line.to_string_lossy();
+        let line = whole.trim();
         match meaning {
-            Meaning::Size => ear.hear_size(line),
+            Meaning::Request if ear.is_forbidden(&whole) => forbid(context),
+            Meaning::Request => {}
             Meaning::Warning if !line.starts_with(HTTP_ANSWER) => {}
             _ if line.is_empty() => {}
             _ => ear.hear(line),
         }
+    }
+
+    /// Leaves the context that speaks no protocol, so that the request which it announces fails before it is sent.
+    fn forbid(context: *mut c_void) {
+        // SAFETY: a context that logs begins with its class, by which its options are found; the strings are constant.
+        unsafe { ffmpeg_next::ffi::av_opt_set(context, c"protocol_whitelist".as_ptr(), c"none".as_ptr(), 0) };
     }
 
     /// What kind of line it is.
@@ -288,8 +310,7 @@ mod ffmpeg {
     enum Meaning {
         Error,
         Warning,
-        Size,
-        Format,
+        Request,
     }
 
     impl Meaning {
@@ -303,8 +324,7 @@ mod ffmpeg {
             match () {
                 _ if level <= AV_LOG_ERROR => Some(Self::Error),
                 _ if level <= AV_LOG_WARNING => Some(Self::Warning),
-                _ if starts(NEW_SIZE) => Some(Self::Size),
-                _ if starts(NEW_FORMAT) => Some(Self::Format),
+                _ if REQUESTS.iter().any(|request| starts(request)) => Some(Self::Request),
                 _ => None,
             }
         }
@@ -325,13 +345,27 @@ mod tests {
     }
 
     #[test]
-    fn only_another_size_is_a_new_one() {
-        let ear = Ear::new();
-        for line in ["Reinit context to 320x240, pix_fmt: yuv420p"; 2] {
-            ear.hear_size(line);
+    fn requests_to_another_server_are_told_by_what_ffmpeg_says_before_it_sends_them() {
+        let ear = Ear::confined(Origin::of("http://cam:8080/live.m3u8"));
+        for line in [
+            "[hls @ 0x1] Opening 'http://cam:8080/a.ts' for reading",
+            "[http @ 0x1] header='Location: /b.ts'",
+            "[http @ 0x1] header='Content-Location: http://other/'",
+            "[http @ 0x1] header='HTTP/1.1 200 OK'",
+        ] {
+            assert!(!ear.is_forbidden(line), "{line}");
         }
-        assert_eq!(ear.new_size(), None);
-        ear.hear_size("Reinit context to 640x480, pix_fmt: yuv420p");
-        assert_eq!(ear.new_size(), Some(("320x240".into(), "640x480".into())));
+        assert_eq!(ear.refused(), None);
+        let padded = format!("[http @ 0x1] header='Location: {}http://other/'", " ".repeat(REQUEST_BYTES_MAX));
+        for line in [
+            "[hls @ 0x1] Opening 'http://other/a' for b.ts' for reading",
+            "[http @ 0x1] header='location:   http://other/'",
+            "[rtsp @ 0x1] Status 302: Redirecting to rtsp://other/",
+            &padded[..REQUEST_BYTES_MAX - 1],
+        ] {
+            assert!(ear.is_forbidden(line), "{line}");
+            assert!(!Ear::new().is_forbidden(line), "one that isn't confined");
+        }
+        assert_eq!(ear.refused().as_deref(), Some("http://other/a' for b.ts"));
     }
 }

@@ -1,6 +1,6 @@
 //! What a source is called: a webcam index, a URL, or a path.
 
-use super::{GstPipeline, RtspTransport};
+use super::GstPipeline;
 use crate::{VisionError, VisionErrorKind};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rva_types::{HIDDEN, redact, secrets_of, shown_source};
@@ -138,15 +138,9 @@ impl StreamUrl {
         &self.shown
     }
 
-    /// The URL for FFmpeg and nothing else. FFmpeg takes RTSP's transport from the end of the query and says the rest
-    /// to the camera; a process has one environment for all cameras, so OpenCV's own variable is no way.
-    pub(super) fn for_library(&self, transport: RtspTransport) -> String {
-        let is_rtsp = self.scheme.starts_with("rtsp");
-        let mark = if self.url.query().is_some() { '&' } else { '?' };
-        match transport {
-            RtspTransport::Udp if is_rtsp => format!("{}{mark}udp", self.secret.split('#').next().unwrap_or_default()),
-            _ => self.secret.clone(),
-        }
+    /// The URL for FFmpeg and nothing else.
+    pub(super) fn for_library(&self) -> String {
+        self.secret.clone()
     }
 
     /// In lower case.
@@ -285,7 +279,7 @@ mod tests {
             panic!("wanted a stream");
         };
         assert_eq!(url.credentials(), Some(("ad min".into(), "50%40/s3@".into())));
-        assert_eq!(url.for_library(RtspTransport::Tcp), "rtsp://ad%20min:50%2540%2Fs3%40@cam/1?channel=2");
+        assert_eq!(url.for_library(), "rtsp://ad%20min:50%2540%2Fs3%40@cam/1?channel=2");
         assert_eq!(url.shown(), "rtsp://cam/1?channel=2");
         for text in ["rtsp://me:own@cam/1", "clip.mp4", "0", "gst:videotestsrc ! appsink"] {
             assert_eq!(spec(text).with_login("u", "p"), spec(text), "{text}");
@@ -330,14 +324,5 @@ mod tests {
             let hidden = url.hide(line);
             assert!(!["s3", "min", "YWRA"].iter().any(|part| hidden.contains(part)), "{hidden}");
         }
-    }
-
-    #[test]
-    fn ffmpeg_reads_the_transport_at_the_end_of_the_query() {
-        let told = |text: &str, transport| StreamUrl::parse(text).unwrap().for_library(transport);
-        assert_eq!(told("rtsp://u:p@cam/1", RtspTransport::Udp), "rtsp://u:p@cam/1?udp");
-        assert_eq!(told("rtsp://cam/1?a=b#c", RtspTransport::Udp), "rtsp://cam/1?a=b&udp");
-        assert_eq!(told("rtsp://cam/1", RtspTransport::Tcp), "rtsp://cam/1");
-        assert_eq!(told("http://cam/1", RtspTransport::Udp), "http://cam/1");
     }
 }

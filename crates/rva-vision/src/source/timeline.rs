@@ -1,90 +1,150 @@
-//! Media time that always increases, and how to tell a whole video from one that breaks off.
+//! Media time that always increases, of times that a container reports rightly most of the time.
+//!
+//! A time can be judged only by those that follow: a pause lasts, a wild time doesn't. So up to [`AHEAD`] reports of the
+//! pictures behind one are looked at before it gets its place.
 
 use rva_types::MediaTime;
+use std::collections::VecDeque;
 
+/// So many reports behind a picture are looked at where its own is odd.
+pub(super) const AHEAD: usize = 4;
 /// The step where nothing is known: 25 frames a second.
 const UNKNOWN_STEP_MICROS: i64 = 40_000;
-
-/// How much longer the sound of a Matroska file may be than its pictures before it counts as broken off.
-const ESTIMATE_TOLERANCE_SECS: f64 = 2.0;
+/// The usual step is the median of so many.
+const STEPS: usize = 15;
+/// A step is in line up to so many usual ones, and this much more.
+const IN_LINE_STEPS: i64 = 3;
+const IN_LINE_MICROS: i64 = 500_000;
+/// A pause before the very last picture is believed up to this; nothing behind it can bear it out.
+const LAST_PAUSE_MICROS: i64 = 60_000_000;
+/// No pause within a file is longer: a clock was set.
+const PAUSE_MICROS_MAX: i64 = 24 * 3_600 * 1_000_000;
 
 /// Makes strictly increasing media times of what a container reports.
-///
-/// OpenCV says 0.0 for the last frames of some H.264 files: where a time doesn't increase, the last step is continued.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Timeline {
-    last_micros: Option<i64>,
-    step_micros: i64,
-    longest_micros: i64,
+    /// Media time of the last picture.
+    last: Option<i64>,
+    /// What is added to a report; changes where the container's own line breaks off and goes on elsewhere.
+    offset: i64,
+    /// The last steps that were in line.
+    steps: VecDeque<i64>,
+    first_step: i64,
+    /// Reports that weren't believed.
+    replaced: u64,
 }
 
 impl Timeline {
-    /// Before the first frame; the first step is one over `fps` where it has to be guessed.
+    /// Before the first frame, which gets 0; a step is one over `fps` while none is known.
     pub(super) fn new(fps: Option<f64>) -> Self {
-        let step_micros = fps.map_or(UNKNOWN_STEP_MICROS, |fps| ((1e6 / fps).round() as i64).max(1));
-        Self { last_micros: None, step_micros, longest_micros: 0 }
+        let first_step = fps.map_or(UNKNOWN_STEP_MICROS, |fps| ((1e6 / fps).round() as i64).max(1));
+        Self { last: None, offset: 0, steps: VecDeque::new(), first_step, replaced: 0 }
     }
 
-    /// The media time of the next frame, given what the container says, in milliseconds.
-    pub(super) fn place(&mut self, reported_ms: f64) -> MediaTime {
-        // `as` saturates, and makes 0 of NaN.
-        let reported = ((reported_ms * 1e3).round() as i64).max(0);
-        let micros = match self.last_micros {
-            None => reported,
-            Some(last) if reported > last => {
-                self.step_micros = reported - last;
-                self.longest_micros = self.longest_micros.max(self.step_micros);
-                reported
-            }
-            Some(last) => last.saturating_add(self.step_micros),
+    /// The median of the last steps.
+    fn usual(&self) -> i64 {
+        let mut steps: Vec<i64> = self.steps.iter().copied().collect();
+        steps.sort_unstable();
+        steps.get(steps.len() / 2).copied().unwrap_or(self.first_step)
+    }
+
+    /// The longest step that isn't odd.
+    fn in_line_max(&self) -> i64 {
+        self.usual().saturating_mul(IN_LINE_STEPS).saturating_add(IN_LINE_MICROS)
+    }
+
+    /// Whether a report needs more than the next one to be judged.
+    pub(super) fn is_odd(&self, reported: Option<i64>, next: Option<i64>) -> bool {
+        let Some(last) = self.last else { return false };
+        let Some(reported) = reported else { return true };
+        let step = reported.saturating_add(self.offset).saturating_sub(last);
+        step <= 0 || step > self.in_line_max() || next.is_some_and(|next| next < reported)
+    }
+
+    /// The media time of the next frame, given what the container says of it and of those behind it, in microseconds.
+    pub(super) fn place(&mut self, reported: Option<i64>, ahead: &[Option<i64>]) -> MediaTime {
+        let Some(last) = self.last else {
+            self.offset = reported.map_or(0, i64::saturating_neg);
+            self.last = Some(0);
+            return MediaTime::from_micros(0);
         };
-        self.last_micros = Some(micros);
-        MediaTime::from_micros(micros)
+        let usual = self.usual();
+        let own = reported.map(|reported| reported.saturating_add(self.offset));
+        let placed = match own {
+            Some(own) if self.is_believed(last, own, ahead) => {
+                let step = own - last;
+                if step <= self.in_line_max() || self.steps.len() < 2 {
+                    self.remember(step);
+                }
+                own
+            }
+            own => {
+                self.replaced += 1;
+                match self.returns(last, ahead) {
+                    // The line goes on behind it: in between, by even steps.
+                    Some((behind, back)) => last + ((back - last) / (behind as i64 + 2)).clamp(1, usual),
+                    None => {
+                        let placed = last.saturating_add(usual);
+                        // Another line begins here, a joined recording or a clock that was set.
+                        if let Some(own) = own {
+                            self.offset = self.offset.saturating_add(placed.saturating_sub(own));
+                        }
+                        placed
+                    }
+                }
+            }
+        };
+        self.last = Some(placed);
+        MediaTime::from_micros(placed)
+    }
+
+    /// Whether the time of a picture is its own: it is on the line, or the line goes on from there.
+    fn is_believed(&self, last: i64, own: i64, ahead: &[Option<i64>]) -> bool {
+        let step = own.saturating_sub(last);
+        if step <= 0 {
+            return false;
+        }
+        let mut known = ahead.iter().flatten().map(|time| time.saturating_add(self.offset));
+        if step <= self.in_line_max() {
+            // A smaller slip: the next one lies before it and is on the line as well.
+            return known.next().is_none_or(|next| next >= own || next <= last);
+        }
+        if step > PAUSE_MICROS_MAX || self.returns(last, ahead).is_some() {
+            return false;
+        }
+        let known: Vec<i64> = known.collect();
+        let Some(next) = known.first() else {
+            return step <= LAST_PAUSE_MICROS || self.steps.iter().any(|before| *before >= step / 2);
+        };
+        // The very first time may be the wild one: the others are far off, and close to each other.
+        let is_first_wild = self.steps.is_empty() && step > LAST_PAUSE_MICROS && (next - own).abs() < step / 10;
+        known.iter().all(|time| *time > own) && !is_first_wild
+    }
+
+    /// Where the line is met again: how many reports behind, and when.
+    fn returns(&self, last: i64, ahead: &[Option<i64>]) -> Option<(usize, i64)> {
+        ahead.iter().enumerate().find_map(|(behind, time)| {
+            let time = (*time)?.saturating_add(self.offset);
+            let reach = self.in_line_max().saturating_add(self.usual().saturating_mul(behind as i64 + 1));
+            (time > last && time.saturating_sub(last) <= reach).then_some((behind, time))
+        })
+    }
+
+    fn remember(&mut self, step: i64) {
+        if self.steps.len() == STEPS {
+            self.steps.pop_front();
+        }
+        self.steps.push_back(step);
     }
 
     /// Media time of the last frame in seconds; 0 before the first.
     pub(super) fn last_secs(&self) -> f64 {
-        self.last_micros.unwrap_or_default() as f64 / 1e6
+        self.last.unwrap_or_default() as f64 / 1e6
     }
 
-    /// The longest reported step in seconds.
-    fn longest_secs(&self) -> f64 {
-        self.longest_micros as f64 / 1e6
-    }
-}
-
-/// What a container announces, and how far it can be believed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Announcement {
-    /// Number of frames.
-    pub(super) frames: u64,
-    /// Frames a second.
-    pub(super) fps: f64,
-    /// The number is only the length times the rate, and the length includes the sound (Matroska, anything remote).
-    pub(super) is_estimate: bool,
-}
-
-impl Announcement {
-    /// Announced length in seconds.
-    pub(super) fn secs(&self) -> f64 {
-        self.frames as f64 / self.fps
-    }
-
-    /// Whether a video that ended after `decoded` frames had more to come.
-    ///
-    /// It has where fewer frames came than announced and the last media time is more than two steps short of the
-    /// announced length. A step is one over the announced rate where the demuxer complained that the file ends early
-    /// (`is_cut_off`); otherwise it is at least the longest pause of a variable rate, since the last frame may stay as
-    /// long, and an estimated length gets a tolerance for sound that outlasts the pictures.
-    pub(super) fn is_broken_off(&self, decoded: u64, timeline: &Timeline, is_cut_off: bool) -> bool {
-        let step = 1.0 / self.fps;
-        let tolerance = match (is_cut_off, self.is_estimate) {
-            (true, _) => 2.0 * step,
-            (false, false) => 2.0 * step.max(timeline.longest_secs()),
-            (false, true) => (2.0 * step.max(timeline.longest_secs())).max(ESTIMATE_TOLERANCE_SECS),
-        };
-        const ROUNDING_SECS: f64 = 1e-3;
-        decoded < self.frames && timeline.last_secs() + tolerance + ROUNDING_SECS < self.secs()
+    /// Reports that were missing or not believed.
+    pub(super) fn replaced(&self) -> u64 {
+        self.replaced
     }
 }
 
@@ -93,63 +153,70 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn placed(fps: Option<f64>, reported: &[f64]) -> Vec<i64> {
+    /// As a source places them: with the reports behind each.
+    fn placed(fps: Option<f64>, reported: &[Option<i64>]) -> (Vec<i64>, u64) {
         let mut timeline = Timeline::new(fps);
-        reported.iter().map(|ms| timeline.place(*ms).as_micros()).collect()
-    }
-
-    fn at(reported: &[f64]) -> Timeline {
-        let mut timeline = Timeline::new(Some(10.0));
-        reported.iter().for_each(|ms| {
-            timeline.place(*ms);
+        let times = (0..reported.len()).map(|at| {
+            let ahead = &reported[at + 1..reported.len().min(at + 1 + AHEAD)];
+            timeline.place(reported[at], ahead).as_micros()
         });
-        timeline
+        (times.collect(), timeline.replaced())
+    }
+
+    /// Times at 10 frames a second, some of them others, in milliseconds; wanted likewise.
+    #[track_caller]
+    fn check(reported_ms: &[i64], wanted_ms: &[i64], replaced: u64) {
+        let reported: Vec<_> = reported_ms.iter().map(|ms| Some(ms * 1000)).collect();
+        let wanted: Vec<_> = wanted_ms.iter().map(|ms| ms * 1000).collect();
+        assert_eq!(placed(Some(10.0), &reported), (wanted, replaced));
     }
 
     #[test]
-    fn zeros_at_the_end_continue_the_last_step() {
-        assert_eq!(placed(Some(10.0), &[0.0, 100.0, 250.0, 0.0, 0.0]), [0, 100_000, 250_000, 400_000, 550_000]);
+    fn a_pause_keeps_its_length_wherever_it_is() {
+        check(&[0, 100, 200, 3300, 3400], &[0, 100, 200, 3300, 3400], 0);
+        check(&[0, 100, 200, 300, 3300], &[0, 100, 200, 300, 3300], 0);
+        check(&[0, 3100, 3200, 3300], &[0, 3100, 3200, 3300], 0);
+        check(&[0, 60_000, 120_000, 180_000], &[0, 60_000, 120_000, 180_000], 0);
     }
 
     #[test]
-    fn without_any_times_the_announced_rate_counts() {
-        assert_eq!(placed(Some(10.0), &[0.0, 0.0, 0.0]), [0, 100_000, 200_000]);
-        assert_eq!(placed(None, &[0.0, 0.0]), [0, 40_000]);
+    fn a_wild_time_is_replaced_and_the_line_goes_on() {
+        check(&[0, 100, 3_600_200, 300, 400], &[0, 100, 200, 300, 400], 1);
+        check(&[0, 100, -9_000, 300, 400], &[0, 100, 200, 300, 400], 1);
+        check(&[0, 100, 200, 3_600_300], &[0, 100, 200, 300], 1);
+        check(&[0, 100, 9_000_000, 9_000_100, 400, 500], &[0, 100, 200, 300, 400, 500], 2);
+        check(&[0, 100, 500, 300, 400], &[0, 100, 200, 300, 400], 1);
+        check(&[9_000_000, 100, 200, 300], &[0, 100, 200, 300], 1);
     }
 
     #[test]
-    fn a_variable_rate_is_kept_as_it_is() {
-        assert_eq!(placed(Some(25.0), &[0.0, 40.0, 1640.0, 1680.0]), [0, 40_000, 1_640_000, 1_680_000]);
+    fn a_recording_that_begins_again_or_whose_clock_is_set_back_goes_on() {
+        check(&[0, 100, 200, 0, 100, 200], &[0, 100, 200, 300, 400, 500], 1);
+        check(&[5000, 5100, 5200, 1300, 1400, 1500], &[0, 100, 200, 300, 400, 500], 1);
+    }
+
+    #[test]
+    fn times_that_are_missing_or_twice_there_are_filled_in() {
+        let reported: Vec<_> =
+            [Some(0), Some(100), None, Some(300), None, None].map(|ms| ms.map(|ms: i64| ms * 1000)).into();
+        assert_eq!(placed(Some(10.0), &reported).0, [0, 100_000, 200_000, 300_000, 400_000, 500_000]);
+        check(&[0, 100, 100, 200], &[0, 100, 150, 200], 1);
+        assert_eq!(placed(None, &[None, None, None]).0, [0, 40_000, 80_000]);
+        check(&[-500, -400, -300], &[0, 100, 200], 0);
     }
 
     proptest! {
         #[test]
-        fn times_increase_whatever_is_reported(reported in prop::collection::vec(prop::num::f64::ANY, 1..50)) {
-            // Reports that saturate can't be followed by a larger one.
-            let reported: Vec<f64> = reported.into_iter().map(|ms| if ms.abs() < 1e12 || ms.is_nan() { ms } else { 0.0 }).collect();
-            let times = placed(Some(25.0), &reported);
+        fn times_increase_whatever_is_reported(reported in prop::collection::vec(prop::option::of(prop::num::i64::ANY), 1..50)) {
+            let (times, _) = placed(Some(25.0), &reported);
             prop_assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
         }
-    }
 
-    #[test]
-    fn whole_videos_are_not_broken_off() {
-        let announced = Announcement { frames: 4, fps: 10.0, is_estimate: false };
-        assert!(!announced.is_broken_off(4, &at(&[0.0, 100.0, 200.0, 300.0]), false));
-        assert!(!announced.is_broken_off(3, &at(&[0.0, 100.0, 200.0]), true), "one frame may be hidden");
-        assert!(!announced.is_broken_off(2, &at(&[0.0, 300.0]), false), "a variable rate");
-        let with_sound = Announcement { frames: 14, fps: 10.0, is_estimate: true };
-        assert!(!with_sound.is_broken_off(4, &at(&[0.0, 100.0, 200.0, 300.0]), false), "sound goes on for a second");
-    }
-
-    #[test]
-    fn videos_more_than_two_steps_short_are_broken_off() {
-        let announced = Announcement { frames: 6, fps: 10.0, is_estimate: false };
-        assert!(announced.is_broken_off(3, &at(&[0.0, 100.0, 200.0]), false));
-        let paused = at(&[0.0, 200.0]);
-        assert!(!announced.is_broken_off(2, &paused, false), "the last frame may stay as long as the longest");
-        assert!(announced.is_broken_off(2, &paused, true), "unless the demuxer says that the file is cut off");
-        let estimated = Announcement { frames: 60, is_estimate: true, ..announced };
-        assert!(estimated.is_broken_off(3, &at(&[0.0, 100.0, 200.0]), false));
+        #[test]
+        fn times_on_a_line_are_kept(step in 1_i64..400_000, count in 2_i64..50) {
+            let reported: Vec<_> = (0..count).map(|at| Some(at * step)).collect();
+            let wanted: Vec<_> = (0..count).map(|at| at * step).collect();
+            prop_assert_eq!(placed(Some(25.0), &reported), (wanted, 0));
+        }
     }
 }

@@ -9,8 +9,8 @@ use crate::{
 };
 use rva_bus::settle;
 use rva_detector::configured::log_options;
-use rva_ingest::{HeldBy, IngestEnd, IngestLease, IngestReport};
-use rva_service::{Loaded, StopFlag};
+use rva_ingest::{HeldBy, IngestEnd, IngestLease, IngestReport, service::ServiceView};
+use rva_service::{Health, Loaded, StopFlag};
 
 /// Follows the log, or brings it to its end with `--drain`.
 ///
@@ -27,7 +27,11 @@ pub async fn run(args: IngestArgs, loaded: Loaded, terminal: &Terminal) -> anyho
         () = stop.stopped() => return Ok(Exit::Done),
     };
     settle(folder.log(), log_options(&loaded.config)).await?;
-    let ingest = Ingesting::start(&folder, &loaded.config, args.accept_gap, lease, RowsCommitted::default()).await?;
+    let health = Health::new();
+    let _server = health.listen(loaded.config.health.address).await?;
+    let view = ServiceView::of(health);
+    let rows = RowsCommitted::default();
+    let ingest = Ingesting::start(&folder, &loaded.config, args.accept_gap, lease, rows, view).await?;
     if !args.drain {
         terminal.say(&format!("following {}; Ctrl-C commits what was read and ends", folder.log().display()));
     }

@@ -9,16 +9,17 @@ use crate::{
     folder::DataFolder,
     output::with_causes,
     progress::ProgressView,
+    refining::Refining,
     terminal::Terminal,
 };
 use rva_bus::LogWriter;
 use rva_detector::{
-    CameraEnd, CameraSpec, CameraSummary, Reload, SharedModelOpener, SharedSink, Supervisor, Watching,
+    CameraEnd, CameraHealth, CameraSpec, CameraSummary, Reload, SharedModelOpener, SharedSink, Supervisor, Watching,
     configured::{OpenSpec, Plan, log_options, open_all, plan, reconnect_pace, specs},
-    load_shared, watch_cameras,
+    load_shared, log_totals, watch_cameras,
 };
-use rva_ingest::{IngestLease, IngestReport};
-use rva_service::{Config, ConfigError, Loaded, SourceText, StopFlag};
+use rva_ingest::{IngestLease, IngestReport, service::ServiceView};
+use rva_service::{BusKind, Config, ConfigError, Health, Loaded, SourceText, StopFlag};
 use rva_vision::VisionErrorKind;
 use std::{sync::Arc, time::Duration};
 
@@ -34,6 +35,7 @@ pub type LoadAgain = Box<dyn Fn() -> Result<Loaded, ConfigError> + Send>;
 /// What kept the run from starting. What happens later is said, and in the exit code.
 pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal: &Terminal) -> anyhow::Result<Exit> {
     let config = &loaded.config;
+    check_publish(config)?;
     let Plan { cameras, is_from_file } = plan(&args.sources, &loaded)?;
     let folder = DataFolder::at(&config.data_dir)?;
     let saving = Saving::plan(args.saving.save.as_deref(), &folder.annotated(), cameras.len())?;
@@ -56,7 +58,14 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
         Refusal::in_use(text)
     })?;
     let rows = RowsCommitted::default();
-    let ingest = Ingesting::start(&folder, config, false, lease, rows.clone()).await?;
+    let health = Health::new();
+    let _server = health.listen(config.health.address).await?;
+    health.show(log_totals(&writer));
+    let view = ServiceView::of(health.clone());
+    let ingest = Ingesting::start(&folder, config, false, lease, rows.clone(), view).await?;
+
+    let mut cameras = CameraHealth::new(health);
+    let refining = if args.no_refine { None } else { Some(Refining::start(&folder, config).await?) };
 
     let sink = SharedSink::new(writer);
     let mut supervisor = ready.start(sink.clone(), config, &videos);
@@ -73,7 +82,7 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
             stats_interval: config.detector.stats_interval,
             stop: &stop,
             on_change: &mut on_change,
-            on_look: &mut |_| {},
+            on_look: &mut |supervisor| cameras.look(supervisor),
         };
         // Without an ingest there is no use in reading on.
         let ingest_lives = async {
@@ -93,6 +102,13 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     let ingested = ingest.drain(&stop).await;
     // The writer goes last: until everything is committed another run must not start.
     drop((supervisor, sink));
+    if let Some(refining) = refining
+        && let Err(error) = refining.drain(&stop).await
+    {
+        // Bronze is whole; `rva refine` goes on from where the tables are.
+        terminal.say_error(&with_causes(&error));
+        exit = exit.worse(Exit::Failure);
+    }
     let (files, saved_exit) = finish_saving(videos, terminal).await?;
     exit = exit.worse(saved_exit);
     match ingested {
@@ -103,6 +119,18 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
         }
     }
     Ok(exit)
+}
+
+/// The log that a broker is fed from forgets what the broker has, and the one that tables are fed from what they have:
+/// one log can't serve both.
+fn check_publish(config: &Config) -> Result<(), Refusal> {
+    match config.detector.publish {
+        BusKind::Log => Ok(()),
+        BusKind::Pulsar => Err(Refusal::usage(
+            "found detector.publish pulsar, wanted log: `rva run` commits to the data folder's own tables; \
+             rva-detector is the program that publishes",
+        )),
+    }
 }
 
 /// What SIGHUP reads.
@@ -203,6 +231,7 @@ pub fn camera_lines(summaries: &[CameraSummary], terminal: &Terminal) {
             (skipped.by_overload, "skipped by overload"),
             (skipped.superseded, "superseded by newer ones"),
             (counts.records_rejected, "records refused by the log"),
+            (counts.frames.times_replaced, "times that couldn't be right"),
         ] {
             if count > 0 {
                 text.push_str(&format!(", {count} {why}"));

@@ -24,6 +24,13 @@ pub async fn run(args: TablesArgs, loaded: Loaded) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// The table that a position is in: of silver in bronze, of gold in silver.
+fn input_of<'a>(tables: &'a [TableSummary], partition: &str) -> Option<&'a TableSummary> {
+    let is_input = |table: &&TableSummary| table.name.strip_prefix("rva.") == Some(partition);
+    let has_inputs = ["bronze_raw", "silver_frames", "silver_detections", "zones"].contains(&partition);
+    tables.iter().find(is_input).filter(|_| has_inputs)
+}
+
 fn last_commit(table: &TableSummary) -> Option<String> {
     table.last_commit.map(|time| time.to_string())
 }
@@ -41,7 +48,14 @@ fn as_text(tables: &[TableSummary]) -> String {
             last_commit(table).unwrap_or_else(|| "none".to_owned()),
         ));
         for (partition, position) in table.offsets.iter() {
-            text.push_str(&format!("  offset       {partition} {position}\n"));
+            match input_of(tables, partition) {
+                Some(input) => text.push_str(&format!(
+                    "  position     {partition} snapshot {} ({} behind)\n",
+                    position.entry,
+                    input.sequence.saturating_sub(position.entry)
+                )),
+                None => text.push_str(&format!("  offset       {partition} {position}\n")),
+            }
         }
     }
     text
@@ -94,6 +108,7 @@ mod tests {
             files: 2,
             bytes: 2048,
             snapshots: 1,
+            sequence: 1,
             last_commit: Some(Timestamp::from_micros(0)),
             offsets,
             source: Some("id".into()),

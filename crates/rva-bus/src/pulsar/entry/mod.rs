@@ -8,6 +8,9 @@
 mod batch;
 mod chunks;
 mod compression;
+mod look;
+
+pub use look::{Outcome, unpack_entries};
 
 pub(super) use chunks::{ChunkPart, Joined, Joins};
 

@@ -62,28 +62,33 @@ impl Connection {
             return Ok(Self { stream: Stream::Plain(socket) });
         }
         let no_tls = |error: rustls::Error| patience.no_stream(&format!("no TLS ({error})"));
-        let name = ServerName::try_from(url.host().to_owned())
+        // An IPv6 address stands in brackets in a URL, and without in a certificate.
+        let host = url.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(host)
             .map_err(|error| patience.error(VisionErrorKind::Config, &error.to_string(), "the name of a host"))?;
         let client = ClientConnection::new(Arc::new(config().map_err(no_tls)?), name).map_err(no_tls)?;
         Ok(Self { stream: Stream::Tls(Box::new(StreamOwned::new(client, socket))) })
     }
 
-    /// Says something and reads until `is_whole` finds an answer in what came.
+    /// Says something and reads until `is_whole` finds an answer in what came; it is told whether that is all.
     pub(super) fn ask<T>(
         &mut self,
         question: &[u8],
         patience: &Patience<'_>,
-        mut is_whole: impl FnMut(&[u8]) -> Result<Option<T>, VisionError>,
+        mut is_whole: impl FnMut(&[u8], bool) -> Result<Option<T>, VisionError>,
     ) -> Result<T, NoAnswer> {
         let mut answer = Vec::new();
         let mut part = [0; 4096];
         self.within(patience, |stream| stream.write_all(question))?;
         loop {
             match self.within(patience, |stream| stream.read(&mut part))? {
-                0 => return Err(NoAnswer::Closed { bytes: answer.len() }),
+                0 => {
+                    let found = is_whole(&answer, true).map_err(NoAnswer::Failed)?;
+                    return found.ok_or(NoAnswer::Closed { bytes: answer.len() });
+                }
                 bytes => answer.extend_from_slice(&part[..bytes]),
             }
-            if let Some(found) = is_whole(&answer).map_err(NoAnswer::Failed)? {
+            if let Some(found) = is_whole(&answer, false).map_err(NoAnswer::Failed)? {
                 return Ok(found);
             }
             if answer.len() > ANSWER_BYTES_MAX {

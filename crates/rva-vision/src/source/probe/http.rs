@@ -1,19 +1,14 @@
 //! HTTP: the head of the answer to a `GET`; many cameras don't know `HEAD`.
 
-use super::{Login, Patience, bad_status, connection::Connection};
+use super::{
+    Doubt, Patience, bad_status,
+    connection::{Connection, NoAnswer},
+    head::{Head, Read},
+    login::Login,
+};
 use crate::{VisionError, source::StreamUrl};
 
-/// Headers that are looked at.
-const HEADERS_MAX: usize = 64;
-
-/// The head of an answer.
-struct Head {
-    status: u16,
-    content_type: String,
-    challenge: Option<String>,
-}
-
-pub(super) fn probe(url: &StreamUrl, patience: &Patience<'_>) -> Result<(), VisionError> {
+pub(super) fn probe(url: &StreamUrl, patience: &Patience<'_>) -> Result<Option<Doubt>, VisionError> {
     let is_tls = url.scheme() == "https";
     let mut login = Login::of(url);
     loop {
@@ -27,39 +22,35 @@ pub(super) fn probe(url: &StreamUrl, patience: &Patience<'_>) -> Result<(), Visi
             env!("CARGO_PKG_VERSION"),
             authorization.unwrap_or_default(),
         );
-        let head = connection
-            .ask(question.as_bytes(), patience, |answer| head(answer, patience))
-            .map_err(|no_answer| no_answer.into_error(patience))?;
+        let head = match connection.ask(question.as_bytes(), patience, |bytes, _| head(bytes, patience)) {
+            Ok(head) => head,
+            Err(NoAnswer::Closed { bytes: 1.. }) => return Ok(Some(Doubt::new("its answer isn't whole"))),
+            Err(no_answer) => return Err(no_answer.into_error(patience)),
+        };
         match head.status {
-            200 | 206 if head.content_type.starts_with("text/html") => {
-                return Err(patience.no_stream("a web page (text/html)"));
+            200 | 206 if is_page(&head) => return Err(patience.no_stream("a web page (text/html)")),
+            200 | 206 => return Ok(login.beyond_ffmpeg()),
+            // FFmpeg follows, within the host.
+            300..=399 => return Ok(None),
+            401 => {
+                if let Some(doubt) = login.challenged(&head, patience)? {
+                    return Ok(Some(doubt));
+                }
             }
-            // FFmpeg follows where it is sent.
-            200 | 206 | 300..=399 => return Ok(()),
-            401 => login.challenged(head.challenge.as_deref(), patience)?,
-            status => return Err(bad_status(status, patience)),
+            status => return bad_status(status, patience),
         }
     }
 }
 
-/// The head in what came until now.
-fn head(answer: &[u8], patience: &Patience<'_>) -> Result<Option<Head>, VisionError> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
-    match response.parse(answer) {
-        Ok(httparse::Status::Partial) => Ok(None),
-        Ok(httparse::Status::Complete(_)) => {
-            let all = |name: &str| {
-                let found = response.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
-                found.map(|header| String::from_utf8_lossy(header.value).into_owned()).collect::<Vec<_>>()
-            };
-            let challenges = all("www-authenticate");
-            Ok(Some(Head {
-                status: response.code.unwrap_or_default(),
-                content_type: all("content-type").concat().to_ascii_lowercase(),
-                challenge: (!challenges.is_empty()).then(|| challenges.join(", ")),
-            }))
-        }
-        Err(_) => Err(patience.no_stream("an answer that isn't HTTP")),
+fn is_page(head: &Head) -> bool {
+    head.text("content-type").is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"))
+}
+
+/// The head in what came until now. Some cameras answer HTTP with `ICY` or RTSP's name: FFmpeg judges those.
+fn head(bytes: &[u8], patience: &Patience<'_>) -> Result<Option<Head>, VisionError> {
+    match Head::read(bytes, "HTTP/") {
+        Read::Whole(head) => Ok(Some(head)),
+        Read::Part => Ok(None),
+        Read::Foreign => Err(patience.no_stream("an answer that isn't HTTP")),
     }
 }

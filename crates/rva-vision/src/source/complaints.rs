@@ -1,0 +1,26 @@
+//! What a decoder complains about, told seldom.
+
+use std::time::{Duration, Instant};
+
+/// It is told at most so often.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Complaints that were told, and when.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    told: u64,
+    at: Option<Instant>,
+}
+
+impl Complaints {
+    /// Logs that there are `errors` until now, where there are more than were told, and not too soon after the last time.
+    pub(super) fn say(&mut self, uri: &str, errors: u64, frame: u64, line: impl FnOnce() -> String) {
+        let now = Instant::now();
+        if errors == self.told || self.at.is_some_and(|at| now.duration_since(at) < EVERY) {
+            return;
+        }
+        let complaints = errors - self.told;
+        (self.told, self.at) = (errors, Some(now));
+        tracing::warn!(source = uri, complaints, frame, line = line(), "found damaged data in the stream; it goes on");
+    }
+}

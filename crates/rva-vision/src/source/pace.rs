@@ -1,0 +1,139 @@
+//! At which speed a live stream is played whose pictures come in bursts: its own.
+//!
+//! HLS gives pictures by the segment, a wireless camera what it held back. Taken as they come, most of a burst would find
+//! the detector busy and be left out, and between bursts nothing would be seen. So a picture waits until it is its turn
+//! by the stream's own times. One that comes too late is played at once, and what follows waits that much longer: the
+//! lag is as long as the longest silence was, and no longer. Nothing that is decoded is kept; what waits is still in the
+//! connection or in the playlist.
+
+use std::time::{Duration, Instant};
+
+/// After this long without a late picture the lag is worked off.
+const CALM: Duration = Duration::from_secs(60);
+/// One part of so many of each step is gained then, which nobody sees.
+const GAIN: u32 = 100;
+/// Steps of a picture's own time that are no step but another line of times.
+const STEP_MAX: Duration = Duration::from_secs(10);
+
+/// When the pictures of a stream are due.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// The longest wait: a jump of the stream's times isn't waited for.
+    wait_max: Duration,
+    last: Option<Last>,
+    /// When a picture was late, or the line began.
+    late_at: Instant,
+    /// The longest wait until now.
+    waited_max: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    reported: i64,
+    due: Instant,
+}
+
+impl Pace {
+    /// At `now`; no picture waits longer than `wait_max`.
+    pub(super) fn new(wait_max: Duration, now: Instant) -> Self {
+        Self { wait_max: wait_max.min(STEP_MAX), last: None, late_at: now, waited_max: Duration::ZERO }
+    }
+
+    /// The longest that a picture waited: so much later than they come they may be played.
+    pub(super) fn lag(&self) -> Duration {
+        self.waited_max
+    }
+
+    /// When a picture is due that is there at `now` and whose own time is `reported`, in microseconds: never before `now`.
+    pub(super) fn due(&mut self, reported: Option<i64>, now: Instant) -> Instant {
+        let Some(reported) = reported else { return now };
+        let step = self.last.and_then(|last| u64::try_from(reported.checked_sub(last.reported)?).ok());
+        let step = step.map(Duration::from_micros).filter(|step| *step <= STEP_MAX);
+        let due = match (self.last, step) {
+            (Some(last), Some(step)) => {
+                let is_calm = now.saturating_duration_since(self.late_at) >= CALM;
+                last.due + if is_calm { step - step / GAIN } else { step }
+            }
+            _ => now,
+        };
+        let is_far = due.saturating_duration_since(now) > self.wait_max;
+        if due <= now || is_far {
+            self.late_at = now;
+        }
+        let due = if is_far { now } else { due.max(now) };
+        self.waited_max = self.waited_max.max(due - now);
+        self.last = Some(Last { reported, due });
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: Duration = Duration::from_millis(40);
+
+    fn secs(secs: f64) -> Duration {
+        Duration::from_secs_f64(secs)
+    }
+
+    /// Plays pictures, each 40 ms behind the one before by its own time, that come at the given times; says when each is
+    /// played. The next is looked at when the one before was played, as a thread does.
+    fn played(came: impl IntoIterator<Item = Duration>) -> Vec<Duration> {
+        let began = Instant::now();
+        let (mut pace, mut now) = (Pace::new(secs(10.0), began), began);
+        (0..)
+            .zip(came)
+            .map(|(index, came)| {
+                now = now.max(began + came);
+                now = pace.due(Some(index * 40_000), now);
+                now - began
+            })
+            .collect()
+    }
+
+    #[test]
+    fn segments_are_played_at_the_streams_own_speed() {
+        // Three segments of 4 s at once, then one every 4 s.
+        let came = (0..1000u32).map(|index| Duration::from_secs(u64::from((index / 100).saturating_sub(2)) * 4));
+        let played = played(came);
+        assert_eq!(played, (0..1000).map(|index| STEP * index).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_silence_makes_a_lag_of_its_length_once() {
+        // Bursts of 1 s at the beginning of each second.
+        let came = (0..250u32).map(|index| Duration::from_secs(u64::from(index / 25)));
+        assert_eq!(played(came), (0..250).map(|index| STEP * index).collect::<Vec<_>>());
+        // Pictures as they are taken, and one silence of 3 s.
+        let came = (0..200u32).map(|index| if (50..125).contains(&index) { secs(5.0) } else { STEP * index });
+        let lag = secs(3.0);
+        let wanted = (0..200).map(|index| STEP * index + if index >= 50 { lag } else { Duration::ZERO });
+        assert_eq!(played(came), wanted.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_lag_is_worked_off_after_a_calm_minute() {
+        let came = (0..5_000u32).map(|index| if (50..100).contains(&index) { secs(4.0) } else { STEP * index });
+        let lags: Vec<Duration> = (0..).zip(played(came)).map(|(index, played)| played - STEP * index).collect();
+        assert_eq!(lags[100], secs(2.0));
+        assert_eq!(lags[1500], secs(2.0), "nothing is hurried within the minute");
+        assert!(lags[3_000] < secs(1.5), "{:?}", lags[3_000]);
+        assert!(lags.windows(2).skip(100).all(|pair| pair[0].abs_diff(pair[1]) <= STEP / GAIN), "nobody sees it");
+    }
+
+    #[test]
+    fn jumps_of_the_streams_times_are_not_waited_for() {
+        let began = Instant::now();
+        let mut pace = Pace::new(secs(5.0), began);
+        assert_eq!(pace.due(Some(1_000_000), began), began);
+        assert_eq!(pace.due(Some(1_040_000), began), began + STEP);
+        for reported in [90_000_000_000, 0, i64::MAX, i64::MIN, 7_000_000] {
+            let now = began + secs(1.0);
+            assert_eq!(pace.due(Some(reported), now), now, "{reported}");
+        }
+        assert_eq!(pace.due(Some(7_040_000), began + secs(1.0)), began + secs(1.0) + STEP, "it goes on from there");
+        assert_eq!(pace.due(None, began + secs(3.0)), began + secs(3.0));
+        assert_eq!(pace.due(Some(13_040_000), began + secs(3.0)), began + secs(3.0), "longer than a wait may be");
+    }
+}

@@ -1,8 +1,8 @@
 //! A change of files: data files go, others come, in one snapshot.
 //!
-//! The crate's transactions build appends alone, and their commit can't be made from outside. Everything that a change needs
-//! is public: the writers of manifests and their list, snapshots, and the updates and requirements of a commit. It is made
-//! here once, for every table whose rows are replaced, and sent through [`SwapMetadata`].
+//! The crate's transactions build appends alone, and their commit can't be made from outside. Everything that a change
+//! needs is public: the writers of manifests and their list, snapshots, and the updates and requirements of a commit.
+//! It is made here once, for every table whose rows are replaced, and sent through [`SwapMetadata`].
 //!
 //! A change is built on one snapshot and requires it: a faster one makes it fail, and then it is planned again.
 
@@ -20,7 +20,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The number of manifests at which a table's are merged: fewer make each commit write more, more make each read slower.
+/// The number of manifests at which a table's are merged: fewer make each commit write more, more make each read
+/// slower.
 const MANIFESTS_MAX: usize = 24;
 
 /// The bytes beyond which a manifest is left as it is when others are merged.
@@ -29,12 +30,12 @@ const MERGED_BYTES_MAX: i64 = 4 << 20;
 /// The number of manifests that are read at the same time.
 const MANIFESTS_AT_ONCE: usize = 8;
 
-/// Names the count, in a summary, of manifests that were written anew. It tells housekeeping that such a snapshot isn't one
-/// that only adds.
+/// Names the count, in a summary, of manifests that were written anew. It tells housekeeping that such a snapshot isn't
+/// one that only adds.
 pub(crate) const MANIFESTS_REPLACED: &str = "manifests-replaced";
 
-/// A catalog that applies updates to a table where it meets the requirements, which the crate lets only its own transactions
-/// ask for.
+/// A catalog that applies updates to a table where it meets the requirements, which the crate lets only its own
+/// transactions ask for.
 #[async_trait::async_trait]
 pub trait SwapMetadata: Debug + Send + Sync {
     /// Checks, applies and swaps, in one step.
@@ -126,8 +127,8 @@ impl Builder<'_> {
         writer.write_manifest_file().await
     }
 
-    /// Writes the live entries of some manifests of one spec into one, and those that go as deleted; `None` where nothing is
-    /// left.
+    /// Writes the live entries of some manifests of one spec into one, and those that go as deleted; `None` where
+    /// nothing is left.
     async fn again(
         &mut self,
         spec: i32,

@@ -133,8 +133,8 @@ pub(crate) async fn read_columns(
     open(table, file, columns, texts, ArrowReaderOptions::new()).await?.each(file, take).await
 }
 
-/// Calls `take` as [`read_columns`] does, for those rows whose `keys` are wanted, and with another column behind them, of
-/// which only the pages with such rows are read.
+/// Calls `take` as [`read_columns`] does, for those rows whose `keys` are wanted, and with another column behind them,
+/// of which only the pages with such rows are read.
 ///
 /// # Errors
 /// Fails as [`read_columns`] does.

@@ -163,8 +163,8 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         self.carry(&Work::Batch(batch)).await
     }
 
-    /// Puts files in the place of others and moves the offsets, in one catalog swap. It is fenced too where it was built on a
-    /// snapshot that isn't the table's newest any more.
+    /// Puts files in the place of others and moves the offsets, in one catalog swap. It is fenced too where it was
+    /// built on a snapshot that isn't the table's newest any more.
     pub(crate) async fn change(&mut self, change: &FileChange) -> Result<CommitOutcome, LakeError> {
         if change.is_nothing() {
             return Ok(CommitOutcome::Committed { rows_appended: 0, rows_known: 0 });

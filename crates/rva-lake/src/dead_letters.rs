@@ -19,13 +19,14 @@ const KEY_COLUMNS: &[&str] = &["message_id", "topic", "partition"];
 /// The beginning of the topic of an embedded partition; the partition's name follows.
 const EMBEDDED: &str = "embedded/";
 
-/// Returns the partition of the log that a dead letter comes from: the camera in the embedded log, the number on Pulsar.
+/// Returns the partition of the log that a dead letter comes from: the camera in the embedded log, the number on
+/// Pulsar.
 fn partition_name(row: &DeadLetter) -> String {
     row.topic.strip_prefix(EMBEDDED).map_or_else(|| row.partition.to_string(), str::to_owned)
 }
 
-/// A sink that appends dead letters to `rva.bronze_dead_letters`, each once: one at or below the table's own map is left
-/// out if its (topic, partition, message id) is in the table.
+/// A sink that appends dead letters to `rva.bronze_dead_letters`, each once: one at or below the table's own map is
+/// left out if its (topic, partition, message id) is in the table.
 pub struct DeadLetterSink {
     job: TableJob<DeadLetter, DeadLetterKeys>,
 }

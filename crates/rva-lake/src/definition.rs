@@ -21,8 +21,8 @@ pub(crate) const NAMESPACE: &str = "rva";
 /// The number of entries of the metadata log; older metadata.json files are deleted by housekeeping.
 const METADATA_LOG_MAX: &str = "20";
 
-/// Names the property with the time at which we made the table, in milliseconds since 1970. Files that are older are somebody
-/// else's.
+/// Names the property with the time at which we made the table, in milliseconds since 1970. Files that are older are
+/// somebody else's.
 pub(crate) const MADE: &str = "rva.made-ms";
 
 /// Names the property of a namespace with the folder of its tables.
@@ -40,8 +40,8 @@ pub(crate) fn our_tables() -> [&'static str; 3] {
     [BronzeRow::TABLE, DeadLetter::TABLE, Deletion::TABLE]
 }
 
-/// Returns a folder that no table had before: a renamed table keeps its own, and so does one that was dropped and is wanted
-/// back.
+/// Returns a folder that no table had before: a renamed table keeps its own, and so does one that was dropped and is
+/// wanted back.
 pub(crate) fn own_folder(folder: &str, name: &str) -> String {
     format!("{}/{name}-{}", folder.trim_end_matches('/'), Uuid::now_v7().simple())
 }
@@ -49,8 +49,8 @@ pub(crate) fn own_folder(folder: &str, name: &str) -> String {
 /// Opens a table, made if it isn't there and checked if it is.
 ///
 /// # Errors
-/// Returns `Permanent` for a table with other columns, or one that sends us where we must not write; else it fails as the
-/// catalog does.
+/// Returns `Permanent` for a table with other columns, or one that sends us where we must not write; else it fails as
+/// the catalog does.
 pub(crate) async fn ensure_table<R: TableRow>(
     catalog: &dyn Catalog,
     options: &LakeOptions,
@@ -83,8 +83,8 @@ async fn check_empty(catalog: &dyn Catalog, table: &Table, options: &LakeOptions
     let failed = |error| lake_error(format_args!("look into the folder of {ident}"), error);
     let listed = match options.lister.storage().list(location).await {
         Ok(listed) => listed,
-        // Keys that the catalog vends come with a table's files, and may not list. Who can't look into the folder deletes no orphans
-        // there either.
+        // Keys that the catalog vends come with a table's files, and may not list. Who can't look into the folder
+        // deletes no orphans there either.
         Err(error) if !options.lister.has_own_keys(location) => {
             tracing::info!(table = %ident, location, %error, "can't look into the new table's folder, takes it as it was given");
             return Ok(());

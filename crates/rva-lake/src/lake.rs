@@ -40,8 +40,8 @@ impl Lake {
     /// Opens, or makes, the lake of a data folder: `catalog.db`, `warehouse/`, namespace `rva` and the bronze tables.
     ///
     /// # Errors
-    /// Returns `Permanent` for a folder that can't be written, one that was moved since its tables were made, or a table
-    /// with other columns; `Transient` for no space left, or a catalog that is locked.
+    /// Returns `Permanent` for a folder that can't be written, one that was moved since its tables were made, or a
+    /// table with other columns; `Transient` for no space left, or a catalog that is locked.
     pub async fn open_embedded(data_dir: &Path, options: LakeOptions) -> Result<Self, LakeError> {
         let (catalog, swap) = embedded_parts(data_dir, Arc::clone(&options.storage)).await?;
         check_not_moved(&absolute(data_dir)?).await?;
@@ -75,8 +75,8 @@ impl Lake {
     /// `options` say how the catalog's object store is reached ([`LakeOptions::with_s3`]).
     ///
     /// # Errors
-    /// Returns `Transient` where catalog or store don't answer; `Permanent` where the address isn't a catalog's, it or the
-    /// store refuses us, the bucket isn't there, or a table has other columns.
+    /// Returns `Transient` where catalog or store don't answer; `Permanent` where the address isn't a catalog's, it or
+    /// the store refuses us, the bucket isn't there, or a table has other columns.
     pub async fn open_rest(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
         let catalog = rest_catalog(rest, Arc::clone(&options.storage)).await?;
         Self::from_parts(catalog, options).await

@@ -137,8 +137,8 @@ pub struct LakeOptions {
     pub file_bytes_max: usize,
     /// The bytes beyond which a row group is closed. They bound the writer's memory.
     pub row_group_bytes: usize,
-    /// The bytes beyond which a map of offsets isn't repeated in every snapshot's summary, but lies in a file beside the
-    /// metadata.
+    /// The bytes beyond which a map of offsets isn't repeated in every snapshot's summary, but lies in a file beside
+    /// the metadata.
     pub offsets_inline_max: usize,
     /// The number of blocks of 65,536 frame indexes that the key index holds; at most about 10 KiB each.
     pub key_blocks_max: usize,

@@ -81,7 +81,7 @@ impl std::error::Error for LakeError {
     }
 }
 
-/// Where a job continues: what the table's own commits say.
+/// The point where a job continues, as the table's own commits say it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ResumePoint {
     /// The identity of the log that the offsets belong to; `None` before the first commit.
@@ -110,7 +110,8 @@ pub struct Batch<Row> {
 /// The outcome of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// The batch is in the table, known by a reload. `rows_appended` may be fewer than given: the rest was there already.
+    /// The batch is in the table, known by a reload. `rows_appended` may be fewer than given: the rest was there
+    /// already.
     Committed {
         /// The number of rows that were new.
         rows_appended: u64,
@@ -130,8 +131,8 @@ pub trait TableSink<Row: Send + 'static>: Send {
     /// Returns the state of the job in the table now, read again from the catalog at every call.
     async fn resume_point(&mut self) -> Result<ResumePoint, LakeError>;
 
-    /// Appends rows whose key isn't in the table and moves the offsets, in one catalog swap. It returns when the outcome is
-    /// known, and retries an unknown outcome by itself.
+    /// Appends rows whose key isn't in the table and moves the offsets, in one catalog swap. It returns when the
+    /// outcome is known, and retries an unknown outcome by itself.
     ///
     /// # Errors
     /// Returns an error whose outcome is known: nothing of the batch is in the table (before anything was sent), or the

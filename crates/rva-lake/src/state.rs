@@ -1,5 +1,5 @@
-//! The state of a job in its commits: offsets, sequence, source and commit id, in the snapshot's summary and mirrored in a
-//! table property, which outlives the expiry of the snapshot.
+//! The state of a job in its commits: offsets, sequence, source and commit id, in the snapshot's summary and mirrored
+//! in a table property, which outlives the expiry of the snapshot.
 
 use crate::offsets::{OffsetsFile, StoredOffsets, of_mirror, of_summary, stow};
 use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
@@ -14,8 +14,8 @@ use std::collections::{HashMap, HashSet};
 /// The version of a state whose map is where it always was.
 const STATE_VERSION: &str = "1";
 
-/// The version of one whose map lies in a file, or is compressed: a reader that knows only the first must not take it for
-/// none.
+/// The version of one whose map lies in a file, or is compressed: a reader that knows only the first must not take it
+/// for none.
 const STATE_VERSION_FILE: &str = "2";
 
 /// The key names of one job: `rva.<job>.…`.
@@ -155,7 +155,8 @@ impl StateKeys {
             .filter_map(|job| Self::of_job(job).ok())
     }
 
-    /// Returns the property that names the newest snapshot with the job's map where expiry cut it off from its descendants.
+    /// Returns the property that names the newest snapshot with the job's map where expiry cut it off from its
+    /// descendants.
     pub(crate) fn anchor_key(&self) -> &str {
         &self.anchor
     }
@@ -177,8 +178,8 @@ impl StateKeys {
         mirror.is_some_and(|mirror| self.commit_of(snapshot) == Some(mirror.commit.as_str()))
     }
 
-    /// Returns the summary properties and the mirror property of a commit to `table`. A map of more than `inline_max` bytes
-    /// goes into a file.
+    /// Returns the summary properties and the mirror property of a commit to `table`. A map of more than `inline_max`
+    /// bytes goes into a file.
     pub(crate) fn write(&self, state: &JobState, table: &Table, inline_max: usize) -> Result<Written, LakeError> {
         let beside = table.metadata_location().and_then(|location| location.rsplit_once('/'));
         let folder =
@@ -208,8 +209,8 @@ impl StateKeys {
     /// Reads the state that the table holds for the job.
     ///
     /// # Errors
-    /// Returns `Permanent` for a state of another version, one that can't be read, or whose file is lost; else it fails as
-    /// the storage does.
+    /// Returns `Permanent` for a state of another version, one that can't be read, or whose file is lost; else it fails
+    /// as the storage does.
     pub(crate) async fn read(&self, table: &Table) -> Result<StoredState, LakeError> {
         let Marks { held, mirror, rolled_back_from } = self.marks(&table.metadata_ref())?;
         let mirror_sequence = mirror.as_ref().map_or(0, |state| state.sequence);
@@ -267,9 +268,9 @@ impl StateKeys {
         }
     }
 
-    /// Returns the sequence that the table was rolled back from. The mirror is written with every commit, so a mirror ahead of
-    /// the lineage means that the table went back. With no map in the lineage at all, its snapshot either expired (then it is
-    /// nowhere) or was rolled back (then it still is among the snapshots).
+    /// Returns the sequence that the table was rolled back from. The mirror is written with every commit, so a mirror
+    /// ahead of the lineage means that the table went back. With no map in the lineage at all, its snapshot either
+    /// expired (then it is nowhere) or was rolled back (then it still is among the snapshots).
     fn rolled_back_from(
         &self,
         metadata: &TableMetadata,
@@ -293,7 +294,8 @@ impl StateKeys {
         in_lineage || self.marks(metadata).is_ok_and(|marks| marks.held.is_some_and(|mark| mark.commit == commit))
     }
 
-    /// Returns whether a commit is among the table's snapshots but not part of what the table now says: it was rolled back.
+    /// Returns whether a commit is among the table's snapshots but not part of what the table now says: it was rolled
+    /// back.
     pub(crate) fn left_out(&self, metadata: &TableMetadataRef, commit: &str) -> bool {
         let is_it = |snapshot: &Snapshot| self.commit_of(snapshot) == Some(commit);
         let mut lineage = metadata.current_snapshot_id().map(|id| ancestors_of(metadata, id)).into_iter().flatten();

@@ -1,4 +1,4 @@
-//! What a job is asked to commit, and what of it is on its way.
+//! The work that a job is asked to commit, and the part of it that is on its way.
 
 use crate::change::Change;
 use crate::commit::{KeyCheck, Selection};
@@ -82,8 +82,8 @@ impl<R> Work<'_, R> {
     }
 }
 
-/// Work on its way into the table. It is kept over a transient error, so that the same is committed under the same id and
-/// with the same files.
+/// Work on its way into the table. It is kept over a transient error, so that the same is committed under the same id
+/// and with the same files.
 pub(crate) struct Pending {
     source: String,
     from: OffsetMap,
@@ -125,8 +125,8 @@ impl Pending {
         }
     }
 
-    /// Returns whether this is on the way for some work. The log is immutable: the same stretch of the same log is the same
-    /// batch. A change is told by its files, whose names are never used twice.
+    /// Returns whether this is on the way for some work. The log is immutable: the same stretch of the same log is the
+    /// same batch. A change is told by its files, whose names are never used twice.
     pub fn is_of<R>(&self, work: &Work<'_, R>) -> bool {
         let (from, to) = work.maps();
         let same_files = match (work, &self.change) {
@@ -146,9 +146,9 @@ impl Pending {
     }
 }
 
-/// Returns whether somebody else moved a partition of ours. Other partitions may have moved: then the batch is rebuilt on
-/// them. But they only ever advance: one that went back says that the table was rolled back, and a commit on top of it
-/// would hide that for good. A change was planned on one snapshot and one map, and on nothing else.
+/// Returns whether somebody else moved a partition of ours. Other partitions may have moved: then the batch is rebuilt
+/// on them. But they only ever advance: one that went back says that the table was rolled back, and a commit on top of
+/// it would hide that for good. A change was planned on one snapshot and one map, and on nothing else.
 pub(crate) fn is_fenced<R: TableRow, K: KeyCheck<R>>(
     work: &Work<'_, R>,
     stored: &StoredState,
@@ -164,8 +164,8 @@ pub(crate) fn is_fenced<R: TableRow, K: KeyCheck<R>>(
         || batch.from.iter().any(|(partition, position)| !offsets.includes(partition, position))
 }
 
-/// Checks that a batch follows the source that the table has. A change may follow another one: its planner has looked at all
-/// that the table holds.
+/// Checks that a batch follows the source that the table has. A change may follow another one: its planner has looked
+/// at all that the table holds.
 pub(crate) fn check_source<R>(ident: &TableIdent, work: &Work<'_, R>, stored: &StoredState) -> Result<(), LakeError> {
     match stored.source() {
         Some(held) if held != work.source() && matches!(work, Work::Batch(_)) => {

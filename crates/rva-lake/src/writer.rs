@@ -32,7 +32,8 @@ const PAGE_CHECK_ROWS: usize = 256;
 /// The level of zstd: JSON shrinks about tenfold, and it is the level other engines write.
 const ZSTD_LEVEL: i32 = 3;
 
-/// The number of files that are written at the same time: on an object store each is a round trip, and each is a descriptor.
+/// The number of files that are written at the same time: on an object store each is a round trip, and each is a
+/// descriptor.
 const FILES_AT_ONCE: usize = 32;
 
 /// The bytes that rows of files which are written at the same time have together, at most.

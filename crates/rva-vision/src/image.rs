@@ -41,8 +41,8 @@ impl Image {
     /// Makes a picture of pixels, row by row from the top, three bytes a pixel: blue, green, red.
     ///
     /// # Errors
-    /// Returns [`VisionErrorKind::Config`] where the number of bytes isn't `3 * width * height`, or a side is 0 or above
-    /// `i32`.
+    /// Returns [`VisionErrorKind::Config`] where the number of bytes isn't `3 * width * height`, or a side is 0 or
+    /// above `i32`.
     pub fn from_bgr(size: ImageSize, bytes: Vec<u8>) -> Result<Self, VisionError> {
         let wanted = 3 * u64::from(size.width) * u64::from(size.height);
         let sides = (i32::try_from(size.width), i32::try_from(size.height));
@@ -169,14 +169,14 @@ mod jpeg {
     /// Marks the start of a pass.
     const SCAN: u8 = 0xda;
 
-    /// Returns whether its own segments run out before the end marker. Bytes behind that marker are not the picture's: phones
-    /// put a film there. In coded data the byte FF is followed by 00 or a restart marker (ITU T.81, B.1.1.5).
+    /// Returns whether its own segments run out before the end marker. Bytes behind that marker are not the picture's:
+    /// phones put a film there. In coded data the byte FF is followed by 00 or a restart marker (ITU T.81, B.1.1.5).
     pub(super) fn lacks_its_end(bytes: &[u8]) -> bool {
         bytes.starts_with(&[0xff, 0xd8, 0xff]) && !segments(bytes).any(|(kind, _)| kind == EOI)
     }
 
-    /// Returns whether a picture that comes in several passes (progressive) lacks one: each names components and a range of
-    /// their 64 coefficients, and how many low bits of them are still to come (ITU T.81, B.2.3 and G.1).
+    /// Returns whether a picture that comes in several passes (progressive) lacks one: each names components and a
+    /// range of their 64 coefficients, and how many low bits of them are still to come (ITU T.81, B.2.3 and G.1).
     pub(super) fn lacks_scans(bytes: &[u8]) -> bool {
         let (mut bits, mut is_progressive) = ([[u8::MAX; 64]; 256], false);
         let mut components = Vec::new();

@@ -1,8 +1,8 @@
 //! Frame sources, detection, cues for trackers, and the pipeline that joins them.
 //!
 //! A camera gives more frames than a machine may be able to look at, and never waits. So decoding, preparing, inference
-//! and tracking each run on a thread of their own, a budget bounds the frames between them, and a [`CapturePolicy`] says
-//! which frames are left out when there are too many; those are counted, never lost silently.
+//! and tracking each run on a thread of their own, a budget bounds the frames between them, and a [`CapturePolicy`]
+//! says which frames are left out when there are too many; those are counted, never lost silently.
 //!
 //! [`open`] gives a [`FrameSource`] for a video file, images, a webcam or a stream (FFmpeg, OpenCV); [`YoloDetector`]
 //! finds objects (ONNX Runtime), alone or shared by many cameras ([`SharedModel`]); [`run_pipeline`] joins both with a

@@ -35,8 +35,8 @@ pub struct SourceDescription {
 /// Counts of a source beside the frames that it gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SourceCounts {
-    /// The number of complaints of the decoder about damaged data. The picture that they are about is given as the decoder
-    /// repairs it, or left out.
+    /// The number of complaints of the decoder about damaged data. The picture that they are about is given as the
+    /// decoder repairs it, or left out.
     pub decode_errors: u64,
     /// The number of frames whose own time was missing or couldn't be right: they got one by the usual step.
     pub times_replaced: u64,
@@ -58,8 +58,8 @@ pub trait FrameSource: Send {
     /// Returns an error where the source broke off: frames given before are good.
     fn next_frame(&mut self) -> Result<Option<Frame>, crate::VisionError>;
 
-    /// Goes past the next frame, which is counted and has its place in time; returns `false` at the end. It is cheaper than
-    /// [`FrameSource::next_frame`] where a source needn't make a picture for it.
+    /// Goes past the next frame, which is counted and has its place in time; returns `false` at the end. It is cheaper
+    /// than [`FrameSource::next_frame`] where a source needn't make a picture for it.
     ///
     /// # Errors
     /// Fails as [`FrameSource::next_frame`] does.
@@ -68,8 +68,8 @@ pub trait FrameSource: Send {
     }
 
     /// Goes on, after a [`SourceChanged`](crate::VisionErrorKind::SourceChanged), with the frames behind the change, as
-    /// another run, and returns whether there are any. The description is that of the new run then, indices count from 1
-    /// again, and media time goes on.
+    /// another run, and returns whether there are any. The description is that of the new run then, indices count from
+    /// 1 again, and media time goes on.
     fn begin_next_run(&mut self) -> bool {
         false
     }

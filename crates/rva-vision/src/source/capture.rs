@@ -18,8 +18,8 @@ use std::{
 const FPS_MAX: f64 = 1000.0;
 /// The number of damaged packets in a row that are passed over. OpenCV fails for each, and goes on with the next.
 const DAMAGED_MAX: u32 = 1000;
-/// The number of frames that a decoder may still hold when its data end: OpenCV gives them after the call that waited in
-/// vain.
+/// The number of frames that a decoder may still hold when its data end: OpenCV gives them after the call that waited
+/// in vain.
 const HELD_FRAMES: u64 = 32;
 /// The parts that [`CaptureSource::new`] needs of a capture that is open.
 pub(super) struct Opened {

@@ -4,8 +4,8 @@
 const STEPS: usize = 48;
 /// The ratio of two rates from which they differ. Cameras vary by less, and change by more (25 to 15).
 const RATIO_MIN: f64 = 1.35;
-/// The steps that make a rate, in milliseconds: longer ones aren't pictures of a stream but pauses, shorter ones not two
-/// pictures.
+/// The steps that make a rate, in milliseconds: longer ones aren't pictures of a stream but pauses, shorter ones not
+/// two pictures.
 const STEP_MS: std::ops::Range<f64> = 0.5..5_000.0;
 
 /// A watch of the rate by the stream's own times, so that a machine that lags behind changes nothing.

@@ -76,8 +76,8 @@ impl Head {
     }
 }
 
-/// Returns the bytes of a packet of an MPEG transport stream, where it is one: each begins with 47, behind four bytes of
-/// time on discs.
+/// Returns the bytes of a packet of an MPEG transport stream, where it is one: each begins with 47, behind four bytes
+/// of time on discs.
 fn ts_packet(path: &str) -> Option<u64> {
     const SYNC: u8 = 0x47;
     let mut bytes = Vec::new();

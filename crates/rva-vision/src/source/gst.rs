@@ -42,8 +42,8 @@ impl GstPipeline {
     /// Says what is wrong with it before OpenCV does, which can't say why.
     ///
     /// # Errors
-    /// Returns [`VisionErrorKind::Config`] for an OpenCV without GStreamer, an element that isn't installed, or a property
-    /// that isn't one; and the trouble of the stream that it names.
+    /// Returns [`VisionErrorKind::Config`] for an OpenCV without GStreamer, an element that isn't installed, or a
+    /// property that isn't one; and the trouble of the stream that it names.
     pub(super) fn check(&self, timeout: Duration) -> Result<(), VisionError> {
         let wrong = |text: String| Err(VisionError::new(VisionErrorKind::Config, format!("{}: {text}", self.shown)));
         if !opencv_description().has_gstreamer {

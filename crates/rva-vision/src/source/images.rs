@@ -1,7 +1,7 @@
 //! Images as a source: one, a folder, or all that match a pattern, in natural order (`img2` before `img10`).
 //!
-//! One that can't be read doesn't end the others: it is told, keeps its index and its place in time, and the source ends
-//! as incomplete when all others are through.
+//! One that can't be read doesn't end the others: it is told, keeps its index and its place in time, and the source
+//! ends as incomplete when all others are through.
 
 use super::io_failed;
 use crate::{Frame, FrameSource, Image, OpenOptions, SourceCounts, SourceDescription, VisionError, VisionErrorKind};

@@ -123,9 +123,9 @@ impl Guard {
     }
 }
 
-/// The formats that may be read over HTTP: films, pictures, and HLS with those that its segments are made of. DASH isn't
-/// among them, whose reader opens what a manifest names past every guard, nor are descriptions and lists that name other
-/// servers (SDP, concat, …).
+/// The formats that may be read over HTTP: films, pictures, and HLS with those that its segments are made of. DASH
+/// isn't among them, whose reader opens what a manifest names past every guard, nor are descriptions and lists that
+/// name other servers (SDP, concat, …).
 const FORMATS: &CStr = c"hls,mpegts,mpegtsraw,mpeg,mpegvideo,m4v,mp4,matroska,webm,flv,live_flv,avi,asf,asf_o,ogg,nut,mxf,gxf,\
     ivf,obu,h264,hevc,av1,vc1,dv,gif,mpjpeg,mjpeg,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,image2pipe,aac,mp3,ac3,eac3,webvtt,rm,\
     yuv4mpegpipe";
@@ -144,9 +144,9 @@ fn open_input(wanted: &Wanted<'_>, guard: &Guard) -> Result<ffmpeg::format::cont
     // It knows the texts of its errors from then on.
     ffmpeg::init()?;
     let url = CString::new(wanted.url).map_err(|_| ffmpeg::Error::InvalidData)?;
-    // SAFETY: every pointer is null, of a C string that lives until the end, or given back by FFmpeg just before; a failed
-    // avformat_open_input frees its context and nulls the pointer. The guard lies in a box that outlives the context, and
-    // is only read through its address.
+    // SAFETY: every pointer is null, of a C string that lives until the end, or given back by FFmpeg just before; a
+    // failed avformat_open_input frees its context and nulls the pointer. The guard lies in a box that outlives the
+    // context, and is only read through its address.
     unsafe {
         let mut context = ffi::avformat_alloc_context();
         if context.is_null() {

@@ -1,7 +1,8 @@
-//! Frame sources: webcams and GStreamer pipelines through OpenCV, files and streams through FFmpeg's own libraries, images.
+//! Frame sources: webcams and GStreamer pipelines through OpenCV, files and streams through FFmpeg's own libraries,
+//! images.
 //!
-//! [`open`] decodes the first frame, so an open source has a size and at least one frame, and any trouble with it is said
-//! at once. Nothing is kept of frames that were given: memory doesn't grow with the length of a source.
+//! [`open`] decodes the first frame, so an open source has a size and at least one frame, and any trouble with it is
+//! said at once. Nothing is kept of frames that were given: memory doesn't grow with the length of a source.
 
 mod capture;
 mod changes;
@@ -36,7 +37,8 @@ pub use watch::{AbandonedCaptures, abandoned_captures};
 /// The range of time-outs.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
-/// The most pixels of a picture by default, 64 megapixels: more than any camera of today, and 192 MB when it is decoded.
+/// The most pixels of a picture by default, 64 megapixels: more than any camera of today, and 192 MB when it is
+/// decoded.
 pub const PIXELS_MAX: u64 = 64 << 20;
 
 /// The settings that a source is opened with.
@@ -44,13 +46,15 @@ pub const PIXELS_MAX: u64 = 64 << 20;
 pub struct OpenOptions {
     /// The images a second of a folder, above 0 and at most 1000: media time between two is one over this.
     pub image_fps: f64,
-    /// The time that a stream may take to connect, to answer and to announce itself. A longer one waits out slower cameras.
+    /// The time that a stream may take to connect, to answer and to announce itself. A longer one waits out slower
+    /// cameras.
     pub open_timeout: Duration,
     /// The time for which a stream may be silent before it counts as stalled.
     pub read_timeout: Duration,
     /// The way in which the pictures of an RTSP stream travel.
     pub transport: RtspTransport,
-    /// The most pixels of a picture: larger ones are refused before they are decoded, since a small file can hold a huge one.
+    /// The most pixels of a picture: larger ones are refused before they are decoded, since a small file can hold a
+    /// huge one.
     pub pixels_max: u64,
     /// The hardware that decodes. One that isn't there is said in a log line, and the processor decodes.
     pub hw_acceleration: HwAcceleration,
@@ -62,8 +66,8 @@ pub enum RtspTransport {
     /// They travel in the connection that controls it: that passes firewalls, and nothing is lost.
     #[default]
     Tcp,
-    /// They travel as datagrams: lower delay on a good network, damaged pictures on a bad one. FFmpeg goes back to TCP where
-    /// the camera or the network refuses.
+    /// They travel as datagrams: lower delay on a good network, damaged pictures on a bad one. FFmpeg goes back to TCP
+    /// where the camera or the network refuses.
     Udp,
 }
 
@@ -90,7 +94,8 @@ named!(HwAcceleration, "hw_acceleration", {
 });
 
 impl Default for OpenOptions {
-    /// Returns one image a second; streams have ten seconds to connect and ten seconds between frames; TCP; no hardware.
+    /// Returns one image a second; streams have ten seconds to connect and ten seconds between frames; TCP; no
+    /// hardware.
     fn default() -> Self {
         Self {
             image_fps: 1.0,

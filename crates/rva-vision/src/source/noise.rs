@@ -1,5 +1,5 @@
-//! The lines that FFmpeg and OpenCV would print on stderr, caught for two reasons: they may hold a URL with its password,
-//! and they say why something can't be opened, where OpenCV only says that it can't.
+//! The lines that FFmpeg and OpenCV would print on stderr, caught for two reasons: they may hold a URL with its
+//! password, and they say why something can't be opened, where OpenCV only says that it can't.
 //!
 //! FFmpeg has one log callback for the process, and each line is called out on the thread that it is about: so many
 //! cameras listen at once, and nobody's stderr is touched. Lines of FFmpeg's decoding threads find their camera by the
@@ -26,8 +26,8 @@ const AV_LOG_ERROR: c_int = 16;
 const AV_LOG_WARNING: c_int = 24;
 /// The beginning of the one warning that is an answer: 401, 404, 503.
 const HTTP_ANSWER: &str = "HTTP error";
-/// The formats in which FFmpeg says where it is going to send a request: what a playlist names, and a redirection of HTTP or
-/// RTSP.
+/// The formats in which FFmpeg says where it is going to send a request: what a playlist names, and a redirection of
+/// HTTP or RTSP.
 const REQUESTS: [&CStr; 3] = [c"Opening '%s' for ", c"header='%s'", c"Status %d: Redirecting to "];
 /// The bytes of such a line: FFmpeg's URLs have 4096.
 const REQUEST_BYTES_MAX: usize = 8192;
@@ -44,7 +44,8 @@ thread_local! {
 /// The ears by the number in the name of their threads.
 static EARS: LazyLock<Mutex<HashMap<u32, Weak<Ear>>>> = LazyLock::new(Mutex::default);
 
-/// An ear that hears the libraries for one capture: on the thread that calls them, and on those that FFmpeg starts for it.
+/// An ear that hears the libraries for one capture: on the thread that calls them, and on those that FFmpeg starts for
+/// it.
 #[derive(Debug)]
 pub(crate) struct Ear {
     id: u32,
@@ -182,7 +183,8 @@ fn forget_variable(name: &str) {
     unsafe { std::env::remove_var(name) };
 }
 
-/// Sets the system's name of this thread, which threads that it starts inherit: FFmpeg before version 6 gives its own none.
+/// Sets the system's name of this thread, which threads that it starts inherit: FFmpeg before version 6 gives its own
+/// none.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 mod thread_name {
@@ -315,7 +317,8 @@ mod ffmpeg {
     }
 
     impl Meaning {
-        /// Tells a line's kind by its level and the text that it is made from, without making it: there are thousands a second.
+        /// Tells a line's kind by its level and the text that it is made from, without making it: there are thousands a
+        /// second.
         fn of(level: c_int, format: *const c_char) -> Option<Self> {
             let starts = |text: &CStr| {
                 let bytes = text.to_bytes();

@@ -17,8 +17,8 @@ pub(crate) struct Orientation {
 }
 
 impl Orientation {
-    /// Reads a display matrix of FFmpeg: nine numbers, 16.16, of which four turn a picture. Angles between are rounded to the
-    /// nearest quarter.
+    /// Reads a display matrix of FFmpeg: nine numbers, 16.16, of which four turn a picture. Angles between are rounded
+    /// to the nearest quarter.
     pub(super) fn of_matrix([a, b, _, c, d, ..]: [i32; 9]) -> Self {
         let size = |one: i32, other: i32| one.unsigned_abs() as u64 + other.unsigned_abs() as u64;
         if size(b, c) > size(a, d) {

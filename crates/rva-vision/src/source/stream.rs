@@ -1,5 +1,5 @@
-//! A stream or a remote file, read by FFmpeg's own libraries ([`Reader`](super::reader::Reader)): with the times that the
-//! pictures have of themselves, played at their own speed ([`Pace`]), and from the server of its URL alone.
+//! A stream or a remote file, read by FFmpeg's own libraries ([`Reader`](super::reader::Reader)): with the times that
+//! the pictures have of themselves, played at their own speed ([`Pace`]), and from the server of its URL alone.
 
 use super::{
     StreamUrl,

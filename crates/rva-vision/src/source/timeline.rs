@@ -1,7 +1,7 @@
 //! Media time that always increases, made of times that a container reports rightly most of the time.
 //!
-//! A time can be judged only by those that follow: a pause lasts, a wild time doesn't. So up to [`AHEAD`] reports of the
-//! pictures behind one are looked at before it gets its place.
+//! A time can be judged only by those that follow: a pause lasts, a wild time doesn't. So up to [`AHEAD`] reports of
+//! the pictures behind one are looked at before it gets its place.
 
 use rva_types::MediaTime;
 use std::collections::VecDeque;
@@ -61,7 +61,8 @@ impl Timeline {
         step <= 0 || step > self.in_line_max() || next.is_some_and(|next| next < reported)
     }
 
-    /// Returns the media time of the next frame, given the container's reports of it and of those behind it, in microseconds.
+    /// Returns the media time of the next frame, given the container's reports of it and of those behind it, in
+    /// microseconds.
     pub(super) fn place(&mut self, reported: Option<i64>, ahead: &[Option<i64>]) -> MediaTime {
         let Some(last) = self.last else {
             self.offset = reported.map_or(0, i64::saturating_neg);

@@ -1,7 +1,7 @@
 //! A source on a thread of its own, so that one that hangs inside a library can be given up.
 //!
-//! A call that hangs can't be ended from outside. The thread is left behind with all that it holds, and counted; when the
-//! call comes back after all, the thread ends and is no longer counted.
+//! A call that hangs can't be ended from outside. The thread is left behind with all that it holds, and counted; when
+//! the call comes back after all, the thread ends and is no longer counted.
 
 use crate::{Frame, FrameSource, SourceCounts, SourceDescription, VisionError, VisionErrorKind};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};

@@ -1,5 +1,5 @@
-//! The head of an answer, read as leniently as FFmpeg reads it: cameras write line feeds alone, leave out the reason, put
-//! blanks before colons, fold lines, and use letters beyond ASCII.
+//! The head of an answer, read as leniently as FFmpeg reads it: cameras write line feeds alone, leave out the reason,
+//! put blanks before colons, fold lines, and use letters beyond ASCII.
 
 /// The byte that packets of pictures begin with, which some cameras send before they answer.
 const INTERLEAVED: u8 = b'$';

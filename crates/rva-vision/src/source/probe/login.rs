@@ -43,8 +43,8 @@ impl Login {
         Some(header)
     }
 
-    /// Takes a challenge: returns `Ok(None)` where it is worth to ask again, a doubt where FFmpeg may know what isn't known
-    /// here.
+    /// Takes a challenge: returns `Ok(None)` where it is worth to ask again, a doubt where FFmpeg may know what isn't
+    /// known here.
     pub(super) fn challenged(&mut self, head: &Head, patience: &Patience<'_>) -> Result<Option<Doubt>, VisionError> {
         let refuse = |found: &str| Err(patience.error(VisionErrorKind::Unauthorized, found, WANTED));
         match std::mem::replace(self, Self::None) {
@@ -73,8 +73,8 @@ impl Login {
     }
 }
 
-/// Returns the part of a challenge that FFmpeg 5.1 can't answer: it takes the last Digest that is offered, and knows MD5,
-/// written like that, alone.
+/// Returns the part of a challenge that FFmpeg 5.1 can't answer: it takes the last Digest that is offered, and knows
+/// MD5, written like that, alone.
 fn beyond_ffmpeg(head: &Head) -> Option<String> {
     let algorithms: Vec<String> = head.all("www-authenticate").filter_map(digest_algorithm).collect();
     let is_known = |algorithm: &String| matches!(algorithm.as_str(), "" | "MD5" | "MD5-sess");
@@ -103,8 +103,8 @@ fn digest_algorithm(challenge: &[u8]) -> Option<String> {
     Some(value.chars().take_while(|c| is_letter(*c)).take(24).collect())
 }
 
-/// Returns a client that answers the challenges of a head; `None` where they aren't written as the standard says, or none
-/// is known.
+/// Returns a client that answers the challenges of a head; `None` where they aren't written as the standard says, or
+/// none is known.
 ///
 /// MD5 before other algorithms, since FFmpeg knows no other, and Digest before Basic.
 fn client(head: &Head) -> Option<PasswordClient> {

@@ -1,5 +1,5 @@
-//! The probe of a stream, which asks whether it is there before the video library does: that says less of what is wrong,
-//! and asks a camera that locks its accounts more often.
+//! The probe of a stream, which asks whether it is there before the video library does: that says less of what is
+//! wrong, and asks a camera that locks its accounts more often.
 //!
 //! Only what is certain is an error here. An answer that can't be understood goes to FFmpeg, which reads more than any
 //! standard allows; where FFmpeg fails, too, the doubt is told.
@@ -18,8 +18,8 @@ use crate::{VisionError, VisionErrorKind};
 use connection::Connection;
 use std::time::{Duration, Instant};
 
-/// Finds out what is wrong with a stream; returns a doubt where its answer is odd, none where it answers as a stream does,
-/// or can't be asked.
+/// Finds out what is wrong with a stream; returns a doubt where its answer is odd, none where it answers as a stream
+/// does, or can't be asked.
 ///
 /// # Errors
 /// [`VisionErrorKind::Unreachable`], [`VisionErrorKind::Refused`], [`VisionErrorKind::Unauthorized`],
@@ -83,8 +83,8 @@ impl std::fmt::Display for Doubt {
     }
 }
 
-/// Judges a status that is neither success nor a question for credentials. Others than those that say it clearly are left
-/// to FFmpeg.
+/// Judges a status that is neither success nor a question for credentials. Others than those that say it clearly are
+/// left to FFmpeg.
 fn bad_status(status: u16, patience: &Patience<'_>) -> Result<Option<Doubt>, VisionError> {
     let wanted = "a stream of pictures";
     match status {

@@ -1,4 +1,4 @@
-//! What is counted of a camera, over all of its runs.
+//! Counts of a camera, over all of its runs.
 
 use hdrhistogram::Histogram;
 use rva_service::HistogramCounts;
@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-/// Longest latency that is told apart, in microseconds: an hour. What is longer counts as that.
+/// The longest latency that is told apart, in microseconds: an hour. A longer one counts as that.
 const LATENCY_MAX: u64 = 3_600_000_000;
 
-/// Upper bounds of the time from a frame's decoding to its record in the sink, in seconds.
+/// The upper bounds of the time from a frame's decoding to its record in the sink, in seconds.
 const LATENCY_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// Counts that may be read while a camera runs. They go on from one run to the next.
@@ -47,28 +47,28 @@ impl Default for CameraCounters {
 /// The counts at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CameraCounts {
-    /// Decoded, processed, left out by reason.
+    /// The frames decoded, processed, and left out by reason.
     pub frames: FrameCounts,
-    /// Records that the sink accepted.
+    /// The number of records that the sink accepted.
     pub records: u64,
-    /// Records that it refused for good.
+    /// The number of records that it refused for good.
     pub records_rejected: u64,
-    /// Openings of the source, each a run.
+    /// The number of openings of the source, each a run.
     pub openings: u64,
-    /// Tries to open it that failed.
+    /// The number of tries to open it that failed.
     pub openings_failed: u64,
-    /// From a frame's decoding to its record in the sink.
+    /// The time from a frame's decoding to its record in the sink.
     pub latency: Latency,
 }
 
 /// Quantiles of a time, to three digits; 0 where nothing was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Latency {
-    /// Half of them took at most that long.
+    /// The time that half of them took at most.
     pub p50: Duration,
-    /// 99 of 100.
+    /// The time that 99 of 100 took at most.
     pub p99: Duration,
-    /// All.
+    /// The time that all took at most.
     pub max: Duration,
 }
 
@@ -86,7 +86,7 @@ impl fmt::Display for Latency {
 }
 
 impl CameraCounters {
-    /// The counts now.
+    /// Returns the counts now.
     pub fn counts(&self) -> CameraCounts {
         let quantile = |histogram: &Histogram<u64>, q| Duration::from_micros(histogram.value_at_quantile(q));
         let latency = self.histogram().as_ref().map_or_else(Latency::default, |histogram| Latency {

@@ -88,7 +88,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// What was asked for makes no sense; nothing was started.
+/// Returns whether a request makes no sense; nothing was started then.
 fn is_usage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let kind = cause.downcast_ref::<VisionError>().map(VisionError::kind);
@@ -169,7 +169,7 @@ impl Publisher {
         }
     }
 
-    /// The spool stands in for a broker that is away.
+    /// Tells the health what keeps records from the broker, for which the spool stands in.
     fn tell(&self, health: &Health) {
         match self.0.as_ref().and_then(rva_detector::Publishing::trouble) {
             Some(text) => health.degraded(BROKER, text),
@@ -185,7 +185,7 @@ impl Publisher {
     }
 }
 
-/// What sends the log to the topic, where that is wanted.
+/// Starts to send the log to the topic, where that is wanted.
 #[cfg(feature = "pulsar")]
 async fn publishing(cli: &Cli, config: &Config) -> anyhow::Result<Publisher> {
     use rva_bus::pulsar::{ForwarderOptions, PulsarConnection};
@@ -236,7 +236,7 @@ fn is_publishing(cli: &Cli, config: &Config) -> anyhow::Result<bool> {
     Ok(is_wanted)
 }
 
-/// Logs what a camera did; its exit code.
+/// Logs what a camera did; returns its exit code.
 fn conclude(summary: &CameraSummary) -> u8 {
     let CameraSummary { camera_id, counts, detections, tracks, elapsed, .. } = summary;
     let (seconds, frames_decoded, records) = (elapsed.as_secs_f64(), counts.frames.decoded, counts.records);

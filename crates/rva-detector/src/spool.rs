@@ -1,4 +1,4 @@
-//! What the service shows of the embedded log, which is the spool of a broker, at `/metrics`.
+//! The metrics of the embedded log, which is the spool of a broker, at `/metrics`.
 
 use rva_bus::{LogMeter, LogWriter};
 use rva_service::{Metric, Totals};
@@ -23,7 +23,7 @@ const METRICS: &[Metric<LogMeter>] = &[
     }),
 ];
 
-/// Returns what a log's writer counts, to show at `/metrics`.
+/// Returns the counts of a log's writer, to show at `/metrics`.
 pub fn log_totals(log: &LogWriter) -> Totals<LogMeter> {
     Totals::reading(METRICS, log.meter())
 }

@@ -1,66 +1,67 @@
-//! What an ingest may be told.
+//! Settings of an ingest.
 
 use rva_service::{IngestConfig, OnRollback, memory_limit};
 use rva_types::PartitionName;
 use std::{collections::BTreeSet, time::Duration};
 
-/// What happens when the table was rolled back to an older snapshot.
+/// The policy for a table that was rolled back to an older snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RollbackPolicy {
-    /// Read the log again from the position that the table has now.
+    /// Reads the log again from the position that the table has now.
     #[default]
     Rewind,
-    /// Stop and let the operator decide.
+    /// Stops and lets the operator decide.
     Halt,
 }
 
-/// Whether the loop follows the log or brings it to an end.
+/// The phase of the loop, which follows the log or brings it to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Phase {
-    /// Follow the log for ever.
+    /// Follows the log for ever.
     #[default]
     Follow,
-    /// Commit everything that is durable in the log, up to its end, then return.
+    /// Commits everything that is durable in the log, up to its end, then returns.
     Drain,
-    /// Commit what has been read, then return. Does not wait for a catalog that is away: the log keeps the rest.
+    /// Commits what has been read, then returns. It does not wait for a catalog that is away: the log keeps the rest.
     Stop,
 }
 
 /// Bounds and policies of one ingest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IngestOptions {
-    /// A batch is committed at the latest this long after its first message was read. Raising it makes fewer and
-    /// larger files and rows visible later.
+    /// The time after its first message was read at which a batch is committed at the latest. Raising it makes fewer
+    /// and larger files and rows visible later.
     pub commit_interval: Duration,
-    /// A batch is committed when its messages have this many bytes, properties and keys counted.
+    /// The bytes of messages, properties and keys counted, at which a batch is committed.
     pub commit_bytes: usize,
-    /// A batch is committed when it has rows of this many cameras: each may become a data file of its own, and what
-    /// names the files in a commit is held in memory.
+    /// The number of cameras with rows in a batch at which it is committed: each may become a data file of its own, and
+    /// the entries that name the files in a commit are held in memory.
     pub places_max: usize,
-    /// Bound on what messages that were read take in memory; reading stops there. A single log entry that is larger ends the ingest.
+    /// The bytes of memory that messages which were read may take; reading stops there. A single log entry that is
+    /// larger ends the ingest.
     pub buffered_bytes_max: usize,
-    /// Bytes asked for in one poll.
+    /// The bytes that are asked for in one poll.
     pub poll_bytes_max: usize,
-    /// Bytes of a broker's entries that may wait before they are unpacked.
+    /// The bytes of a broker's entries that may wait before they are unpacked.
     pub queue_bytes_max: usize,
-    /// Most that one entry of a broker may unpack to. A third of [`IngestOptions::buffered_bytes_max`] at most: an entry must
-    /// fit in beside what waits for its chunks.
+    /// The most bytes that one entry of a broker may unpack to. A third of [`IngestOptions::buffered_bytes_max`] at
+    /// most: an entry must fit in beside what waits for its chunks.
     pub entry_bytes_max: usize,
-    /// Longest wait in one poll; also how long a change of [`Phase`] may go unnoticed.
+    /// The longest wait in one poll; also the time for which a change of [`Phase`] may go unnoticed.
     pub poll_wait: Duration,
-    /// After this long without a message the log's ranges are compared with what was read (I8).
+    /// The time without a message after which the log's ranges are compared with what was read (I8).
     pub silence_max: Duration,
-    /// First wait after a transient error; doubles up to [`IngestOptions::backoff_max`].
+    /// The first wait after a transient error; it doubles up to [`IngestOptions::backoff_max`].
     pub backoff_min: Duration,
-    /// Longest wait between two attempts.
+    /// The longest wait between two attempts.
     pub backoff_max: Duration,
-    /// How long [`Phase::Drain`] waits for a log or table that is away.
+    /// The time that [`Phase::Drain`] waits for a log or table that is away.
     pub drain_patience: Duration,
-    /// When the table was rolled back.
+    /// The policy for a table that was rolled back.
     pub on_rollback: RollbackPolicy,
-    /// Go on where the log no longer holds records that the table lacks. They are counted.
+    /// Lets it go on where the log no longer holds records that the table lacks. They are counted.
     pub accept_gap: bool,
-    /// Only these partitions are this worker's; `None`: all of them.
+    /// The partitions that are this worker's; `None` for all of them.
     pub partitions: Option<BTreeSet<PartitionName>>,
     /// Mutants for the tests of the tests.
     #[doc(hidden)]
@@ -90,31 +91,32 @@ impl Default for IngestOptions {
     }
 }
 
-/// Memory that the ingest keeps within where neither the configuration nor a container says less.
+/// The memory that the ingest keeps within where neither the configuration nor a container says less.
 const MEMORY_MAX: u64 = 512 << 20;
 
-/// Part of the memory that a batch may have: beside its rows there are the program, the files that are being written,
-/// what names them in the commit, and what is read meanwhile.
+/// The part of the memory that a batch may have: beside its rows there are the program, the files that are being
+/// written, the entries that name them in the commit, and messages that are read meanwhile.
 const BATCH_SHARE: u64 = 8;
 
-/// What a data file costs while it is written and committed: its entry with bounds and counts of every column is held
-/// three times over.
+/// The bytes that a data file costs while it is written and committed: its entry with bounds and counts of every column
+/// is held three times over.
 const PLACE_BYTES: u64 = 16 << 10;
 
-/// Part of the memory that entries of a broker may have before they are unpacked, and that one may unpack to: the one that
-/// is being unpacked lies beside those that wait, and a chunked message of twice its size beside both.
+/// The part of the memory that entries of a broker may have before they are unpacked, and that one may unpack to: the
+/// one that is being unpacked lies beside those that wait, and a chunked message of twice its size beside both.
 const ENTRIES_SHARE: u64 = 16;
 
-/// Whatever the memory, an entry may unpack to this: brokers take messages of 5 MiB, which aren't dead letters.
+/// The bytes that an entry may unpack to, however little memory there is: brokers take messages of 5 MiB, which aren't
+/// dead letters.
 const ENTRY_BYTES_MIN: u64 = 6 << 20;
 
-/// Part of the memory that messages may have, read or waiting.
+/// The part of the memory that messages may have, read or waiting.
 const MESSAGES_SHARE: u64 = 5;
 
-/// Part of the memory that one poll asks for.
+/// The part of the memory that one poll asks for.
 const POLL_SHARE: u64 = 64;
 
-/// Bytes of messages, for all the memory that an ingest may take.
+/// The bytes of messages, for all the memory that an ingest may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct MemoryShares {
     batch: u64,
@@ -134,13 +136,13 @@ impl MemoryShares {
     }
 }
 
-/// What the ingest may take: as configured, or what a container allows, but no more than it needs.
+/// Returns the memory that the ingest may take: as configured, or as a container allows, but no more than it needs.
 fn memory_max(configured: Option<u64>, limit: Option<u64>) -> u64 {
     configured.unwrap_or_else(|| limit.map_or(MEMORY_MAX, |limit| limit.min(MEMORY_MAX)))
 }
 
 impl IngestOptions {
-    /// As the configuration's `ingest.*` say, within what a container allows.
+    /// Makes options of the configuration's `ingest.*`, within what a container allows.
     pub fn of(config: &IngestConfig) -> Self {
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let shares = MemoryShares::of(memory_max(config.memory_max, memory_limit()));
@@ -167,7 +169,7 @@ impl IngestOptions {
         }
     }
 
-    /// Whether a partition is this worker's.
+    /// Returns whether a partition is this worker's.
     pub fn owns(&self, partition: &str) -> bool {
         self.partitions.as_ref().is_none_or(|own| own.contains(partition))
     }
@@ -177,7 +179,7 @@ impl IngestOptions {
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IngestRules {
-    /// I5: acknowledge only what is known to be committed.
+    /// I5: acknowledges only what is known to be committed.
     pub acknowledge_after_commit: bool,
 }
 

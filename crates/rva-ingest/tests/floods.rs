@@ -1,7 +1,7 @@
 //! Floods in the embedded log, read by the real process in a memory cgroup: slower, never dead, every key once.
 //!
-//! `RVA_FLOODS=full` is what `make floods` runs, in 512 MiB; without, a part of it in less. `RVA_FLOOD=TEXT`: those alone
-//! whose names hold it.
+//! `RVA_FLOODS=full` is what `make floods` runs, in 512 MiB; without, a part of it in less. `RVA_FLOOD=TEXT`: those
+//! alone whose names hold it.
 
 #![allow(clippy::unwrap_used)]
 

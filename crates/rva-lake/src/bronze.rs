@@ -7,8 +7,8 @@ use crate::lake::Lake;
 use crate::rows::BronzeRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, ResumePoint, TableSink};
 
-/// Appends events to `rva.bronze_raw`, each once: a row whose (run, camera, frame index) the table holds is left out,
-/// and one that it holds with another payload is a conflict.
+/// A sink that appends events to `rva.bronze_raw`, each once: a row whose (run, camera, frame index) the table holds is
+/// left out, and one that it holds with another payload is a conflict.
 pub struct BronzeSink {
     job: TableJob<BronzeRow, KeyIndex>,
 }
@@ -19,7 +19,7 @@ impl BronzeSink {
         Ok(Self { job: TableJob::new(lake, index, FileList::of_columns(KEY_COLUMNS))? })
     }
 
-    /// Blocks of frame indexes that are held.
+    /// Returns the number of blocks of frame indexes that are held.
     pub fn key_blocks(&self) -> usize {
         self.job.check.blocks_held()
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// One value of a row.
 #[derive(Debug, Clone, PartialEq, PartialOrd)]
 pub enum Cell {
-    /// Nothing.
+    /// No value.
     Null,
     /// A text.
     Text(Arc<str>),
@@ -27,12 +27,12 @@ pub enum Cell {
     Int(i32),
     /// A number.
     Double(f64),
-    /// Microseconds since 1970, UTC.
+    /// A moment, in microseconds since 1970, UTC.
     Time(i64),
 }
 
 impl Cell {
-    /// The text, if it is one.
+    /// Returns the text, if it is one.
     pub fn text(&self) -> Option<&Arc<str>> {
         match self {
             Self::Text(text) => Some(text),
@@ -40,7 +40,7 @@ impl Cell {
         }
     }
 
-    /// The whole number or the microseconds, if it is one.
+    /// Returns the whole number or the microseconds, if it is one.
     pub fn whole(&self) -> Option<i64> {
         match self {
             Self::Long(number) | Self::Time(number) => Some(*number),
@@ -49,7 +49,7 @@ impl Cell {
         }
     }
 
-    /// The number, if it is one.
+    /// Returns the number, if it is one.
     pub fn number(&self) -> Option<f64> {
         match self {
             Self::Double(number) => Some(*number),
@@ -61,18 +61,18 @@ impl Cell {
 /// A row: its values in the order of the table's columns.
 pub type Cells = Vec<Cell>;
 
-/// What a column holds.
+/// The kind of values in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CellKind {
-    /// [`Cell::Text`]
+    /// Holds [`Cell::Text`].
     Text,
-    /// [`Cell::Long`]
+    /// Holds [`Cell::Long`].
     Long,
-    /// [`Cell::Int`]
+    /// Holds [`Cell::Int`].
     Int,
-    /// [`Cell::Double`]
+    /// Holds [`Cell::Double`].
     Double,
-    /// [`Cell::Time`]
+    /// Holds [`Cell::Time`].
     Time,
 }
 
@@ -100,11 +100,11 @@ impl CellKind {
 
 /// A table whose rows are [`Cells`].
 pub trait Shape: Send + Sync + 'static {
-    /// The table in namespace `rva`.
+    /// The table's name in namespace `rva`.
     const TABLE: &'static str;
-    /// Names and kinds in order.
+    /// The names and kinds of the columns, in order.
     const COLUMNS: &'static [(&'static str, CellKind)];
-    /// Fields of the partition.
+    /// The fields of the partition.
     const PARTITION: &'static [(&'static str, Transform)];
     /// The columns by which rows are replaced: the shop, and the time where there is one.
     const SPAN: &'static [&'static str];
@@ -112,7 +112,7 @@ pub trait Shape: Send + Sync + 'static {
     const BLOOM: &'static str;
 }
 
-/// The place of a column.
+/// Returns the place of a column.
 pub(crate) fn place_of<T: Shape>(name: &str) -> Option<usize> {
     T::COLUMNS.iter().position(|(column, _)| *column == name)
 }
@@ -159,7 +159,7 @@ impl<T: Shape> TableRow for ShapedRow<T> {
     }
 }
 
-/// Texts that come again are held once.
+/// A memory that holds texts once which come again.
 #[derive(Default)]
 struct Texts(Option<Arc<str>>);
 
@@ -189,7 +189,7 @@ fn cells_of(kind: CellKind, column: &ArrayRef) -> Result<Vec<Cell>, LakeError> {
     Ok((0..cast.len()).map(|at| if cast.is_null(at) { Cell::Null } else { one(at) }).collect())
 }
 
-/// The rows of a batch whose columns are these kinds, in order.
+/// Returns the rows of a batch whose columns are these kinds, in order.
 pub(crate) fn rows_of(kinds: &[CellKind], batch: &RecordBatch) -> Result<Vec<Cells>, LakeError> {
     let columns = kinds.iter().zip(batch.columns()).map(|(kind, column)| cells_of(*kind, column));
     let mut columns: Vec<_> = columns.map(|cells| cells.map(Vec::into_iter)).collect::<Result<_, LakeError>>()?;

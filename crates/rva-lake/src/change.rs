@@ -1,10 +1,10 @@
 //! A change of files: data files go, others come, in one snapshot.
 //!
-//! The crate's transactions build appends alone, and their commit can't be made from outside. What a change needs is public: the
-//! writers of manifests and their list, snapshots, and the updates and requirements of a commit. It is made here once, for
-//! every table whose rows are replaced, and sent through [`SwapMetadata`].
+//! The crate's transactions build appends alone, and their commit can't be made from outside. Everything that a change
+//! needs is public: the writers of manifests and their list, snapshots, and the updates and requirements of a commit.
+//! It is made here once, for every table whose rows are replaced, and sent through [`SwapMetadata`].
 //!
-//! A change is built on one snapshot and requires it: whoever was faster makes it fail, and then it is planned again.
+//! A change is built on one snapshot and requires it: a faster one makes it fail, and then it is planned again.
 
 use crate::errors::lake_error;
 use crate::seam::{LakeError, LakeErrorKind};
@@ -20,19 +20,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Manifests are merged when a table has this many: fewer make each commit write more, more make each read slower.
+/// The number of manifests at which a table's are merged: fewer make each commit write more, more make each read
+/// slower.
 const MANIFESTS_MAX: usize = 24;
 
-/// A manifest of more bytes is left as it is when others are merged.
+/// The bytes beyond which a manifest is left as it is when others are merged.
 const MERGED_BYTES_MAX: i64 = 4 << 20;
 
-/// Manifests that are read at the same time.
+/// The number of manifests that are read at the same time.
 const MANIFESTS_AT_ONCE: usize = 8;
 
-/// In the summary: how many manifests were written anew. It tells housekeeping that such a snapshot isn't one that only adds.
+/// Names the count, in a summary, of manifests that were written anew. It tells housekeeping that such a snapshot isn't
+/// one that only adds.
 pub(crate) const MANIFESTS_REPLACED: &str = "manifests-replaced";
 
-/// Applies updates to a table where it meets the requirements: what a catalog does, which the crate lets only its own
+/// A catalog that applies updates to a table where it meets the requirements, which the crate lets only its own
 /// transactions ask for.
 #[async_trait::async_trait]
 pub trait SwapMetadata: Debug + Send + Sync {
@@ -45,7 +47,7 @@ pub trait SwapMetadata: Debug + Send + Sync {
     ) -> Result<()>;
 }
 
-/// A catalog that can't.
+/// A catalog that can't change files.
 #[derive(Debug)]
 pub(crate) struct NoSwap(pub &'static str);
 
@@ -57,19 +59,19 @@ impl SwapMetadata for NoSwap {
     }
 }
 
-/// Files that go and files that come.
+/// The files that go and the files that come.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     /// `Overwrite` where rows change, `Replace` where they are the same, `Append` where none go.
     pub operation: Operation,
-    /// Written under the table's default partition spec, whose id is `spec`.
+    /// The files that come, written under the table's default partition spec, whose id is `spec`.
     pub added: Vec<DataFile>,
     pub spec: i32,
-    /// Paths of live data files.
+    /// The paths of the live data files that go.
     pub removed: BTreeSet<String>,
 }
 
-/// What is sent for a change.
+/// The requirements and updates that are sent for a change.
 pub(crate) struct Built {
     pub requirements: Vec<TableRequirement>,
     pub updates: Vec<TableUpdate>,
@@ -125,7 +127,8 @@ impl Builder<'_> {
         writer.write_manifest_file().await
     }
 
-    /// Writes the live entries of some manifests of one spec into one, and those that go as deleted. `None`: nothing is left.
+    /// Writes the live entries of some manifests of one spec into one, and those that go as deleted; `None` where
+    /// nothing is left.
     async fn again(
         &mut self,
         spec: i32,
@@ -180,11 +183,11 @@ async fn load(table: &Table, file: ManifestFile) -> Result<Loaded> {
 /// The parent's manifests, as a change sees them.
 #[derive(Default)]
 struct Sorted {
-    /// They stay as they are.
+    /// The manifests that stay as they are.
     kept: Vec<ManifestFile>,
-    /// They are written anew.
+    /// The manifests that are written anew.
     again: Vec<Loaded>,
-    /// Nothing is alive in so many: they are left out.
+    /// The number of manifests in which nothing is alive: they are left out.
     left_out: usize,
 }
 
@@ -222,7 +225,7 @@ async fn sorted(table: &Table, change: &Change) -> Result<Sorted> {
     Ok(sorted)
 }
 
-/// Files that go, found alive. One that isn't says that somebody else took it.
+/// Returns the files that go, found alive. One that isn't says that somebody else took it.
 fn going(loaded: &[Loaded], change: &Change) -> Result<Vec<DataFile>> {
     let alive = loaded.iter().flat_map(|manifest| &manifest.entries).filter(|entry| entry.is_alive());
     let data = alive.filter(|entry| entry.content_type() == DataContentType::Data);
@@ -285,7 +288,7 @@ fn summary(
     Summary { operation: change.operation.clone(), additional_properties: all }
 }
 
-/// A number that no snapshot of the table has.
+/// Returns a number that no snapshot of the table has.
 fn snapshot_id(table: &Table) -> i64 {
     loop {
         let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
@@ -296,11 +299,11 @@ fn snapshot_id(table: &Table) -> i64 {
     }
 }
 
-/// Writes manifests and their list, and returns what makes them the table's newest snapshot. `ours` are properties of the
-/// snapshot, `properties` of the table.
+/// Writes manifests and their list, and returns the updates that make them the table's newest snapshot. `ours` are
+/// properties of the snapshot, `properties` of the table.
 ///
 /// # Errors
-/// As the storage says. `Conflict`: a file that is to go isn't there any more.
+/// Fails as the storage does; returns `Conflict` where a file that is to go isn't there any more.
 pub(crate) async fn build(
     table: &Table,
     change: &Change,

@@ -23,20 +23,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Iceberg refuses a snapshot that is older than the last one by more.
+/// The time by which a snapshot may be older than the last one; Iceberg refuses one that is older by more.
 const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(60);
 
-/// Which rows of a batch are new: their places, ascending.
+/// The rows of a batch that are new: their places, ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Selection {
     pub fresh: Vec<usize>,
-    /// Rows whose key is there with other contents.
+    /// The places of rows whose key is there with other contents.
     pub conflicts: Vec<usize>,
 }
 
-/// Finds the rows whose key the table doesn't hold.
+/// A check that finds the rows whose key the table doesn't hold.
 pub(crate) trait KeyCheck<R>: Send {
-    /// The rows to append: those whose key is neither in the table nor in an earlier row of the batch.
+    /// Selects the rows to append: those whose key is neither in the table nor in an earlier row of the batch.
     fn select(
         &mut self,
         table: &Table,
@@ -45,35 +45,35 @@ pub(crate) trait KeyCheck<R>: Send {
         stored: &StoredState,
     ) -> impl Future<Output = Result<Selection, LakeError>> + Send;
 
-    /// The last selection is in the table.
+    /// Notes that the last selection is in the table.
     fn committed(&mut self);
 
-    /// Nothing that is held can be relied on.
+    /// Forgets everything that is held, since none of it can be relied on.
     fn forget(&mut self);
 
-    /// Table properties that go into the commit of the last selection.
+    /// Returns the table properties that go into the commit of the last selection.
     fn properties(&self) -> Option<(String, String)> {
         None
     }
 
-    /// Partitions whose offsets must be as the batch says, besides those that it moves.
+    /// Returns the partitions whose offsets must be as the batch says, besides those that it moves.
     fn partitions_of(_batch: &Batch<R>) -> BTreeSet<String> {
         BTreeSet::new()
     }
 }
 
-/// What one attempt led to.
+/// The outcome of one attempt.
 enum Attempt {
     Done(CommitOutcome, Box<Table>),
-    /// The table says what a fenced worker must know.
+    /// Another worker was faster; the table says what a fenced one must know.
     Fenced(ResumePoint),
-    /// Keys of these rows are there with other contents; nothing was sent.
+    /// The keys of these rows are there with other contents; nothing was sent.
     Conflicting(Vec<usize>),
-    /// The table moved on, or doesn't say that the commit happened: try again on what it is now.
+    /// The table moved on, or doesn't say that the commit happened: it is to be tried again on what it is now.
     Again(Option<LakeError>),
 }
 
-/// One job's commits to one table.
+/// The commits of one job to one table.
 pub(crate) struct TableJob<R, K> {
     catalog: Arc<dyn Catalog>,
     swap: Arc<dyn SwapMetadata>,
@@ -86,7 +86,7 @@ pub(crate) struct TableJob<R, K> {
     pending: Option<Pending>,
     /// The rollback that the owner was told of. One that nobody was told of must not be hidden by a commit on top.
     rollback_told: Option<u64>,
-    /// Id and number of the last commit of the job that was known.
+    /// The id and number of the last commit of the job that was known.
     last: Option<(String, u64)>,
     rows: std::marker::PhantomData<fn() -> R>,
 }
@@ -149,7 +149,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         Ok(self.told(&stored))
     }
 
-    /// What the owner hears of the table.
+    /// Returns what the owner hears of the table, and remembers that it was told.
     fn told(&mut self, stored: &StoredState) -> ResumePoint {
         self.rollback_told = stored.rolled_back_from;
         self.last = stored.held.as_ref().map(|held| (held.commit.clone(), held.sequence));
@@ -163,8 +163,8 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         self.carry(&Work::Batch(batch)).await
     }
 
-    /// Puts files in the place of others and moves the offsets, in one catalog swap. Fenced is also who built it on a snapshot
-    /// that isn't the table's newest any more.
+    /// Puts files in the place of others and moves the offsets, in one catalog swap. It is fenced too where it was
+    /// built on a snapshot that isn't the table's newest any more.
     pub(crate) async fn change(&mut self, change: &FileChange) -> Result<CommitOutcome, LakeError> {
         if change.is_nothing() {
             return Ok(CommitOutcome::Committed { rows_appended: 0, rows_known: 0 });
@@ -247,7 +247,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         result
     }
 
-    /// The commit is in the table: what is held in memory follows.
+    /// Notes that the commit is in the table: everything held in memory follows.
     fn known(&mut self, pending: &Pending, table: Table) -> Attempt {
         self.check.committed();
         let sequence = self.keys.mirror_sequence(table.metadata());
@@ -330,7 +330,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         Ok(())
     }
 
-    /// The properties of a commit; a map that is too large for them is written first.
+    /// Returns the properties of a commit; a map that is too large for them is written first.
     async fn state_properties(
         &self,
         table: &Table,
@@ -404,7 +404,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         answer.map(drop).map_err(failed)
     }
 
-    /// I6: whatever the catalog answered, the table decides.
+    /// Decides what became of a commit: whatever the catalog answered, the table says it (I6).
     async fn settle(&mut self, answer: Result<(), LakeError>, pending: &Pending) -> Result<Attempt, LakeError> {
         if !pending.sent {
             // Our own fence, or an error before anything was sent.
@@ -422,7 +422,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         again(answer.err())
     }
 
-    /// Never fails a commit that is known.
+    /// Does housekeeping, which never fails a commit that is known.
     async fn housekeep(&mut self, table: &Table) {
         let result = self.housekeeper.after_commit(&self.catalog, table, &mut self.files, &self.options).await;
         if let Err(error) = result {
@@ -431,7 +431,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     }
 }
 
-/// Another attempt, unless nothing but somebody's hand can cure what came of this one.
+/// Returns another attempt, unless nothing but somebody's hand can cure what came of this one.
 fn again(error: Option<LakeError>) -> Result<Attempt, LakeError> {
     match error {
         Some(error) if matches!(error.kind(), LakeErrorKind::Permanent | LakeErrorKind::Rejected) => Err(error),
@@ -439,7 +439,7 @@ fn again(error: Option<LakeError>) -> Result<Attempt, LakeError> {
     }
 }
 
-/// A clock that is behind is cured by time, so the batch waits.
+/// Checks that the clock isn't behind the table: that is cured by time, so the batch waits.
 fn check_clock(table: &Table, now: SystemTime) -> Result<(), LakeError> {
     let last = UNIX_EPOCH + Duration::from_millis(u64::try_from(table.metadata().last_updated_ms()).unwrap_or(0));
     match last.duration_since(now) {

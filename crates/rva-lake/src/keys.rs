@@ -1,8 +1,8 @@
-//! Events once: each key is looked up in the table before its row is appended.
+//! Lookups of keys, so that each event is there once: a key is looked up in the table before its row is appended.
 //!
 //! The index holds blocks of frame indexes of a (run, camera) as bitmaps. A block that isn't held is loaded from the
-//! table, whose data files are the truth; only files whose bounds allow it are read, and of them the key columns. Keys of
-//! rows that somebody deleted stay known ([`Deletions`]).
+//! table, whose data files are the truth; only files whose bounds allow it are read, and of them the key columns. Keys
+//! of rows that somebody deleted stay known ([`Deletions`]).
 
 use crate::columns::read_columns;
 use crate::commit::{KeyCheck, Selection};
@@ -23,10 +23,10 @@ use rva_types::EventKey;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// Columns of the key, in the order of [`FileEntry::spans`].
+/// The columns of the key, in the order of [`FileEntry::spans`].
 pub(crate) const KEY_COLUMNS: &[&str] = &["pipeline_run_id", "camera_id", "frame_index"];
 
-/// Frame indexes of a block: 2^16, so that a bitmap is one container of at most 8 KiB.
+/// The bits of a frame index in a block: 2^16 of them, so that a bitmap is one container of at most 8 KiB.
 const BLOCK_BITS: u32 = 16;
 
 /// A block of frame indexes of one run and camera. Any `i64` has a block: the high bits, sign included.
@@ -55,7 +55,7 @@ impl BlockKey {
     }
 }
 
-/// Those blocks of `wanted` that a file may hold keys of.
+/// Returns those blocks of `wanted` that a file may hold keys of.
 fn blocks_in<'a>(wanted: &'a BTreeSet<BlockKey>, file: &'a FileEntry) -> impl Iterator<Item = &'a BlockKey> {
     let block = |(run, camera, frame_index): SortedKey| BlockKey { run, camera, number: frame_index >> BLOCK_BITS };
     let (first, last) = file.key_bounds();
@@ -63,7 +63,7 @@ fn blocks_in<'a>(wanted: &'a BTreeSet<BlockKey>, file: &'a FileEntry) -> impl It
     within.filter(move |block| block.may_be_in(file))
 }
 
-/// The place of a frame index in its block.
+/// Returns the place of a frame index in its block.
 fn bit(frame_index: i64) -> u32 {
     // The low 16 bits of a two's complement number: never negative, never larger than 65,535.
     u32::try_from(frame_index & ((1 << BLOCK_BITS) - 1)).unwrap_or(0)
@@ -75,16 +75,16 @@ struct Block {
     used: u64,
 }
 
-/// What lookups cost, for metrics and tests.
+/// The cost of lookups, for metrics and tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KeyIndexCounts {
-    /// Blocks that were loaded because they weren't held.
+    /// The number of blocks that were loaded because they weren't held.
     pub blocks_loaded: u64,
-    /// Data files whose key columns were read.
+    /// The number of data files whose key columns were read.
     pub files_read: u64,
-    /// Data files of which payloads were read, to compare them with those of known keys.
+    /// The number of data files of which payloads were read, to compare them with those of known keys.
     pub payload_files_read: u64,
-    /// Blocks that were dropped to stay within the bound.
+    /// The number of blocks that were dropped to stay within the bound.
     pub blocks_dropped: u64,
 }
 
@@ -93,11 +93,11 @@ pub(crate) struct KeyIndex {
     blocks: HashMap<BlockKey, Block>,
     blocks_max: usize,
     clock: u64,
-    /// Keys of the batch that is being committed.
+    /// The keys of the batch that is being committed.
     staged: HashMap<BlockKey, RoaringBitmap>,
-    /// Keys that were deleted from the table stay known.
+    /// The keys that were deleted from the table, which stay known.
     deletions: Deletions,
-    /// Digests of payloads that the table holds: of the newest rows.
+    /// The digests of payloads that the table holds, those of the newest rows.
     payloads: Payloads,
     pub(crate) counts: KeyIndexCounts,
 }
@@ -218,7 +218,7 @@ impl KeyIndex {
         Ok(())
     }
 
-    /// Says of each row whether the table holds its key.
+    /// Returns for each row whether the table holds its key.
     pub(crate) async fn holds(
         &mut self,
         table: &Table,
@@ -250,7 +250,7 @@ impl KeyIndex {
     }
 }
 
-/// The blocks of a batch's keys, each once, and of each row the place of its block among them.
+/// Returns the blocks of a batch's keys, each once, and of each row the place of its block among them.
 fn blocks_of(rows: &[BronzeRow]) -> (Vec<BlockKey>, Vec<usize>) {
     let mut blocks = Vec::new();
     let mut known: HashMap<(&str, &str, i64), usize> = HashMap::new();
@@ -325,7 +325,7 @@ impl KeyCheck<BronzeRow> for KeyIndex {
     }
 }
 
-/// The key columns of a batch and each row's place, rows with a null left out.
+/// Returns the key columns of a batch and each row's place, rows with a null left out.
 pub(crate) fn keys_of(batch: &RecordBatch) -> Result<impl Iterator<Item = (usize, (&str, &str, i64))>, LakeError> {
     let wrong = |at: usize| {
         let found = batch.column(at).data_type();

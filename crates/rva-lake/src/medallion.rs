@@ -1,10 +1,10 @@
-//! The tables of silver and gold: names, columns and partitions are the contract's (sections 4 and 5).
+//! The tables of silver and gold; names, columns and partitions are the contract's (sections 4 and 5).
 
 use crate::cells::CellKind::{self, Double, Int, Long, Text, Time};
 use crate::cells::Shape;
 use iceberg::spec::Transform;
 
-/// `rva.silver_detections`
+/// The shape of `rva.silver_detections`.
 #[derive(Debug)]
 pub struct SilverDetections;
 
@@ -36,7 +36,7 @@ impl Shape for SilverDetections {
     const BLOOM: &'static str = "pipeline_run_id";
 }
 
-/// `rva.silver_frames`
+/// The shape of `rva.silver_frames`.
 #[derive(Debug)]
 pub struct SilverFrames;
 
@@ -60,7 +60,7 @@ impl Shape for SilverFrames {
     const BLOOM: &'static str = "pipeline_run_id";
 }
 
-/// `rva.silver_rejects`
+/// The shape of `rva.silver_rejects`.
 #[derive(Debug)]
 pub struct SilverRejects;
 
@@ -81,7 +81,7 @@ impl Shape for SilverRejects {
     const BLOOM: &'static str = "pipeline_run_id";
 }
 
-/// `rva.gold_minute_by_cam`
+/// The shape of `rva.gold_minute_by_cam`.
 #[derive(Debug)]
 pub struct MinuteByCam;
 
@@ -102,7 +102,7 @@ impl Shape for MinuteByCam {
     const BLOOM: &'static str = "camera_id";
 }
 
-/// `rva.gold_hour_by_cam`
+/// The shape of `rva.gold_hour_by_cam`.
 #[derive(Debug)]
 pub struct HourByCam;
 
@@ -122,7 +122,7 @@ impl Shape for HourByCam {
     const BLOOM: &'static str = "camera_id";
 }
 
-/// `rva.gold_people_per_minute`
+/// The shape of `rva.gold_people_per_minute`.
 #[derive(Debug)]
 pub struct PeoplePerMinute;
 
@@ -144,7 +144,7 @@ impl Shape for PeoplePerMinute {
     const BLOOM: &'static str = "camera_id";
 }
 
-/// `rva.gold_camera_minute`
+/// The shape of `rva.gold_camera_minute`.
 #[derive(Debug)]
 pub struct CameraMinute;
 
@@ -166,7 +166,7 @@ impl Shape for CameraMinute {
     const BLOOM: &'static str = "camera_id";
 }
 
-/// `rva.gold_zone_heatmap`
+/// The shape of `rva.gold_zone_heatmap`.
 #[derive(Debug)]
 pub struct ZoneHeatmap;
 
@@ -187,7 +187,7 @@ impl Shape for ZoneHeatmap {
     const BLOOM: &'static str = "camera_id";
 }
 
-/// `rva.gold_zone_dwell`
+/// The shape of `rva.gold_zone_dwell`.
 #[derive(Debug)]
 pub struct ZoneDwell;
 
@@ -209,7 +209,7 @@ impl Shape for ZoneDwell {
     const BLOOM: &'static str = "camera_id";
 }
 
-/// `rva.gold_track_summary`
+/// The shape of `rva.gold_track_summary`.
 #[derive(Debug)]
 pub struct TrackSummary;
 
@@ -240,7 +240,7 @@ impl Shape for TrackSummary {
     const BLOOM: &'static str = "pipeline_run_id";
 }
 
-/// `rva.gold_zone_visits`
+/// The shape of `rva.gold_zone_visits`.
 #[derive(Debug)]
 pub struct ZoneVisits;
 
@@ -263,7 +263,7 @@ impl Shape for ZoneVisits {
     const BLOOM: &'static str = "pipeline_run_id";
 }
 
-/// `rva.gold_zone_minute`
+/// The shape of `rva.gold_zone_minute`.
 #[derive(Debug)]
 pub struct ZoneMinute;
 
@@ -287,7 +287,7 @@ impl Shape for ZoneMinute {
     const BLOOM: &'static str = "camera_id";
 }
 
-/// `rva.gold_line_crossings`
+/// The shape of `rva.gold_line_crossings`.
 #[derive(Debug)]
 pub struct LineCrossings;
 

@@ -1,5 +1,5 @@
-//! The tables that are worked out of bronze, as a job writes them: rows of a stretch of time are put in the place of those that
-//! were there, and the position in the input moves in the same commit.
+//! The tables that are worked out of bronze, as a job writes them: rows of a stretch of time are put in the place of
+//! those that were there, and the position in the input moves in the same commit.
 
 use crate::cells::{CellKind, Cells, Shape, ShapedRow, rows_of};
 use crate::change::Change;
@@ -24,54 +24,54 @@ use std::sync::Arc;
 /// A stretch of time of a shop whose rows are replaced.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
-    /// The shop; `None`: every shop.
+    /// The shop; `None` for every shop.
     pub store: Option<Arc<str>>,
-    /// First moment, in microseconds since 1970.
+    /// The first moment, in microseconds since 1970.
     pub from_us: i64,
-    /// The end, which is no part of it.
+    /// The end in microseconds since 1970, which is no part of it.
     pub to_us: i64,
 }
 
-/// Files that go, and their rows that stay.
+/// The files that go, and those of their rows that stay.
 #[derive(Debug, Default)]
 pub struct Replaced {
     removed: BTreeSet<String>,
-    /// Rows of those files that aren't replaced: they must be written again.
+    /// The rows of those files that aren't replaced: they must be written again.
     pub kept: Vec<Cells>,
 }
 
-/// Files that were written and that no snapshot names yet.
+/// The files that were written and that no snapshot names yet.
 #[derive(Debug, Default)]
 pub struct Staged {
     files: Vec<DataFile>,
     spec: Option<i32>,
 }
 
-/// What is committed.
+/// A change of rows to be committed.
 #[derive(Debug)]
 pub struct RowChange {
-    /// Identity of the input.
+    /// The identity of the input.
     pub source: String,
     /// The position that it was planned on.
     pub from: OffsetMap,
     /// The position after it.
     pub to: OffsetMap,
-    /// What comes.
+    /// The files that come.
     pub staged: Staged,
-    /// What goes.
+    /// The files that go.
     pub replaced: Replaced,
 }
 
 /// A table that a job works out of others.
 #[async_trait::async_trait]
 pub trait RefinedTable: Send + Sync {
-    /// Its name, without the namespace.
+    /// Returns the table's name, without the namespace.
     fn name(&self) -> &'static str;
 
-    /// The position that the table says; see [`crate::TableSink::resume_point`].
+    /// Returns the position that the table says; see [`crate::TableSink::resume_point`].
     async fn resume_point(&mut self) -> Result<ResumePoint, LakeError>;
 
-    /// The table as it is now.
+    /// Returns the table as it is now.
     async fn view(&mut self) -> Result<TableView, LakeError>;
 
     /// Finds the files that may hold rows of `spans`, and reads those of their rows that `keeps` says stay.
@@ -85,11 +85,11 @@ pub trait RefinedTable: Send + Sync {
     /// Writes rows, one file for each partition that they lie in, beside those that are staged already.
     async fn stage(&mut self, view: &TableView, rows: Vec<Cells>, staged: &mut Staged) -> Result<(), LakeError>;
 
-    /// Commits a change that was planned on a view of the table. Fenced: the table isn't that any more.
+    /// Commits a change that was planned on a view of the table. It is fenced where the table isn't that any more.
     async fn commit(&mut self, view: &TableView, change: &RowChange) -> Result<CommitOutcome, LakeError>;
 }
 
-/// Rows are worked out anew, so no key is looked up.
+/// A check that looks no key up: rows are worked out anew.
 struct NoKeys;
 
 impl<T: Shape> KeyCheck<ShapedRow<T>> for NoKeys {
@@ -114,10 +114,10 @@ struct Refined<T: Shape> {
 }
 
 impl Lake {
-    /// A table of shape `T`, made where it is missing and checked where it is there.
+    /// Opens the table of shape `T`, made where it is missing and checked where it is there.
     ///
     /// # Errors
-    /// `Permanent`: a table of that name with other columns. As the catalog says.
+    /// Returns `Permanent` for a table of that name with other columns; else it fails as the catalog does.
     pub async fn refined<T: Shape>(&self) -> Result<Box<dyn RefinedTable>, LakeError> {
         ensure_table::<ShapedRow<T>>(self.catalog.as_ref(), &self.options).await?;
         let files = FileList::of_columns(T::SPAN);
@@ -125,7 +125,7 @@ impl Lake {
     }
 }
 
-/// Whether a file may hold rows of a span.
+/// Returns whether a file may hold rows of a span.
 fn may_hold(file: &FileEntry, span: &Span) -> bool {
     let store =
         span.store.as_ref().is_none_or(|store| file.spans.first().is_none_or(|found| found.may_hold_text(store)));

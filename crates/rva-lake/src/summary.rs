@@ -1,4 +1,4 @@
-//! What the tables hold, in a line each.
+//! Summaries of the tables, a line for each.
 
 use crate::definition::{NAMESPACE, our_tables};
 use crate::errors::lake_error;
@@ -13,34 +13,34 @@ use rva_types::{OffsetMap, Timestamp};
 /// The job whose positions silver and gold carry.
 pub const REFINE_JOB: &str = "refine";
 
-/// What a table holds now.
+/// The size and the state of a table now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSummary {
-    /// `rva.bronze_raw`.
+    /// The table's name: `rva.bronze_raw`.
     pub name: String,
-    /// Rows.
+    /// The number of rows.
     pub rows: u64,
-    /// Data files.
+    /// The number of data files.
     pub files: u64,
-    /// Bytes of the data files.
+    /// The bytes of the data files.
     pub bytes: u64,
-    /// Snapshots that can still be read.
+    /// The number of snapshots that can still be read.
     pub snapshots: u64,
     /// The number of the newest snapshot; 0 before the first.
     pub sequence: u64,
-    /// When the newest snapshot was made; `None` before the first.
+    /// The time at which the newest snapshot was made; `None` before the first.
     pub last_commit: Option<Timestamp>,
-    /// For each partition of the log the last position in the table; empty for a table that the job doesn't write.
+    /// The last position in the table for each partition of the log; empty for a table that the job doesn't write.
     pub offsets: OffsetMap,
     /// The log that the offsets belong to.
     pub source: Option<String>,
 }
 
 impl Lake {
-    /// A summary of every table in namespace `rva`, by name. One that isn't ours and can't be read is left out.
+    /// Returns a summary of every table in namespace `rva`, by name. One that isn't ours and can't be read is left out.
     ///
     /// # Errors
-    /// As the catalog and the storage say.
+    /// Fails as the catalog and the storage do.
     pub async fn tables(&self) -> Result<Vec<TableSummary>, LakeError> {
         let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
         let failed = |error| lake_error(format_args!("list the tables of {NAMESPACE}"), error);
@@ -95,7 +95,7 @@ async fn summary(table: &Table, jobs: &[StateKeys]) -> Result<TableSummary, Lake
     })
 }
 
-/// Rows, files, bytes: from the snapshot's summary, or by counting where a writer left it out.
+/// Returns rows, files and bytes: from the snapshot's summary, or by counting where a writer left it out.
 async fn totals(table: &Table) -> Result<(u64, u64, u64), LakeError> {
     let Some(snapshot) = table.metadata().current_snapshot() else { return Ok((0, 0, 0)) };
     let properties = &snapshot.summary().additional_properties;

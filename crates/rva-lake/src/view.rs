@@ -1,4 +1,4 @@
-//! A table at one moment, to be read by a job: what came since a position, and rows by shop, camera and time.
+//! A table at one moment, to be read by a job: the changes since a position, and rows by shop, camera and time.
 
 use crate::cells::{CellKind, Cells, rows_of};
 use crate::columns::read_columns;
@@ -18,7 +18,7 @@ use iceberg::util::snapshot::ancestors_of;
 use iceberg::{NamespaceIdent, TableIdent};
 use std::collections::HashSet;
 
-/// Columns to read, and what they hold.
+/// The columns to read, and the kinds of their values.
 pub type Columns = [(&'static str, CellKind)];
 
 /// A table as it was when it was loaded.
@@ -40,22 +40,22 @@ impl ChangedFile {
         Self { entry, rows: file.record_count() }
     }
 
-    /// How many rows it holds.
+    /// Returns the number of its rows.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 }
 
-/// What became of a table since a position.
+/// The changes of a table since a position.
 #[derive(Debug)]
 pub enum Since {
-    /// Rows came: those of these files, oldest first. The same rows in other files are nothing.
+    /// Rows came: those of these files, oldest first. The same rows in other files don't count.
     Appended(Vec<ChangedFile>),
     /// Rows came and went: those of these files. A row of both is as it was.
     Changed {
-        /// Files that came.
+        /// The files that came.
         added: Vec<ChangedFile>,
-        /// Files that went.
+        /// The files that went.
         removed: Vec<ChangedFile>,
     },
     /// Everything has to be looked at: nothing was read before, or rows were hidden without a file that went.
@@ -64,14 +64,14 @@ pub enum Since {
     Expired,
 }
 
-/// Which rows are read.
+/// A filter of the rows that are read.
 #[derive(Debug, Clone, Default)]
 pub struct RowFilter {
-    /// Rows whose column is this text.
+    /// Lets rows through whose column is this text.
     pub texts: Vec<(&'static str, String)>,
-    /// Rows whose column of time is at least the first and less than the second moment.
+    /// Lets rows through whose column of time is at least the first and less than the second moment.
     pub time: Option<(&'static str, i64, i64)>,
-    /// Rows whose column is one of these texts.
+    /// Lets rows through whose column is one of these texts.
     pub one_of: Option<(&'static str, Vec<String>)>,
 }
 
@@ -94,10 +94,10 @@ impl RowFilter {
 }
 
 impl Lake {
-    /// A table as it is now; `None` where there is none of that name.
+    /// Returns a table as it is now; `None` where there is none of that name.
     ///
     /// # Errors
-    /// As the catalog says.
+    /// Fails as the catalog does.
     pub async fn view(&self, name: &str) -> Result<Option<TableView>, LakeError> {
         let ident = TableIdent::new(NamespaceIdent::new(NAMESPACE.to_owned()), name.to_owned());
         let failed = |error| lake_error(format_args!("read table {ident}"), error);
@@ -115,28 +115,29 @@ impl Lake {
 }
 
 impl Lake {
-    /// The position that a view says our job is at.
+    /// Returns the position that a view says our job is at.
     ///
     /// # Errors
-    /// `Permanent`: a position that can't be read.
+    /// Returns `Permanent` for a position that can't be read.
     pub async fn position_of(&self, view: &TableView) -> Result<ResumePoint, LakeError> {
         Ok(StateKeys::of_job(&self.options.job)?.read(&view.table).await?.resume_point())
     }
 }
 
 impl TableView {
-    /// Who the table is: another one of its name is another.
+    /// Returns the identity of the table: another one of its name has another.
     pub fn identity(&self) -> String {
         format!("{}|{}", self.table.identifier(), self.table.metadata().uuid())
     }
 
-    /// The number of its newest snapshot; 0 before the first.
+    /// Returns the number of its newest snapshot; 0 before the first.
     pub fn sequence(&self) -> u64 {
         let current = self.table.metadata().current_snapshot();
         current.map_or(0, |snapshot| u64::try_from(snapshot.sequence_number()).unwrap_or(0))
     }
 
-    /// The snapshots since one, oldest first, and those that a rollback took back since. `None`: they are gone.
+    /// Returns the snapshots since one, oldest first, and those that a rollback took back since; `None` where they are
+    /// gone.
     fn way(&self, from: u64) -> Option<(Vec<SnapshotRef>, Vec<SnapshotRef>)> {
         let metadata = self.table.metadata_ref();
         let is_it = |snapshot: &SnapshotRef| u64::try_from(snapshot.sequence_number()).unwrap_or(0) == from;
@@ -163,10 +164,10 @@ impl TableView {
         Some((came, undone))
     }
 
-    /// What became of the table since a position, which is the number of a snapshot.
+    /// Returns the changes of the table since a position, which is the number of a snapshot.
     ///
     /// # Errors
-    /// As the storage says.
+    /// Fails as the storage does.
     pub async fn since(&self, from: Option<u64>) -> Result<Since, LakeError> {
         let from = match from {
             None | Some(0) => return Ok(Since::Everything),
@@ -203,7 +204,7 @@ impl TableView {
     /// Calls `take` with the rows of a file, some thousand at a time.
     ///
     /// # Errors
-    /// A file that can't be read; what `take` says.
+    /// Returns an error for a file that can't be read, or the error of `take`.
     pub async fn rows_of_file(
         &self,
         file: &ChangedFile,
@@ -215,10 +216,11 @@ impl TableView {
         read_columns(&self.table, &file.entry, &names, &[], |batch| take(rows_of(&kinds, batch)?)).await
     }
 
-    /// The rows of the table that a filter lets through, as they are read: rows that another engine deleted aren't there.
+    /// Returns the rows of the table that a filter lets through, as they are read: rows that another engine deleted
+    /// aren't there.
     ///
     /// # Errors
-    /// As the storage says.
+    /// Fails as the storage does.
     pub async fn scan(
         &self,
         columns: &'static Columns,
@@ -233,10 +235,10 @@ impl TableView {
         Ok(stream.map_err(failed).and_then(move |batch| std::future::ready(rows_of(&kinds, &batch))))
     }
 
-    /// The same at once, for what is known to be small.
+    /// Returns all rows at once, where they are known to be few.
     ///
     /// # Errors
-    /// As there.
+    /// Fails as [`TableView::scan`] does.
     pub async fn rows(&self, columns: &'static Columns, filter: &RowFilter) -> Result<Vec<Cells>, LakeError> {
         let mut rows = Vec::new();
         let mut stream = std::pin::pin!(self.scan(columns, filter).await?);

@@ -1,4 +1,4 @@
-//! What a job is asked to commit, and what of it is on its way.
+//! The work that a job is asked to commit, and the part of it that is on its way.
 
 use crate::change::Change;
 use crate::commit::{KeyCheck, Selection};
@@ -12,13 +12,13 @@ use rva_types::{OffsetMap, Position};
 /// Files in the place of others, and the stretch of the input that they follow from.
 #[derive(Debug, Clone)]
 pub(crate) struct FileChange {
-    /// Identity of the input.
+    /// The identity of the input.
     pub source: String,
     /// The whole map that the change was planned on.
     pub from: OffsetMap,
     /// The whole map after it.
     pub to: OffsetMap,
-    /// The snapshot that it was planned on; `None`: the table had none.
+    /// The snapshot that it was planned on; `None` where the table had none.
     pub built_on: Option<i64>,
     pub change: Change,
 }
@@ -29,9 +29,9 @@ impl FileChange {
     }
 }
 
-/// What is to be committed.
+/// The work of one commit.
 pub(crate) enum Work<'a, R> {
-    /// Rows to append, those left out whose key is there.
+    /// Rows to append, without those whose key is there.
     Batch(&'a Batch<R>),
     /// Files that were written already.
     Change(&'a FileChange),
@@ -59,7 +59,7 @@ impl<R> Work<'_, R> {
         }
     }
 
-    /// Partitions that it moves, and where to.
+    /// Returns the partitions that it moves, and the positions that it moves them to.
     fn moved(&self) -> Vec<(String, Position)> {
         let (from, to) = self.maps();
         to.iter()
@@ -68,7 +68,7 @@ impl<R> Work<'_, R> {
             .collect()
     }
 
-    /// The whole map once it is committed.
+    /// Returns the whole map once it is committed.
     pub fn offsets_on(&self, stored: &StoredState) -> OffsetMap {
         if let Self::Change(change) = self {
             // An input that was rolled back moves its position back.
@@ -82,8 +82,8 @@ impl<R> Work<'_, R> {
     }
 }
 
-/// Work on its way into the table. Kept over a transient error, so that the same is committed under the same id and with the
-/// same files.
+/// Work on its way into the table. It is kept over a transient error, so that the same is committed under the same id
+/// and with the same files.
 pub(crate) struct Pending {
     source: String,
     from: OffsetMap,
@@ -91,13 +91,13 @@ pub(crate) struct Pending {
     pub rows: usize,
     pub commit: String,
     pub table: uuid::Uuid,
-    /// The snapshot that the keys were looked up in; `None` inside: the table had none.
+    /// The snapshot that the keys were looked up in; `None` inside where the table had none.
     pub looked_up: Option<Option<i64>>,
     pub selection: Selection,
-    /// Written under this partition spec.
+    /// The partition spec that the files were written under.
     pub spec: Option<i32>,
     pub files: Vec<DataFile>,
-    /// `None`: the files are appended.
+    /// The change of files; `None` where the files are appended.
     pub change: Option<Change>,
     pub sent: bool,
 }
@@ -125,8 +125,8 @@ impl Pending {
         }
     }
 
-    /// The log is immutable: the same stretch of the same log is the same batch. A change is told by its files, whose names
-    /// are never used twice.
+    /// Returns whether this is on the way for some work. The log is immutable: the same stretch of the same log is the
+    /// same batch. A change is told by its files, whose names are never used twice.
     pub fn is_of<R>(&self, work: &Work<'_, R>) -> bool {
         let (from, to) = work.maps();
         let same_files = match (work, &self.change) {
@@ -146,9 +146,9 @@ impl Pending {
     }
 }
 
-/// Whether somebody else moved a partition of ours. Other partitions may have moved: then the batch is rebuilt on them.
-/// But they only ever advance: one that went back says that the table was rolled back, and a commit on top of it would
-/// hide that for good. A change was planned on one snapshot and one map, and on nothing else.
+/// Returns whether somebody else moved a partition of ours. Other partitions may have moved: then the batch is rebuilt
+/// on them. But they only ever advance: one that went back says that the table was rolled back, and a commit on top of
+/// it would hide that for good. A change was planned on one snapshot and one map, and on nothing else.
 pub(crate) fn is_fenced<R: TableRow, K: KeyCheck<R>>(
     work: &Work<'_, R>,
     stored: &StoredState,
@@ -164,7 +164,8 @@ pub(crate) fn is_fenced<R: TableRow, K: KeyCheck<R>>(
         || batch.from.iter().any(|(partition, position)| !offsets.includes(partition, position))
 }
 
-/// A change may follow another source: whoever planned it has looked at all that the table holds.
+/// Checks that a batch follows the source that the table has. A change may follow another one: its planner has looked
+/// at all that the table holds.
 pub(crate) fn check_source<R>(ident: &TableIdent, work: &Work<'_, R>, stored: &StoredState) -> Result<(), LakeError> {
     match stored.source() {
         Some(held) if held != work.source() && matches!(work, Work::Batch(_)) => {

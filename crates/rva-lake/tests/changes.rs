@@ -1,5 +1,5 @@
-//! Changes of files: whoever plans one on a table that isn't the newest any more is fenced, an unknown outcome is decided by the
-//! table, and other engines read what stands there.
+//! Changes of files: whoever plans one on a table that isn't the newest any more is fenced, an unknown outcome is
+//! decided by the table, and other engines read what stands there.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -4,7 +4,7 @@ use crate::{LogFormat, Secret, SourceText, parse_bytes, parse_duration};
 use serde::{Deserialize, Deserializer, de::Error};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-/// Everything, after default, file, environment and flags. [`crate::KEYS`] says what each field means.
+/// The whole configuration, after default, file, environment and flags. [`crate::KEYS`] says what each field means.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -50,7 +50,7 @@ pub struct Config {
     pub cameras: BTreeMap<String, CameraConfig>,
 }
 
-/// What finds and follows people.
+/// The settings that people are found and followed by.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DetectorConfig {
@@ -95,7 +95,7 @@ pub struct DetectorConfig {
     pub stats_interval: Option<Duration>,
 }
 
-/// How sources are opened and read.
+/// The settings that sources are opened and read by.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaptureConfig {
@@ -131,7 +131,7 @@ pub struct CaptureConfig {
     pub reconnect_max: Duration,
 }
 
-/// The embedded log.
+/// The settings of the embedded log.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogConfig {
@@ -151,17 +151,17 @@ pub struct LogConfig {
     pub flush_interval: Duration,
 }
 
-/// What happens to a record for which a full log has no room.
+/// The fate of a record for which a full log has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenFull {
-    /// It waits until the log may forget older ones.
+    /// Lets it wait until the log may forget older ones.
     Block,
-    /// The oldest records go, read or not, and are counted.
+    /// Removes the oldest records, read or not, and counts them.
     DropOldest,
 }
 
-/// When the ingest commits.
+/// The settings of the ingest.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IngestConfig {
@@ -194,7 +194,7 @@ pub struct IngestConfig {
     pub stop_timeout: Duration,
 }
 
-/// How silver and gold are kept current.
+/// The settings that silver and gold are kept current by.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefineConfig {
@@ -205,7 +205,7 @@ pub struct RefineConfig {
     pub conf: f64,
 }
 
-/// What a query may hold.
+/// The bounds of a query.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueryConfig {
@@ -219,17 +219,17 @@ pub struct QueryConfig {
     pub spill_max: u64,
 }
 
-/// What happens when a table was rolled back.
+/// The policy for a table that was rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnRollback {
-    /// The log is read again.
+    /// Reads the log again.
     Rewind,
-    /// The ingest ends.
+    /// Ends the ingest.
     Halt,
 }
 
-/// Where records are.
+/// The place of records.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BusConfig {
@@ -237,7 +237,7 @@ pub struct BusConfig {
     pub kind: BusKind,
 }
 
-/// A bus.
+/// A kind of bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BusKind {
@@ -247,7 +247,7 @@ pub enum BusKind {
     Pulsar,
 }
 
-/// Where the tables are.
+/// The place of the tables.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogConfig {
@@ -255,7 +255,7 @@ pub struct CatalogConfig {
     pub kind: CatalogKind,
 }
 
-/// A catalog.
+/// A kind of catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CatalogKind {
@@ -265,7 +265,7 @@ pub enum CatalogKind {
     Rest,
 }
 
-/// Where a service says how it is.
+/// The address at which a service says how it is.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HealthConfig {
@@ -285,7 +285,7 @@ pub struct TelemetryConfig {
     pub quiet: bool,
 }
 
-/// The broker.
+/// The settings of the broker.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PulsarConfig {
@@ -305,7 +305,7 @@ pub struct PulsarConfig {
     pub subscription: String,
 }
 
-/// The object store.
+/// The settings of the object store.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3Config {
@@ -334,7 +334,7 @@ pub struct S3Config {
     pub retry_timeout: Duration,
 }
 
-/// The REST catalog.
+/// The settings of the REST catalog.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IcebergConfig {

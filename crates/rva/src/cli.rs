@@ -264,7 +264,8 @@ pub struct VerifyArgs {
 /// `rva replay`
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// NDJSON files as `rva detect` writes them, - for standard input; bad lines go to the dead letters with their number
+    /// NDJSON files as `rva detect` writes them, - for standard input; bad lines go to the dead letters with their
+    /// number
     #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// Where the tables and the log are

@@ -18,12 +18,12 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-/// Rows committed so far, for the progress.
+/// The number of rows committed so far, for the progress.
 #[derive(Debug, Clone, Default)]
 pub struct RowsCommitted(Arc<AtomicU64>);
 
 impl RowsCommitted {
-    /// How many.
+    /// Returns the number.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -33,7 +33,7 @@ impl RowsCommitted {
 pub struct Ingesting {
     task: JoinHandle<anyhow::Result<IngestReport>>,
     phase: watch::Sender<Phase>,
-    /// How long a stop waits for a table that can't be written. The log keeps what was not committed.
+    /// The time that a stop waits for a table that can't be written. The log keeps what was not committed.
     stop_timeout: Duration,
 }
 
@@ -41,7 +41,7 @@ impl Ingesting {
     /// Opens tables and log and starts. The lease is kept until the ingest has ended.
     ///
     /// # Errors
-    /// Tables or log can't be opened; nothing runs then.
+    /// Returns an error where tables or log can't be opened; nothing runs then.
     pub async fn start(
         folder: &DataFolder,
         config: &Config,
@@ -77,24 +77,24 @@ impl Ingesting {
         Ok(Self { task, phase, stop_timeout: config.ingest.stop_timeout })
     }
 
-    /// Whether it has ended, which before a drain only an error can make it.
+    /// Returns whether it has ended, which before a drain only an error can make it.
     pub fn is_over(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// Commits everything that the log holds and ends. From when `stop` is set that may take `ingest.stop_timeout`, then
-    /// what was read is committed, which may take as long again.
+    /// Commits everything that the log holds and ends. From when `stop` is set that may take `ingest.stop_timeout`,
+    /// then everything that was read is committed, which may take as long again.
     ///
     /// # Errors
-    /// What ended the ingest; the log keeps the rest.
+    /// Returns the error that ended the ingest; the log keeps the rest.
     pub async fn drain(self, stop: &StopFlag) -> anyhow::Result<IngestReport> {
         self.finish(Phase::Drain, stop).await
     }
 
-    /// Follows the log until `stop` is set, commits what was read, and ends.
+    /// Follows the log until `stop` is set, commits everything that was read, and ends.
     ///
     /// # Errors
-    /// What ended the ingest; the log keeps the rest.
+    /// Returns the error that ended the ingest; the log keeps the rest.
     pub async fn follow(self, stop: &StopFlag) -> anyhow::Result<IngestReport> {
         self.finish(Phase::Follow, stop).await
     }
@@ -129,7 +129,8 @@ impl Ingesting {
     }
 }
 
-/// This program works in a data folder alone; what is configured for the services must not be passed over in silence.
+/// Refuses settings for the services: this program works in a data folder alone, and they must not be passed over in
+/// silence.
 fn check_embedded(config: &Config) -> Result<(), Refusal> {
     let (bus, catalog) = (config.bus.kind, config.catalog.kind);
     if bus == BusKind::Log && catalog == CatalogKind::Embedded {

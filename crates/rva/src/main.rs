@@ -20,7 +20,8 @@ use rva_service::{load_of_process, raise_open_files, warn_of_plain_text};
 use std::process::ExitCode;
 use terminal::Terminal;
 
-/// DataFusion's planner recurses deeply, and unoptimised frames are large: the default 2 MiB overflow.
+/// The stack of threads: DataFusion's planner recurses deeply, and unoptimised frames are large, so the default 2 MiB
+/// overflow.
 const STACK_BYTES: usize = 32 << 20;
 
 fn main() -> ExitCode {

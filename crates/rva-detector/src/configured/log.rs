@@ -3,7 +3,7 @@
 use rva_bus::{LogOptions, SizePolicy};
 use rva_service::{Config, WhenFull};
 
-/// The log's options as configured.
+/// Returns the log's options as configured.
 pub fn log_options(config: &Config) -> LogOptions {
     LogOptions {
         sync_interval: config.log.flush_interval,

@@ -1,4 +1,4 @@
-//! What the service shows of its cameras at `/metrics`.
+//! The metrics of the cameras, which the service shows at `/metrics`.
 
 use super::{CameraState, CameraView};
 use crate::CameraCounts;

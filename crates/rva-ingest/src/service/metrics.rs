@@ -1,27 +1,27 @@
-//! What the service shows at `/metrics`.
+//! The metrics that the service shows at `/metrics`.
 
 use crate::IngestCounters;
 use rva_service::{Histogram, Metric, Series};
 use std::collections::BTreeMap;
 
-/// Upper bounds of the times of a commit, in seconds: from a table on the same disk to one far away that is slow.
+/// The upper bounds of the times of a commit, in seconds: from a table on the same disk to one far away that is slow.
 const COMMIT_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
-/// Upper bounds of the rows of a commit.
+/// The upper bounds of the rows of a commit.
 const COMMIT_ROWS: &[f64] = &[0.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0];
 
-/// Totals of the process.
+/// The totals of the process.
 #[derive(Debug)]
 pub struct Counted {
-    /// Of the loop.
+    /// The totals of the loop.
     pub ingest: IngestCounters,
-    /// Failed attempts to open a part at the start.
+    /// The number of failed attempts to open a part at the start.
     pub open_retries: BTreeMap<&'static str, u64>,
-    /// Whole seconds since 1970 at the last commit; 0 before the first.
+    /// The whole seconds since 1970 at the last commit; 0 before the first.
     pub committed_at: i64,
-    /// Times of the attempts that committed to bronze_raw, in seconds.
+    /// The times of the attempts that committed to bronze_raw, in seconds.
     pub commit_seconds: Histogram,
-    /// Rows that they added.
+    /// The rows that they added.
     pub commit_rows: Histogram,
 }
 

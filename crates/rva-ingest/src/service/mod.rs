@@ -24,21 +24,21 @@ use rva_service::{Health, StopFlag, format_duration};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
-/// What a run is asked for on the command line alone.
+/// The requests that a run gets on the command line alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked {
-    /// Make what is missing, and end.
+    /// Makes what is missing, and ends.
     pub init: bool,
-    /// End with the log.
+    /// Ends with the log.
     pub drain: bool,
-    /// Pause after each step of a commit.
+    /// The pause after each step of a commit.
     pub step_pause: Duration,
 }
 
-/// Opens everything and ingests. `None`: stopped, or done, before there was anything to ingest.
+/// Opens everything and ingests. Returns `None` where it was stopped, or was done, before there was anything to ingest.
 ///
 /// # Errors
-/// Something can't be opened, or the ingest ended by itself.
+/// Returns an error where something can't be opened, or the ingest ended by itself.
 pub async fn serve(
     mut settings: Settings,
     asked: Asked,

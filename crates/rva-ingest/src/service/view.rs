@@ -1,13 +1,13 @@
-//! What others see of a running ingest: its health and its metrics.
+//! The view that others have of a running ingest: its health and its metrics.
 
 use super::metrics::{Counted, METRICS};
 use crate::{IngestCounters, IngestEvent, IngestObserver};
 use rva_service::{Health, Totals};
 
-/// The part of the health that the loop is.
+/// Names the loop as a part of the health.
 const INGEST: &str = "ingest";
 
-/// Tells a [`Health`] how an ingest is, and shows what it counts at `/metrics`. Clones are the same.
+/// A view that tells a [`Health`] how an ingest is, and shows its counts at `/metrics`. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct ServiceView {
     health: Health,

@@ -1,4 +1,4 @@
-//! Values counted by how large they are.
+//! Values counted by their size.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// One for each bound, and one for what is above the last.
+    /// The counts of values: one for each bound, and one for those above the last.
     buckets: Box<[AtomicU64]>,
     /// The sum of all values, in millionths, so that it can be added to without a lock.
     sum_millionths: AtomicU64,
@@ -25,14 +25,14 @@ pub struct HistogramCounts {
 }
 
 impl Histogram {
-    /// Makes one without values. `bounds` are the upper bounds of its buckets (inclusive), ascending.
+    /// Makes a histogram without values. `bounds` are the upper bounds of its buckets (inclusive), ascending.
     pub fn new(bounds: &'static [f64]) -> Self {
         debug_assert!(bounds.is_sorted_by(|a, b| a < b), "found bounds {bounds:?}, wanted ascending ones");
         let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
         Self { bounds, buckets, sum_millionths: AtomicU64::new(0) }
     }
 
-    /// Counts a value. One that is negative or not a number counts as zero.
+    /// Counts a value. A negative one, or NaN, counts as zero.
     pub fn observe(&self, value: f64) {
         let value = value.max(0.0);
         let bucket = self.bounds.partition_point(|bound| *bound < value);
@@ -41,7 +41,8 @@ impl Histogram {
         self.sum_millionths.fetch_add((value * 1e6) as u64, Relaxed);
     }
 
-    /// Returns the counts now. Each is whole; a value that is being counted may be in its bucket and not yet in the sum.
+    /// Returns the counts now. Each is whole; a value that is being counted may be in its bucket and not yet in the
+    /// sum.
     pub fn counts(&self) -> HistogramCounts {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         let buckets = bounds.zip(&self.buckets).map(|(bound, count)| (bound, count.load(Relaxed))).collect();
@@ -50,7 +51,7 @@ impl Histogram {
 }
 
 impl HistogramCounts {
-    /// Returns how many values there were.
+    /// Returns the number of values.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()
     }

@@ -1,7 +1,7 @@
-//! What a service counts, at `/metrics` in the text format that Prometheus reads.
+//! Counts of a service, at `/metrics` in the text format that Prometheus reads.
 //!
-//! Each crate declares its metrics once, in a const table of [`Metric`]s: name, type, labels, help, and how the values are
-//! read off what the crate counts. The endpoint, the documents and the tests of both are made from that table.
+//! Each crate declares its metrics once, in a const table of [`Metric`]s: name, type, labels, help, and how the values
+//! are read off what the crate counts. The endpoint, the documents and the tests of both are made from that table.
 
 mod histogram;
 
@@ -21,7 +21,7 @@ use std::{
     },
 };
 
-/// How many values of its first label a metric shows; the rest are added up under [`OTHER`].
+/// The number of values of its first label that a metric shows; the rest are added up under [`OTHER`].
 pub const FIRST_LABELS_MAX: usize = 1_000;
 
 /// The label's value that stands for those beyond [`FIRST_LABELS_MAX`].
@@ -29,8 +29,8 @@ pub const OTHER: &str = "other";
 
 /// A row of a crate's table of metrics.
 ///
-/// The name has the prefix `rva_`, and ends with its base unit where it has one (`_seconds`, `_bytes`). A counter's stands
-/// without `_total`, which the format adds.
+/// The name has the prefix `rva_`, and ends with its base unit where it has one (`_seconds`, `_bytes`). A counter's
+/// stands without `_total`, which the format adds.
 pub struct Metric<T: 'static> {
     name: &'static str,
     labels: &'static [&'static str],
@@ -52,7 +52,7 @@ impl<V> Series<V> {
     }
 }
 
-/// How the series of a metric are read, by its type.
+/// The way in which the series of a metric are read, by its type.
 enum Values<T: 'static> {
     Counter(fn(&T) -> Vec<Series<u64>>),
     Gauge(fn(&T) -> Vec<Series<i64>>),
@@ -102,7 +102,7 @@ impl<T> Metric<T> {
         Self { name, labels, help, values: Values::Histogram(series) }
     }
 
-    /// Returns how the documents show it: the name that Prometheus shows, and the labels.
+    /// Returns the metric as the documents show it: the name that Prometheus shows, and the labels.
     fn documented(&self) -> String {
         let total = if matches!(self.kind(), MetricType::Counter) { "_total" } else { "" };
         let labels = if self.labels.is_empty() { String::new() } else { format!("{{{}}}", self.labels.join(",")) };
@@ -118,34 +118,34 @@ impl<T> Metric<T> {
     }
 }
 
-/// Returns what is wrong with the names of a table: those without the prefix, and those that a document doesn't have.
+/// Returns the wrong names of a table: those without the prefix, and those that a document doesn't have.
 pub fn wrong_names<T>(table: &[Metric<T>], prefix: &str, document: &str) -> Vec<String> {
     let names = table.iter().map(Metric::documented);
     names.filter(|name| !name.starts_with(&format!("`{prefix}")) || !document.contains(name.as_str())).collect()
 }
 
-/// The latest of what is counted, under the names of a table. Clones are the same.
+/// The latest counts, under the names of a table. Clones are the same.
 pub struct Totals<T: 'static> {
     table: &'static [Metric<T>],
     latest: Arc<Mutex<T>>,
-    /// Whether it was said that there are more values of a label than are shown.
+    /// Set once it was said that there are more values of a label than are shown.
     is_told: Arc<AtomicBool>,
 }
 
 impl<T: Default> Totals<T> {
-    /// Makes one in which nothing is counted yet.
+    /// Makes counts in which nothing is counted yet.
     pub fn of(table: &'static [Metric<T>]) -> Self {
         Self { table, latest: Arc::default(), is_told: Arc::default() }
     }
 }
 
 impl<T> Totals<T> {
-    /// Makes one whose rows read their values off `counted` whenever somebody asks.
+    /// Makes counts whose rows read their values off `counted` whenever somebody asks.
     pub fn reading(table: &'static [Metric<T>], counted: T) -> Self {
         Self { table, latest: Arc::new(Mutex::new(counted)), is_told: Arc::default() }
     }
 
-    /// Returns what is counted, to change it.
+    /// Returns the counts, to change them.
     pub fn latest(&self) -> MutexGuard<'_, T> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,5 @@
-//! Pictures to a video file, through FFmpeg's own libraries: H.264 that browsers play, and each picture at its own time.
+//! Encoding of pictures to a video file, through FFmpeg's own libraries: H.264 that browsers play, and each picture at
+//! its own time.
 
 use ffmpeg_next::{
     self as ffmpeg, Dictionary, Packet, Rational, codec, color, encoder, ffi, format, format::Pixel, frame,
@@ -7,9 +8,10 @@ use ffmpeg_next::{
 use opencv::{core::Mat, prelude::*};
 use std::{fmt, path::Path};
 
-/// Ticks a second of the times that are written: whole numbers for the usual rates, and few enough for MPEG-4 part 2.
+/// The ticks a second of the times that are written: whole numbers for the usual rates, and few enough for MPEG-4 part
+/// 2.
 const TICKS: i32 = 60_000;
-/// An AVI knows one rate only: its pictures are put on a grid of so many places a picture.
+/// The places a picture of the grid that an AVI's pictures are put on, since it knows one rate only.
 const AVI_PLACES: f64 = 4.0;
 /// The rates that an AVI's grid is made of; others are time bases, not rates.
 const AVI_FPS: std::ops::RangeInclusive<f64> = 5.0..=60.0;
@@ -17,24 +19,24 @@ const AVI_FPS: std::ops::RangeInclusive<f64> = 5.0..=60.0;
 const AVI_PLACES_UNKNOWN: f64 = 100.0;
 /// Threads that encode: a video is drawn beside a pipeline that needs the others.
 const THREADS: usize = 2;
-/// Encoders of H.264, best first. Those that need a device aren't asked: they may be there and not work.
+/// The encoders of H.264, best first. Those that need a device aren't asked: they may be there and not work.
 const H264: [&str; 2] = ["libx264", "libopenh264"];
-/// Where there is none of them: every FFmpeg has it, and most players, but no browser.
+/// The encoder where there is none of them: every FFmpeg has it, and most players, but no browser.
 const MPEG4: &str = "mpeg4";
-/// What an AVI can be relied on to hold.
+/// The encoder that an AVI can be relied on to hold.
 const MOTION_JPEG: &str = "mjpeg";
 
-/// A kind of file that is written.
+/// The kind of a file that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Container {
-    /// `mp4`, `mov`, `mkv`: times are free.
+    /// A container whose times are free: `mp4`, `mov`, `mkv`.
     Free,
-    /// `avi`: pictures lie on a grid.
+    /// A container whose pictures lie on a grid: `avi`.
     Avi,
 }
 
 impl Container {
-    /// Names of encoders, best first.
+    /// Returns the names of encoders, best first.
     pub(super) fn encoders(self) -> Vec<&'static str> {
         match self {
             Self::Free => H264.into_iter().chain([MPEG4]).collect(),
@@ -53,12 +55,12 @@ impl Container {
     }
 }
 
-/// Why a video can't be written.
+/// The reason why a video can't be written.
 #[derive(Debug)]
 pub(super) enum EncodeError {
     /// None of the encoders is in this FFmpeg.
     NoEncoder,
-    /// FFmpeg's own.
+    /// FFmpeg failed.
     Failed(ffmpeg::Error),
 }
 
@@ -84,7 +86,7 @@ pub(super) struct Encoder {
     scaler: scaling::Context,
     bgr: frame::Video,
     ticks: Rational,
-    /// Time of the last picture, and how long the one before it was shown.
+    /// The time of the last picture, and how long the one before it was shown.
     last: Option<i64>,
     step: i64,
     name: &'static str,
@@ -100,7 +102,7 @@ impl Encoder {
     /// two lie together; `fps` is a hint.
     ///
     /// # Errors
-    /// No encoder is there, or the file can't be made.
+    /// Returns an error where no encoder is there, or the file can't be made.
     pub(super) fn create(
         path: &Path,
         container: Container,
@@ -136,12 +138,12 @@ impl Encoder {
         Ok(Self { output, encoder, scaler, bgr, ticks, last: None, step, name, is_ended: false })
     }
 
-    /// The encoder that is used.
+    /// Returns the name of the encoder that is used.
     pub(super) fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Whether a browser plays what it writes.
+    /// Returns whether a browser plays what it writes.
     pub(super) fn is_h264(&self) -> bool {
         H264.contains(&self.name)
     }
@@ -149,7 +151,7 @@ impl Encoder {
     /// Appends a picture of three bytes a pixel. Times are those of the video, in microseconds, and have to increase.
     ///
     /// # Errors
-    /// FFmpeg's.
+    /// Returns FFmpeg's error.
     pub(super) fn write(&mut self, picture: &Mat, micros: i64) -> Result<(), EncodeError> {
         self.copy(picture);
         let mut frame = frame::Video::empty();
@@ -164,7 +166,7 @@ impl Encoder {
         self.drain()
     }
 
-    /// Row by row, the last row and column twice where a side is odd.
+    /// Copies row by row, the last row and column twice where a side is odd.
     fn copy(&mut self, picture: &Mat) {
         let (rows, columns) = (picture.rows().max(1) as usize, picture.cols().max(1) as usize);
         let (stride, height, width) = (self.bgr.stride(0), self.bgr.height() as usize, self.bgr.width() as usize);
@@ -183,7 +185,7 @@ impl Encoder {
         }
     }
 
-    /// Writes what the encoder has ready.
+    /// Writes the packets that the encoder has ready.
     fn drain(&mut self) -> Result<(), EncodeError> {
         let mut packet = Packet::empty();
         while self.encoder.receive_packet(&mut packet).is_ok() {
@@ -200,7 +202,7 @@ impl Encoder {
     /// Ends the file.
     ///
     /// # Errors
-    /// FFmpeg's: no space, for instance.
+    /// Returns FFmpeg's error: no space, for instance.
     pub(super) fn end(&mut self) -> Result<(), EncodeError> {
         if std::mem::replace(&mut self.is_ended, true) {
             return Ok(());
@@ -213,7 +215,7 @@ impl Encoder {
     }
 }
 
-/// What an encoder is opened with.
+/// The settings that an encoder is opened with.
 struct Setting {
     name: &'static str,
     size: (u32, u32),
@@ -255,7 +257,7 @@ impl Setting {
         video.open_with(options)
     }
 
-    /// The loss of each picture, 1 to 31, where an encoder takes that.
+    /// Returns the loss of each picture, 1 to 31, where an encoder takes that.
     fn quality(&self) -> Option<i32> {
         match self.name {
             MOTION_JPEG => Some(5),

@@ -4,8 +4,8 @@
 //! writer that is dropped without [`AnnotatedWriter::finish`] removes its file; a process that is killed leaves the
 //! unfinished one, which no player takes for a whole video (an MP4 has no index then), and the next run overwrites it.
 //!
-//! Videos are H.264 in 4:2:0 with the index in front, which browsers play while they load it; each picture is shown when
-//! it was seen, whatever rate the source announces.
+//! Videos are H.264 in 4:2:0 with the index in front, which browsers play while they load it; each picture is shown
+//! when it was seen, whatever rate the source announces.
 
 mod drawing;
 mod encoder;
@@ -25,29 +25,30 @@ use std::{
 };
 use trails::Trails;
 
-/// Containers that are written, by extension.
+/// The containers that are written, by extension.
 const CONTAINERS: [(&str, Container); 4] =
     [("mp4", Container::Free), ("mov", Container::Free), ("mkv", Container::Free), ("avi", Container::Avi)];
-/// A source that is opened again begins at 0: the video goes on by the last step, which isn't longer than this.
+/// The longest step by which a video goes on where a source is opened again and begins at 0.
 const STEP_MICROS_MAX: i64 = 1_000_000;
 
-/// How pictures are annotated.
+/// The settings that pictures are annotated with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnnotateOptions {
-    /// Frames that a trail reaches back, and after which the trail of a lost track disappears; 0 draws none.
+    /// The number of frames that a trail reaches back, and after which the trail of a lost track disappears; 0 draws
+    /// none.
     pub trail_frames: usize,
-    /// Write class, track id and confidence above each box.
+    /// Writes class, track id and confidence above each box.
     pub has_labels: bool,
 }
 
 impl Default for AnnotateOptions {
-    /// Labels, and trails of 50 frames.
+    /// Returns labels, and trails of 50 frames.
     fn default() -> Self {
         Self { trail_frames: 50, has_labels: true }
     }
 }
 
-/// Writes one annotated video. One for each camera: track ids are the camera's.
+/// A writer of one annotated video. There is one for each camera: track ids are the camera's.
 pub struct AnnotatedWriter {
     encoder: Encoder,
     clock: Clock,
@@ -64,13 +65,12 @@ pub struct AnnotatedWriter {
 
 impl AnnotatedWriter {
     /// Begins a video. The extension chooses the container: `mp4`, `mov`, `mkv` or `avi`. Pictures of another size are
-    /// scaled to fit; an odd side grows by a pixel. `fps` is what the source announces, a hint for the encoder: pictures
-    /// have times of their own. Without an encoder of H.264 the video is MPEG-4 part 2, and a warning says so; an AVI
-    /// is Motion JPEG, and its times are rounded to a quarter of a step, since it knows but one rate.
+    /// scaled to fit; an odd side grows by a pixel. `fps` is what the source announces, a hint for the encoder:
+    /// pictures have times of their own. Without an encoder of H.264 the video is MPEG-4 part 2, and a warning says so;
+    /// an AVI is Motion JPEG, and its times are rounded to a quarter of a step, since it knows but one rate.
     ///
-    /// # Errors
-    /// [`VisionErrorKind::Config`] for another extension, a rate outside (0, 1000], or a side below 2 pixels or above
-    /// 16384; [`VisionErrorKind::Io`] where the file can't be made.
+    /// Returns [`VisionErrorKind::Config`] for another extension, a rate outside (0, 1000], or a side below 2 pixels or
+    /// above 16384; [`VisionErrorKind::Io`] where the file can't be made.
     pub fn create(path: &Path, size: ImageSize, fps: f64, options: &AnnotateOptions) -> Result<Self, VisionError> {
         let container = container_of(path)?;
         if !(fps > 0.0 && fps <= 1000.0) {
@@ -124,7 +124,7 @@ impl AnnotatedWriter {
     /// Draws on a copy of the picture and appends it. Boxes are in source pixels; a class id without a name is written
     /// as its number. A time that isn't behind the last one is another opening of the source, and follows it.
     ///
-    /// # Errors
+    /// Returns an error where the picture can't be drawn or encoded.
     /// The picture can't be drawn or encoded.
     pub fn write(
         &mut self,
@@ -164,7 +164,7 @@ impl AnnotatedWriter {
     /// Saves the latest annotated picture, in its own size, as JPEG or PNG by the extension.
     ///
     /// # Errors
-    /// [`VisionErrorKind::Empty`] before the first picture, [`VisionErrorKind::Config`] for another extension,
+    /// Returns [`VisionErrorKind::Empty`] before the first picture, [`VisionErrorKind::Config`] for another extension,
     /// [`VisionErrorKind::Io`] where the file can't be written.
     pub fn snapshot(&self, path: &Path) -> Result<(), VisionError> {
         let extension = match extension_of(path).as_str() {
@@ -189,7 +189,7 @@ impl AnnotatedWriter {
         })
     }
 
-    /// Pictures written so far.
+    /// Returns the number of pictures written so far.
     pub fn written(&self) -> u64 {
         self.written
     }
@@ -197,8 +197,8 @@ impl AnnotatedWriter {
     /// Ends the video, checks that it can be read back, and gives it its name.
     ///
     /// # Errors
-    /// [`VisionErrorKind::Empty`] where nothing was written, [`VisionErrorKind::Io`] where the file isn't whole (no
-    /// space left) or can't be renamed. No file remains then.
+    /// Returns [`VisionErrorKind::Empty`] where nothing was written, [`VisionErrorKind::Io`] where the file isn't whole
+    /// (no space left) or can't be renamed. No file remains then.
     pub fn finish(mut self) -> Result<(), VisionError> {
         let path = self.path.display();
         let (ended, lines) = noise::listen(|| self.encoder.end());
@@ -244,17 +244,17 @@ impl std::fmt::Debug for AnnotatedWriter {
     }
 }
 
-/// Times of a video that goes on where its source is opened again.
+/// The times of a video that goes on where its source is opened again.
 #[derive(Debug, Default)]
 struct Clock {
     last: Option<i64>,
     step: i64,
-    /// What is added to the times of this opening.
+    /// The time that is added to the times of this opening.
     offset: i64,
 }
 
 impl Clock {
-    /// Time in the video, in microseconds: 0 for the first picture.
+    /// Returns the time in the video, in microseconds: 0 for the first picture.
     fn place(&mut self, media_time: MediaTime) -> i64 {
         let micros = media_time.as_micros();
         let Some(last) = self.last else {
@@ -271,7 +271,7 @@ impl Clock {
     }
 }
 
-/// The picture scaled to fit into `size`, centred on black.
+/// Returns the picture scaled to fit into `size`, centred on black.
 fn fitted(picture: &Mat, size: ImageSize) -> opencv::Result<Mat> {
     let (width, height) = (f64::from(size.width), f64::from(size.height));
     let scale = (width / f64::from(picture.cols())).min(height / f64::from(picture.rows()));
@@ -302,7 +302,7 @@ fn extension_of(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
-/// `people.unfinished.mp4` for `people.mp4`: the extension stays, since it names the container.
+/// Returns `people.unfinished.mp4` for `people.mp4`: the extension stays, since it names the container.
 fn unfinished_path(path: &Path) -> PathBuf {
     path.with_extension(format!("unfinished.{}", extension_of(path)))
 }
@@ -326,7 +326,7 @@ fn cannot_write(path: &Path, error: std::io::Error) -> VisionError {
     .with_source(error)
 }
 
-/// What FFmpeg says, and what it logged.
+/// Returns FFmpeg's error, and the lines that it logged.
 fn said(error: &EncodeError, lines: &[String]) -> String {
     std::iter::once(error.to_string()).chain(lines.iter().cloned()).collect::<Vec<_>>().join("; ")
 }

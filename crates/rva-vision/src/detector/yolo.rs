@@ -19,17 +19,17 @@ use std::path::Path;
 /// What a file should be.
 const WANTED: &str = "a YOLO detection model in ONNX";
 
-/// A loaded model. One session; it is cheap to keep and takes a while to make.
+/// A loaded model, in one session; it is cheap to keep and takes a while to make.
 pub struct YoloDetector {
     session: Session,
     layout: Layout,
     description: ModelDescription,
     suppression: Suppression,
-    /// What this detector itself keeps.
+    /// The selection that this detector itself keeps.
     selection: Selection,
-    /// Input of a batch of several pictures, reused.
+    /// The input of a batch of several pictures, reused.
     batch: Vec<f32>,
-    /// The same in 16 bits, for models that take that.
+    /// The input in 16 bits, for models that take that.
     batch_half: Vec<f16>,
     /// The output in 32 bits, for models that give 16.
     output: Vec<f32>,
@@ -42,7 +42,7 @@ impl std::fmt::Debug for YoloDetector {
 }
 
 impl YoloDetector {
-    /// Loads a model and runs it once on grey, so that what is wrong with it shows here.
+    /// Loads a model and runs it once on grey, so that any trouble with it shows here.
     ///
     /// # Errors
     /// `Config` for options out of range, `Runtime` where the library fails, `Device` where the device isn't there or
@@ -108,19 +108,19 @@ impl YoloDetector {
     /// Changes which detections are kept, without loading the model again.
     ///
     /// # Errors
-    /// `Config`: a confidence outside [0, 1], an empty list of classes, or one that the model doesn't have.
+    /// Returns `Config` for a confidence outside [0, 1], an empty list of classes, or one that the model doesn't have.
     pub fn select(&mut self, selection: Selection) -> Result<(), VisionError> {
         selection.check(self.layout.class_names.len())?;
         self.selection = selection;
         Ok(())
     }
 
-    /// Pictures of one run: what the model fixes, or all.
+    /// Returns the number of pictures of one run: as many as the model fixes, or all.
     fn chunk(&self, pictures: usize) -> usize {
         self.layout.batch.unwrap_or(pictures).max(1)
     }
 
-    /// One run of at most a chunk of pictures.
+    /// Runs the network on at most a chunk of pictures.
     ///
     /// `selections` has one for each picture, or is empty: then the detector's own counts.
     fn run(&mut self, pictures: &[Prepared], selections: &[Selection]) -> Result<Vec<Vec<Detection>>, VisionError> {

@@ -15,7 +15,7 @@ use rva_service::{Health, Loaded, StopFlag};
 /// Follows the log, or brings it to its end with `--drain`.
 ///
 /// # Errors
-/// Folder, log or tables can't be used, or they don't fit together.
+/// Returns an error where folder, log or tables can't be used, or they don't fit together.
 pub async fn run(args: IngestArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let folder = DataFolder::at(&loaded.config.data_dir)?;
     folder.wants_log()?;
@@ -46,7 +46,7 @@ fn standby_text(held: HeldBy, folder: &DataFolder) -> String {
     format!("standby: {who} ingests into {}; this one takes over when it ends", folder.root().display())
 }
 
-/// What an ingest did, each reason for which a message didn't become a row included.
+/// Says what an ingest did, each reason for which a message didn't become a row included.
 pub fn summary(report: &IngestReport, terminal: &Terminal) {
     let counters = &report.counters;
     let mut text = format!("{} rows committed to rva.bronze_raw in {} commits", counters.rows, counters.commits);

@@ -23,16 +23,16 @@ use rva_service::{BusKind, Config, ConfigError, Health, Loaded, SourceText, Stop
 use rva_vision::VisionErrorKind;
 use std::{sync::Arc, time::Duration};
 
-/// How often a run looks whether its ingest still lives.
+/// The interval at which a run looks whether its ingest still lives.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Reads the configuration of this process once more.
+/// A function that reads the configuration of this process once more.
 pub type LoadAgain = Box<dyn Fn() -> Result<Loaded, ConfigError> + Send>;
 
-/// Everything from the sources to the committed rows.
+/// Runs everything from the sources to the committed rows.
 ///
 /// # Errors
-/// What kept the run from starting. What happens later is said, and in the exit code.
+/// Returns an error that kept the run from starting. Later troubles are said, and are in the exit code.
 pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal: &Terminal) -> anyhow::Result<Exit> {
     let config = &loaded.config;
     check_publish(config)?;
@@ -121,8 +121,8 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     Ok(exit)
 }
 
-/// The log that a broker is fed from forgets what the broker has, and the one that tables are fed from what they have:
-/// one log can't serve both.
+/// Refuses one log for both: the log that a broker is fed from forgets what the broker has, and the one that tables are
+/// fed from what they have.
 fn check_publish(config: &Config) -> Result<(), Refusal> {
     match config.detector.publish {
         BusKind::Log => Ok(()),
@@ -133,7 +133,7 @@ fn check_publish(config: &Config) -> Result<(), Refusal> {
     }
 }
 
-/// What SIGHUP reads.
+/// Returns the function that SIGHUP calls.
 fn reload(sources: Vec<SourceText>, load_again: LoadAgain) -> Reload {
     Box::new(move || specs(&plan(&sources, &load_again()?)?.cameras))
 }
@@ -146,8 +146,8 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Opens every source, loads the model and begins every video. What can't be opened or made stops the command
-    /// before it has done anything.
+    /// Opens every source, loads the model and begins every video. A source or video that can't be opened or made stops
+    /// the command before it has done anything.
     pub async fn now(specs: Vec<CameraSpec>, videos: &Videos) -> anyhow::Result<Self> {
         // Opening blocks: on files, on networks, on loading a model.
         let (open, opener) = tokio::task::spawn_blocking(move || open_all(specs)).await??;
@@ -216,7 +216,7 @@ pub fn end_of(summary: &CameraSummary, terminal: &Terminal) -> Exit {
     }
 }
 
-/// One line for each camera.
+/// Says one line for each camera.
 pub fn camera_lines(summaries: &[CameraSummary], terminal: &Terminal) {
     for summary in summaries {
         let (counts, seconds) = (&summary.counts, summary.elapsed.as_secs_f64());
@@ -268,13 +268,13 @@ fn print_summary(
     ));
 }
 
-/// Relative to the working directory, where it lies below it.
+/// Returns a path relative to the working directory, where it lies below it.
 pub fn shown(path: &std::path::Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(path).display().to_string()
 }
 
-/// A text as one word of a shell.
+/// Returns a text as one word of a shell.
 pub fn shell_word(text: &str) -> String {
     let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c));
     if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }

@@ -1,4 +1,4 @@
-//! `rva tables`: what each table holds.
+//! `rva tables`: the contents of each table, in a line.
 
 use crate::{
     cli::{RowFormat, TablesArgs},
@@ -12,7 +12,7 @@ use serde_json::json;
 /// Prints rows, files, size, last commit and offsets of each table.
 ///
 /// # Errors
-/// There are no tables, or they can't be read.
+/// Returns an error where there are no tables, or they can't be read.
 pub async fn run(args: TablesArgs, loaded: Loaded) -> anyhow::Result<Exit> {
     let lake = crate::folder::lake_to_read(&loaded).await?;
     let tables = lake.tables().await?;
@@ -24,7 +24,7 @@ pub async fn run(args: TablesArgs, loaded: Loaded) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The table that a position is in: of silver in bronze, of gold in silver.
+/// Returns the table that a position is in: bronze for silver, silver for gold.
 fn input_of<'a>(tables: &'a [TableSummary], partition: &str) -> Option<&'a TableSummary> {
     let is_input = |table: &&TableSummary| table.name.strip_prefix("rva.") == Some(partition);
     let has_inputs = ["bronze_raw", "silver_frames", "silver_detections", "zones"].contains(&partition);
@@ -61,7 +61,7 @@ fn as_text(tables: &[TableSummary]) -> String {
     text
 }
 
-/// Offsets are a JSON object in one quoted field.
+/// Returns CSV, in which offsets are a JSON object in one quoted field.
 fn as_csv(tables: &[TableSummary]) -> String {
     let mut text = String::from("name,rows,files,bytes,snapshots,last_commit,offsets\n");
     for table in tables {

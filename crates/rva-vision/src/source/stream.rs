@@ -34,6 +34,8 @@ const OPEN_TIME_MIN: Duration = Duration::from_secs(1);
 const PROBE_CLOSES: Duration = Duration::from_millis(500);
 /// Rates above are no rates but time bases that FFmpeg couldn't do better than.
 const FPS_MAX: f64 = 1000.0;
+/// Pictures in a row that can't be converted, and are passed over.
+const UNCONVERTED_MAX: u32 = 100;
 /// From this lag on it is told.
 const LAG_TOLD: Duration = Duration::from_secs(1);
 
@@ -207,6 +209,11 @@ impl StreamSource {
             Some(first) => Some(first),
             None => self.decode(),
         };
+        // Segments of another server would be missing in silence.
+        if let Some(error) = self.strayed() {
+            self.is_ended = true;
+            return Err(error);
+        }
         let Some(decoded) = decoded else {
             self.is_ended = true;
             return self.end(asked.elapsed()).map(|()| None);
@@ -277,9 +284,6 @@ impl StreamSource {
         if errors > 0 {
             tracing::warn!(source = %uri, complaints = errors, frames, "found damaged data until the end");
         }
-        if let Some(error) = self.strayed() {
-            return Err(error);
-        }
         let why = match self.link.reader.end() {
             Some(DataEnd::Failed(error)) => Some(error.to_string()),
             Some(DataEnd::InPacket) => Some("it ends within a picture".to_owned()),
@@ -324,7 +328,7 @@ impl FrameSource for StreamSource {
     }
 
     fn next_frame(&mut self) -> Result<Option<Frame>, VisionError> {
-        loop {
+        for _ in 0..UNCONVERTED_MAX {
             let Some((decoded, media_time)) = self.advance()? else { return Ok(None) };
             let turn = self.link.reader.orientation(&decoded.frame);
             match self.converter.convert(&decoded.frame, turn) {
@@ -338,6 +342,10 @@ impl FrameSource for StreamSource {
                 }
             }
         }
+        self.is_ended = true;
+        let uri = &self.description.uri;
+        let text = format!("{uri}: found {UNCONVERTED_MAX} frames in a row that can't be converted, wanted pictures");
+        Err(VisionError::new(VisionErrorKind::Unreadable, text))
     }
 
     fn skip_frame(&mut self) -> Result<bool, VisionError> {

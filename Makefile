@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help env demo demo-stack test fuzz eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model bless clean-demo stack-up stack-down stack-status test-stack test-compose
+.PHONY: help env demo demo-stack test fuzz floods sbom eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model clean-demo stack-up stack-down stack-status test-stack test-compose
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -53,6 +53,12 @@ parity: setup ## our detections and speed beside Ultralytics' (installs it, AGPL
 
 fuzz: setup ## random bytes for all that reads foreign ones: an hour (FUZZ_SECONDS=3600 for each target, two at a time)
 	@infrastructure/local/fuzz.sh
+
+floods: setup-tests ## floods of messages into an ingest in 512 MiB: embedded log, and Pulsar on 1 and 3 partitions (FLOOD=TEXT: those alone)
+	@infrastructure/local/floods.sh
+
+sbom: setup-tests ## what it is all made of, as CycloneDX JSON, in data/sbom.cdx.json
+	@.venv/bin/python infrastructure/local/sbom.py data/sbom.cdx.json
 
 eval: ## every tracker's scores on MOTChallenge sequences, and the recorded floors
 	@infrastructure/local/eval.sh

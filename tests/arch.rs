@@ -24,13 +24,14 @@ const LAYERS: &[&[&str]] = &[
     &["rva-eval"],
     &["rva-bus", "rva-lake", "rva-vision"],
     &["rva-service"],
-    &["rva-detector", "rva-ingest"],
+    &["rva-detector", "rva-ingest", "rva-refine"],
     &["rva"],
 ];
 
 /// What must not be in the tree of normal dependencies of a crate.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("rva-ingest", &["opencv", "ort", "ort-sys", "rva-vision", "datafusion", "opendal"]),
+    ("rva-refine", &["opencv", "ort", "ort-sys", "rva-vision", "rva-bus", "datafusion", "opendal"]),
     ("rva-detector", &["iceberg", "arrow", "arrow-array", "parquet", "rva-lake", "datafusion", "opendal"]),
     ("rva", &["opendal", "iceberg-datafusion"]),
 ];

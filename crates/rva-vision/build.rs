@@ -1,5 +1,5 @@
-//! Links what the feature `camera-motion` uses of OpenCV: `OPENCV_LINK_LIBS` names only what every build needs, and changing
-//! it with the feature would build the bindings anew for both.
+//! Links what the feature `camera-motion` uses of OpenCV: `OPENCV_LINK_LIBS` names only what every build needs, and
+//! changing it with the feature would build the bindings anew for both.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

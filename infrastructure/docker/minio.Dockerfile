@@ -7,10 +7,16 @@ FROM golang:1.26-bookworm AS built
 # The native stack's version (infrastructure/stack/fetch.py).
 ARG MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
 ARG MC_VERSION=v0.0.0-20250313080218-cf909e1063a9
-ENV CGO_ENABLED=0 GOBIN=/binaries GOFLAGS=-trimpath
+# Modules whose sum isn't among those are refused.
+COPY infrastructure/stack/go /sums
+ENV CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false -mod=readonly"
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go install -ldflags "-s -w" "github.com/minio/minio@$MINIO_VERSION" \
- && go install -ldflags "-s -w" "github.com/minio/mc@$MC_VERSION"
+    set -e; mkdir /binaries; \
+    for module in "minio@$MINIO_VERSION" "mc@$MC_VERSION"; do \
+      go mod download "github.com/minio/$module"; \
+      go build -C "/go/pkg/mod/github.com/minio/$module" -modfile="/sums/${module%@*}.mod" -ldflags "-s -w" \
+        -o "/binaries/${module%@*}" .; \
+    done
 
 FROM scratch AS prebuilt
 COPY infrastructure/docker/prebuilt/minio infrastructure/docker/prebuilt/mc /binaries/

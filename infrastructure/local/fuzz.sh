@@ -6,12 +6,12 @@ cd "$(dirname "$0")/../.."
 . infrastructure/local/environment.sh
 export RVA_FUZZ_SECONDS=${FUZZ_SECONDS:-3600} RVA_FUZZ_INPUTS=18446744073709551615
 export RVA_FUZZ_SEED=${RVA_FUZZ_SEED:-$(od -An -N7 -tu8 /dev/urandom | tr -d ' ')}
-cargo test --locked -p rva-fuzz --no-run
+cargo test --locked -p rva-fuzz --features pulsar --no-run
 # cargo runs one target after the other.
 status=0
 pids=()
-for target in message log configuration source redactor; do
-  cargo test --locked -q -p rva-fuzz --test "$target" -- --show-output &
+for target in message entry log configuration source redactor; do
+  cargo test --locked -q -p rva-fuzz --features pulsar --test "$target" -- --show-output &
   pids+=($!)
 done
 for pid in "${pids[@]}"; do wait "$pid" || status=1; done

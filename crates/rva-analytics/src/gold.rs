@@ -13,20 +13,20 @@ use std::{
 /// A camera of a shop.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CameraKey {
-    /// The shop.
+    /// The shop's id.
     pub store: StoreId,
-    /// The camera.
+    /// The camera's id.
     pub camera: CameraId,
 }
 
 /// A camera's hour.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CameraHourKey {
-    /// The shop.
+    /// The shop's id.
     pub store: StoreId,
-    /// The camera.
+    /// The camera's id.
     pub camera: CameraId,
-    /// Its start in microseconds since 1970.
+    /// The hour's start in microseconds since 1970.
     pub hour_us: i64,
 }
 
@@ -40,97 +40,97 @@ impl CameraHourKey {
 /// A row of `rva.gold_minute_by_cam`. Counts are of people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MinuteRow {
-    /// Which camera.
+    /// The camera of the row.
     pub camera: CameraKey,
-    /// Start of the minute in microseconds since 1970.
+    /// The start of the minute in microseconds since 1970.
     pub minute_us: i64,
-    /// Detections.
+    /// The number of detections.
     pub detection_count: i64,
-    /// Different tracks of different runs.
+    /// The number of different tracks, of all runs.
     pub unique_tracks: i64,
-    /// Mean confidence; `None` where nobody was seen.
+    /// The mean confidence; `None` where nobody was seen.
     pub avg_conf: Option<f64>,
-    /// Mean share of the picture that a box takes; `None` where nobody was seen.
+    /// The mean share of the picture that a box takes; `None` where nobody was seen.
     pub bbox_area_ratio_avg: Option<f64>,
 }
 
 /// A row of `rva.gold_hour_by_cam`. Counts are of people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HourRow {
-    /// Which camera, which hour.
+    /// The camera and hour of the row.
     pub hour: CameraHourKey,
-    /// Detections.
+    /// The number of detections.
     pub detection_count: i64,
-    /// Different tracks of different runs.
+    /// The number of different tracks, of all runs.
     pub unique_tracks: i64,
-    /// Mean confidence; `None` where nobody was seen.
+    /// The mean confidence; `None` where nobody was seen.
     pub avg_conf: Option<f64>,
 }
 
 /// A row of `rva.gold_people_per_minute`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeopleRow {
-    /// Which camera.
+    /// The camera of the row.
     pub camera: CameraKey,
-    /// Start of the minute in microseconds since 1970.
+    /// The start of the minute in microseconds since 1970.
     pub minute_us: i64,
-    /// Detections of people.
+    /// The number of detections of people.
     pub detections: i64,
-    /// Different tracks of different runs.
+    /// The number of different tracks, of all runs.
     pub unique_people: i64,
-    /// Frames.
+    /// The number of frames.
     pub frames: i64,
-    /// Most people in one frame.
+    /// The most people in one frame.
     pub people_max: i32,
-    /// People in a frame, on average.
+    /// The mean number of people in a frame.
     pub people_avg: Option<f64>,
 }
 
-/// A row of `rva.gold_camera_minute`: when a camera looked.
+/// A row of `rva.gold_camera_minute`, which says when a camera looked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CameraMinuteRow {
-    /// Which camera.
+    /// The camera of the row.
     pub camera: CameraKey,
-    /// Start of the minute in microseconds since 1970.
+    /// The start of the minute in microseconds since 1970.
     pub minute_us: i64,
-    /// Frames.
+    /// The number of frames.
     pub frames: i64,
-    /// Capture time of the earliest frame.
+    /// The capture time of the earliest frame, in microseconds since 1970.
     pub first_us: i64,
-    /// Capture time of the latest frame.
+    /// The capture time of the latest frame, in microseconds since 1970.
     pub last_us: i64,
-    /// Longest time between neighbouring frames of the minute; 0 where there is one.
+    /// The longest time between neighbouring frames of the minute, in microseconds; 0 where there is one frame.
     pub longest_gap_us: i64,
-    /// Different runs.
+    /// The number of different runs.
     pub runs: i64,
 }
 
 /// A cell of a camera's grid in an hour.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CellKey {
-    /// Which camera, which hour.
+    /// The camera and hour.
     pub hour: CameraHourKey,
-    /// Which cell.
+    /// The cell.
     pub cell: Cell,
 }
 
 /// A row of `rva.gold_zone_heatmap`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeatmapRow {
-    /// Which cell, when.
+    /// The cell and hour of the row.
     pub key: CellKey,
-    /// Detections of people whose anchor is in the cell.
+    /// The number of detections of people whose anchor is in the cell.
     pub hits: i64,
-    /// Different tracks of different runs.
+    /// The number of different tracks, of all runs.
     pub unique_tracks: i64,
 }
 
 /// A row of `rva.gold_zone_dwell`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DwellRow {
-    /// Which cell, when.
+    /// The cell and hour of the row.
     pub key: CellKey,
-    /// Visits and time.
+    /// The visits and the time.
     pub dwell: CellDwell,
 }
 
@@ -149,7 +149,7 @@ impl DwellRow {
 /// A row of `rva.gold_track_summary`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SummaryRow {
-    /// Which track.
+    /// The track of the row.
     pub key: TrackKey,
     /// The track as a whole.
     pub summary: TrackSummary,
@@ -158,41 +158,41 @@ pub struct SummaryRow {
 /// A row of `rva.gold_zone_visits`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VisitRow {
-    /// Which track.
+    /// The track of the row.
     pub key: TrackKey,
-    /// Which zone, which visit, when.
+    /// The zone, the visit's number, and its times.
     pub visit: Visit,
 }
 
 /// A row of `rva.gold_line_crossings`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CrossingRow {
-    /// Which track.
+    /// The track of the row.
     pub key: TrackKey,
-    /// Which line, when, which way, where.
+    /// The line, the crossing's number, its time, direction and place.
     pub crossing: Crossing,
 }
 
 /// A row of `rva.gold_zone_minute`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ZoneMinuteRow {
-    /// Which camera.
+    /// The camera of the row.
     pub camera: CameraKey,
-    /// Which zone.
+    /// The zone's name.
     pub zone: Arc<str>,
-    /// Start of the minute in microseconds since 1970.
+    /// The start of the minute in microseconds since 1970.
     pub minute_us: i64,
-    /// Frames of the camera while the zone was valid.
+    /// The number of frames of the camera while the zone was valid.
     pub frames: i64,
-    /// Most people inside in one frame.
+    /// The most people inside in one frame.
     pub people_max: i32,
-    /// People inside in a frame, on average; `None` without a frame.
+    /// The mean number of people inside in a frame; `None` without a frame.
     pub people_avg: Option<f64>,
-    /// Visits that begin.
+    /// The number of visits that begin.
     pub entered: i64,
-    /// Visits that end.
+    /// The number of visits that end.
     pub left: i64,
-    /// Time of visits in this minute, in microseconds.
+    /// The time of visits in this minute, in microseconds.
     pub dwell_us: i64,
 }
 
@@ -212,28 +212,28 @@ impl ZoneMinuteRow {
     }
 }
 
-/// Rows of some hours in all ten tables.
+/// The rows of some hours in all ten tables.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HourRows {
-    /// `rva.gold_minute_by_cam`
+    /// Rows of `rva.gold_minute_by_cam`.
     pub minute: Vec<MinuteRow>,
-    /// `rva.gold_hour_by_cam`
+    /// Rows of `rva.gold_hour_by_cam`.
     pub hour: Vec<HourRow>,
-    /// `rva.gold_people_per_minute`
+    /// Rows of `rva.gold_people_per_minute`.
     pub people: Vec<PeopleRow>,
-    /// `rva.gold_camera_minute`
+    /// Rows of `rva.gold_camera_minute`.
     pub camera_minute: Vec<CameraMinuteRow>,
-    /// `rva.gold_zone_heatmap`
+    /// Rows of `rva.gold_zone_heatmap`.
     pub zone_heatmap: Vec<HeatmapRow>,
-    /// `rva.gold_zone_dwell`
+    /// Rows of `rva.gold_zone_dwell`.
     pub zone_dwell: Vec<DwellRow>,
-    /// `rva.gold_track_summary`
+    /// Rows of `rva.gold_track_summary`.
     pub track_summary: Vec<SummaryRow>,
-    /// `rva.gold_zone_visits`
+    /// Rows of `rva.gold_zone_visits`.
     pub zone_visits: Vec<VisitRow>,
-    /// `rva.gold_zone_minute`
+    /// Rows of `rva.gold_zone_minute`.
     pub zone_minute: Vec<ZoneMinuteRow>,
-    /// `rva.gold_line_crossings`
+    /// Rows of `rva.gold_line_crossings`.
     pub line_crossings: Vec<CrossingRow>,
 }
 
@@ -277,7 +277,7 @@ impl TrackOutcome {
     }
 }
 
-/// Returns the hour of a frame.
+/// Returns the camera and hour that a frame belongs to.
 pub fn hour_key(rows: &FrameRows) -> CameraHourKey {
     let key = &rows.frame.key;
     let hour_us = hour_of(rows.frame.capture_ts.as_micros());

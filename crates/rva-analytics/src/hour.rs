@@ -20,7 +20,8 @@ type Person = (RunId, i64);
 
 /// Partial sums of the frames of one camera in one hour.
 ///
-/// Frames come in any order, each once. [`merge`](Self::merge) is associative and commutative, so the work can be split in any way.
+/// Frames come in any order, each once. [`merge`](Self::merge) is associative and commutative, so the work can be split
+/// in any way.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HourPartial {
     minutes: BTreeMap<i64, MinutePartial>,
@@ -38,7 +39,7 @@ struct MinutePartial {
     zones: BTreeMap<Arc<str>, Sums>,
 }
 
-/// People of frames: how many frames, how many people in them, and the most in one.
+/// Sums over frames: their number, the number of people in them, and the most in one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sums {
     frames: i64,
@@ -66,14 +67,14 @@ struct CellPartial {
     tracks: HashSet<Person>,
 }
 
-/// The share of the picture that a box takes, in thousand millionths, rounded down.
+/// Returns the share of the picture that a box takes, in thousand millionths, rounded down.
 fn area_units(bbox: [i32; 4], img_w: i32, img_h: i32) -> i64 {
     let side = |low: i32, high: i32| i128::from(high) - i128::from(low);
     let area = side(bbox[0], bbox[2]) * side(bbox[1], bbox[3]) * 1_000_000_000;
     i64::try_from(area / (i128::from(img_w) * i128::from(img_h))).unwrap_or(i64::MAX)
 }
 
-/// A mean of whole units, divided once; `None` of nothing.
+/// Returns a mean of whole units, divided once; `None` of nothing.
 fn mean(sum: i64, count: i64, unit: f64) -> Option<f64> {
     (count > 0).then(|| sum as f64 / count as f64 / unit)
 }
@@ -129,8 +130,8 @@ impl HourPartial {
 
     /// Returns the rows of the hour in all ten tables, each table in order of its key.
     ///
-    /// `tracks` are the outcomes of every track with a detection in this hour; what they say of other hours is left out. A row of a track
-    /// belongs to the hour of its time column.
+    /// `tracks` are the outcomes of every track with a detection in this hour; rows of theirs that belong to other
+    /// hours are left out. A row of a track belongs to the hour of its time column.
     pub fn rows(mut self, key: &CameraHourKey, tracks: &[TrackOutcome]) -> HourRows {
         let is_here = |at_us: i64| hour_of(at_us) == key.hour_us;
         let mut rows = HourRows {
@@ -251,7 +252,7 @@ impl MinutePartial {
         }
     }
 
-    /// Of times in order.
+    /// Returns the minute's row of times, which must be in order.
     fn camera(&self, key: &CameraHourKey, at: i64) -> CameraMinuteRow {
         CameraMinuteRow {
             camera: key.camera_key(),

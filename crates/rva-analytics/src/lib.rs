@@ -1,14 +1,16 @@
-//! What silver and gold mean: the one definition that every engine is compared with.
+//! The definition of silver and gold, with which every engine is compared.
 //!
-//! Bronze holds what cameras sent. **Silver** is bronze exploded: a row for each frame, one for each detection that counts, one for
-//! each thing that doesn't. **Gold** is a function of silver and of the zones that were drawn: people per minute, tracks, visits, dwell,
-//! crossings. It has no clock and no order of arrival, so it comes out the same for data that is hours late, comes twice as often, or in
-//! another order; a refresh of some hours is the same function of those hours.
+//! Bronze holds what cameras sent. **Silver** is bronze exploded: a row for each frame, one for each detection that
+//! counts, one for each thing that doesn't. **Gold** is a function of silver and of the zones that were drawn: people
+//! per minute, tracks, visits, dwell, crossings. It has no clock and no order of arrival, so it comes out the same for
+//! data that is hours late, comes twice as often, or in another order; a refresh of some hours is the same function of
+//! those hours.
 //!
-//! Two kinds of sums make gold. Those that don't depend on order are [`HourPartial`]s: they are merged in any order. Those that do
-//! (dwell, visits, crossings) are functions of one whole [`TrackPath`]. [`gold`] is both over everything at once.
+//! Two kinds of sums make gold. Sums that don't depend on order are [`HourPartial`]s: they are merged in any order.
+//! Sums that do (dwell, visits, crossings) are functions of one whole [`TrackPath`]. [`gold()`] is both over everything
+//! at once.
 //!
-//! Pure: no clock, no files, no tables.
+//! The crate is pure: it has no clock, no files and no tables.
 //!
 //! ```
 //! use rva_analytics::{BronzeRow, Rules, Zones, explode, gold};

@@ -1,17 +1,18 @@
-//! The numbers of the definitions.
+//! Numbers that the definitions are made with.
 
-/// Seconds as whole microseconds.
+/// Returns milliseconds as whole microseconds.
 const fn millis(value: i64) -> i64 {
     value * 1000
 }
 
-/// Limits that silver and gold are defined with. Times are in microseconds, never in numbers of frames, so that rows don't depend
-/// on the frame rate.
+/// The limits that silver and gold are defined with. Times are in microseconds, never in numbers of frames, so that
+/// rows don't depend on the frame rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
     /// Keeps detections from this confidence in silver. Raising it drops unsure people.
     pub conf_min: f64,
-    /// Joins two neighbouring detections of a track if at most this time lies between them. Raising it bridges longer gaps.
+    /// Joins two neighbouring detections of a track if at most this time lies between them. Raising it bridges longer
+    /// gaps.
     pub gap_max_us: i64,
     /// Begins a visit of a zone with a stay inside of at least this time. Raising it ignores people who pass a corner.
     pub enter_min_us: i64,
@@ -21,7 +22,7 @@ pub struct Rules {
     pub side_min_us: i64,
     /// Puts anchors on neither side that are nearer to a line than this share of the picture's diagonal.
     pub line_band: f64,
-    /// Cells of the grid, across and down.
+    /// Splits the picture into so many cells across, and as many down.
     pub grid: u8,
 }
 
@@ -55,7 +56,7 @@ pub const fn hour_of(micros: i64) -> i64 {
     micros.div_euclid(HOUR_US) * HOUR_US
 }
 
-/// The length of a minute in microseconds.
+/// Returns the length of a minute in microseconds.
 pub const fn minute_us() -> i64 {
     MINUTE_US
 }

@@ -5,20 +5,20 @@ use std::fmt;
 /// A point in shares of the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Share {
-    /// To the right.
+    /// The distance from the left.
     pub x: f64,
-    /// Down.
+    /// The distance from the top.
     pub y: f64,
 }
 
 impl Share {
-    /// From x and y.
+    /// Makes a point of x and y.
     pub const fn new(x: f64, y: f64) -> Self {
         Self { x, y }
     }
 }
 
-/// The largest number below 1: what an anchor on the right or lower edge becomes.
+/// The largest number below 1, which an anchor on the right or lower edge becomes.
 const BELOW_ONE: f64 = 0.999_999_999_999_999_9;
 
 /// Returns the anchor of a box, its bottom centre, in shares of the picture, in [0, 1).
@@ -32,13 +32,14 @@ pub fn anchor(bbox: [i32; 4], img_w: i32, img_h: i32) -> Share {
     )
 }
 
-/// Twice the area of the triangle `a`, `b`, `p`: positive where `p` is to the right hand of somebody who looks from `a` to `b`.
+/// Returns twice the area of the triangle `a`, `b`, `p`: positive where `p` is to the right hand of somebody who looks
+/// from `a` to `b`.
 pub(crate) fn cross(a: Share, b: Share, p: Share) -> f64 {
     (b.x - a.x) * (p.y - a.y) - (b.y - a.y) * (p.x - a.x)
 }
 
-/// Where the straight way from `p` to `q` meets the line through `a` and `b`: the shares of the way and of the line.
-/// `None` where they are parallel.
+/// Returns the place where the straight way from `p` to `q` meets the line through `a` and `b`, as shares of the way
+/// and of the line; `None` where they are parallel.
 pub(crate) fn meeting(p: Share, q: Share, a: Share, b: Share) -> Option<(f64, f64)> {
     let (dx, dy) = (q.x - p.x, q.y - p.y);
     let (ex, ey) = (b.x - a.x, b.y - a.y);
@@ -50,35 +51,35 @@ pub(crate) fn meeting(p: Share, q: Share, a: Share, b: Share) -> Option<(f64, f6
     Some(((fx * ey - fy * ex) / area, (fx * dy - fy * dx) / area))
 }
 
-/// Why points are no zone or no line. The text names found and wanted.
+/// An error that says why points are no zone or no line, with found and wanted.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ShapeError {
     /// A zone with too few corners.
     #[error("found {found} points, wanted at least 3 for a zone")]
     TooFew {
-        /// Number of points.
+        /// The number of points.
         found: usize,
     },
     /// A line of another number of points than two.
     #[error("found {found} points, wanted the 2 ends of a line")]
     NotTwo {
-        /// Number of points.
+        /// The number of points.
         found: usize,
     },
     /// A point outside the picture.
     #[error("found the point {x}, {y}, wanted shares of the picture from 0 to 1")]
     Outside {
-        /// To the right.
+        /// Its distance from the left.
         x: f64,
-        /// Down.
+        /// Its distance from the top.
         y: f64,
     },
     /// Two edges that cross or touch.
     #[error("found edge {first} crossing edge {second}, wanted a border that doesn't meet itself (edges count from 1)")]
     Crossing {
-        /// The earlier edge.
+        /// The number of the earlier edge, from 1.
         first: usize,
-        /// The later edge.
+        /// The number of the later edge, from 1.
         second: usize,
     },
     /// Corners on one line.
@@ -107,10 +108,11 @@ pub struct Polygon {
 }
 
 impl Polygon {
-    /// Checks corners, in order; the last is joined to the first. Neighbours at the same place count once.
+    /// Checks corners, in order, and makes a polygon of them; the last is joined to the first. Neighbours at the same
+    /// place count once.
     ///
     /// # Errors
-    /// Fewer than three corners, one outside the picture, edges that cross, or no area.
+    /// Returns an error for fewer than three corners, one outside the picture, edges that cross, or no area.
     pub fn new(corners: &[Share]) -> Result<Self, ShapeError> {
         check_inside(corners)?;
         let mut corners = corners.to_vec();
@@ -145,7 +147,7 @@ impl Polygon {
         self.edges().map(|(a, b)| a.x * b.y - b.x * a.y).sum::<f64>().abs() / 2.0
     }
 
-    /// The first two edges, from 1, that aren't neighbours and meet, or neighbours that fold back.
+    /// Returns the first two edges, from 1, that aren't neighbours and meet, or neighbours that fold back.
     fn first_crossing(&self) -> Option<(usize, usize)> {
         let edges: Vec<_> = self.edges().collect();
         let count = edges.len();
@@ -169,7 +171,7 @@ impl Polygon {
         None
     }
 
-    /// Tells whether a point is inside, by the even-odd rule. A point on an edge is.
+    /// Returns whether a point is inside, by the even-odd rule. A point on an edge is.
     pub fn holds(&self, point: Share) -> bool {
         let mut inside = false;
         for (a, b) in self.edges() {
@@ -220,7 +222,7 @@ fn is_on(p: Share, a: Share, b: Share) -> bool {
     cross(a, b, p) == 0.0 && p.x >= a.x.min(b.x) && p.x <= a.x.max(b.x) && p.y >= a.y.min(b.y) && p.y <= a.y.max(b.y)
 }
 
-/// Whether the edge from `b` to `c` goes back on the one from `a` to `b`.
+/// Returns whether the edge from `b` to `c` goes back on the one from `a` to `b`.
 fn folds_back(a: Share, b: Share, c: Share) -> bool {
     cross(a, b, c) == 0.0 && (b.x - a.x) * (c.x - b.x) + (b.y - a.y) * (c.y - b.y) < 0.0
 }
@@ -240,10 +242,11 @@ pub struct DirectedLine {
 }
 
 impl DirectedLine {
-    /// Checks two ends.
+    /// Checks two ends and makes a line of them.
     ///
     /// # Errors
-    /// Another number of points, one outside the picture, no length, or a line along the picture's edge, which nobody can cross.
+    /// Returns an error for another number of points, one outside the picture, no length, or a line along the picture's
+    /// edge, which nobody can cross.
     pub fn new(ends: &[Share]) -> Result<Self, ShapeError> {
         check_inside(ends)?;
         let &[from, to] = ends else { return Err(ShapeError::NotTwo { found: ends.len() }) };
@@ -267,8 +270,8 @@ impl DirectedLine {
         self.to
     }
 
-    /// Returns the side of an anchor in a picture of `img_w` x `img_h` pixels; `None` where it is nearer to the line than `band`
-    /// of the picture's diagonal.
+    /// Returns the side of an anchor in a picture of `img_w` x `img_h` pixels; `None` where it is nearer to the line
+    /// than `band` of the picture's diagonal.
     pub fn side(&self, anchor: Share, img_w: i32, img_h: i32, band: f64) -> Option<Direction> {
         let (w, h) = (f64::from(img_w), f64::from(img_h));
         let (dx, dy) = ((self.to.x - self.from.x) * w, (self.to.y - self.from.y) * h);
@@ -280,14 +283,14 @@ impl DirectedLine {
         Some(if area > 0.0 { Direction::In } else { Direction::Out })
     }
 
-    /// Tells whether the straight way from `p` to `q` passes between the ends.
+    /// Returns whether the straight way from `p` to `q` passes between the ends.
     pub(crate) fn is_passed(&self, p: Share, q: Share) -> bool {
         meeting(p, q, self.from, self.to)
             .is_some_and(|(way, line)| (0.0..=1.0).contains(&way) && (0.0..=1.0).contains(&line))
     }
 }
 
-/// Which way a line is crossed; also the side that somebody is on then.
+/// The direction in which a line is crossed; also the side that somebody is on then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// To the right hand.

@@ -1,4 +1,4 @@
-//! What the zones and lines of a camera were, when.
+//! Zones and lines of cameras, and the times at which they were valid.
 
 use crate::{DirectedLine, Polygon, ShapeError, Share};
 use rva_types::{CameraId, StoreId};
@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, sync::Arc};
 /// A polygon or a directed line.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
-    /// People stay in it.
+    /// A polygon, in which people stay.
     Zone(Polygon),
-    /// People cross it.
+    /// A directed line, which people cross.
     Line(DirectedLine),
 }
 
@@ -17,7 +17,7 @@ impl Shape {
     /// Reads the two columns `kind` and `points` of `rva.zones`.
     ///
     /// # Errors
-    /// A [`ZoneError`] that names found and wanted.
+    /// Returns a [`ZoneError`] that names found and wanted.
     pub fn parse(kind: &str, points: &str) -> Result<Self, ZoneError> {
         let pairs: Vec<[f64; 2]> = serde_json::from_str(points).map_err(|error| ZoneError::Points {
             found: points.chars().take(64).collect(),
@@ -51,47 +51,47 @@ impl Shape {
     }
 }
 
-/// A row of `rva.zones` that can't be read.
+/// An error that says why a row of `rva.zones` can't be read.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ZoneError {
-    /// Column `kind`.
+    /// A `kind` that is neither zone nor line.
     #[error("found kind {found:?}, wanted zone or line")]
     Kind {
-        /// What stands there.
+        /// The kind as it stands there, cut to 64 characters.
         found: String,
     },
-    /// Column `points`.
+    /// A text in `points` that isn't a JSON array of pairs.
     #[error("found points {found:?} ({error}), wanted a JSON array of [x, y]")]
     Points {
-        /// How it begins.
+        /// The beginning of the text, up to 64 characters.
         found: String,
-        /// What the parser says.
+        /// The parser's error.
         error: String,
     },
-    /// The points are no such shape.
+    /// Points that make no such shape.
     #[error(transparent)]
     Shape(#[from] ShapeError),
 }
 
-/// A row of `rva.zones`: a shape and when it was valid.
+/// A row of `rva.zones`: a shape and the time in which it was valid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ZoneDefinition {
-    /// The shop.
+    /// The shop's id.
     pub store: StoreId,
-    /// The camera.
+    /// The camera's id.
     pub camera: CameraId,
-    /// Unique among the shapes of a camera at one time.
+    /// The shape's name, unique among the shapes of a camera at one time.
     pub name: Arc<str>,
-    /// Polygon or line.
+    /// The polygon or line.
     pub shape: Shape,
-    /// First moment, in microseconds since 1970.
+    /// The first moment at which it is valid, in microseconds since 1970.
     pub valid_from_us: i64,
-    /// The end, which is no part of it; `None`: still.
+    /// The end, which is no part of that time; `None` where it is still valid.
     pub valid_to_us: Option<i64>,
 }
 
 impl ZoneDefinition {
-    /// Tells whether the shape was valid at a moment, in microseconds since 1970.
+    /// Returns whether the shape was valid at a moment, in microseconds since 1970.
     pub fn is_valid_at(&self, micros: i64) -> bool {
         micros >= self.valid_from_us && self.valid_to_us.is_none_or(|end| micros < end)
     }
@@ -126,7 +126,7 @@ impl CameraZones {
     }
 }
 
-/// The shapes of all cameras through time: what `rva.zones` holds.
+/// The shapes of all cameras through time, as `rva.zones` holds them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Zones {
     cameras: BTreeMap<(StoreId, CameraId), CameraZones>,

@@ -37,7 +37,8 @@ impl Random {
     }
 }
 
-/// Two runs across a full hour, out of order, with people without a track, other classes, odd picture sizes, clocks that jump.
+/// Two runs across a full hour, out of order, with people without a track, other classes, odd picture sizes, clocks
+/// that jump.
 fn scene(seed: u64) -> Vec<FrameRows> {
     let mut random = Random(seed);
     let mut frames = Vec::new();

@@ -2,8 +2,8 @@
 //!
 //! Every record is distinct: boxes, confidences and tracks come from a seeded generator. With `--rate` it keeps to so
 //! many a second (a record's `capture_ts` is when it was made), else it sends as fast as the broker takes them.
-//! `--again-every N` sends one of N a second time, N messages later; `--broken-every N` sends, beside each Nth, an envelope
-//! whose payload is no JSON.
+//! `--again-every N` sends one of N a second time, N messages later; `--broken-every N` sends, beside each Nth, an
+//! envelope whose payload is no JSON.
 #![allow(clippy::unwrap_used)]
 
 use rva_bus::{

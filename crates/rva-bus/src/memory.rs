@@ -10,28 +10,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Something that goes wrong once.
+/// A fault that happens once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemoryFault {
-    /// The next send fails; the message isn't accepted.
+    /// Lets the next send fail; the message isn't accepted.
     Send(BusErrorKind),
-    /// The next flush fails; what was accepted stays at risk.
+    /// Lets the next flush fail; accepted messages stay at risk.
     Flush(BusErrorKind),
-    /// The next poll fails.
+    /// Lets the next poll fail.
     Poll(BusErrorKind),
-    /// The next poll waits and gives nothing, though there is something.
+    /// Lets the next poll wait and give nothing, though there is something.
     Silence,
-    /// The next poll gives each message twice, at the same position.
+    /// Lets the next poll give each message twice, at the same position.
     Duplicate,
-    /// The next poll starts so many records earlier, in each partition, as a source does that reconnected.
+    /// Lets the next poll start so many records earlier, in each partition, as a source does that reconnected.
     Redeliver(u64),
-    /// The next acknowledgement is lost without an error.
+    /// Loses the next acknowledgement without an error.
     LoseAcknowledge,
 }
 
 #[derive(Default)]
 struct Partition {
-    /// Number of the first record that is still there.
+    /// The number of the first record that is still there.
     first: u64,
     records: VecDeque<(Timestamp, OutgoingMessage)>,
     durable: u64,
@@ -58,7 +58,7 @@ pub struct MemoryLog {
     shared: Arc<Mutex<Shared>>,
     identity: String,
     next: BTreeMap<PartitionName, u64>,
-    /// How many looks there were: each begins with another partition.
+    /// The number of looks so far: each begins with another partition.
     looks: usize,
 }
 
@@ -69,7 +69,7 @@ impl Default for MemoryLog {
 }
 
 impl MemoryLog {
-    /// An empty log of an identity.
+    /// Makes an empty log of an identity.
     pub fn new(identity: impl Into<String>) -> Self {
         let identity = identity.into();
         let shared = Shared {
@@ -87,22 +87,22 @@ impl MemoryLog {
         self.lock().faults.push_back(fault);
     }
 
-    /// How many ordered faults haven't happened yet.
+    /// Returns the number of ordered faults that haven't happened yet.
     pub fn faults_left(&self) -> usize {
         self.lock().faults.len()
     }
 
-    /// The time that records get from now on.
+    /// Sets the time that records get from now on.
     pub fn set_now(&self, now: Timestamp) {
         self.lock().now = now;
     }
 
-    /// What was acknowledged.
+    /// Returns the positions that were acknowledged.
     pub fn acknowledged(&self) -> OffsetMap {
         self.lock().acknowledged.clone()
     }
 
-    /// A power loss: records that weren't flushed are gone; their numbers are used again.
+    /// Loses the records that weren't flushed, as a loss of power does; their numbers are used again.
     pub fn lose_power(&self) {
         for partition in self.lock().partitions.values_mut() {
             let keep = (partition.durable + 1).saturating_sub(partition.first);
@@ -119,7 +119,7 @@ impl MemoryLog {
         }
     }
 
-    /// Retention: records before `first` are gone.
+    /// Removes the records before `first`, as retention does.
     pub fn remove_before(&self, partition: &str, first: u64) {
         if let Some(partition) = self.lock().partitions.get_mut(partition) {
             while partition.first < first && partition.records.pop_front().is_some() {
@@ -128,7 +128,7 @@ impl MemoryLog {
         }
     }
 
-    /// The log is made anew: empty, with another identity. Clones that are taken afterwards have it.
+    /// Makes the log anew: empty, with another identity. Clones that are taken afterwards have it.
     pub fn recreate(&mut self, identity: impl Into<String>) {
         self.identity = identity.into();
         self.next.clear();
@@ -138,7 +138,7 @@ impl MemoryLog {
         shared.acknowledged = OffsetMap::new();
     }
 
-    /// A reader of this log at its oldest records.
+    /// Returns a reader of this log, at its oldest records.
     pub fn reader(&self) -> Self {
         let identity = self.lock().identity.clone();
         Self { shared: self.shared.clone(), identity, next: BTreeMap::new(), looks: 0 }

@@ -1,4 +1,4 @@
-//! Records as a file, one a line.
+//! Records as a file, one on each line.
 
 use crate::{BusError, BusErrorKind, EventSink, OutgoingMessage, log::io_error};
 use std::{
@@ -12,7 +12,7 @@ enum Output {
     Stream(Box<dyn Write + Send>),
 }
 
-/// Writes each body as a line to a file or to stdout: an [`EventSink`] for `--output`.
+/// An [`EventSink`] for `--output` that writes each body as a line to a file or to stdout.
 ///
 /// A line is one write, so `tail -f` and a pipe see whole records at once. Key and properties aren't written.
 pub struct NdjsonSink {
@@ -21,10 +21,10 @@ pub struct NdjsonSink {
 }
 
 impl NdjsonSink {
-    /// A file, emptied if it exists; `-` is stdout.
+    /// Opens a file, emptied if it exists; `-` is stdout.
     ///
     /// # Errors
-    /// The file can't be made; `Permanent` with its name.
+    /// Returns a `Permanent` error with the file's name where it can't be made.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, BusError> {
         let path = path.as_ref();
         if path == Path::new("-") {
@@ -34,7 +34,7 @@ impl NdjsonSink {
         Ok(Self { output: Output::File { file, bytes: 0 }, path: path.to_owned() })
     }
 
-    /// Any stream; `name` stands in errors.
+    /// Writes to any stream; `name` stands in errors.
     pub fn to_stream(stream: Box<dyn Write + Send>, name: &str) -> Self {
         Self { output: Output::Stream(stream), path: name.into() }
     }

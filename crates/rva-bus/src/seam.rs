@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rva_types::{OffsetMap, PartitionName, Position, Rejection, Timestamp};
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-/// What a retry can cure.
+/// The kind of an error, which says what a retry can cure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BusErrorKind {
     /// The same call may succeed later: no space left, broker away.
@@ -26,18 +26,18 @@ pub struct BusError {
 }
 
 impl BusError {
-    /// Of a kind and a text.
+    /// Makes an error of a kind and a text.
     pub fn new(kind: BusErrorKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into(), source: None }
     }
 
-    /// The same with the error that caused it.
+    /// Adds the error that caused it.
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What a retry can cure.
+    /// Returns the kind, which says what a retry can cure.
     pub fn kind(&self) -> BusErrorKind {
         self.kind
     }
@@ -58,13 +58,13 @@ impl std::error::Error for BusError {
 /// A message on its way into a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingMessage {
-    /// Chooses the partition: the camera id. A run stays in one partition for its life.
+    /// The key that chooses the partition: the camera id. A run stays in one partition for its life.
     pub partition_key: String,
-    /// `store_id`, `camera_id`, `stream_id`, …
+    /// The properties: `store_id`, `camera_id`, `stream_id`, …
     pub properties: BTreeMap<String, String>,
-    /// Capture time, where the message has one.
+    /// The capture time, where the message has one.
     pub event_time: Option<Timestamp>,
-    /// The frame record (embedded log) as bytes; any bytes are accepted.
+    /// The frame record as bytes; any bytes are accepted.
     pub body: Bytes,
 }
 
@@ -73,96 +73,102 @@ pub struct OutgoingMessage {
 pub struct Message {
     /// The partition that it was read from.
     pub partition: PartitionName,
-    /// Its position there.
+    /// The position in that partition.
     pub position: Position,
-    /// Whether its entry ends with it; a batch of the ingest may end only after such a message.
+    /// Set where its entry ends with it; a batch of the ingest may end only after such a message.
     pub ends_entry: bool,
-    /// When the log accepted it.
+    /// The time at which the log accepted it.
     pub publish_ts: Timestamp,
-    /// Its properties.
+    /// The properties that it was sent with.
     pub properties: BTreeMap<String, String>,
-    /// Its bytes as they were sent; of an entry that can't be unpacked the raw bytes, cut at a bound.
+    /// The bytes as they were sent; of an entry that can't be unpacked the raw bytes, cut at a bound.
     pub body: Bytes,
     /// The position that it directly follows, where the log knows that nothing between them is a message: markers and
     /// aborted messages of transactions, parts of messages that were put together.
     pub follows: Option<Position>,
-    /// Why it can't be unpacked; it is a dead letter then, whatever its bytes are.
+    /// The reason why it can't be unpacked; it is a dead letter then, whatever its bytes are.
     pub rejected: Option<Box<Rejection>>,
 }
 
-/// What a message costs in memory beside its bytes: the structure, its place in queues, allocations. Generous.
+/// The bytes that a message costs in memory beside its own: the structure, its place in queues, allocations. Generous.
 const MESSAGE_OVERHEAD_BYTES: usize = 256;
 
-/// What a property costs beside its two texts.
+/// The bytes that a property costs beside its two texts.
 const PROPERTY_OVERHEAD_BYTES: usize = 64;
 
 impl Message {
-    /// Returns what it costs in memory, about: its body, its properties with their keys, and a fixed overhead.
+    /// Returns the bytes that it costs in memory, about: its body, its properties with their keys, and a fixed
+    /// overhead.
     pub fn memory_bytes(&self) -> usize {
         memory_bytes(self.body.len(), &self.properties)
     }
 }
 
-/// Returns what a message of so many bytes with these properties costs in memory.
+/// Returns the bytes that a message of so many bytes with these properties costs in memory.
 pub(crate) fn memory_bytes(body: usize, properties: &BTreeMap<String, String>) -> usize {
     let property = |(key, value): (&String, &String)| key.len() + value.len() + PROPERTY_OVERHEAD_BYTES;
     body + properties.iter().map(property).sum::<usize>() + MESSAGE_OVERHEAD_BYTES
 }
 
-/// A partition of a log and what it holds.
+/// A partition of a log and the positions that it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionRange {
-    /// Its name.
+    /// The partition's name.
     pub partition: PartitionName,
-    /// Topic and number of the partition, as the dead-letter table has them: (`embedded/cam_01`, 0).
+    /// The topic and the number of the partition, as the dead-letter table has them: (`embedded/cam_01`, 0).
     pub topic: (String, i32),
-    /// The oldest record that can still be read, or the entry (batch index -1) that it is the first one of; `None` where
-    /// the partition is empty.
+    /// The oldest record that can still be read, or the entry (batch index -1) that it is the first one of; `None`
+    /// where the partition is empty.
     pub first: Option<Position>,
     /// The newest durable record ever written, also where retention has removed it; `None` where none was, or where
     /// everything was removed and the log (Pulsar) no longer knows what.
     pub last: Option<Position>,
-    /// Records that are written from now on come at this position or behind it; all that were written are before it.
+    /// The position at which records that are written from now on come, or behind it; all that were written are before
+    /// it.
     pub next: Position,
-    /// Up to where the log believes that its reader has everything, where that can be moved by others than the reader: by
-    /// an operator who skips what is unread.
+    /// The position up to which the log believes that its reader has everything, where that can be moved by others than
+    /// the reader: by an operator who skips what is unread.
     pub skipped_to: Option<Position>,
 }
 
-/// Takes messages. One writer for each log.
+/// A log that takes messages. There is one writer for each log.
 #[async_trait::async_trait]
 pub trait EventSink: Send {
     /// Accepts a message; returns before it is durable. Waits where a bound is reached (policy `block`).
     ///
     /// # Errors
-    /// The message was not accepted.
+    /// Returns an error where the message was not accepted.
     async fn send(&mut self, message: OutgoingMessage) -> Result<(), BusError>;
 
     /// Returns when every accepted message is durable.
+    ///
+    /// # Errors
+    /// Returns an error where that isn't known; the messages stay accepted.
     async fn flush(&mut self) -> Result<(), BusError>;
 }
 
-/// Gives messages, in order within each partition. Only what is durable is seen.
+/// A log that gives messages, in order within each partition. Only what is durable is seen.
 #[async_trait::async_trait]
 pub trait EventSource: Send {
-    /// The identity of the log: a random id that was made with it. Positions of different identities can't be compared.
+    /// Returns the identity of the log: a random id that was made with it. Positions of different identities can't be
+    /// compared.
     fn identity(&self) -> &str;
 
-    /// The partitions that exist now, in name order.
+    /// Returns the partitions that exist now, in name order.
     async fn partitions(&mut self) -> Result<Vec<PartitionRange>, BusError>;
 
     /// Continues each partition behind `offsets`; one that isn't in the map starts with its oldest record.
     async fn seek(&mut self, offsets: &OffsetMap) -> Result<(), BusError>;
 
-    /// Messages that follow, at most about `bytes_max` as [`Message::memory_bytes`] counts (at least one message, if there is
-    /// any). No partition starves the others. Waits at most `wait` for the first; then the answer is empty. New
-    /// partitions are picked up.
+    /// Returns the messages that follow, at most about `bytes_max` as [`Message::memory_bytes`] counts (at least one
+    /// message, if there is any). No partition starves the others. It waits at most `wait` for the first; then the
+    /// answer is empty. New partitions are picked up.
     async fn poll(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<Message>, BusError>;
 
     /// Tells the log that the table holds everything up to `committed`, so that retention may remove it.
     ///
     /// # Errors
-    /// The log may not have heard of it; what is told later covers it.
+    /// Returns an error where the log may not have heard of it; what is told later covers it.
     async fn acknowledge(&mut self, committed: &OffsetMap) -> Result<(), BusError>;
 }
 

@@ -1,7 +1,7 @@
 //! Detects in a video and passes on each frame as it was decoded, so that another program sees the very same pixels.
 //!
-//! On stdout: a line of JSON `{"width", "height", "fps"}`, then frame after frame as BGR bytes, row by row. Into the file
-//! `--detections`: a line of JSON for each frame, `[[x1, y1, x2, y2, conf, class_id], …]` in source pixels. See
+//! On stdout: a line of JSON `{"width", "height", "fps"}`, then frame after frame as BGR bytes, row by row. Into the
+//! file `--detections`: a line of JSON for each frame, `[[x1, y1, x2, y2, conf, class_id], …]` in source pixels. See
 //! `make parity`.
 
 use anyhow::Context;

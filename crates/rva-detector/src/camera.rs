@@ -1,4 +1,4 @@
-//! One camera to an event sink.
+//! The run of one camera, whose frames become records in an event sink.
 
 use crate::{
     CameraCounters, CaptureStamp, Latency, Progress, RetryPace,
@@ -26,19 +26,19 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 
-/// Records that wait between the pipeline's thread and the sink.
+/// The number of records that wait between the pipeline's thread and the sink.
 const RECORDS_WAITING_MAX: usize = 16;
 
-/// A source that is open, and what looks at its frames.
+/// A source that is open, and everything that looks at its frames.
 pub struct OpenCamera {
-    /// Where the frames come from.
+    /// The source of the frames.
     pub source: Box<dyn FrameSource>,
-    /// Find objects: at least one, all of the same model, each of which looks at frames at the same time as the others;
-    /// they must keep everything from [`detector_floor`] for the tracker.
+    /// The detectors: at least one, all of the same model, each of which looks at frames at the same time as the
+    /// others; they must keep everything from [`detector_floor`] for the tracker.
     pub detectors: Vec<Box<dyn Detector>>,
-    /// Follows them.
+    /// The tracker that follows the detections.
     pub tracker: Box<dyn Tracker>,
-    /// What it wants to know besides boxes, as its [`Tracker::cues`] say.
+    /// The finder of the cues that it wants besides boxes, as its [`Tracker::cues`] say.
     pub cues: Option<Box<dyn FindCues>>,
 }
 
@@ -49,47 +49,47 @@ impl fmt::Debug for OpenCamera {
 }
 
 impl OpenCamera {
-    /// What the model says about itself; `None` without a detector.
+    /// Returns the facts that the model tells about itself; `None` without a detector.
     pub fn model(&self) -> Option<&ModelDescription> {
         self.detectors.first().map(|detector| detector.description())
     }
 }
 
-/// What a run's records say, and how fast it goes.
+/// The settings of a run: what its records say, and how fast it goes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSettings {
-    /// Where the frames are seen.
+    /// The place where the frames are seen.
     pub identity: SourceIdentity,
     /// The id of this opening.
     pub run: RunId,
-    /// Capture time of a file's media time 0; a live source is stamped by the wall clock instead.
+    /// The capture time of a file's media time 0; a live source is stamped by the wall clock instead.
     pub start_time: Timestamp,
-    /// Detections of a record are at or above this confidence, in [0, 1].
+    /// The confidence in [0, 1] that detections of a record reach or exceed.
     pub conf: f64,
-    /// Class ids that the detector keeps, or all; told in the records.
+    /// The class ids that the detector keeps, or all; told in the records.
     pub class_filter: Option<Vec<u32>>,
-    /// Stride, batch, bounds, and which frames are left out.
+    /// The stride, batch, bounds, and which frames are left out.
     pub pipeline: PipelineOptions,
-    /// How a sink is waited for.
+    /// The pace at which a sink is waited for.
     pub retry: RetryPace,
 }
 
-/// Sees each delivered frame, with the detections that its record holds. It is called on the pipeline's thread, before
-/// the record is sent; while it works the pipeline waits.
+/// A function that sees each delivered frame, with the detections that its record holds. It is called on the pipeline's
+/// thread, before the record is sent; while it works the pipeline waits.
 pub type FrameTap = Box<dyn FnMut(&TrackedFrame) + Send>;
 
-/// Who is told while a run goes on.
+/// The observers who are told while a run goes on.
 #[derive(Default)]
 pub struct Observers {
-    /// For the annotated video.
+    /// The tap for the annotated video.
     pub tap: Option<FrameTap>,
-    /// For a progress bar.
+    /// The progress for a progress bar.
     pub progress: watch::Sender<Progress>,
-    /// For statistics.
+    /// The counters for statistics.
     pub counters: Arc<CameraCounters>,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
 pub enum CameraEnd {
     /// The source ended.
@@ -106,39 +106,39 @@ pub enum CameraEnd {
     SinkFailed(BusError),
 }
 
-/// What a run did.
+/// The report of a run.
 #[derive(Debug)]
 pub struct CameraReport {
     /// The id of this opening.
     pub run: RunId,
-    /// What was known of the source.
+    /// The facts that were known of the source.
     pub source: SourceDescription,
-    /// How it ended.
+    /// The way in which it ended.
     pub end: CameraEnd,
     /// The camera, where its source goes on behind a change, as another run: [`next_run`] makes it one.
     pub rest: Option<Box<(OpenCamera, RunSettings)>>,
-    /// Frames that the source gave, that were processed, and that were left out.
+    /// The counts of frames that the source gave, that were processed, and that were left out.
     pub frames: FrameCounts,
-    /// Records that the sink accepted. Unless the run failed they are durable.
+    /// The number of records that the sink accepted. Unless the run failed they are durable.
     pub records: u64,
-    /// Records that the sink refused for good, each logged.
+    /// The number of records that the sink refused for good, each logged.
     pub records_rejected: u64,
-    /// Detections in the records that were sent.
+    /// The number of detections in the records that were sent.
     pub detections: u64,
-    /// Different track ids in the records. Ids have gaps: a track that is never confirmed takes one too.
+    /// The number of different track ids in the records. Ids have gaps: a track that is never confirmed takes one too.
     pub tracks: u64,
-    /// Detections whose appearance wasn't looked at, since their frames had too many.
+    /// The number of detections whose appearance wasn't looked at, since their frames had too many.
     pub crops_left_out: u64,
-    /// From a frame's decoding to its record in the sink, over all runs of the same [`Observers::counters`].
+    /// The time from a frame's decoding to its record in the sink, over all runs of the same [`Observers::counters`].
     pub latency: Latency,
-    /// Where the pipeline's time went.
+    /// The time that each stage of the pipeline took.
     pub times: StageTimes,
-    /// From the first frame asked for to the last record flushed.
+    /// The time from the first frame asked for to the last record flushed.
     pub elapsed: Duration,
 }
 
-/// The confidence from which a detector must keep boxes: `min(conf, tracker.lowest_conf())`. With less, a tracker that
-/// joins weak boxes to known tracks (the second stage of ByteTrack and SteadyTrack) would never see one.
+/// Returns the confidence from which a detector must keep boxes: `min(conf, tracker.lowest_conf())`. With less, a
+/// tracker that joins weak boxes to known tracks (the second stage of ByteTrack and SteadyTrack) would never see one.
 pub fn detector_floor(conf: f64, tracker: &dyn Tracker) -> f32 {
     (conf as f32).min(tracker.lowest_conf())
 }
@@ -224,7 +224,7 @@ fn fault(text: &str) -> VisionError {
     VisionError::new(VisionErrorKind::Fault, text)
 }
 
-/// The outcome of a pipeline whose own thread panicked: in the tracker, or in a tap.
+/// Returns the outcome of a pipeline whose own thread panicked: in the tracker, or in a tap.
 fn panicked(error: &tokio::task::JoinError) -> PipelineOutcome {
     PipelineOutcome::failed(fault(&format!("the pipeline's thread: {error}")))
 }
@@ -232,7 +232,7 @@ fn panicked(error: &tokio::task::JoinError) -> PipelineOutcome {
 #[derive(Debug, Default)]
 struct Counts {
     detections: u64,
-    /// Compressed: ids of a run are dense.
+    /// The ids of tracks, compressed, since ids of a run are dense.
     tracks: RoaringTreemap,
 }
 
@@ -272,10 +272,10 @@ fn pipeline(
     (outcome, counts, Some(Box::new((OpenCamera { source, detectors, tracker, cues }, settings))))
 }
 
-/// What goes on behind a change, as a run of its own: another id, and a tracker that has seen nothing.
+/// Makes a run of its own of what goes on behind a change: another id, and a tracker that has seen nothing.
 ///
 /// # Errors
-/// [`VisionErrorKind::Config`]: the tracker can't be built, which it could before.
+/// Returns [`VisionErrorKind::Config`] where the tracker can't be built, which it could before.
 pub fn next_run(
     (mut camera, mut settings): (OpenCamera, RunSettings),
     tracker: &TrackerChoice,
@@ -286,7 +286,7 @@ pub fn next_run(
     Ok((camera, settings))
 }
 
-/// What happens to a tracked frame: count, show, write.
+/// The delivery of a tracked frame: count, show, write.
 struct Delivery {
     writer: RecordWriter,
     observers: Observers,
@@ -326,7 +326,7 @@ impl Delivery {
     }
 }
 
-/// Turns tracked frames into messages.
+/// A writer that turns tracked frames into messages.
 struct RecordWriter {
     settings: RunSettings,
     stamp: CaptureStamp,
@@ -355,7 +355,7 @@ impl RecordWriter {
         Self { stamp, class_names, runtime, source_uri: source.uri.clone(), properties, settings }
     }
 
-    /// Whether a record holds a detection; the others were for the tracker alone.
+    /// Returns whether a record holds a detection; the others were for the tracker alone.
     fn holds(&self, tracked: &TrackedDetection, size: ImageSize) -> bool {
         tracked.detection.is_recorded(size, self.runtime.conf_thres)
     }

@@ -1,6 +1,7 @@
-//! What is counted of a camera, over all of its runs.
+//! Counts of a camera, over all of its runs.
 
 use hdrhistogram::Histogram;
+use rva_service::HistogramCounts;
 use rva_vision::{FrameCounters, FrameCounts};
 use std::{
     fmt,
@@ -11,11 +12,14 @@ use std::{
     time::Duration,
 };
 
-/// Longest latency that is told apart, in microseconds: an hour. What is longer counts as that.
+/// The longest latency that is told apart, in microseconds: an hour. A longer one counts as that.
 const LATENCY_MAX: u64 = 3_600_000_000;
 
+/// The upper bounds of the time from a frame's decoding to its record in the sink, in seconds.
+const LATENCY_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
 /// Counts that may be read while a camera runs. They go on from one run to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CameraCounters {
     pub(crate) frames: Arc<FrameCounters>,
     records: AtomicU64,
@@ -23,33 +27,48 @@ pub struct CameraCounters {
     openings: AtomicU64,
     openings_failed: AtomicU64,
     latency: Mutex<Option<Histogram<u64>>>,
+    latency_seconds: rva_service::Histogram,
+}
+
+impl Default for CameraCounters {
+    fn default() -> Self {
+        Self {
+            frames: Arc::default(),
+            records: AtomicU64::default(),
+            records_rejected: AtomicU64::default(),
+            openings: AtomicU64::default(),
+            openings_failed: AtomicU64::default(),
+            latency: Mutex::default(),
+            latency_seconds: rva_service::Histogram::new(LATENCY_SECONDS),
+        }
+    }
 }
 
 /// The counts at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CameraCounts {
-    /// Decoded, processed, left out by reason.
+    /// The frames decoded, processed, and left out by reason.
     pub frames: FrameCounts,
-    /// Records that the sink accepted.
+    /// The number of records that the sink accepted.
     pub records: u64,
-    /// Records that it refused for good.
+    /// The number of records that it refused for good.
     pub records_rejected: u64,
-    /// Openings of the source, each a run.
+    /// The number of openings of the source, each a run.
     pub openings: u64,
-    /// Tries to open it that failed.
+    /// The number of tries to open it that failed.
     pub openings_failed: u64,
-    /// From a frame's decoding to its record in the sink.
+    /// The time from a frame's decoding to its record in the sink.
     pub latency: Latency,
 }
 
 /// Quantiles of a time, to three digits; 0 where nothing was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Latency {
-    /// Half of them took at most that long.
+    /// The time that half of them took at most.
     pub p50: Duration,
-    /// 99 of 100.
+    /// The time that 99 of 100 took at most.
     pub p99: Duration,
-    /// All.
+    /// The time that all took at most.
     pub max: Duration,
 }
 
@@ -67,7 +86,7 @@ impl fmt::Display for Latency {
 }
 
 impl CameraCounters {
-    /// The counts now.
+    /// Returns the counts now.
     pub fn counts(&self) -> CameraCounts {
         let quantile = |histogram: &Histogram<u64>, q| Duration::from_micros(histogram.value_at_quantile(q));
         let latency = self.histogram().as_ref().map_or_else(Latency::default, |histogram| Latency {
@@ -85,8 +104,14 @@ impl CameraCounters {
         }
     }
 
+    /// Returns the times from a frame's decoding to its record in the sink, in seconds, for a metrics endpoint.
+    pub fn latency_seconds(&self) -> HistogramCounts {
+        self.latency_seconds.counts()
+    }
+
     pub(crate) fn count_accepted(&self, latency: Duration) {
         self.records.fetch_add(1, Relaxed);
+        self.latency_seconds.observe(latency.as_secs_f64());
         let micros = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MAX).clamp(1, LATENCY_MAX);
         let mut histogram = self.histogram();
         if histogram.is_none() {
@@ -128,5 +153,8 @@ mod tests {
         assert!(near(p50, 0.5) && near(p99, 0.99) && near(max, 1.0), "{p50:?} {p99:?} {max:?}");
         counters.count_accepted(Duration::from_secs(86_400));
         assert_eq!(counters.counts().records, 1001);
+        let shown = counters.latency_seconds();
+        let up_to = |bound: f64| shown.buckets.iter().filter(|bucket| bucket.0 <= bound).map(|bucket| bucket.1).sum();
+        assert_eq!((up_to(0.25), up_to(1.0), up_to(60.0), shown.count()), (250_u64, 1000, 1000, 1001));
     }
 }

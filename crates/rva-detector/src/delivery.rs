@@ -1,29 +1,29 @@
-//! From the pipeline's thread into the sink: nothing is dropped, and a sink that is away is waited for.
+//! Delivery from the pipeline's thread into the sink: nothing is dropped, and a sink that is away is waited for.
 
 use rva_bus::{BusError, BusErrorKind, EventSink, OutgoingMessage};
 use std::time::{Duration, Instant};
 
-/// How long to wait between two tries of a send that may succeed later.
+/// The waits between two tries of a send that may succeed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPace {
-    /// Before the second try; doubled after each.
+    /// The wait before the second try; doubled after each.
     pub wait_first: Duration,
-    /// At most this.
+    /// The longest wait.
     pub wait_max: Duration,
 }
 
 impl Default for RetryPace {
-    /// 100 ms, at most 5 s.
+    /// Returns 100 ms, at most 5 s.
     fn default() -> Self {
         Self { wait_first: Duration::from_millis(100), wait_max: Duration::from_secs(5) }
     }
 }
 
-/// What became of a message.
+/// The fate of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
     Accepted,
-    /// Refused for good; the next may pass.
+    /// The message was refused for good; the next may pass.
     Rejected,
 }
 
@@ -31,7 +31,7 @@ pub(crate) enum Sent {
 pub(crate) struct PatientSink<'a> {
     sink: &'a mut dyn EventSink,
     pace: RetryPace,
-    /// Told when waiting begins and ends.
+    /// The function that is told when waiting begins and ends.
     on_wait: &'a (dyn Fn(bool) + Send + Sync),
 }
 
@@ -43,7 +43,7 @@ impl<'a> PatientSink<'a> {
     /// Sends until the message is accepted or refused.
     ///
     /// # Errors
-    /// Of kind conflict or permanent: no retry cures them.
+    /// Returns those of kind conflict or permanent: no retry cures them.
     pub(crate) async fn send(&mut self, message: OutgoingMessage) -> Result<Sent, BusError> {
         let mut waiting = Waiting::new(self.pace);
         loop {
@@ -62,10 +62,10 @@ impl<'a> PatientSink<'a> {
         }
     }
 
-    /// Returns when every accepted message is durable.
+    /// Waits until every accepted message is durable.
     ///
     /// # Errors
-    /// Of any kind but transient.
+    /// Returns those of any kind but transient.
     pub(crate) async fn flush(&mut self) -> Result<(), BusError> {
         let mut waiting = Waiting::new(self.pace);
         loop {
@@ -92,7 +92,7 @@ impl Waiting {
         Self { pace, next: pace.wait_first, since: None }
     }
 
-    /// Waits after a transient error, which is said once for each call; gives any other back.
+    /// Waits after a transient error, which is said once for each call; returns any other.
     async fn again_after(&mut self, error: BusError, on_wait: &(dyn Fn(bool) + Send + Sync)) -> Result<(), BusError> {
         if error.kind() != BusErrorKind::Transient {
             return Err(error);

@@ -1,7 +1,26 @@
-//! Cameras to bus: one camera's frames become records in an event sink, once each and in order.
+//! The way from cameras to the bus: a camera's frames become records in an event sink, once each and in order.
 //!
-//! [`run_camera`] is the role; `rva run`, `rva detect` and the service run the same code. It knows neither Iceberg nor
-//! Arrow: the sink is a seam ([`rva_bus::EventSink`]).
+//! A camera is a live thing: it breaks off, changes its picture's size, or sends garbage, and the other cameras must
+//! not notice. So each runs alone ([`run_camera`]), a [`Supervisor`] opens it again after pauses that grow, and a sink
+//! that is away is waited for while nothing that was decoded is dropped. Every frame that isn't recorded is counted
+//! with its reason.
+//!
+//! `rva run`, `rva detect` and the service run the same code. It knows neither Iceberg nor Arrow: the sink is a seam
+//! ([`rva_bus::EventSink`]).
+//!
+//! ```
+//! use rva_detector::CaptureStamp;
+//! use rva_types::{MediaTime, Timestamp};
+//!
+//! let start = Timestamp::parse("2026-01-31T08:00:00Z")?;
+//! let mut stamp = CaptureStamp::recorded(start);
+//! let decoded_at = Timestamp::parse("2026-02-01T12:00:00Z")?;
+//! let second = stamp.next(MediaTime::from_micros(1_000_000), decoded_at);
+//! assert_eq!(second.to_string(), "2026-01-31T08:00:01.000000+00:00", "a file's frames have its own time");
+//! // Capture times increase strictly, whatever a container or a clock says.
+//! assert!(stamp.next(MediaTime::from_micros(1_000_000), decoded_at) > second);
+//! # Ok::<(), rva_types::TimestampError>(())
+//! ```
 
 mod camera;
 pub mod configured;
@@ -12,6 +31,7 @@ mod progress;
 mod publish;
 mod setup;
 mod shared;
+mod spool;
 mod stamp;
 mod supervise;
 
@@ -27,6 +47,7 @@ pub use setup::{
     CameraSetup, DetectorSetup, OpenSource, PARALLEL_MAX, join_camera, load_shared, open_camera, open_source,
 };
 pub use shared::SharedSink;
+pub use spool::log_totals;
 pub use stamp::CaptureStamp;
 pub use supervise::{
     CameraHealth, CameraSpec, CameraState, CameraSummary, CameraView, Changes, MakeTap, OpenCameras, ReconnectPace,

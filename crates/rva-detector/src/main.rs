@@ -8,10 +8,10 @@ use rva_detector::{
     configured::{
         CaptureArgs, DetectionArgs, Given, IdentityArgs, Plan, log_options, open_all, plan, reconnect_pace, specs,
     },
-    load_shared, watch_cameras,
+    load_shared, log_totals, watch_cameras,
 };
 use rva_service::{
-    Config, ConfigError, Health, Loaded, Override, SourceText, StopFlag, init_telemetry, load_of_process,
+    BusKind, Config, ConfigError, Health, Loaded, Override, SourceText, StopFlag, init_telemetry, load_of_process,
     warn_of_plain_text,
 };
 use rva_track::TrackError;
@@ -88,7 +88,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// What was asked for makes no sense; nothing was started.
+/// Returns whether a request makes no sense; nothing was started then.
 fn is_usage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let kind = cause.downcast_ref::<VisionError>().map(VisionError::kind);
@@ -126,7 +126,11 @@ async fn run(cli: Cli, loaded: Loaded) -> anyhow::Result<ExitCode> {
     health.ready(MODEL);
     let sink = match &cli.output {
         Some(file) => SharedSink::new(NdjsonSink::create(file)?),
-        None => SharedSink::new(LogWriter::open(config.data_dir.join("log"), log_options(config))?),
+        None => {
+            let log = LogWriter::open(config.data_dir.join("log"), log_options(config))?;
+            health.show(log_totals(&log));
+            SharedSink::new(log)
+        }
     };
     let publishing = publishing(&cli, config).await?;
     publishing.show(&health);
@@ -165,7 +169,7 @@ impl Publisher {
         }
     }
 
-    /// The spool stands in for a broker that is away.
+    /// Tells the health what keeps records from the broker, for which the spool stands in.
     fn tell(&self, health: &Health) {
         match self.0.as_ref().and_then(rva_detector::Publishing::trouble) {
             Some(text) => health.degraded(BROKER, text),
@@ -181,7 +185,7 @@ impl Publisher {
     }
 }
 
-/// What sends the log to the topic, where that is wanted.
+/// Starts to send the log to the topic, where that is wanted.
 #[cfg(feature = "pulsar")]
 async fn publishing(cli: &Cli, config: &Config) -> anyhow::Result<Publisher> {
     use rva_bus::pulsar::{ForwarderOptions, PulsarConnection};
@@ -224,7 +228,7 @@ async fn publishing(cli: &Cli, config: &Config) -> anyhow::Result<Publisher> {
 }
 
 fn is_publishing(cli: &Cli, config: &Config) -> anyhow::Result<bool> {
-    let is_wanted = config.detector.publish == "pulsar";
+    let is_wanted = config.detector.publish == BusKind::Pulsar;
     if is_wanted && cli.output.is_some() {
         let text = "found --output and detector.publish pulsar, wanted one of them";
         return Err(VisionError::new(VisionErrorKind::Config, text).into());
@@ -232,7 +236,7 @@ fn is_publishing(cli: &Cli, config: &Config) -> anyhow::Result<bool> {
     Ok(is_wanted)
 }
 
-/// Logs what a camera did; its exit code.
+/// Logs what a camera did; returns its exit code.
 fn conclude(summary: &CameraSummary) -> u8 {
     let CameraSummary { camera_id, counts, detections, tracks, elapsed, .. } = summary;
     let (seconds, frames_decoded, records) = (elapsed.as_secs_f64(), counts.frames.decoded, counts.records);

@@ -1,30 +1,30 @@
-//! How far a run is, for a progress bar.
+//! The progress of a run, for a progress bar.
 
 use rva_types::MediaTime;
 use std::time::{Duration, Instant};
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Progress {
-    /// Frames processed.
+    /// The number of frames processed.
     pub frames: u64,
-    /// Index of the last processed frame; compare this with `frames_total`, since a stride leaves gaps.
+    /// The index of the last processed frame; compare this with `frames_total`, since a stride leaves gaps.
     pub frame_index: u64,
-    /// Frames of the source as it announces them, an estimate; `None` for live sources.
+    /// The frames of the source as it announces them, an estimate; `None` for live sources.
     pub frames_total: Option<u64>,
     /// The last frame's place on the stream's timeline.
     pub media_time: MediaTime,
-    /// Processed frames a second during the last second or so; 0 until the first is over.
+    /// The processed frames a second during the last second or so; 0 until the first is over.
     pub fps: f64,
-    /// Detections of class `person` in the last frame.
+    /// The number of detections of class `person` in the last frame.
     pub people: usize,
-    /// All detections in the last frame.
+    /// The number of all detections in the last frame.
     pub detections: usize,
-    /// The sink takes nothing at the moment (disk full, broker away): the run waits for it.
+    /// Set while the sink takes nothing (disk full, broker away): the run waits for it.
     pub sink_waits: bool,
 }
 
-/// Frames a second over windows of one second.
+/// A counter of frames a second over windows of one second.
 #[derive(Debug)]
 pub(crate) struct Pace {
     window_start: Instant,
@@ -39,7 +39,7 @@ impl Pace {
         Self { window_start: now, frames: 0, fps: 0.0 }
     }
 
-    /// Counts a frame; frames a second in the last full window.
+    /// Counts a frame; returns the frames a second in the last full window.
     pub(crate) fn frame(&mut self, now: Instant) -> f64 {
         self.frames += 1;
         let elapsed = now.saturating_duration_since(self.window_start);

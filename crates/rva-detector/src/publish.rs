@@ -1,4 +1,4 @@
-//! From the embedded log to Pulsar, beside the cameras. Cargo feature `pulsar`.
+//! Publishing from the embedded log to Pulsar, beside the cameras. Needs the cargo feature `pulsar`.
 
 use rva_bus::{
     BusError, BusErrorKind,
@@ -8,7 +8,7 @@ use rva_service::{Metric, StopFlag, Totals};
 use std::time::Duration;
 use tokio::{sync::watch, task::JoinHandle};
 
-/// How long a stop waits for the broker. The log keeps what it didn't take, and the next start sends it.
+/// The time that a stop waits for the broker. The log keeps what it didn't take, and the next start sends it.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 const METRICS: &[Metric<ForwarderCounters>] = &[
@@ -31,8 +31,8 @@ impl Publishing {
     /// Starts to forward. A broker that is away is waited for, while the spool takes the records.
     ///
     /// # Errors
-    /// What no waiting cures: a wrong token, certificate or address, a topic that wasn't set up, another schema, damage
-    /// in the spool.
+    /// Returns those that no waiting cures: a wrong token, certificate or address, a topic that wasn't set up, another
+    /// schema, damage in the spool.
     pub async fn start(connection: PulsarConnection, options: ForwarderOptions) -> Result<Self, BusError> {
         let trouble = watch::Sender::new(None);
         let first = match Forwarder::open(&connection, options.clone()).await {
@@ -59,12 +59,12 @@ impl Publishing {
         Ok(Self { task, is_draining, trouble: told, totals })
     }
 
-    /// What keeps the records from the broker; `None` while nothing does.
+    /// Returns what keeps the records from the broker; `None` while nothing does.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
     }
 
-    /// What it counts, to show at `/metrics`.
+    /// Returns its counts, to show at `/metrics`.
     pub fn totals(&self) -> Totals<ForwarderCounters> {
         self.totals.clone()
     }
@@ -72,7 +72,7 @@ impl Publishing {
     /// Waits until the broker has everything that is in the spool; when a stop is asked for, only a while.
     ///
     /// # Errors
-    /// What ended the forwarder; the spool keeps the rest.
+    /// Returns the error that ended the forwarder; the spool keeps the rest.
     pub async fn finish(mut self, stop: &StopFlag) -> anyhow::Result<()> {
         self.is_draining.send_replace(true);
         tracing::info!("the run is in the spool; the broker gets the rest of it");

@@ -1,4 +1,4 @@
-//! From what was asked for to a camera that is open.
+//! The way from a request to a camera that is open.
 
 use crate::{OpenCamera, RetryPace, RunSettings, detector_floor};
 use rva_track::{Tracker, TrackerChoice};
@@ -10,53 +10,54 @@ use rva_vision::{
 };
 use std::{num::NonZeroUsize, path::PathBuf, thread::available_parallelism, time::SystemTime};
 
-/// A camera: where its frames come from and what they are called.
+/// A camera: the source of its frames and the names that they are given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraSetup {
-    /// A file, images, a webcam or a stream.
+    /// The source: a file, images, a webcam or a stream.
     pub source: SourceSpec,
-    /// How it is opened.
+    /// The settings that it is opened with.
     pub open: OpenOptions,
-    /// Where its frames are seen.
+    /// The place where its frames are seen.
     pub identity: SourceIdentity,
-    /// Capture time of a file's media time 0; `None` is the moment of opening. A live source ignores it.
+    /// The capture time of a file's media time 0; `None` is the moment of opening. A live source ignores it.
     pub start_time: Option<Timestamp>,
-    /// Which frames are processed when there are too many; `None`: [`CapturePolicy::Latest`] for a live source and one
-    /// that is played in real time, [`CapturePolicy::All`] for any other.
+    /// The frames that are processed when there are too many; `None` stands for [`CapturePolicy::Latest`] for a live
+    /// source and one that is played in real time, [`CapturePolicy::All`] for any other.
     pub capture: Option<CapturePolicy>,
-    /// A file is played at its own speed. A live source ignores it.
+    /// Plays a file at its own speed. A live source ignores it.
     pub realtime: bool,
 }
 
-/// What looks at frames.
+/// The models and settings that look at frames.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DetectorSetup {
     /// A YOLOv8 detection model in ONNX.
     pub model: PathBuf,
     /// The ONNX Runtime library; `None` looks in the usual places.
     pub library: Option<PathBuf>,
-    /// Detections of a record are at or above this confidence, in [0, 1].
+    /// The confidence in [0, 1] that detections of a record reach or exceed.
     pub conf: f64,
-    /// Classes to keep, ids or names; `None` keeps all.
+    /// The classes to keep, ids or names; `None` keeps all.
     pub classes: Option<Vec<String>>,
-    /// The rest about detection. Its `conf` and `classes` are not looked at: they follow from the two above, the
+    /// The other options of detection. Its `conf` and `classes` are not looked at: they follow from the two above, the
     /// tracker and the model.
     pub options: DetectOptions,
     /// The tracker and its parameters.
     pub tracker: TrackerChoice,
     /// An appearance model in ONNX for trackers that look at it (BoT-SORT `with_reid`, DeepSORT); others don't load it.
     pub reid_model: Option<PathBuf>,
-    /// Inferences at the same time for a camera with a model of its own ([`open_camera`]); they share the threads. `None`:
-    /// one where the newest frame counts; where all frames do, as many as the processor has threads for, at most
-    /// [`PARALLEL_MAX`]. Raising it gives more frames a second and makes each wait longer; memory grows with it.
+    /// The inferences at the same time for a camera with a model of its own ([`open_camera`]); they share the threads.
+    /// `None` stands for one where the newest frame counts; where all frames do, as many as the processor has threads
+    /// for, at most [`PARALLEL_MAX`]. Raising it gives more frames a second and makes each wait longer; memory grows
+    /// with it.
     pub parallel: Option<NonZeroUsize>,
-    /// Stride, batch and bounds; which frames are left out is the camera's.
+    /// The stride, batch and bounds; which frames are left out is the camera's.
     pub pipeline: PipelineOptions,
-    /// How cameras share calls of a [shared model](load_shared).
+    /// The way in which cameras share calls of a [shared model](load_shared).
     pub batch: BatchOptions,
 }
 
-/// Inferences at the same time, unless more are asked for: each has memory of its own.
+/// The most inferences at the same time, unless more are asked for: each has memory of its own.
 pub const PARALLEL_MAX: usize = 4;
 
 /// A source that is open, before anything looks at it.
@@ -68,7 +69,7 @@ pub struct OpenSource {
 /// Opens the source alone.
 ///
 /// # Errors
-/// What [`open`] refuses.
+/// Fails as [`open`] does.
 pub fn open_source(camera: &CameraSetup) -> Result<OpenSource, VisionError> {
     let source = open(&camera.source, &camera.open)?;
     Ok(OpenSource { source, opened_at: Timestamp::from(SystemTime::now()) })
@@ -77,8 +78,9 @@ pub fn open_source(camera: &CameraSetup) -> Result<OpenSource, VisionError> {
 /// Opens the source, loads a model for this camera alone and mints a run id: each call is a run of its own.
 ///
 /// # Errors
-/// What [`open`] and [`YoloDetector::load`] refuse; [`VisionErrorKind::Config`] for a confidence outside [0, 1],
-/// parameters that the tracker refuses, and classes that the model doesn't have; what [`CueFinder::for_tracker`] refuses.
+/// Fails as [`open`] and [`YoloDetector::load`] do; returns [`VisionErrorKind::Config`] for a confidence outside [0,
+/// 1], parameters that the tracker refuses, and classes that the model doesn't have; fails as
+/// [`CueFinder::for_tracker`] does.
 pub fn open_camera(camera: &CameraSetup, detector: &DetectorSetup) -> Result<(OpenCamera, RunSettings), VisionError> {
     let following = tracker(detector)?;
     let source = open_source(camera)?;
@@ -94,7 +96,7 @@ pub fn open_camera(camera: &CameraSetup, detector: &DetectorSetup) -> Result<(Op
 /// Loads the model once, for any number of cameras.
 ///
 /// # Errors
-/// As those of [`open_camera`] about the model.
+/// Fails as [`open_camera`] does about the model.
 pub fn load_shared(detector: &DetectorSetup) -> Result<SharedModel, VisionError> {
     let model = load(detector, detector.options.intra_threads)?;
     SharedModel::start(Box::new(model), detector.batch)
@@ -103,7 +105,7 @@ pub fn load_shared(detector: &DetectorSetup) -> Result<SharedModel, VisionError>
 /// Joins an open source with a model that other cameras use too, and mints a run id.
 ///
 /// # Errors
-/// As those of [`open_camera`] about confidence, tracker and classes.
+/// Fails as [`open_camera`] does about confidence, tracker and classes.
 pub fn join_camera(
     camera: &CameraSetup,
     detector: &DetectorSetup,
@@ -121,7 +123,7 @@ fn refused(text: String) -> VisionError {
     VisionError::new(VisionErrorKind::Config, text)
 }
 
-/// A tracker, and what looks at frames for it.
+/// A tracker, and the finder that looks at frames for it.
 type Following = (Box<dyn Tracker>, Option<Box<dyn FindCues>>);
 
 fn tracker(detector: &DetectorSetup) -> Result<Following, VisionError> {
@@ -138,7 +140,7 @@ fn capture(camera: &CameraSetup, source: &dyn FrameSource) -> CapturePolicy {
     camera.capture.unwrap_or(if is_live || camera.realtime { CapturePolicy::Latest } else { CapturePolicy::All })
 }
 
-/// The threads of each of the inferences at the same time.
+/// Returns the threads of each of the inferences at the same time.
 ///
 /// Two inferences on a thread each take less time than one after the other on both: the network's small operators gain
 /// nothing from a second thread, and all of them wait for each other.
@@ -154,7 +156,7 @@ fn threads(detector: &DetectorSetup, capture: CapturePolicy) -> Vec<Option<usize
     }
 }
 
-/// Threads for each of `parallel` inferences: as equal as they can be, at least one.
+/// Returns the threads for each of `parallel` inferences: as equal as they can be, at least one.
 fn shared(threads: usize, parallel: usize) -> impl Iterator<Item = usize> {
     (0..parallel).map(move |n| (threads / parallel + usize::from(n < threads % parallel)).max(1))
 }
@@ -171,7 +173,7 @@ fn load(detector: &DetectorSetup, intra_threads: Option<usize>) -> Result<YoloDe
     YoloDetector::load(&library, &detector.model, &options)
 }
 
-/// What a camera's tracker and records need; only a loaded model knows the names of its classes.
+/// Returns the selection that a camera's tracker and records need; only a loaded model knows the names of its classes.
 fn selection(detector: &DetectorSetup, tracker: &dyn Tracker, names: &[String]) -> Result<Selection, VisionError> {
     let classes = detector.classes.as_ref().map(|wanted| resolve_classes(wanted, names)).transpose()?;
     Ok(Selection { conf: detector_floor(detector.conf, tracker), classes })
@@ -200,10 +202,11 @@ fn ready(
     (OpenCamera { source, detectors, tracker, cues }, settings)
 }
 
-/// What looks at frames for the tracker besides the detector; nothing where boxes are enough.
+/// Makes the finder that looks at frames for the tracker besides the detector; none where boxes are enough.
 ///
 /// # Errors
-/// A tracker that looks at appearance without a model for it, and what [`CueFinder::for_tracker`] refuses.
+/// Returns an error for a tracker that looks at appearance without a model for it, and fails as
+/// [`CueFinder::for_tracker`] does.
 fn find_cues(tracker: &dyn Tracker, detector: &DetectorSetup) -> Result<Option<Box<dyn FindCues>>, VisionError> {
     let embedder = || {
         let Some(model) = &detector.reid_model else {

@@ -1,8 +1,8 @@
-//! When a frame was captured.
+//! Capture times of frames.
 
 use rva_types::{MediaTime, Timestamp};
 
-/// Gives the frames of one run their capture times, strictly increasing.
+/// A stamp that gives the frames of one run their capture times, strictly increasing.
 #[derive(Debug, Clone)]
 pub struct CaptureStamp {
     origin: Origin,
@@ -11,24 +11,25 @@ pub struct CaptureStamp {
 
 #[derive(Debug, Clone, Copy)]
 enum Origin {
-    /// A file: this moment plus the frame's media time.
+    /// The start of a file, to which the frame's media time is added.
     Start(Timestamp),
-    /// A live source: the wall clock at capture.
+    /// The wall clock at capture, for a live source.
     Clock,
 }
 
 impl CaptureStamp {
-    /// For a file whose first picture was taken at `start`.
+    /// Makes the stamp of a file whose first picture was taken at `start`.
     pub fn recorded(start: Timestamp) -> Self {
         Self { origin: Origin::Start(start), last: None }
     }
 
-    /// For a live source.
+    /// Makes the stamp of a live source.
     pub fn live() -> Self {
         Self { origin: Origin::Clock, last: None }
     }
 
-    /// The capture time of the next frame, at least one microsecond after the one before: wall clocks step back.
+    /// Returns the capture time of the next frame, at least one microsecond after the one before: wall clocks step
+    /// back.
     pub fn next(&mut self, media_time: MediaTime, decoded_at: Timestamp) -> Timestamp {
         let wanted = match self.origin {
             Origin::Start(start) => start.plus(media_time),

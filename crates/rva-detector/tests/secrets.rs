@@ -1,5 +1,5 @@
-//! Known secrets in every shape through the service's errors, with everything logged: none is in what it says, writes, answers
-//! or shows in the process list.
+//! Known secrets in every shape through the service's errors, with everything logged: none is in what it says, writes,
+//! answers or shows in the process list.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -17,8 +17,8 @@ const MARK: &str = "Zq7xW9kV3Bt";
 /// `admin:Zq7xW9kV3Bt` and `admin:/Zq7xW9kV3Bt@` as the Basic scheme sends them.
 const BASIC: [&str; 2] = ["YWRtaW46WnE3eFc5a1YzQnQ=", "YWRtaW46L1pxN3hXOWtWM0J0QA=="];
 
-/// Cameras whose secrets stand in all places; `HOST` is a server that refuses, and repeats what it was sent. A new shape is
-/// a line.
+/// Cameras whose secrets stand in all places; `HOST` is a server that refuses, and repeats what it was sent. A new
+/// shape is a line.
 const SOURCES: &[&str] = &[
     "rtsp://admin:MARK@HOST/1",
     "rtsp://admin:%2FMARK%40@HOST/1",

@@ -1,8 +1,9 @@
-//! The best assignment of two sides, by the Hungarian algorithm of the `pathfinding` crate.
+//! Assignment of two sides at the greatest sum, by the Hungarian algorithm of the `pathfinding` crate.
 
 use pathfinding::kuhn_munkres::{Weights, kuhn_munkres};
 
-/// The solver compares sums for equality, which whole numbers allow: 2⁻⁴⁰ is far below any score that is printed.
+/// The factor that makes whole numbers of scores: the solver compares sums for equality, which those allow. 2⁻⁴⁰ is far
+/// below any score that is printed.
 const SCALE: f64 = (1u64 << 40) as f64;
 
 /// A dense matrix of scores, row by row, seen with its shorter side along the rows.
@@ -32,8 +33,8 @@ impl Weights<i64> for View<'_> {
     }
 }
 
-/// Pairs (row, column) whose scores have the greatest sum: as many as the shorter side has. Scores are finite and at
-/// most 2²⁰ in magnitude.
+/// Returns the pairs (row, column) whose scores have the greatest sum: as many as the shorter side has. Scores are
+/// finite and at most 2²⁰ in magnitude.
 pub(crate) fn best_pairs(scores: &[f64], rows: usize, columns: usize) -> Vec<(usize, usize)> {
     if rows == 0 || columns == 0 {
         return Vec::new();

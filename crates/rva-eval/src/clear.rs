@@ -1,7 +1,7 @@
-//! CLEAR: MOTA, switches, fragments, and how much of each track was found.
+//! CLEAR: MOTA, switches, fragments, and the share of each track that was found.
 //!
-//! Source: Bernardin and Stiefelhagen, "Evaluating Multiple Object Tracking Performance: The CLEAR MOT Metrics" (EURASIP
-//! 2008), Li et al. (CVPR 2009) for mostly tracked and mostly lost; the numbers are those of TrackEval's
+//! Source: Bernardin and Stiefelhagen, "Evaluating Multiple Object Tracking Performance: The CLEAR MOT Metrics"
+//! (EURASIP 2008), Li et al. (CVPR 2009) for mostly tracked and mostly lost; the numbers are those of TrackEval's
 //! `metrics/clear.py`.
 
 use crate::assignment::best_pairs;
@@ -9,10 +9,10 @@ use crate::sequence::{EPSILON, Sequence};
 
 const THRESHOLD: f64 = 0.5;
 
-/// Weight of staying with the id of the frame before. Scores must stay exact in whole numbers of 2⁻⁴⁰.
+/// The weight of staying with the id of the frame before. Scores must stay exact in whole numbers of 2⁻⁴⁰.
 const STAY: f64 = 1000.0;
 
-/// Counts at an IoU of 0.5. Sequences add up.
+/// The counts at an IoU of 0.5. Those of several sequences add up.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClearCounts {
     /// True boxes that a result was matched with.
@@ -21,17 +21,17 @@ pub struct ClearCounts {
     pub false_positives: u64,
     /// True boxes without a result.
     pub false_negatives: u64,
-    /// How often a true track changed its id (IDSW).
+    /// Times that a true track changed its id (IDSW).
     pub id_switches: u64,
     /// True tracks found in more than 80 % of their frames (MT).
     pub mostly_tracked: u64,
-    /// Those between (PT).
+    /// True tracks found in 20 to 80 % of their frames (PT).
     pub partly_tracked: u64,
     /// True tracks found in less than 20 % of their frames (ML).
     pub mostly_lost: u64,
-    /// How often a true track was found again after it was lost (Frag).
+    /// Times that a true track was found again after it was lost (Frag).
     pub fragments: u64,
-    /// Sum of the IoU of what was matched.
+    /// The sum of the IoU of what was matched.
     pub similarity: f64,
 }
 
@@ -114,13 +114,13 @@ impl ClearCounts {
         self.similarity += other.similarity;
     }
 
-    /// 1 less misses, false alarms and switches over the true boxes: at most 1, without a lower bound.
+    /// Returns 1 less misses, false alarms and switches over the true boxes: at most 1, without a lower bound.
     pub fn mota(&self) -> f64 {
         let (tp, truth) = (self.true_positives as f64, (self.true_positives + self.false_negatives) as f64);
         (tp - self.false_positives as f64 - self.id_switches as f64) / truth.max(1.0)
     }
 
-    /// Mean IoU of what was matched.
+    /// Returns the mean IoU of what was matched.
     pub fn motp(&self) -> f64 {
         self.similarity / (self.true_positives as f64).max(1.0)
     }

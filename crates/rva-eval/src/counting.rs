@@ -1,7 +1,7 @@
 //! People counted at lines and in zones, against the same counts of the true boxes.
 //!
-//! The ground truth's tracks and a tracker's go through the same code as gold does ([`rva_analytics`]), so what differs is the tracker's
-//! doing alone: people it missed, ids it changed, boxes it lost at the line.
+//! The ground truth's tracks and a tracker's go through the same code as gold does ([`rva_analytics`]), so any
+//! difference is the tracker's doing alone: people it missed, ids it changed, boxes it lost at the line.
 
 use crate::MotRow;
 use rva_analytics::{
@@ -10,7 +10,7 @@ use rva_analytics::{
 use rva_types::{CameraId, ImageSize, RunId, StoreId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Lines from edge to edge, at several places and angles: name and ends in shares of the picture.
+/// The lines, from edge to edge at several places and angles: name and ends in shares of the picture.
 const LINES: [(&str, [[f64; 2]; 2]); 9] = [
     ("left", [[0.25, 0.0], [0.25, 1.0]]),
     ("middle", [[0.5, 0.0], [0.5, 1.0]]),
@@ -23,52 +23,52 @@ const LINES: [(&str, [[f64; 2]; 2]); 9] = [
     ("steep", [[0.4, 0.0], [0.6, 1.0]]),
 ];
 
-/// Zones: name and corners in shares of the picture.
+/// The zones: name and corners in shares of the picture.
 const ZONES: [(&str, [[f64; 2]; 4]); 3] = [
     ("left half", [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]),
     ("middle", [[0.3, 0.3], [0.7, 0.3], [0.7, 0.9], [0.3, 0.9]]),
     ("lower right", [[0.5, 0.5], [1.0, 0.5], [1.0, 1.0], [0.5, 1.0]]),
 ];
 
-/// Pairs a counted crossing with a true one of the same line and direction that is at most this far away in time.
+/// The time, in microseconds, that a counted crossing and a true one of the same line and direction may be apart.
 const TOLERANCE_US: i64 = 2_000_000;
 
-/// Intervals in which counts are compared.
+/// The length in microseconds of the intervals in which counts are compared.
 const INTERVAL_US: i64 = 5_000_000;
 
 /// A sequence's frames as counting sees them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Film {
-    /// Frames of the sequence.
+    /// The number of frames of the sequence.
     pub frames: u32,
-    /// Frames a second.
+    /// The number of frames a second.
     pub frame_rate: f64,
-    /// The picture.
+    /// The size of the picture in pixels.
     pub image_size: ImageSize,
 }
 
-/// Counts of one sequence, or of several added up.
+/// The counts of one sequence, or of several added up.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct CountScores {
-    /// Crossings of the true boxes.
+    /// Crossings of the true boxes' tracks.
     pub truth: u64,
-    /// Crossings of the tracker's.
+    /// Crossings of the tracker's tracks.
     pub counted: u64,
-    /// True ones without a counted one.
+    /// True crossings without a counted one.
     pub missed: u64,
-    /// Counted ones without a true one.
+    /// Counted crossings without a true one.
     pub extra: u64,
-    /// Absolute errors of counts, over lines, directions and intervals.
+    /// The sum of absolute errors of counts, over lines, directions and intervals.
     pub interval_error: u64,
-    /// How many counts that are.
+    /// The number of counts in that sum.
     pub intervals: u64,
-    /// Absolute errors of people in a zone, over zones and frames.
+    /// The sum of absolute errors of people in a zone, over zones and frames.
     pub people_error: u64,
-    /// How many frames that are.
+    /// The number of frames in that sum.
     pub people_frames: u64,
-    /// Absolute errors of the time that all visits of a zone took together, in microseconds.
+    /// The sum of absolute errors of the time that all visits of a zone took together, in microseconds.
     pub dwell_error_us: u64,
-    /// The true visits that it is spread over.
+    /// The number of true visits that it is spread over.
     pub visits: u64,
 }
 
@@ -109,7 +109,7 @@ impl CountScores {
         ratio(self.interval_error as f64, self.intervals)
     }
 
-    /// Returns the mean absolute error of people in a zone.
+    /// Returns the mean absolute error of the number of people in a zone.
     pub fn people_mae(&self) -> Option<f64> {
         ratio(self.people_error as f64, self.people_frames)
     }
@@ -183,7 +183,7 @@ fn moment(film: &Film, frame: u32) -> i64 {
     (f64::from(frame - 1) / film.frame_rate * 1e6).round() as i64
 }
 
-/// The constants above as shapes. They are checked by a test.
+/// Returns the constants above as shapes. They are checked by a test.
 fn zones() -> CameraZones {
     let (store, camera) = (id(StoreId::parse), id(CameraId::parse));
     let json = |points: &[[f64; 2]]| {
@@ -205,7 +205,7 @@ fn zones() -> CameraZones {
     Zones::new(definitions).of(&store, &camera).clone()
 }
 
-/// An identifier for what has none.
+/// Makes an identifier for what has none.
 fn id<T, E: std::fmt::Debug>(parse: impl Fn(&'static str) -> Result<T, E>) -> T {
     parse("sequence").expect("the word is an identifier")
 }
@@ -235,7 +235,7 @@ fn outcomes(film: &Film, rows: &[MotRow], zones: &CameraZones) -> Vec<TrackOutco
     paths.into_iter().filter_map(|(track, path)| path.outcome(key(track), zones, &Rules::default())).collect()
 }
 
-/// Times of crossings by line and direction, in order.
+/// Returns the times of crossings by line and direction, in order.
 fn by_line(outcomes: &[TrackOutcome]) -> BTreeMap<(String, Direction), Vec<i64>> {
     let mut times: BTreeMap<_, Vec<i64>> = BTreeMap::new();
     for crossing in outcomes.iter().flat_map(|outcome| &outcome.crossings) {
@@ -245,8 +245,8 @@ fn by_line(outcomes: &[TrackOutcome]) -> BTreeMap<(String, Direction), Vec<i64>>
     times
 }
 
-/// How many of the true times have a counted one of their own within the tolerance. Both are in order, so the earliest that fits
-/// is the best.
+/// Returns how many of the true times have a counted one of their own within the tolerance. Both are in order, so the
+/// earliest that fits is the best.
 fn paired(truth: &[i64], found: &[i64]) -> usize {
     let mut free: BTreeSet<usize> = (0..found.len()).collect();
     let mut pairs = 0;

@@ -6,18 +6,18 @@
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Detections of an image and class that count, the best first.
+/// The most detections of an image and class that count, the best first.
 const DETECTIONS_MAX: usize = 100;
-/// Points of recall at which precision is read.
+/// The points of recall at which precision is read.
 const RECALLS: usize = 101;
 const THRESHOLDS: usize = 10;
 
 /// A box of the truth or of a detector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DetectionBox {
-    /// Which picture.
+    /// The picture's number.
     pub image: u64,
-    /// Which class.
+    /// The class's number.
     pub class: u64,
     /// Left, top, width, height in pixels.
     pub bbox: [f64; 4],
@@ -25,50 +25,50 @@ pub struct DetectionBox {
     pub score: f64,
     /// Area in pixels, of the truth's outline where it has one.
     pub area: f64,
-    /// The truth marks many objects in one box: it is no miss, and what lies on it no false alarm.
+    /// Marks many objects in one box of the truth: it is no miss, and what lies on it no false alarm.
     pub is_crowd: bool,
 }
 
-/// What a detector should have found, in which pictures.
+/// The objects that a detector should have found, and the pictures that they are in.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DetectionTruth {
-    /// Every picture that was looked at, those without objects too: whatever is found in them is a false alarm.
+    /// Every picture that was looked at, those without objects too: anything found in those is a false alarm.
     pub images: BTreeSet<u64>,
     /// The objects, all of them in `images`.
     pub boxes: Vec<DetectionBox>,
 }
 
-/// A file that isn't COCO's.
+/// An error that says why a file isn't COCO's.
 #[derive(Debug, thiserror::Error)]
 pub enum DetectionError {
-    /// Not the JSON that is wanted.
+    /// A text that isn't the JSON that is wanted.
     #[error("{file}: found {error}, wanted {wanted}")]
     Json {
-        /// As the caller named it.
+        /// The file as the caller named it.
         file: String,
-        /// What was wanted.
+        /// The shape that was wanted.
         wanted: &'static str,
-        /// What the parser says, with line and column.
+        /// The parser's error, with line and column.
         error: serde_json::Error,
     },
     /// A box that can't be.
     #[error("{file}: found bbox {found:?} of image {image}, wanted finite numbers and sizes from 0")]
     Box {
-        /// As the caller named it.
+        /// The file as the caller named it.
         file: String,
-        /// Which picture.
+        /// The picture's number.
         image: u64,
-        /// As it stands there.
+        /// The box as it stands there: left, top, width, height.
         found: [f64; 4],
     },
     /// An object in a picture that isn't there.
     #[error("{file}: found an annotation of image {image}, wanted one of the {images} images listed")]
     Unlisted {
-        /// As the caller named it.
+        /// The file as the caller named it.
         file: String,
-        /// Which picture.
+        /// The picture's number.
         image: u64,
-        /// How many the file lists.
+        /// The number of pictures that the file lists.
         images: usize,
     },
 }
@@ -109,10 +109,10 @@ fn checked(file: &str, found: DetectionBox) -> Result<DetectionBox, DetectionErr
     if is_good { Ok(found) } else { Err(DetectionError::Box { file: file.to_owned(), image, found: bbox }) }
 }
 
-/// Ground truth: COCO's `instances_*.json`.
+/// Reads ground truth: COCO's `instances_*.json`. A `file` is named in errors only.
 ///
 /// # Errors
-/// Another shape, boxes that can't be, or an annotation of a picture that isn't listed.
+/// Returns an error for another shape, boxes that can't be, or an annotation of a picture that isn't listed.
 pub fn ground_truth_from_coco(file: &str, text: &str) -> Result<DetectionTruth, DetectionError> {
     let wanted = "COCO ground truth: an object with images of id and annotations of image_id, category_id, bbox";
     let json = |error| DetectionError::Json { file: file.to_owned(), wanted, error };
@@ -131,10 +131,10 @@ pub fn ground_truth_from_coco(file: &str, text: &str) -> Result<DetectionTruth, 
     Ok(DetectionTruth { images, boxes })
 }
 
-/// Results: COCO's list of image_id, category_id, bbox, score.
+/// Reads results: COCO's list of image_id, category_id, bbox, score.
 ///
 /// # Errors
-/// As [`ground_truth_from_coco`].
+/// Fails as [`ground_truth_from_coco`] does.
 pub fn results_from_coco(file: &str, text: &str) -> Result<Vec<DetectionBox>, DetectionError> {
     let wanted = "COCO results: a list of image_id, category_id, bbox, score";
     let json = |error| DetectionError::Json { file: file.to_owned(), wanted, error };
@@ -146,31 +146,31 @@ pub fn results_from_coco(file: &str, text: &str) -> Result<Vec<DetectionBox>, De
     boxes.collect()
 }
 
-/// Average precision, means over the classes that the truth has, in [0, 1]; `None` where there is no truth of that size.
+/// Average precision, as means over the classes that the truth has, in [0, 1]; `None` without truth of that size.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ApScores {
-    /// Over IoU 0.50 to 0.95 (AP50:95).
+    /// The precision over IoU 0.50 to 0.95 (AP50:95).
     pub ap: Option<f64>,
-    /// At IoU 0.50.
+    /// The precision at IoU 0.50.
     pub ap50: Option<f64>,
-    /// At IoU 0.75.
+    /// The precision at IoU 0.75.
     pub ap75: Option<f64>,
-    /// Of objects below 32² pixels.
+    /// The precision for objects below 32² pixels.
     pub ap_small: Option<f64>,
-    /// Of those up to 96² pixels.
+    /// The precision for those up to 96² pixels.
     pub ap_medium: Option<f64>,
-    /// Of larger ones.
+    /// The precision for larger ones.
     pub ap_large: Option<f64>,
-    /// Recall with at most 100 detections a picture, over IoU 0.50 to 0.95.
+    /// The recall with at most 100 detections a picture, over IoU 0.50 to 0.95.
     pub ar: Option<f64>,
 }
 
-/// Numpy's `linspace(0.5, 0.95, 10)` to the last bit: an overlap exactly at a threshold decides a match.
+/// Returns numpy's `linspace(0.5, 0.95, 10)` to the last bit: an overlap exactly at a threshold decides a match.
 fn threshold(at: usize) -> f64 {
     if at == THRESHOLDS - 1 { 0.95 } else { 0.5 + at as f64 * ((0.95 - 0.5) / (THRESHOLDS - 1) as f64) }
 }
 
-/// Numpy's `linspace(0, 1, 101)` to the last bit: 35 of 100 found don't reach its 0.35000000000000003.
+/// Returns numpy's `linspace(0, 1, 101)` to the last bit: 35 of 100 found don't reach its 0.35000000000000003.
 fn recall_point(at: usize) -> f64 {
     at as f64 * 0.01
 }
@@ -186,14 +186,15 @@ fn iou(found: &DetectionBox, truth: &DetectionBox) -> f64 {
     if union > 0.0 { intersection / union } else { 0.0 }
 }
 
-/// What became of one detection at each threshold.
+/// The fate of one detection at each threshold.
 struct Judged {
     score: f64,
     matched: [bool; THRESHOLDS],
     ignored: [bool; THRESHOLDS],
 }
 
-/// Greedy matching in one picture, the best detection first: each takes the true box that it overlaps most.
+/// Matches greedily in one picture, the best detection first: each takes the true box that it overlaps most. Returns
+/// the number of true boxes that count.
 fn judge(truth: &[&DetectionBox], found: &[&DetectionBox], range: (f64, f64), judged: &mut Vec<Judged>) -> usize {
     let outside = |area: f64| area < range.0 || area > range.1;
     let mut truth: Vec<(&DetectionBox, bool)> = truth.iter().map(|t| (*t, t.is_crowd || outside(t.area))).collect();
@@ -234,7 +235,7 @@ fn judge(truth: &[&DetectionBox], found: &[&DetectionBox], range: (f64, f64), ju
     truth.iter().filter(|(_, ignored)| !ignored).count()
 }
 
-/// Mean precision over the recall points, and the final recall, at one threshold.
+/// Returns the mean precision over the recall points, and the final recall, at one threshold.
 fn precision(judged: &[Judged], truths: usize, at: usize) -> (f64, f64) {
     let (mut hits, mut alarms) = (0.0, 0.0);
     let mut curve: Vec<(f64, f64)> = Vec::new();
@@ -258,7 +259,7 @@ fn precision(judged: &[Judged], truths: usize, at: usize) -> (f64, f64) {
     (sum / RECALLS as f64, recall)
 }
 
-/// Precision and recall of one class within a range of areas, at each threshold; `None`: there is no such truth.
+/// Returns precision and recall of one class within a range of areas, at each threshold; `None` without such truth.
 fn of_class(
     images: &BTreeSet<u64>,
     truth: &ByImage<'_>,
@@ -277,8 +278,8 @@ fn of_class(
 
 type ByImage<'a> = BTreeMap<u64, Vec<&'a DetectionBox>>;
 
-/// Scores detections against the truth. Detections in pictures that the truth doesn't list, and of classes that it has
-/// no object of, don't count, as in COCO.
+/// Scores detections against the truth. Detections in pictures that the truth doesn't list, and of classes that it
+/// has no object of, don't count, as in COCO.
 pub fn score_detections(truth: &DetectionTruth, found: &[DetectionBox]) -> ApScores {
     let mut classes: BTreeMap<u64, (ByImage<'_>, ByImage<'_>)> = BTreeMap::new();
     for t in &truth.boxes {

@@ -12,55 +12,55 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A directed line in shares of the picture, from the first point to the second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Line {
-    /// From the first point to the second.
+    /// The line from the first point to the second.
     pub line: DirectedLine,
-    /// Whether crossings to the right hand are counted (`in`), or those to the left (`out`).
+    /// Counts crossings to the right hand (`in`) where it is set, else those to the left (`out`).
     pub inward: bool,
 }
 
 /// One row of a hand count.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HandCount {
-    /// Which camera.
+    /// The camera's id.
     pub camera: String,
-    /// First capture time.
+    /// The first capture time.
     pub from: Timestamp,
-    /// The end, which is no part of it.
+    /// The end, which is no part of the interval.
     pub to: Timestamp,
-    /// People who were counted.
+    /// The number of people who were counted.
     pub people: u64,
-    /// Where they were counted; `None`: in the whole picture.
+    /// The line at which they were counted; `None` for the whole picture.
     pub line: Option<Line>,
 }
 
 /// A person in a frame, as a record tells it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
-    /// Which camera.
+    /// The camera's id.
     pub camera: String,
-    /// The run and the track: together they are one person.
+    /// The run and the track, which together are one person.
     pub track: (String, u64),
-    /// When and where.
+    /// The time and the place.
     pub point: TrackPoint,
 }
 
-/// A row with what the system counted.
+/// A row of a hand count with the system's count.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counted {
-    /// The row.
+    /// The row of the hand count.
     pub by_hand: HandCount,
-    /// What the system counted.
+    /// The number of people that the system counted.
     pub counted: u64,
 }
 
 impl Counted {
-    /// Counted less by hand.
+    /// Returns the system's count less that by hand.
     pub fn error(&self) -> i64 {
         self.counted as i64 - self.by_hand.people as i64
     }
 }
 
-/// A hand count that can't be read. Lines count from 1.
+/// An error that says why a hand count can't be read. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{file}:{line}: found {found}, wanted {wanted}")]
 pub struct FootfallError {
@@ -73,10 +73,10 @@ pub struct FootfallError {
 const COLUMNS: [&str; 4] = ["camera_id", "from", "to", "people"];
 const LINE_COLUMNS: [&str; 2] = ["line", "direction"];
 
-/// Reads a hand count.
+/// Reads a hand count in CSV. A `file` is named in errors only.
 ///
 /// # Errors
-/// The first line that can't be right.
+/// Returns an error for the first line that can't be right, with found and wanted.
 pub fn footfall_from_csv(file: &str, text: &str) -> Result<Vec<HandCount>, FootfallError> {
     let error = |line: usize, found: String, wanted: &'static str| FootfallError {
         file: file.to_owned(),
@@ -132,7 +132,7 @@ pub fn footfall_from_csv(file: &str, text: &str) -> Result<Vec<HandCount>, Footf
     Ok(rows)
 }
 
-/// When the tracks of a camera cross the line in one direction: by the code that makes gold.
+/// Returns the times at which the tracks of a camera cross the line in one direction, by the code that makes gold.
 fn crossings(line: &Line, path: TrackPath) -> Vec<Timestamp> {
     let direction = if line.inward { Direction::In } else { Direction::Out };
     let crossings = path.crossings(&"line".into(), &line.line, &Rules::default()).into_iter();
@@ -140,7 +140,7 @@ fn crossings(line: &Line, path: TrackPath) -> Vec<Timestamp> {
     of_direction.map(|crossing| Timestamp::from_micros(crossing.at_us)).collect()
 }
 
-/// Counts what a hand count asks for. `seen` may be in any order.
+/// Counts in `seen` what each row of a hand count asks for. `seen` may be in any order.
 pub fn score_footfall(hand: Vec<HandCount>, seen: &[Seen]) -> Vec<Counted> {
     hand.into_iter()
         .map(|by_hand| {

@@ -1,4 +1,4 @@
-//! HOTA: higher order tracking accuracy.
+//! HOTA, the higher order tracking accuracy.
 //!
 //! Source: Luiten et al., "HOTA: A Higher Order Metric for Evaluating Multi-Object Tracking" (IJCV 2021); the numbers
 //! are those of TrackEval's `metrics/hota.py`.
@@ -6,20 +6,20 @@
 use crate::assignment::best_pairs;
 use crate::sequence::{EPSILON, Sequence};
 
-/// How many localisation thresholds there are: 0.05, 0.10, … 0.95.
+/// The number of localisation thresholds: 0.05, 0.10, … 0.95.
 pub const ALPHAS: usize = 19;
 
 fn alpha(at: usize) -> f64 {
     0.05 * (at as f64 + 1.0)
 }
 
-/// Counts at each threshold. Sequences add up.
+/// The counts at each threshold. Those of several sequences add up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HotaCounts {
     tp: [f64; ALPHAS],
     false_negatives: [f64; ALPHAS],
     false_positives: [f64; ALPHAS],
-    /// Sums over the true positives: of the association scores, and of the IoU.
+    /// The sums over the true positives: of the association scores, and of the IoU.
     ass_a: [f64; ALPHAS],
     ass_re: [f64; ALPHAS],
     ass_pr: [f64; ALPHAS],
@@ -120,49 +120,49 @@ impl HotaCounts {
         sums[at] / self.tp[at].max(1.0)
     }
 
-    /// Geometric mean of detection and association, averaged over the thresholds, in [0, 1] like all of them.
+    /// Returns the geometric mean of detection and association, averaged over the thresholds, in [0, 1] like all here.
     pub fn hota(&self) -> f64 {
         mean((0..ALPHAS).map(|at| (self.det_a_at(at) * self.per_match(&self.ass_a, at)).sqrt()))
     }
 
-    /// Detection accuracy.
+    /// Returns the detection accuracy.
     pub fn det_a(&self) -> f64 {
         mean((0..ALPHAS).map(|at| self.det_a_at(at)))
     }
 
-    /// Association accuracy.
+    /// Returns the association accuracy.
     pub fn ass_a(&self) -> f64 {
         mean((0..ALPHAS).map(|at| self.per_match(&self.ass_a, at)))
     }
 
-    /// Detection recall.
+    /// Returns the detection recall.
     pub fn det_re(&self) -> f64 {
         mean((0..ALPHAS).map(|at| self.tp[at] / (self.tp[at] + self.false_negatives[at]).max(1.0)))
     }
 
-    /// Detection precision.
+    /// Returns the detection precision.
     pub fn det_pr(&self) -> f64 {
         mean((0..ALPHAS).map(|at| self.tp[at] / (self.tp[at] + self.false_positives[at]).max(1.0)))
     }
 
-    /// Association recall.
+    /// Returns the association recall.
     pub fn ass_re(&self) -> f64 {
         mean((0..ALPHAS).map(|at| self.per_match(&self.ass_re, at)))
     }
 
-    /// Association precision.
+    /// Returns the association precision.
     pub fn ass_pr(&self) -> f64 {
         mean((0..ALPHAS).map(|at| self.per_match(&self.ass_pr, at)))
     }
 
-    /// Localisation accuracy: mean IoU of what was matched; 1 where nothing was.
+    /// Returns the localisation accuracy: the mean IoU of what was matched; 1 where nothing was.
     pub fn loc_a(&self) -> f64 {
         mean((0..ALPHAS).map(|at| self.loc[at].max(1e-10) / self.tp[at].max(1e-10)))
     }
 }
 
-/// How well each true id and each found id lie on each other over the whole sequence (Jaccard), and how often each was
-/// seen.
+/// Returns how well each true id and each found id lie on each other over the whole sequence (Jaccard), and how often
+/// each was seen.
 fn alignment(sequence: &Sequence) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let (truths, founds) = (sequence.truth_ids, sequence.found_ids);
     let (mut potential, mut truth_count, mut found_count) =

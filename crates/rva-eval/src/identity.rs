@@ -1,4 +1,4 @@
-//! Identity: how much of each true track one id explains.
+//! Identity: the share of each true track that one id explains.
 //!
 //! Source: Ristani et al., "Performance Measures and a Data Set for Multi-Target, Multi-Camera Tracking" (ECCV 2016
 //! workshops); the numbers are those of TrackEval's `metrics/identity.py`.
@@ -8,14 +8,14 @@ use crate::sequence::Sequence;
 
 const THRESHOLD: f64 = 0.5;
 
-/// Counts at an IoU of 0.5. Sequences add up.
+/// The counts at an IoU of 0.5. Those of several sequences add up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IdentityCounts {
     /// Boxes of true tracks that lie under the one id given to them.
     pub true_positives: u64,
-    /// Results that don't.
+    /// Boxes of results that don't lie under such an id.
     pub false_positives: u64,
-    /// True boxes that don't.
+    /// Boxes of true tracks that don't lie under theirs.
     pub false_negatives: u64,
 }
 
@@ -50,18 +50,18 @@ impl IdentityCounts {
         self.false_negatives += other.false_negatives;
     }
 
-    /// Harmonic mean of the two below, in [0, 1].
+    /// Returns the harmonic mean of [`idp`](Self::idp) and [`idr`](Self::idr), in [0, 1].
     pub fn idf1(&self) -> f64 {
         let errors = 0.5 * (self.false_positives + self.false_negatives) as f64;
         self.true_positives as f64 / (self.true_positives as f64 + errors).max(1.0)
     }
 
-    /// Share of the results.
+    /// Returns the share of the results that are true positives, in [0, 1].
     pub fn idp(&self) -> f64 {
         self.true_positives as f64 / ((self.true_positives + self.false_positives) as f64).max(1.0)
     }
 
-    /// Share of the true boxes.
+    /// Returns the share of the true boxes that are true positives, in [0, 1].
     pub fn idr(&self) -> f64 {
         self.true_positives as f64 / ((self.true_positives + self.false_negatives) as f64).max(1.0)
     }

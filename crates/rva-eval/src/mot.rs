@@ -1,71 +1,71 @@
-//! MOTChallenge's text files: a row a box, `frame,id,left,top,width,height,conf,…`.
+//! Text files of MOTChallenge: a row a box, `frame,id,left,top,width,height,conf,…`.
 
 use std::{collections::HashSet, fmt::Write};
 
 /// A row of ground truth or of results.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MotRow {
-    /// From 1.
+    /// The frame's number, from 1.
     pub frame: u32,
-    /// Of the track; -1 in files of detections.
+    /// The track's id; -1 in files of detections.
     pub id: i64,
-    /// Left, top, width, height in pixels.
+    /// The box's left, top, width and height in pixels.
     pub bbox: [f64; 4],
-    /// Ground truth: 0 marks a row that isn't scored. Results: the detector's confidence.
+    /// The detector's confidence in results; in ground truth 0 marks a row that isn't scored.
     pub conf: f64,
-    /// Ground truth of MOT16 and later: 1 is a pedestrian; -1 where the file has no classes.
+    /// The class in ground truth of MOT16 and later, of which 1 is a pedestrian; -1 where the file has no classes.
     pub class: i64,
 }
 
-/// A file that isn't what it should be. Lines count from 1.
+/// An error that says why a file isn't what it should be. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum MotError {
-    /// Too few columns.
+    /// A row of too few columns.
     #[error("{file}:{line}: found {found} columns, wanted at least {wanted}")]
     Columns {
-        /// As the caller named it.
+        /// The file as the caller named it.
         file: String,
-        /// From 1.
+        /// The line's number, from 1.
         line: usize,
-        /// Columns found.
+        /// The number of columns found.
         found: usize,
-        /// Columns wanted.
+        /// The number of columns wanted.
         wanted: usize,
     },
     /// A value that can't be.
     #[error("{file}:{line}: found {column} {found:?}, wanted {wanted}")]
     Value {
-        /// As the caller named it.
+        /// The file as the caller named it.
         file: String,
-        /// From 1.
+        /// The line's number, from 1.
         line: usize,
         /// The column's name.
         column: &'static str,
-        /// As it stands there.
+        /// The value as it stands there, cut to 40 characters.
         found: String,
-        /// What would do.
+        /// The values that would do, in words.
         wanted: &'static str,
     },
-    /// One track twice in one frame.
+    /// One track that stands twice in one frame.
     #[error("{file}:{line}: found id {id} a second time in frame {frame}, wanted it once")]
     Twice {
-        /// As the caller named it.
+        /// The file as the caller named it.
         file: String,
-        /// From 1.
+        /// The line's number, from 1.
         line: usize,
-        /// The track.
+        /// The track's id.
         id: i64,
-        /// The frame.
+        /// The frame's number.
         frame: u32,
     },
     /// A frame past the sequence's end.
     #[error("{file}: found frame {found}, wanted at most {wanted}, the sequence's length")]
     PastEnd {
-        /// As the caller named it.
+        /// The file as the caller named it.
         file: String,
-        /// The frame.
+        /// The frame's number.
         found: u32,
-        /// Frames of the sequence.
+        /// The number of frames of the sequence.
         wanted: u32,
     },
 }
@@ -87,7 +87,7 @@ impl Line<'_> {
         value.ok_or_else(|| self.error(at, column, "a finite number"))
     }
 
-    /// Some files write whole numbers as `1.0`.
+    /// Reads a whole number, which some files write as `1.0`.
     fn whole(&self, at: usize, column: &'static str) -> Result<i64, MotError> {
         let value = self.number(at, column)?;
         if value.fract() != 0.0 || value.abs() > 2f64.powi(53) {
@@ -144,24 +144,25 @@ fn parse(file: &str, text: &str, columns_min: usize, ids_are_real: bool) -> Resu
     Ok(rows)
 }
 
-/// Ground truth (`gt/gt.txt`): at least seven columns, in any order of frames. Rows come back by frame, those of a frame
-/// in the file's order.
+/// Reads ground truth (`gt/gt.txt`): at least seven columns, in any order of frames. Rows come back by frame, those of
+/// a frame in the file's order.
 ///
 /// # Errors
-/// The first line that can't be right, with what was found and wanted there.
+/// Returns an error for the first line that can't be right, with what was found and wanted there.
 pub fn parse_ground_truth(file: &str, text: &str) -> Result<Vec<MotRow>, MotError> {
     parse(file, text, 7, true)
 }
 
-/// Results of a tracker, or public detections (`det/det.txt`) where `ids_are_real` is false: at least six columns.
+/// Reads results of a tracker, or public detections (`det/det.txt`) where `ids_are_real` is false: at least six
+/// columns.
 ///
 /// # Errors
-/// As [`parse_ground_truth`].
+/// Fails as [`parse_ground_truth`] does.
 pub fn parse_results(file: &str, text: &str, ids_are_real: bool) -> Result<Vec<MotRow>, MotError> {
     parse(file, text, 6, ids_are_real)
 }
 
-/// The same as text: ten columns, the world's coordinates -1.
+/// Writes rows as the text of results: ten columns, the world's coordinates -1.
 pub fn write_results(rows: &[MotRow]) -> String {
     let mut text = String::new();
     for MotRow { frame, id, bbox: [left, top, width, height], conf, .. } in rows {

@@ -20,7 +20,7 @@ pub struct TrackScores {
 }
 
 impl TrackScores {
-    /// Of one sequence.
+    /// Scores one sequence.
     pub fn of(sequence: &Sequence) -> Self {
         Self {
             hota: HotaCounts::count(sequence),
@@ -29,7 +29,7 @@ impl TrackScores {
         }
     }
 
-    /// Of several sequences together: counts add up, so long sequences weigh more (TrackEval's `COMBINED_SEQ`).
+    /// Scores several sequences together: counts add up, so long sequences weigh more (TrackEval's `COMBINED_SEQ`).
     pub fn combined<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut sum = Self::default();
         for scores in all {
@@ -40,7 +40,7 @@ impl TrackScores {
         sum
     }
 
-    /// In the order of [`METRICS`].
+    /// Returns all scores, in the order of [`METRICS`].
     pub fn values(&self) -> [f64; METRICS.len()] {
         let Self { hota, clear, identity } = self;
         let count = |n: u64| n as f64;
@@ -69,13 +69,13 @@ impl TrackScores {
         ]
     }
 
-    /// One score by its name.
+    /// Returns one score by its name, in any case of letters; `None` for a name that isn't one of [`METRICS`].
     pub fn value(&self, metric: &str) -> Option<f64> {
         let at = METRICS.iter().position(|name| name.eq_ignore_ascii_case(metric))?;
         self.values().get(at).copied()
     }
 
-    /// Whether a score is a count rather than a share.
+    /// Returns whether a score is a count rather than a share.
     pub fn is_count(metric: &str) -> bool {
         ["IDSW", "FP", "FN", "MT", "PT", "ML", "Frag", "TP"].contains(&metric)
     }

@@ -1,38 +1,38 @@
-//! A sequence made ready for scoring: ids from 0, and how alike each box of the ground truth is to each result.
+//! A sequence made ready for scoring: ids from 0, and the likeness of each true box to each result.
 
 use crate::assignment::best_pairs;
 use crate::mot::{MotError, MotRow};
 use std::collections::BTreeMap;
 
-/// Tolerance of TrackEval's comparisons (numpy's machine epsilon).
+/// The tolerance of TrackEval's comparisons (numpy's machine epsilon).
 pub(crate) const EPSILON: f64 = f64::EPSILON;
 
-/// Classes of MOT16 and later that a tracker may follow or not: a person on a vehicle, a static person, a distractor, a
-/// reflection.
+/// The classes of MOT16 and later that a tracker may follow or not: a person on a vehicle, a static person, a
+/// distractor, a reflection.
 const DISTRACTORS: [i64; 4] = [2, 7, 8, 12];
-/// One more in MOT20: a vehicle without a motor.
+/// The one more in MOT20: a vehicle without a motor.
 const NON_MOTOR_VEHICLE: i64 = 6;
 const PEDESTRIAN: i64 = 1;
 
-/// Which rules of MOTChallenge hold.
+/// The rules of MOTChallenge that hold for a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Benchmark {
-    /// The ground truth has no classes: rows marked 0 are left out, all others scored.
+    /// Leaves out rows of the ground truth that are marked 0 and scores all others; there are no classes.
     Mot15,
-    /// MOT16 too. Pedestrians are scored; results that lie on a distractor are taken away.
+    /// Scores pedestrians, and takes away results that lie on a distractor. Holds for MOT16 too.
     Mot17,
-    /// The same with one more class of distractors.
+    /// Does the same with one more class of distractors.
     Mot20,
 }
 
 impl Benchmark {
-    /// By the sequence's ground truth: classes are there from MOT16 on. It can't tell MOT20, see
+    /// Chooses by the sequence's ground truth: classes are there from MOT16 on. It can't tell MOT20, see
     /// [`Benchmark::of_named`].
     pub fn of(ground_truth: &[MotRow]) -> Self {
         if ground_truth.iter().any(|row| row.class > 0) { Self::Mot17 } else { Self::Mot15 }
     }
 
-    /// The same by the sequence's name too: MOT20's begin with it.
+    /// Chooses by the sequence's name too: MOT20's begin with it.
     pub fn of_named(name: &str, ground_truth: &[MotRow]) -> Self {
         match Self::of(ground_truth) {
             Self::Mot17 if name.starts_with("MOT20") => Self::Mot20,
@@ -59,7 +59,7 @@ impl FrameScores {
     }
 }
 
-/// A sequence made ready.
+/// A sequence made ready for scoring.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sequence {
     pub(crate) frames: Vec<FrameScores>,
@@ -67,7 +67,7 @@ pub struct Sequence {
     pub(crate) found_ids: usize,
 }
 
-/// Intersection over union of two boxes (left, top, width, height); 0 for boxes without an area.
+/// Returns the intersection over union of two boxes (left, top, width, height); 0 for boxes without an area.
 pub(crate) fn iou(a: &[f64; 4], b: &[f64; 4]) -> f64 {
     let overlap = |i: usize| ((a[i] + a[i + 2]).min(b[i] + b[i + 2]) - a[i].max(b[i])).max(0.0);
     let (area_a, area_b) = (a[2] * a[3], b[2] * b[3]);
@@ -93,7 +93,7 @@ fn check_end(file: &str, rows: &[MotRow], frames: u32) -> Result<(), MotError> {
     }
 }
 
-/// Results that lie on a distractor, by their place.
+/// Marks the results that lie on a distractor, by their place.
 fn on_distractors(benchmark: Benchmark, truth: &[&MotRow], found: &[&MotRow], similarity: &[f64]) -> Vec<bool> {
     let scores: Vec<f64> = similarity.iter().map(|&s| if s < 0.5 - EPSILON { 0.0 } else { s }).collect();
     let mut removed = vec![false; found.len()];
@@ -110,7 +110,7 @@ impl Sequence {
     /// Source: TrackEval's `MotChallenge2DBox.get_preprocessed_seq_data`.
     ///
     /// # Errors
-    /// A frame past the end; the files are named as given.
+    /// Returns an error for a frame past the end; the files are named as given.
     pub fn prepare(
         benchmark: Benchmark,
         frames: u32,

@@ -1,4 +1,5 @@
-//! From messages to batches. Pure: what is taken, what is skipped, when a batch is due and where it is cut.
+//! The way from messages to batches. Pure: it decides what is taken or skipped, when a batch is due, and where it is
+//! cut.
 
 use crate::{
     Gap,
@@ -16,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-/// What became of a message.
+/// The fate of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Offer {
     /// It is part of the next batch or of an entry that is not complete yet.
@@ -32,23 +33,23 @@ pub enum Offer {
 /// Rows and dead letters of one stretch of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cut {
-    /// For the bronze table, with the maps before and after.
+    /// The batch for the bronze table, with the maps before and after.
     pub bronze: Batch<BronzeRow>,
-    /// Messages of the same stretch that can't be rows.
+    /// The messages of the same stretch that can't be rows.
     pub dead: Vec<DeadLetter>,
-    /// Where each row comes from.
+    /// The message that each row comes from.
     pub(crate) origins: Vec<Origin>,
 }
 
-/// Rows and dead letters, in the order in which they were read, and the bytes that they are counted with.
+/// Rows and dead letters in the order in which they were read, and the bytes that they are counted with.
 #[derive(Debug, Default)]
 struct Items {
     rows: Vec<BronzeRow>,
-    /// Where each row comes from.
+    /// The message that each row comes from.
     origins: Vec<Origin>,
     dead: Vec<DeadLetter>,
     bytes: usize,
-    /// Where the rows come from: each place may be a partition of the table.
+    /// The shops and cameras that the rows come from: each place may be a partition of the table.
     places: HashSet<(StoreId, CameraId)>,
 }
 
@@ -78,25 +79,25 @@ impl Items {
 #[derive(Debug)]
 pub struct Batcher {
     source: String,
-    /// The table's map: the next batch is built on it.
+    /// The table's map, on which the next batch is built.
     committed: OffsetMap,
-    /// Everything that was read, also of open entries and over accepted gaps.
+    /// The positions up to which everything was read, also of open entries and over accepted gaps.
     read: OffsetMap,
-    /// What a batch that is cut now includes: up to the last complete entry of each partition.
+    /// The positions that a batch includes which is cut now: up to the last complete entry of each partition.
     complete: OffsetMap,
     decoder: MessageDecoder,
-    /// Of complete entries.
+    /// The items of complete entries.
     items: Items,
-    /// Entries of the log whose last message was not read yet.
+    /// The entries of the log whose last message was not read yet.
     open: BTreeMap<PartitionName, Items>,
-    /// What the log said about its partitions.
+    /// The partitions as the log described them.
     ranges: BTreeMap<PartitionName, Arc<PartitionRange>>,
-    /// When the oldest message that is not committed was taken.
+    /// The time at which the oldest message was taken that is not committed.
     since: Option<Duration>,
 }
 
 impl Batcher {
-    /// Continues a log of identity `source` behind `read`, for a table that has `committed`.
+    /// Makes a batcher that continues a log of identity `source` behind `read`, for a table that has `committed`.
     pub fn new(source: &str, committed: OffsetMap, read: OffsetMap) -> Self {
         Self {
             source: source.to_owned(),
@@ -111,38 +112,38 @@ impl Batcher {
         }
     }
 
-    /// Hears what the log says about a partition: its topic and number, which dead letters carry, and its oldest
+    /// Takes the log's description of a partition: its topic and number, which dead letters carry, and its oldest
     /// record, which is the first to be taken where nothing was read.
     pub fn learn(&mut self, range: &PartitionRange) {
         self.ranges.insert(range.partition.clone(), Arc::new(range.clone()));
     }
 
-    /// The offsets that everything read is included in.
+    /// Returns the offsets that everything read is included in.
     pub fn read(&self) -> &OffsetMap {
         &self.read
     }
 
-    /// The table's map, as far as is known.
+    /// Returns the table's map, as far as is known.
     pub fn committed(&self) -> &OffsetMap {
         &self.committed
     }
 
-    /// Bytes that what is held takes in memory, of complete and of open entries, properties and keys counted.
+    /// Returns the bytes of memory that complete and open entries take, properties and keys counted.
     pub fn bytes(&self) -> usize {
         self.items.bytes + self.open.values().map(|entry| entry.bytes).sum::<usize>()
     }
 
-    /// Cameras of shops that the next batch has rows of: each may become a data file of its own.
+    /// Returns the number of cameras of shops that the next batch has rows of: each may become a data file of its own.
     pub fn places(&self) -> usize {
         self.items.places.len()
     }
 
-    /// The partition of an open entry, and its bytes, if there is one.
+    /// Returns the partition of an open entry, and its bytes, if there is one.
     pub fn open_entry(&self) -> Option<(&str, usize)> {
         self.open.iter().next().map(|(partition, entry)| (partition.as_str(), entry.bytes))
     }
 
-    /// Whether a batch that is cut now would tell the table anything new.
+    /// Returns whether a batch that is cut now would tell the table anything new.
     pub fn has_news(&self) -> bool {
         self.complete != self.committed
     }
@@ -199,14 +200,14 @@ impl Batcher {
         self.read.advance(&gap.partition, just_before(found));
     }
 
-    /// Whether a batch is due: by bytes, or because its first message has waited for `interval`.
+    /// Returns whether a batch is due: by bytes, or because its first message has waited for `interval`.
     pub fn is_due(&self, now: Duration, interval: Duration, commit_bytes: usize) -> bool {
         self.has_news()
             && (self.items.bytes >= commit_bytes
                 || self.since.is_some_and(|since| now.saturating_sub(since) >= interval))
     }
 
-    /// How long the next batch may still wait; `None` while there is none.
+    /// Returns the time that the next batch may still wait; `None` while there is none.
     pub fn due_in(&self, now: Duration, interval: Duration) -> Option<Duration> {
         self.since.map(|since| (since + interval).saturating_sub(now))
     }
@@ -230,7 +231,7 @@ impl Batcher {
         })
     }
 
-    /// The table has `to` now, known by a reload.
+    /// Notes that the table has `to` now, known by a reload.
     pub fn mark_committed(&mut self, to: &OffsetMap, now: Duration) {
         self.committed = to.clone();
         if !self.open.is_empty() {

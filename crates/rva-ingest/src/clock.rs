@@ -3,16 +3,16 @@
 use rva_types::Timestamp;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Where the loop gets its time from.
+/// The clock that the loop gets its time from.
 #[async_trait::async_trait]
 pub trait Clock: Send + Sync {
-    /// Wall time, for `ingest_ts`. May jump.
+    /// Returns wall time, for `ingest_ts`. It may jump.
     fn wall(&self) -> Timestamp;
 
-    /// Time since some fixed moment, for intervals. Never goes back.
+    /// Returns the time since some fixed moment, for intervals. It never goes back.
     fn elapsed(&self) -> Duration;
 
-    /// Waits.
+    /// Waits for so long.
     async fn sleep(&self, duration: Duration);
 }
 
@@ -23,7 +23,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Counts from now.
+    /// Makes a clock that counts from now.
     pub fn new() -> Self {
         Self { start: Instant::now() }
     }

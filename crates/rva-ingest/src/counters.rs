@@ -1,9 +1,10 @@
-//! What an ingest counts.
+//! Counts of an ingest.
 
+use rva_lake::KeyIndexCounts;
 use rva_types::RejectionReason;
 use std::collections::BTreeMap;
 
-/// Totals of one call of [`run_ingest`](crate::run_ingest). Every way in which a message does not become a row has
+/// The totals of one call of [`run_ingest`](crate::run_ingest). Every way in which a message does not become a row has
 /// its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IngestCounters {
@@ -41,10 +42,12 @@ pub struct IngestCounters {
     pub rollbacks: u64,
     /// Acknowledgements that failed; the next one covers them.
     pub acknowledge_failures: u64,
+    /// The cost of looking up which events bronze held already.
+    pub keys: KeyIndexCounts,
 }
 
 impl IngestCounters {
-    /// All dead letters, whatever the reason.
+    /// Returns the number of all dead letters, whatever the reason.
     pub fn dead_letters_total(&self) -> u64 {
         self.dead_letters.values().sum()
     }

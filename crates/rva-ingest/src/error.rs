@@ -1,69 +1,69 @@
-//! Why an ingest ended before its log did.
+//! Errors that end an ingest before its log ends.
 
 use crate::Halt;
 use rva_bus::BusError;
 use rva_lake::LakeError;
 
-/// Why an ingest ended before its log did. Nothing is lost: what was not committed is still in the log.
+/// An error that ended an ingest before its log did. Nothing is lost: what was not committed is still in the log.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
-    /// Log and table do not fit together; an operator decides.
+    /// A log and a table that do not fit together; an operator decides.
     #[error(transparent)]
     Halt(#[from] Halt),
-    /// The log can't be read.
+    /// A log that can't be read.
     #[error("the log can't be read: {}", with_causes(.0))]
     Log(BusError),
-    /// A table can't be written.
+    /// A table that can't be written.
     #[error("table {table} can't be written: {}", with_causes(.error))]
     Table {
-        /// `bronze_raw` or `bronze_dead_letters`.
+        /// The table's name: `bronze_raw` or `bronze_dead_letters`.
         table: &'static str,
-        /// The sink's own words.
+        /// The sink's own error.
         error: LakeError,
     },
-    /// Asked to stop while a table could not be written.
+    /// A request to stop while a table could not be written.
     #[error("stopped before {rows} rows were committed to {table}, the log keeps them: {}", with_causes(.error))]
     Stopped {
-        /// `bronze_raw` or `bronze_dead_letters`.
+        /// The table's name: `bronze_raw` or `bronze_dead_letters`.
         table: &'static str,
-        /// Rows that were read and are not committed.
+        /// The number of rows that were read and are not committed.
         rows: usize,
-        /// What kept the last attempt from committing.
+        /// The error that kept the last attempt from committing.
         error: LakeError,
     },
-    /// Asked to come to an end, and something was away all the time.
+    /// A request to come to an end while something was away all the time.
     #[error("{place} has not worked for {seconds} s, the log keeps what is not committed: {text}")]
     Overdue {
-        /// `log`, `bronze_raw` or `bronze_dead_letters`.
+        /// The place that was away: `log`, `bronze_raw` or `bronze_dead_letters`.
         place: &'static str,
-        /// How long.
+        /// The time that it was away, in seconds.
         seconds: u64,
-        /// What was said last, and what can be done.
+        /// The last error, and what can be done.
         text: String,
     },
-    /// One log entry alone does not fit into memory.
+    /// A log entry that alone does not fit into memory.
     #[error(
         "partition {partition}: found an entry of more than {bytes} bytes, wanted at most {bytes_max} (buffered_bytes_max)"
     )]
     EntryTooLarge {
-        /// The partition.
+        /// The partition's name.
         partition: String,
-        /// Bytes read of it.
+        /// The bytes that were read of it.
         bytes: usize,
-        /// The bound.
+        /// The most bytes that fit.
         bytes_max: usize,
     },
-    /// The log contradicts itself again and again.
+    /// A log that contradicts itself again and again.
     #[error("the log contradicts itself, {attempts} attempts changed nothing: {text}")]
     Contradiction {
-        /// Rebuilds without progress.
+        /// The number of rebuilds without progress.
         attempts: u32,
-        /// What was found and wanted.
+        /// A text with found and wanted.
         text: String,
     },
 }
 
-/// The text of an error and of what caused it, each once.
+/// Returns the text of an error and of its causes, each once.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

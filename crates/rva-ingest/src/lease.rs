@@ -1,4 +1,5 @@
-//! One ingest for each data folder: a lock on a file of it, which ends with the process that holds it.
+//! The lease of a data folder, so that one ingest works in it: a lock on a file, which ends with the process that holds
+//! it.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -8,16 +9,16 @@ use std::{
     time::Duration,
 };
 
-/// Name of the lock file in the data folder.
+/// The name of the lock file in the data folder.
 const FILE_NAME: &str = "ingest.lock";
 
-/// How often a standby looks whether the first has ended.
+/// The interval at which a standby looks whether the first has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Longest text of a process id that is read from the file.
+/// The longest text of a process id that is read from the file.
 const PID_BYTES_MAX: u64 = 20;
 
-/// Why there is no lease and won't be one.
+/// An error that says why there is no lease and won't be one.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: can't be locked: {error}", path.display())]
 pub struct LeaseError {
@@ -25,7 +26,7 @@ pub struct LeaseError {
     error: io::Error,
 }
 
-/// Another process ingests into this data folder.
+/// The holder of a lease: another process that ingests into this data folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldBy {
     /// Its process id, where the file told.
@@ -34,17 +35,17 @@ pub struct HeldBy {
 
 /// The right to ingest into a data folder. It ends when this is dropped or the process dies, however it dies.
 ///
-/// Only good manners: what keeps two ingests from doing harm is the fence of the commit (I4).
+/// The lease is only good manners: the fence of the commit (I4) keeps two ingests from doing harm.
 #[derive(Debug)]
 pub struct IngestLease {
     file: File,
 }
 
 impl IngestLease {
-    /// Takes the lease, or says who holds it.
+    /// Takes the lease, or returns its holder.
     ///
     /// # Errors
-    /// The lock file can't be opened, locked or written.
+    /// Returns an error where the lock file can't be opened, locked or written.
     pub fn try_acquire(data_dir: &Path) -> Result<Result<Self, HeldBy>, LeaseError> {
         let path = data_dir.join(FILE_NAME);
         let at = |error| LeaseError { path: path.clone(), error };
@@ -71,11 +72,11 @@ impl IngestLease {
         Ok(Ok(Self { file }))
     }
 
-    /// Takes the lease, waiting as a standby while another process holds it; `on_standby` hears of that once.
-    /// May be dropped while it waits.
+    /// Takes the lease, waiting as a standby while another process holds it; `on_standby` hears of that once. The
+    /// future may be dropped while it waits.
     ///
     /// # Errors
-    /// The lock file can't be opened, locked or written.
+    /// Returns an error where the lock file can't be opened, locked or written.
     pub async fn acquire(data_dir: &Path, on_standby: impl FnOnce(HeldBy)) -> Result<Self, LeaseError> {
         let mut on_standby = Some(on_standby);
         loop {

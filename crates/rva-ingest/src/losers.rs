@@ -1,7 +1,8 @@
 //! Rows that lost: their key is in the table with another payload, so they become dead letters.
 //!
-//! Whoever knows a run can send its future frames before the camera does, and the first one stays. The genuine record
-//! must not vanish as one that was known already, so the loser is kept as a dead letter, whose reason can be alerted on.
+//! Anybody who knows a run can send its future frames before the camera does, and the first one stays. The genuine
+//! record must not vanish as one that was known already, so the loser is kept as a dead letter, whose reason can be
+//! alerted on.
 
 use crate::Cut;
 use rva_bus::PartitionRange;
@@ -18,15 +19,15 @@ pub(crate) struct Origin {
 }
 
 impl Cut {
-    /// Takes rows out, by their places, and gives the dead letters that they become. What a dead letter holds is the
-    /// record, and of the message's properties store and camera; its message id leads to the message itself.
+    /// Takes rows out, by their places, and returns the dead letters that they become. A dead letter holds the record,
+    /// and of the message's properties store and camera; its message id leads to the message itself.
     pub fn lose(&mut self, places: &[usize]) -> Vec<DeadLetter> {
         let letters = self.letters(places);
         self.remove(places);
         letters
     }
 
-    /// The dead letters that rows would become.
+    /// Returns the dead letters that rows would become.
     pub(crate) fn letters(&self, places: &[usize]) -> Vec<DeadLetter> {
         let rows = places.iter().filter_map(|at| Some((self.bronze.rows.get(*at)?, self.origins.get(*at)?)));
         rows.map(|(row, origin)| letter(row, origin)).collect()
@@ -41,7 +42,7 @@ impl Cut {
         self.origins.retain(|_| !at.next().is_some_and(|at| places.contains(&at)));
     }
 
-    /// The places of rows whose messages were looked at when a table had `offsets`.
+    /// Returns the places of rows whose messages were looked at when a table had `offsets`.
     pub(crate) fn up_to(&self, offsets: &OffsetMap) -> Vec<usize> {
         let is_included = |origin: &Origin| offsets.includes(&origin.range.partition, origin.position);
         (0..).zip(&self.origins).filter(|(_, origin)| is_included(origin)).map(|(at, _)| at).collect()

@@ -6,16 +6,18 @@ use rva_ingest::service::{Arguments, Asked, Settings, serve};
 use rva_service::{ConfigError, Loaded, StopFlag, init_telemetry, raise_open_files};
 use std::{process::ExitCode, time::Duration};
 
-// A row is a few short strings and a long one: with glibc's allocator a fifth of the time went into making and freeing them.
+// A row is a few short strings and a long one: with glibc's allocator a fifth of the time went into making and freeing
+// them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What the runtime may still hold when all is done: a name being looked up, a file being read.
+/// The time that the runtime may still hold things when all is done: a name being looked up, a file being read.
 const LEFTOVERS_MAX: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // A huge page is held for whatever is left in it: a quarter of the memory under a full load. Where it can't be had, nothing is lost.
+    // A huge page is held for whatever is left in it: a quarter of the memory under a full load. Where it can't be had,
+    // nothing is lost.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let (loaded, settings) = match configuration(&arguments) {
         Ok(configuration) => configuration,
@@ -66,7 +68,7 @@ fn run(arguments: &Arguments, settings: Settings, loaded: &Loaded) -> anyhow::Re
         commits = counters.commits,
         "{:?}: offsets {}",
         report.end,
-        report.offsets.to_json()
+        report.offsets.to_text()
     );
     Ok(())
 }

@@ -1,25 +1,26 @@
-//! What an onlooker sees of an ingest, and what is left at its end.
+//! Events that an onlooker sees of an ingest, and the report at its end.
 
 use crate::IngestCounters;
 use rva_types::OffsetMap;
+use std::time::Duration;
 
-/// How an ingest ended.
+/// The end of an ingest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IngestEnd {
-    /// Everything in the log is committed.
+    /// Ended with everything in the log committed.
     Drained,
-    /// Everything that was read is committed.
+    /// Ended with everything that was read committed.
     Stopped,
 }
 
-/// What an ingest did.
+/// The report of an ingest that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IngestReport {
-    /// How it ended.
+    /// The way in which it ended.
     pub end: IngestEnd,
     /// The table's offsets at the end.
     pub offsets: OffsetMap,
-    /// What was counted.
+    /// The counts of this call.
     pub counters: IngestCounters,
 }
 
@@ -33,39 +34,41 @@ pub enum IngestEvent {
     },
     /// Messages were read.
     Read {
-        /// How many.
+        /// The number of messages.
         messages: usize,
     },
     /// A batch is in bronze, known by a reload.
     Committed {
         /// The table's map now.
         offsets: OffsetMap,
-        /// Rows that were new.
+        /// The number of rows that were new.
         rows: u64,
+        /// The time that the attempt took that succeeded, from the batch in memory to the reload that knows it.
+        took: Duration,
     },
     /// The log was told what the table has.
     Acknowledged {
-        /// Up to here.
+        /// The offsets that it was told.
         offsets: OffsetMap,
     },
     /// Another worker advanced our partitions; the batch was dropped.
     Fenced,
     /// A transient error stops reading.
     Waiting {
-        /// Where and why.
+        /// The place and the reason.
         text: String,
     },
     /// The transient error is over.
     Recovered,
 }
 
-/// Looks on while an ingest runs.
+/// An onlooker of an ingest that runs.
 pub trait IngestObserver: Send {
-    /// Something happened; `counters` are the totals after it.
+    /// Hears that something happened; `counters` are the totals after it.
     fn on_event(&mut self, event: &IngestEvent, counters: &IngestCounters);
 }
 
-/// Looks away.
+/// An observer that ignores every event.
 impl IngestObserver for () {
     fn on_event(&mut self, _: &IngestEvent, _: &IngestCounters) {}
 }

@@ -1,61 +1,67 @@
-//! What an ingest may be told.
+//! Settings of an ingest.
 
 use rva_service::{IngestConfig, OnRollback, memory_limit};
 use rva_types::PartitionName;
 use std::{collections::BTreeSet, time::Duration};
 
-/// What happens when the table was rolled back to an older snapshot.
+/// The policy for a table that was rolled back to an older snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RollbackPolicy {
-    /// Read the log again from the position that the table has now.
+    /// Reads the log again from the position that the table has now.
     #[default]
     Rewind,
-    /// Stop and let the operator decide.
+    /// Stops and lets the operator decide.
     Halt,
 }
 
-/// Whether the loop follows the log or brings it to an end.
+/// The phase of the loop, which follows the log or brings it to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Phase {
-    /// Follow the log for ever.
+    /// Follows the log for ever.
     #[default]
     Follow,
-    /// Commit everything that is durable in the log, up to its end, then return.
+    /// Commits everything that is durable in the log, up to its end, then returns.
     Drain,
-    /// Commit what has been read, then return. Does not wait for a catalog that is away: the log keeps the rest.
+    /// Commits what has been read, then returns. It does not wait for a catalog that is away: the log keeps the rest.
     Stop,
 }
 
 /// Bounds and policies of one ingest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IngestOptions {
-    /// A batch is committed at the latest this long after its first message was read. Raising it makes fewer and
-    /// larger files and rows visible later.
+    /// The time after its first message was read at which a batch is committed at the latest. Raising it makes fewer
+    /// and larger files and rows visible later.
     pub commit_interval: Duration,
-    /// A batch is committed when its messages have this many bytes, properties and keys counted.
+    /// The bytes of messages, properties and keys counted, at which a batch is committed.
     pub commit_bytes: usize,
-    /// A batch is committed when it has rows of this many cameras: each may become a data file of its own, and what
-    /// names the files in a commit is held in memory.
+    /// The number of cameras with rows in a batch at which it is committed: each may become a data file of its own, and
+    /// the entries that name the files in a commit are held in memory.
     pub places_max: usize,
-    /// Bound on what messages that were read take in memory; reading stops there. A single log entry that is larger ends the ingest.
+    /// The bytes of memory that messages which were read may take; reading stops there. A single log entry that is
+    /// larger ends the ingest.
     pub buffered_bytes_max: usize,
-    /// Bytes asked for in one poll.
+    /// The bytes that are asked for in one poll.
     pub poll_bytes_max: usize,
-    /// Longest wait in one poll; also how long a change of [`Phase`] may go unnoticed.
+    /// The bytes of a broker's entries that may wait before they are unpacked.
+    pub queue_bytes_max: usize,
+    /// The most bytes that one entry of a broker may unpack to. A third of [`IngestOptions::buffered_bytes_max`] at
+    /// most: an entry must fit in beside what waits for its chunks.
+    pub entry_bytes_max: usize,
+    /// The longest wait in one poll; also the time for which a change of [`Phase`] may go unnoticed.
     pub poll_wait: Duration,
-    /// After this long without a message the log's ranges are compared with what was read (I8).
+    /// The time without a message after which the log's ranges are compared with what was read (I8).
     pub silence_max: Duration,
-    /// First wait after a transient error; doubles up to [`IngestOptions::backoff_max`].
+    /// The first wait after a transient error; it doubles up to [`IngestOptions::backoff_max`].
     pub backoff_min: Duration,
-    /// Longest wait between two attempts.
+    /// The longest wait between two attempts.
     pub backoff_max: Duration,
-    /// How long [`Phase::Drain`] waits for a log or table that is away.
+    /// The time that [`Phase::Drain`] waits for a log or table that is away.
     pub drain_patience: Duration,
-    /// When the table was rolled back.
+    /// The policy for a table that was rolled back.
     pub on_rollback: RollbackPolicy,
-    /// Go on where the log no longer holds records that the table lacks. They are counted.
+    /// Lets it go on where the log no longer holds records that the table lacks. They are counted.
     pub accept_gap: bool,
-    /// Only these partitions are this worker's; `None`: all of them.
+    /// The partitions that are this worker's; `None` for all of them.
     pub partitions: Option<BTreeSet<PartitionName>>,
     /// Mutants for the tests of the tests.
     #[doc(hidden)]
@@ -70,6 +76,8 @@ impl Default for IngestOptions {
             places_max: 4096,
             buffered_bytes_max: 96 << 20,
             poll_bytes_max: 4 << 20,
+            queue_bytes_max: 32 << 20,
+            entry_bytes_max: 32 << 20,
             poll_wait: Duration::from_millis(200),
             silence_max: Duration::from_secs(30),
             backoff_min: Duration::from_millis(100),
@@ -83,44 +91,58 @@ impl Default for IngestOptions {
     }
 }
 
-/// Memory that the ingest keeps within where neither the configuration nor a container says less.
+/// The memory that the ingest keeps within where neither the configuration nor a container says less.
 const MEMORY_MAX: u64 = 512 << 20;
 
-/// Part of the memory that a batch may have: beside its rows there are the program, the files that are being written,
-/// what names them in the commit, and what is read meanwhile.
+/// The part of the memory that a batch may have: beside its rows there are the program, the files that are being
+/// written, the entries that name them in the commit, and messages that are read meanwhile.
 const BATCH_SHARE: u64 = 8;
 
-/// What a data file costs while it is written and committed: its entry with bounds and counts of every column is held
-/// three times over.
+/// The bytes that a data file costs while it is written and committed: its entry with bounds and counts of every column
+/// is held three times over.
 const PLACE_BYTES: u64 = 16 << 10;
 
-/// Part of the memory that messages may have, read or waiting.
+/// The part of the memory that entries of a broker may have before they are unpacked, and that one may unpack to: the
+/// one that is being unpacked lies beside those that wait, and a chunked message of twice its size beside both.
+const ENTRIES_SHARE: u64 = 16;
+
+/// The bytes that an entry may unpack to, however little memory there is: brokers take messages of 5 MiB, which aren't
+/// dead letters.
+const ENTRY_BYTES_MIN: u64 = 6 << 20;
+
+/// The part of the memory that messages may have, read or waiting.
 const MESSAGES_SHARE: u64 = 5;
 
-/// Part of the memory that one poll asks for.
+/// The part of the memory that one poll asks for.
 const POLL_SHARE: u64 = 64;
 
-/// Bytes of messages, for all the memory that an ingest may take.
+/// The bytes of messages, for all the memory that an ingest may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct MemoryShares {
     batch: u64,
     messages: u64,
     poll: u64,
+    entries: u64,
 }
 
 impl MemoryShares {
     fn of(memory_max: u64) -> Self {
-        Self { batch: memory_max / BATCH_SHARE, messages: memory_max / MESSAGES_SHARE, poll: memory_max / POLL_SHARE }
+        Self {
+            batch: memory_max / BATCH_SHARE,
+            messages: memory_max / MESSAGES_SHARE,
+            poll: memory_max / POLL_SHARE,
+            entries: memory_max / ENTRIES_SHARE,
+        }
     }
 }
 
-/// What the ingest may take: as configured, or what a container allows, but no more than it needs.
+/// Returns the memory that the ingest may take: as configured, or as a container allows, but no more than it needs.
 fn memory_max(configured: Option<u64>, limit: Option<u64>) -> u64 {
     configured.unwrap_or_else(|| limit.map_or(MEMORY_MAX, |limit| limit.min(MEMORY_MAX)))
 }
 
 impl IngestOptions {
-    /// As the configuration's `ingest.*` say, within what a container allows.
+    /// Makes options of the configuration's `ingest.*`, within what a container allows.
     pub fn of(config: &IngestConfig) -> Self {
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let shares = MemoryShares::of(memory_max(config.memory_max, memory_limit()));
@@ -128,12 +150,16 @@ impl IngestOptions {
         let commit_bytes = config.commit_bytes.min(shares.batch);
         // An entry of the log may be larger than a batch.
         let buffered = config.buffered_bytes_max.max(commit_bytes.saturating_add(commit_bytes / 2));
+        let buffered = buffered.min(shares.messages);
+        let entry = config.entry_bytes_max.min(shares.entries.max(ENTRY_BYTES_MIN)).min(buffered / 3);
         Self {
             commit_interval: config.commit_interval,
             commit_bytes: size(commit_bytes),
             places_max: size(shares.batch / PLACE_BYTES),
-            buffered_bytes_max: size(buffered.min(shares.messages)),
+            buffered_bytes_max: size(buffered),
             poll_bytes_max: default.poll_bytes_max.min(size(shares.poll)),
+            queue_bytes_max: default.queue_bytes_max.min(size(shares.entries)),
+            entry_bytes_max: size(entry),
             on_rollback: match config.on_rollback {
                 OnRollback::Rewind => RollbackPolicy::Rewind,
                 OnRollback::Halt => RollbackPolicy::Halt,
@@ -143,7 +169,7 @@ impl IngestOptions {
         }
     }
 
-    /// Whether a partition is this worker's.
+    /// Returns whether a partition is this worker's.
     pub fn owns(&self, partition: &str) -> bool {
         self.partitions.as_ref().is_none_or(|own| own.contains(partition))
     }
@@ -153,7 +179,7 @@ impl IngestOptions {
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IngestRules {
-    /// I5: acknowledge only what is known to be committed.
+    /// I5: acknowledges only what is known to be committed.
     pub acknowledge_after_commit: bool,
 }
 
@@ -177,5 +203,28 @@ mod tests {
         assert_eq!((usual.batch, usual.poll), (64 << 20, 8 << 20));
         assert!(usual.messages >= 96 << 20, "the usual bounds fit into the usual memory");
         assert_eq!(small.batch, 32 << 20);
+    }
+
+    #[test]
+    fn a_brokers_entries_are_bounded_by_the_same_memory() {
+        let of = |memory_max: u64| {
+            let config = IngestConfig { memory_max: Some(memory_max), ..defaults() };
+            let options = IngestOptions::of(&config);
+            (options.queue_bytes_max, options.entry_bytes_max, options.buffered_bytes_max)
+        };
+        assert_eq!(of(512 << 20), (32 << 20, 32 << 20, 96 << 20), "the usual bounds fit into the usual memory");
+        assert_eq!(of(4 << 30), (32 << 20, 32 << 20, 96 << 20), "more memory asks for no more");
+        for memory_max in [64 << 20, 96 << 20, 128 << 20, 256 << 20] {
+            let (queue, entry, buffered) = of(memory_max);
+            assert_eq!(queue as u64, memory_max / 16);
+            assert!(entry * 3 <= buffered, "{entry} {buffered}: it must fit beside what waits for its chunks");
+            assert!(entry >= 4 << 20 && entry <= 32 << 20, "{entry}");
+        }
+        let asked = IngestConfig { entry_bytes_max: 2 << 20, ..defaults() };
+        assert_eq!(IngestOptions::of(&asked).entry_bytes_max, 2 << 20, "less is what somebody asked for");
+    }
+
+    fn defaults() -> IngestConfig {
+        rva_service::load(&rva_service::Layers::default()).unwrap().config.ingest
     }
 }

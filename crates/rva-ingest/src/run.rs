@@ -1,4 +1,5 @@
-//! The loop: read, decide, commit dead letters, commit bronze, acknowledge. Every fault leads back to what the table says.
+//! The loop: read, decide, commit dead letters, commit bronze, acknowledge. Every fault leads back to what the table
+//! says.
 
 mod committing;
 mod reading;
@@ -27,8 +28,8 @@ const LOG: &str = "log";
 /// is read; that is logged once, and once more when it is over.
 ///
 /// # Errors
-/// Where no retry helps, or an operator must decide. What was read before is committed first where that is possible;
-/// the log keeps the rest.
+/// Returns an error where no retry helps, or an operator must decide. Messages that were read before are committed
+/// first where that is possible; the log keeps the rest.
 pub async fn run_ingest(
     source: &mut dyn EventSource,
     bronze: &mut dyn TableSink<BronzeRow>,
@@ -66,9 +67,9 @@ pub async fn run_ingest(
     ingest.run().await
 }
 
-/// What the loop does next.
+/// The next step of the loop.
 enum Step {
-    /// Start from what the table says.
+    /// Starts from what the table says.
     Rebuild,
     Read,
     CommitDead {
@@ -79,16 +80,16 @@ enum Step {
     End(IngestEnd),
 }
 
-/// What follows a commit.
+/// The step that follows a commit.
 enum Then {
     Read,
     Rebuild,
     Fail(IngestError),
 }
 
-/// Why a step could not be done.
+/// The reason why a step could not be done.
 enum Failure {
-    /// It may succeed later.
+    /// A failure of which the same step may be cured later.
     Retry {
         place: &'static str,
         text: String,
@@ -109,22 +110,22 @@ struct Ingest<'a> {
     batcher: Batcher,
     counters: IngestCounters,
     trouble: Trouble,
-    /// What this process knows bronze to hold (I9).
+    /// The offsets that this process knows bronze to hold (I9).
     known: OffsetMap,
     /// The map of the dead letters.
     dead_known: OffsetMap,
-    /// The same when reading began: messages up to it may be dead letters already.
+    /// The map of the dead letters when reading began: messages up to it may be dead letters already.
     dead_at_start: OffsetMap,
-    /// The furthest that was ever read: progress is what goes beyond it.
+    /// The furthest positions that were ever read: only messages beyond them are progress.
     furthest: OffsetMap,
-    /// Ends of the log's ranges when they were last asked for: a poll must not be empty before they are read (I8).
+    /// The ends of the log's ranges when they were last asked for: a poll must not be empty before they are read (I8).
     promised: OffsetMap,
     rolled_back_from: Option<u64>,
     /// The hole that led to the last rebuild.
     gap_seen: Option<Gap>,
-    /// Rebuilds without progress.
+    /// The number of rebuilds without progress.
     stalled: u32,
-    /// When the last message came.
+    /// The time at which the last message came.
     heard: Duration,
     then: Then,
 }
@@ -213,8 +214,8 @@ impl Ingest<'_> {
         }
     }
 
-    /// `None`: stopped while a table or the log was slow, or while another reader had the log (a standby). Nothing that
-    /// was read waits for a commit then.
+    /// Rebuilds; `None` where it was stopped while a table or the log was slow, or while another reader had the log (a
+    /// standby). Nothing that was read waits for a commit then.
     async fn rebuild_unless_stopped(&mut self) -> Option<Result<(), Failure>> {
         let mut phase = self.phase.clone();
         let stopped = async {
@@ -283,7 +284,7 @@ impl Ingest<'_> {
             tracing::warn!(
                 "{BRONZE} was rolled back from commit {from} to {}; the log is read again from {}",
                 point.sequence,
-                point.offsets.to_json()
+                point.offsets.to_text()
             );
         }
         self.rolled_back_from = rolled_back_from;
@@ -304,7 +305,7 @@ impl Ingest<'_> {
     }
 }
 
-/// What a retry can cure at the log: everything but permanent errors.
+/// Returns the failure that an error of the log is: a retry can cure everything but permanent errors.
 fn of_log(error: BusError) -> Failure {
     match error.kind() {
         BusErrorKind::Transient | BusErrorKind::Conflict => {
@@ -314,7 +315,7 @@ fn of_log(error: BusError) -> Failure {
     }
 }
 
-/// What a retry can cure at a table.
+/// Returns the failure that an error of a table is.
 fn of_table(table: &'static str, error: LakeError) -> Failure {
     match error.kind() {
         LakeErrorKind::Transient | LakeErrorKind::Conflict => {

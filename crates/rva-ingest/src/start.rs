@@ -1,4 +1,4 @@
-//! Where reading starts: what the table says against what the log holds. A decision, not an action.
+//! The decision where reading starts, from what the table says and what the log holds. It acts on nothing.
 
 use crate::RollbackPolicy;
 use rva_bus::PartitionRange;
@@ -9,13 +9,13 @@ use std::fmt;
 /// Records that the log no longer holds, or never gave: those behind `after` and before `found`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// The partition.
+    /// The partition's name.
     pub partition: PartitionName,
-    /// The last position that was read or committed; `None`: the first record of the partition is missing.
+    /// The last position that was read or committed; `None` where the first record of the partition is missing.
     pub after: Option<Position>,
-    /// The first one behind the hole; `None` where the log holds nothing more.
+    /// The first position behind the hole; `None` where the log holds nothing more.
     pub found: Option<Position>,
-    /// How many records are missing, where positions can tell; else 1.
+    /// The number of records that are missing, where positions can tell; else 1.
     pub records: u64,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Gap {
     }
 }
 
-/// Why an ingest must not start by itself.
+/// A reason why an ingest must not start by itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
     /// The offsets in the table belong to another log: their positions can't be compared.
@@ -47,17 +47,17 @@ pub enum Halt {
         "found log {found}, wanted log {stored}, whose offsets {table} holds: continue with that log, or take another ingest.job (or data folder)"
     )]
     AnotherLog {
-        /// The table.
+        /// The table's name.
         table: &'static str,
-        /// Identity in the table.
+        /// The identity in the table.
         stored: String,
-        /// Identity of the log that was opened.
+        /// The identity of the log that was opened.
         found: String,
     },
     /// The log ends before the stored position: it was shortened or made anew under its old name.
     #[error("log ends before the table: partition {partition}: found {}, wanted at least {stored}, which is committed", end(.last))]
     LogEndsEarlier {
-        /// The partition.
+        /// The partition's name.
         partition: PartitionName,
         /// The position in the table.
         stored: Position,
@@ -72,7 +72,7 @@ pub enum Halt {
         "{table} was rolled back: found commit {found}, wanted {wanted} (on_rollback=rewind reads the log again from there)"
     )]
     RolledBack {
-        /// The table.
+        /// The table's name.
         table: &'static str,
         /// The sequence number of the table's newest commit of ours.
         found: u64,
@@ -82,13 +82,13 @@ pub enum Halt {
     /// Offsets in the table are smaller than ones already known, and no rollback explains it (I9).
     #[error("offsets of {table} went back: partition {partition}: found {}, wanted at least {known}", end(.found))]
     OffsetsWentBack {
-        /// The table.
+        /// The table's name.
         table: &'static str,
-        /// The partition.
+        /// The partition's name.
         partition: PartitionName,
-        /// What was known.
+        /// The position that was known.
         known: Position,
-        /// What the table says.
+        /// The position in the table.
         found: Option<Position>,
     },
 }
@@ -97,41 +97,41 @@ fn end(position: &Option<Position>) -> String {
     position.map_or_else(|| "nothing".to_owned(), |position| position.to_string())
 }
 
-/// What a start may assume and allow.
+/// The knowledge and the policies that a start goes by.
 #[derive(Debug, Clone, Copy)]
 pub struct StartRules<'a> {
-    /// Name of the table, for texts.
+    /// The table's name, for texts.
     pub table: &'static str,
-    /// Identity of the log that was opened.
+    /// The identity of the log that was opened.
     pub identity: &'a str,
-    /// Offsets that this process knows to have been committed: the table must not be behind them.
+    /// The offsets that this process knows to have been committed: the table must not be behind them.
     pub known: &'a OffsetMap,
-    /// When the table was rolled back.
+    /// The policy for a table that was rolled back.
     pub on_rollback: RollbackPolicy,
-    /// Go on without records that the log has lost.
+    /// Lets it go on without records that the log has lost.
     pub accept_gap: bool,
 }
 
-/// Where to go on.
+/// The positions to go on from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartPlan {
-    /// The table's map: the next batch is built on it.
+    /// The table's map, on which the next batch is built.
     pub committed: OffsetMap,
-    /// Reading continues behind these: the table's map, advanced over accepted gaps.
+    /// The positions behind which reading continues: the table's map, advanced over accepted gaps.
     pub read: OffsetMap,
-    /// Gaps that were accepted.
+    /// The gaps that were accepted.
     pub gaps: Vec<Gap>,
-    /// The table was rolled back from this sequence number, and the policy is to read again.
+    /// The sequence number that the table was rolled back from, where the policy is to read again.
     pub rolled_back_from: Option<u64>,
 }
 
-/// Compares a table with a log and says where to go on, or why not to.
+/// Compares a table with a log and returns where to go on, or why not to.
 ///
 /// `ranges` are the partitions that this worker owns; partitions of the map that are another worker's must be left
 /// out of `owns`.
 ///
 /// # Errors
-/// A [`Halt`] that names found and wanted.
+/// Returns a [`Halt`] that names found and wanted.
 pub fn plan_start(
     rules: StartRules<'_>,
     point: &ResumePoint,
@@ -164,7 +164,7 @@ pub fn plan_start(
     Ok(plan)
 }
 
-/// The table belongs to this log, or to none yet.
+/// Checks that the table belongs to this log, or to none yet.
 pub(crate) fn check_identity(rules: StartRules<'_>, point: &ResumePoint) -> Result<(), Halt> {
     match &point.source {
         Some(stored) if stored != rules.identity => {
@@ -174,7 +174,7 @@ pub(crate) fn check_identity(rules: StartRules<'_>, point: &ResumePoint) -> Resu
     }
 }
 
-/// I9: offsets never go back, except by a rollback of the table, which is detected.
+/// Checks that offsets don't go back, except by a rollback of the table, which is detected (I9).
 pub(crate) fn check_rollback(rules: StartRules<'_>, point: &ResumePoint) -> Result<(), Halt> {
     if let Some(wanted) = point.rolled_back_from {
         return match rules.on_rollback {
@@ -193,11 +193,11 @@ pub(crate) fn check_rollback(rules: StartRules<'_>, point: &ResumePoint) -> Resu
     }
 }
 
-/// The hole between the stored position and the first record that the log still has or will have, and the position
-/// behind which reading goes on.
+/// Returns the hole between the stored position and the first record that the log still has or will have, and the
+/// position behind which reading goes on.
 ///
-/// A log deletes from its old end, Pulsar whole ledgers. While the ledger of the stored position is there, what follows
-/// it is too; once it is gone, nobody can tell whether it held more.
+/// A log deletes from its old end, Pulsar whole ledgers. While the ledger of the stored position is there, its
+/// successors are too; once it is gone, nobody can tell whether it held more.
 fn gap_at_start(stored: Position, range: &PartitionRange) -> Option<(Gap, Position)> {
     let follower = range.first.unwrap_or(range.next);
     let before = just_before(follower);
@@ -210,8 +210,9 @@ fn gap_at_start(stored: Position, range: &PartitionRange) -> Option<(Gap, Positi
     Some((Gap { partition, after: Some(stored), found: range.first, records }, before))
 }
 
-/// What an operator skipped: the log believes that its reader has more than the table holds. Where gaps are accepted that is an
-/// order. Else it is a mistake that costs nothing: the log still holds the records, and they are read.
+/// Returns the hole that an operator skipped: the log believes that its reader has more than the table holds. Where
+/// gaps are accepted that is an order. Else it is a mistake that costs nothing: the log still holds the records, and
+/// they are read.
 fn gap_of_skip(
     rules: StartRules<'_>,
     point: &ResumePoint,
@@ -236,8 +237,8 @@ fn next_entry(position: Position) -> Option<Position> {
     Some(Position { entry: position.entry.checked_add(1)?, batch_index: -1, ..position })
 }
 
-/// A position that `position` follows: its predecessor, or where that is in a ledger of unknown length, the end of any
-/// older ledger. Only of an existing log, so never asked for the first position that there is.
+/// Returns a position that `position` follows: its predecessor, or where that is in a ledger of unknown length, the end
+/// of any older ledger. It is never asked for the first position that there is.
 pub(crate) fn just_before(position: Position) -> Position {
     let Position { ledger, entry, batch_index } = position;
     match (batch_index, entry) {
@@ -247,22 +248,22 @@ pub(crate) fn just_before(position: Position) -> Position {
     }
 }
 
-/// Records in (`after`, `to`], where both are in one ledger; else 1, the least that is missing.
+/// Returns the number of records in (`after`, `to`], where both are in one ledger; else 1, the least that is missing.
 fn distance(after: Position, to: Position) -> u64 {
     if after.ledger == to.ledger { to.entry.saturating_sub(after.entry).max(1) } else { 1 }
 }
 
-/// Whether a partition whose last message is `last` holds `stored`. Where an entry can't be unpacked, nobody knows how many
-/// messages it has, and its batch index is -1.
+/// Returns whether a partition whose last message is `last` holds `stored`. If an entry can't be unpacked, nobody knows
+/// how many messages it has, and its batch index is -1.
 pub(crate) fn reaches(last: Position, stored: Position) -> bool {
     (last.ledger, last.entry) > (stored.ledger, stored.entry)
         || (last.ledger, last.entry) == (stored.ledger, stored.entry)
             && (last.batch_index < 0 || stored.batch_index < 0 || last.batch_index >= stored.batch_index)
 }
 
-/// Whether `next` must directly follow `previous` in a partition. Within a ledger entries count up by one and batch
-/// indexes from 0. A new ledger begins with entry 0, but positions alone can't tell whether the old one went on: only the
-/// log can, unless the old one was given up.
+/// Returns whether `next` must directly follow `previous` in a partition. Within a ledger entries count up by one and
+/// batch indexes from 0. A new ledger begins with entry 0, but positions alone can't tell whether the old one went on:
+/// only the log can, unless the old one was given up.
 pub(crate) fn follows(previous: Position, next: Position) -> bool {
     if next.ledger != previous.ledger {
         let is_first = next.entry == 0 && next.batch_index <= 0;
@@ -274,20 +275,20 @@ pub(crate) fn follows(previous: Position, next: Position) -> bool {
     Some(next.entry) == previous.entry.checked_add(1) && next.batch_index <= 0
 }
 
-/// Whether `position` is the first message of the entry `first`, whose batch index is not known (-1).
+/// Returns whether `position` is the first message of the entry `first`, whose batch index is not known (-1).
 pub(crate) fn begins(first: Position, position: Position) -> bool {
     (first.ledger, first.entry) == (position.ledger, position.entry)
         && first.batch_index < 0
         && position.batch_index <= 0
 }
 
-/// The hole before a message that does not follow what was read.
+/// Returns the hole before a message that does not follow what was read.
 pub(crate) fn gap_before(partition: &str, after: Position, found: Position) -> Gap {
     let before = Position { entry: found.entry.saturating_sub(1), ..found };
     Gap { partition: partition.to_owned(), after: Some(after), found: Some(found), records: distance(after, before) }
 }
 
-/// The hole before the first message of a partition whose oldest record is `first`.
+/// Returns the hole before the first message of a partition whose oldest record is `first`.
 pub(crate) fn gap_at_oldest(partition: &str, first: Position, found: Position) -> Gap {
     Gap { partition: partition.to_owned(), after: None, found: Some(found), records: distance(first, found) }
 }

@@ -1,13 +1,13 @@
-//! Transient errors: said once, not at every retry; said again while they last, with what can be done; and said when they
-//! are over.
+//! Transient errors, which are said once and not at every retry, said again while they last with what can be done, and
+//! said when they are over.
 
 use std::time::Duration;
 
-/// How long it lasts before it is said again, with what can be done about it; and how often from then on.
+/// The times that a trouble lasts before it is said again, with what can be done about it; the last one repeats.
 const AGAIN: [Duration; 4] =
     [Duration::from_secs(60), Duration::from_secs(600), Duration::from_secs(3600), Duration::from_secs(6 * 3600)];
 
-/// What keeps the loop from going on, and for how long.
+/// The trouble that keeps the loop from going on, and its duration.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
     now: Option<Now>,
@@ -17,24 +17,24 @@ pub(crate) struct Trouble {
 #[derive(Debug)]
 struct Now {
     place: &'static str,
-    /// What was said last, and when.
+    /// The text that was said last, and the time.
     said: (String, Duration),
     since: Duration,
-    /// How often it was said again.
+    /// The number of times that it was said again.
     reminders: usize,
 }
 
-/// What came of noting a failed attempt.
+/// The outcome of noting a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Noted {
-    /// How long to wait before the next attempt.
+    /// The wait before the next attempt.
     pub wait: Duration,
-    /// How long the trouble has lasted.
+    /// The time that the trouble has lasted.
     pub lasts: Duration,
 }
 
 impl Trouble {
-    /// An attempt failed at `now`. Says how long to wait before the next: from `min`, doubling, up to `max`.
+    /// Notes that an attempt failed at `now`. Returns the wait before the next: from `min`, doubling, up to `max`.
     pub(crate) fn note(
         &mut self,
         place: &'static str,
@@ -72,7 +72,7 @@ impl Trouble {
         Noted { wait, lasts }
     }
 
-    /// An attempt at `place` succeeded.
+    /// Notes that an attempt at `place` succeeded; returns whether that ends a trouble.
     pub(crate) fn cured(&mut self, place: &'static str) -> bool {
         if self.now.as_ref().is_none_or(|known| known.place != place) {
             return false;
@@ -82,7 +82,7 @@ impl Trouble {
         true
     }
 
-    /// Failed attempts since the last success.
+    /// Returns the number of failed attempts since the last success.
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts
     }

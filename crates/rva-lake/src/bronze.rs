@@ -7,8 +7,8 @@ use crate::lake::Lake;
 use crate::rows::BronzeRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, ResumePoint, TableSink};
 
-/// Appends events to `rva.bronze_raw`, each once: a row whose (run, camera, frame index) the table holds is left out,
-/// and one that it holds with another payload is a conflict.
+/// A sink that appends events to `rva.bronze_raw`, each once: a row whose (run, camera, frame index) the table holds is
+/// left out, and one that it holds with another payload is a conflict.
 pub struct BronzeSink {
     job: TableJob<BronzeRow, KeyIndex>,
 }
@@ -19,12 +19,7 @@ impl BronzeSink {
         Ok(Self { job: TableJob::new(lake, index, FileList::of_columns(KEY_COLUMNS))? })
     }
 
-    /// What lookups cost so far.
-    pub fn key_counts(&self) -> KeyIndexCounts {
-        self.job.check.counts
-    }
-
-    /// Blocks of frame indexes that are held.
+    /// Returns the number of blocks of frame indexes that are held.
     pub fn key_blocks(&self) -> usize {
         self.job.check.blocks_held()
     }
@@ -43,5 +38,9 @@ impl TableSink<BronzeRow> for BronzeSink {
     async fn holds(&mut self, rows: &[BronzeRow]) -> Result<Vec<bool>, LakeError> {
         let table = self.job.table().await?;
         self.job.check.holds(&table, &mut self.job.files, rows).await
+    }
+
+    fn key_counts(&self) -> KeyIndexCounts {
+        self.job.check.counts
     }
 }

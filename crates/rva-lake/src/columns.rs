@@ -1,4 +1,4 @@
-//! Reads a few columns of one data file, skipping row groups that can't hold what is looked for.
+//! Reading of a few columns of one data file, which skips row groups that can't hold what is looked for.
 
 use crate::errors::{lake_error, permanent};
 use crate::files::FileEntry;
@@ -16,10 +16,10 @@ use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::SchemaDescriptor;
 
-/// Rows of a batch: three columns of so many rows are small, and a payload beside them is some megabytes.
+/// The rows of a batch: three columns of so many rows are small, and a payload beside them is some megabytes.
 const BATCH_ROWS: usize = 2048;
 
-/// The leaf of a column: by Iceberg's field id, or by name in a file without ids.
+/// Returns the leaf of a column: by Iceberg's field id, or by name in a file without ids.
 fn leaf(schema: &SchemaDescriptor, id: Option<i32>, name: &str) -> Option<usize> {
     let ids = |at: usize| {
         let info = schema.column(at).self_type().get_basic_info().clone();
@@ -30,7 +30,7 @@ fn leaf(schema: &SchemaDescriptor, id: Option<i32>, name: &str) -> Option<usize>
         .or_else(|| (0..schema.num_columns()).find(|at| schema.column(*at).path().string() == name))
 }
 
-/// Whether a row group's statistics leave room for one of the texts.
+/// Returns whether a row group's statistics leave room for one of the texts.
 fn group_may_hold(group: &RowGroupMetaData, leaf: usize, texts: &[&str]) -> bool {
     let Some(Statistics::ByteArray(found)) = group.column(leaf).statistics() else { return true };
     match (found.min_bytes_opt(), found.max_bytes_opt()) {
@@ -87,7 +87,7 @@ async fn open(
     Ok(Opened { builder, leaves, groups })
 }
 
-/// The places of columns in what a projection gives, which keeps the file's order.
+/// Returns the places of columns in what a projection gives, which keeps the file's order.
 fn places(leaves: &[usize]) -> Vec<usize> {
     let mut order = leaves.to_vec();
     order.sort_unstable();
@@ -122,7 +122,7 @@ impl Opened {
 /// texts all are.
 ///
 /// # Errors
-/// A file that can't be read. `Permanent`: one without the columns.
+/// Returns an error for a file that can't be read, `Permanent` for one without the columns.
 pub(crate) async fn read_columns(
     table: &Table,
     file: &FileEntry,
@@ -133,11 +133,11 @@ pub(crate) async fn read_columns(
     open(table, file, columns, texts, ArrowReaderOptions::new()).await?.each(file, take).await
 }
 
-/// The same for those rows whose `keys` are wanted, and with another column behind them, of which only the pages with such
-/// rows are read.
+/// Calls `take` as [`read_columns`] does, for those rows whose `keys` are wanted, and with another column behind them,
+/// of which only the pages with such rows are read.
 ///
 /// # Errors
-/// As there.
+/// Fails as [`read_columns`] does.
 pub(crate) async fn read_matching(
     table: &Table,
     file: &FileEntry,

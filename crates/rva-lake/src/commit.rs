@@ -1,5 +1,6 @@
 //! The fenced commit: rows and offsets in one catalog swap, whose outcome is known before it is told.
 
+use crate::change::{SwapMetadata, build};
 use crate::definition::{check_columns, table_ident};
 use crate::errors::lake_error;
 use crate::fence::{Expected, Fence};
@@ -12,31 +13,30 @@ use crate::places::check_places;
 use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
 use crate::state::{JobState, StateKeys, StoredState, Written};
+use crate::work::{FileChange, Pending, Work, check_source, is_fenced};
 use crate::writer::write_files;
-use iceberg::spec::DataFile;
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{Catalog, TableIdent};
-use rva_types::OffsetMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Iceberg refuses a snapshot that is older than the last one by more.
+/// The time by which a snapshot may be older than the last one; Iceberg refuses one that is older by more.
 const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(60);
 
-/// Which rows of a batch are new: their places, ascending.
+/// The rows of a batch that are new: their places, ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Selection {
     pub fresh: Vec<usize>,
-    /// Rows whose key is there with other contents.
+    /// The places of rows whose key is there with other contents.
     pub conflicts: Vec<usize>,
 }
 
-/// Finds the rows whose key the table doesn't hold.
+/// A check that finds the rows whose key the table doesn't hold.
 pub(crate) trait KeyCheck<R>: Send {
-    /// The rows to append: those whose key is neither in the table nor in an earlier row of the batch.
+    /// Selects the rows to append: those whose key is neither in the table nor in an earlier row of the batch.
     fn select(
         &mut self,
         table: &Table,
@@ -45,78 +45,38 @@ pub(crate) trait KeyCheck<R>: Send {
         stored: &StoredState,
     ) -> impl Future<Output = Result<Selection, LakeError>> + Send;
 
-    /// The last selection is in the table.
+    /// Notes that the last selection is in the table.
     fn committed(&mut self);
 
-    /// Nothing that is held can be relied on.
+    /// Forgets everything that is held, since none of it can be relied on.
     fn forget(&mut self);
 
-    /// Table properties that go into the commit of the last selection.
+    /// Returns the table properties that go into the commit of the last selection.
     fn properties(&self) -> Option<(String, String)> {
         None
     }
 
-    /// Partitions whose offsets must be as the batch says, besides those that it moves.
+    /// Returns the partitions whose offsets must be as the batch says, besides those that it moves.
     fn partitions_of(_batch: &Batch<R>) -> BTreeSet<String> {
         BTreeSet::new()
     }
 }
 
-/// A batch on its way into the table. Kept over a transient error, so that the same batch is committed under the same
-/// id and with the same files.
-struct Pending {
-    source: String,
-    from: OffsetMap,
-    to: OffsetMap,
-    rows: usize,
-    commit: String,
-    table: uuid::Uuid,
-    /// The snapshot that the keys were looked up in; `None` inside: the table had none.
-    looked_up: Option<Option<i64>>,
-    selection: Selection,
-    /// Written under this partition spec.
-    spec: Option<i32>,
-    files: Vec<DataFile>,
-    sent: bool,
-}
-
-impl Pending {
-    fn of<R>(batch: &Batch<R>, table: uuid::Uuid) -> Self {
-        Self {
-            source: batch.source.clone(),
-            from: batch.from.clone(),
-            to: batch.to.clone(),
-            rows: batch.rows.len(),
-            commit: uuid::Uuid::now_v7().to_string(),
-            table,
-            looked_up: None,
-            selection: Selection::default(),
-            spec: None,
-            files: Vec::new(),
-            sent: false,
-        }
-    }
-
-    /// The log is immutable: the same stretch of the same log is the same batch.
-    fn is_of<R>(&self, batch: &Batch<R>) -> bool {
-        self.source == batch.source && self.from == batch.from && self.to == batch.to && self.rows == batch.rows.len()
-    }
-}
-
-/// What one attempt led to.
+/// The outcome of one attempt.
 enum Attempt {
     Done(CommitOutcome, Box<Table>),
-    /// The table says what a fenced worker must know.
+    /// Another worker was faster; the table says what a fenced one must know.
     Fenced(ResumePoint),
-    /// Keys of these rows are there with other contents; nothing was sent.
+    /// The keys of these rows are there with other contents; nothing was sent.
     Conflicting(Vec<usize>),
-    /// The table moved on, or doesn't say that the commit happened: try again on what it is now.
+    /// The table moved on, or doesn't say that the commit happened: it is to be tried again on what it is now.
     Again(Option<LakeError>),
 }
 
-/// One job's commits to one table.
+/// The commits of one job to one table.
 pub(crate) struct TableJob<R, K> {
     catalog: Arc<dyn Catalog>,
+    swap: Arc<dyn SwapMetadata>,
     ident: TableIdent,
     keys: StateKeys,
     options: LakeOptions,
@@ -126,7 +86,7 @@ pub(crate) struct TableJob<R, K> {
     pending: Option<Pending>,
     /// The rollback that the owner was told of. One that nobody was told of must not be hidden by a commit on top.
     rollback_told: Option<u64>,
-    /// Id and number of the last commit of the job that was known.
+    /// The id and number of the last commit of the job that was known.
     last: Option<(String, u64)>,
     rows: std::marker::PhantomData<fn() -> R>,
 }
@@ -135,6 +95,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     pub(crate) fn new(lake: &Lake, check: K, files: FileList) -> Result<Self, LakeError> {
         Ok(Self {
             catalog: Arc::clone(&lake.catalog),
+            swap: Arc::clone(&lake.swap),
             ident: table_ident::<R>(),
             keys: StateKeys::of_job(&lake.options.job)?,
             options: lake.options.clone(),
@@ -188,7 +149,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         Ok(self.told(&stored))
     }
 
-    /// What the owner hears of the table.
+    /// Returns what the owner hears of the table, and remembers that it was told.
     fn told(&mut self, stored: &StoredState) -> ResumePoint {
         self.rollback_told = stored.rolled_back_from;
         self.last = stored.held.as_ref().map(|held| (held.commit.clone(), held.sequence));
@@ -199,7 +160,20 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         if batch.rows.is_empty() && batch.from == batch.to {
             return Ok(CommitOutcome::Committed { rows_appended: 0, rows_known: 0 });
         }
-        if self.pending.as_ref().is_some_and(|pending| !pending.is_of(batch)) {
+        self.carry(&Work::Batch(batch)).await
+    }
+
+    /// Puts files in the place of others and moves the offsets, in one catalog swap. It is fenced too where it was
+    /// built on a snapshot that isn't the table's newest any more.
+    pub(crate) async fn change(&mut self, change: &FileChange) -> Result<CommitOutcome, LakeError> {
+        if change.is_nothing() {
+            return Ok(CommitOutcome::Committed { rows_appended: 0, rows_known: 0 });
+        }
+        self.carry(&Work::Change(change)).await
+    }
+
+    async fn carry(&mut self, work: &Work<'_, R>) -> Result<CommitOutcome, LakeError> {
+        if self.pending.as_ref().is_some_and(|pending| !pending.is_of(work)) {
             self.pending = None;
         }
         let retry = self.options.retry;
@@ -210,7 +184,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(retry.wait_max);
             }
-            match self.attempt(batch).await {
+            match self.attempt(work).await {
                 Ok(Attempt::Done(outcome, table)) => {
                     self.pending = None;
                     self.options.step(CommitStep::Known);
@@ -255,30 +229,32 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         })
     }
 
-    async fn attempt(&mut self, batch: &Batch<R>) -> Result<Attempt, LakeError> {
+    async fn attempt(&mut self, work: &Work<'_, R>) -> Result<Attempt, LakeError> {
         let table = self.load(CommitStep::Load).await?;
         let metadata = table.metadata_ref();
         let mut pending = match self.pending.take() {
             Some(pending) if pending.table == metadata.uuid() => pending,
             _ => {
                 check_columns::<R>(&metadata)?;
-                Pending::of(batch, metadata.uuid())
+                Pending::of(work, metadata.uuid())
             }
         };
         if pending.sent && self.keys.holds_commit(&metadata, &pending.commit) {
             return Ok(self.known(&pending, table));
         }
-        let result = self.build_and_send(&table, batch, &mut pending).await;
+        let result = self.build_and_send(&table, work, &mut pending).await;
         self.pending = Some(pending);
         result
     }
 
-    /// The commit is in the table: what is held in memory follows.
+    /// Notes that the commit is in the table: everything held in memory follows.
     fn known(&mut self, pending: &Pending, table: Table) -> Attempt {
         self.check.committed();
         let sequence = self.keys.mirror_sequence(table.metadata());
         self.last = Some((pending.commit.clone(), sequence));
-        self.files.committed(&table, &pending.files, pending.looked_up.flatten());
+        if pending.change.is_none() {
+            self.files.committed(&table, &pending.files, pending.looked_up.flatten());
+        }
         let fresh = pending.selection.fresh.len();
         let outcome =
             CommitOutcome::Committed { rows_appended: fresh as u64, rows_known: (pending.rows - fresh) as u64 };
@@ -288,39 +264,40 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     async fn build_and_send(
         &mut self,
         table: &Table,
-        batch: &Batch<R>,
+        work: &Work<'_, R>,
         pending: &mut Pending,
     ) -> Result<Attempt, LakeError> {
         let stored = self.keys.read(table).await?;
         if self.options.rules.fence {
             let is_untold = stored.rolled_back_from.is_some() && stored.rolled_back_from != self.rollback_told;
-            if is_untold || is_fenced::<R, K>(batch, &stored) {
+            if is_untold || is_fenced::<R, K>(work, &stored, table.metadata().current_snapshot_id()) {
                 return Ok(Attempt::Fenced(stored.resume_point()));
             }
-            check_source(&self.ident, batch, &stored)?;
+            check_source(&self.ident, work, &stored)?;
         }
         check_clock(table, SystemTime::now())?;
-        self.stage(table, batch, &stored, pending).await?;
+        if let Work::Batch(batch) = work {
+            self.stage(table, batch, &stored, pending).await?;
+        }
         if !pending.selection.conflicts.is_empty() {
             return Ok(Attempt::Conflicting(pending.selection.conflicts.clone()));
         }
-        let mut offsets = stored.offsets();
-        for (partition, position) in moved(batch) {
-            offsets.advance(&partition, position);
-        }
-        if pending.files.is_empty() && offsets == stored.offsets() {
+        let offsets = work.offsets_on(&stored);
+        if pending.files.is_empty() && pending.removes_nothing() && offsets == stored.offsets() {
             // Every row was there already, and the offsets are where they were.
-            let rows_known = batch.rows.len() as u64;
-            let outcome = CommitOutcome::Committed { rows_appended: 0, rows_known };
+            let outcome = CommitOutcome::Committed { rows_appended: 0, rows_known: pending.rows as u64 };
             return Ok(Attempt::Done(outcome, Box::new(table.clone())));
         }
         let state = JobState {
-            source: batch.source.clone(),
+            source: work.source().to_owned(),
             sequence: stored.next_sequence(),
             commit: pending.commit.clone(),
             offsets,
         };
-        let answer = self.send(table, &stored, &state, pending).await;
+        let answer = match &pending.change {
+            Some(_) => self.send_change(table, &state, pending).await,
+            None => self.send(table, &stored, &state, pending).await,
+        };
         self.settle(answer, pending).await
     }
 
@@ -353,6 +330,41 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         Ok(())
     }
 
+    /// Returns the properties of a commit; a map that is too large for them is written first.
+    async fn state_properties(
+        &self,
+        table: &Table,
+        state: &JobState,
+    ) -> Result<(HashMap<String, String>, (String, String)), LakeError> {
+        let Written { summary, mirror, file } = self.keys.write(state, table, self.options.offsets_inline_max)?;
+        if let Some((location, bytes)) = file {
+            let failed = |error| lake_error(format_args!("commit to {}", self.ident), error);
+            let output = table.file_io().new_output(location).map_err(failed)?;
+            output.write(bytes).await.map_err(failed)?;
+        }
+        Ok((summary, mirror))
+    }
+
+    async fn send_change(&self, table: &Table, state: &JobState, pending: &mut Pending) -> Result<(), LakeError> {
+        self.options.step(CommitStep::BuildManifest);
+        let Some(change) = pending.change.clone() else { return Ok(()) };
+        let (summary, mirror) = self.state_properties(table, state).await?;
+        let built = build(table, &change, summary, HashMap::from([mirror])).await?;
+        pending.sent = true;
+        self.options.step(CommitStep::CommitSent);
+        let timeout = self.options.retry.call_timeout;
+        let swap = self.swap.swap(&self.ident, built.requirements, built.updates);
+        let answer = tokio::time::timeout(timeout, swap).await;
+        self.options.step(CommitStep::CommitReturned);
+        match answer {
+            Ok(answer) => answer.map_err(|error| lake_error(format_args!("change files of {}", self.ident), error)),
+            Err(_) => {
+                let text = format!("could not change files of {}: no answer in {timeout:?}", self.ident);
+                Err(LakeError::new(LakeErrorKind::Transient, text))
+            }
+        }
+    }
+
     async fn send(
         &self,
         table: &Table,
@@ -362,12 +374,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     ) -> Result<(), LakeError> {
         self.options.step(CommitStep::BuildManifest);
         let failed = |error| lake_error(format_args!("commit to {}", self.ident), error);
-        let Written { summary, mirror: (mirror, value), file } =
-            self.keys.write(state, table, self.options.offsets_inline_max)?;
-        if let Some((location, bytes)) = file {
-            let output = table.file_io().new_output(location).map_err(failed)?;
-            output.write(bytes).await.map_err(failed)?;
-        }
+        let (summary, (mirror, value)) = self.state_properties(table, state).await?;
         let catalog = Layered(Fence {
             inner: Arc::clone(&self.catalog),
             keys: self.keys.clone(),
@@ -397,7 +404,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         answer.map(drop).map_err(failed)
     }
 
-    /// I6: whatever the catalog answered, the table decides.
+    /// Decides what became of a commit: whatever the catalog answered, the table says it (I6).
     async fn settle(&mut self, answer: Result<(), LakeError>, pending: &Pending) -> Result<Attempt, LakeError> {
         if !pending.sent {
             // Our own fence, or an error before anything was sent.
@@ -415,7 +422,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         again(answer.err())
     }
 
-    /// Never fails a commit that is known.
+    /// Does housekeeping, which never fails a commit that is known.
     async fn housekeep(&mut self, table: &Table) {
         let result = self.housekeeper.after_commit(&self.catalog, table, &mut self.files, &self.options).await;
         if let Err(error) = result {
@@ -424,7 +431,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     }
 }
 
-/// Another attempt, unless nothing but somebody's hand can cure what came of this one.
+/// Returns another attempt, unless nothing but somebody's hand can cure what came of this one.
 fn again(error: Option<LakeError>) -> Result<Attempt, LakeError> {
     match error {
         Some(error) if matches!(error.kind(), LakeErrorKind::Permanent | LakeErrorKind::Rejected) => Err(error),
@@ -432,38 +439,7 @@ fn again(error: Option<LakeError>) -> Result<Attempt, LakeError> {
     }
 }
 
-/// Partitions that a batch moves, and where to.
-fn moved<R>(batch: &Batch<R>) -> Vec<(String, rva_types::Position)> {
-    batch
-        .to
-        .iter()
-        .filter(|(partition, position)| batch.from.get(partition) != Some(*position))
-        .map(|(partition, position)| (partition.to_owned(), position))
-        .collect()
-}
-
-/// Whether somebody else moved a partition of ours. Other partitions may have moved: then the batch is rebuilt on them.
-/// But they only ever advance: one that went back says that the table was rolled back, and a commit on top of it would
-/// hide that for good.
-fn is_fenced<R: TableRow, K: KeyCheck<R>>(batch: &Batch<R>, stored: &StoredState) -> bool {
-    let offsets = stored.offsets();
-    let ours = moved(batch).into_iter().map(|(partition, _)| partition).chain(K::partitions_of(batch));
-    ours.into_iter().any(|partition| offsets.get(&partition) != batch.from.get(&partition))
-        || batch.from.iter().any(|(partition, position)| !offsets.includes(partition, position))
-}
-
-fn check_source<R>(ident: &TableIdent, batch: &Batch<R>, stored: &StoredState) -> Result<(), LakeError> {
-    match stored.source() {
-        Some(held) if held != batch.source => {
-            let found = &batch.source;
-            let text = format!("found a batch of source {found:?}, wanted {held:?}, whose offsets {ident} holds");
-            Err(LakeError::new(LakeErrorKind::Permanent, text))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A clock that is behind is cured by time, so the batch waits.
+/// Checks that the clock isn't behind the table: that is cured by time, so the batch waits.
 fn check_clock(table: &Table, now: SystemTime) -> Result<(), LakeError> {
     let last = UNIX_EPOCH + Duration::from_millis(u64::try_from(table.metadata().last_updated_ms()).unwrap_or(0));
     match last.duration_since(now) {

@@ -17,6 +17,7 @@ use iceberg::table::Table;
 use rva_types::EventKey;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Digests that are held: two halves, of which the older one is dropped. About 6 MiB.
@@ -120,20 +121,17 @@ impl<'a> Suspects<'a> {
     ///
     /// # Errors
     /// A file that can't be read.
-    pub async fn compare(
-        &self,
-        table: &Table,
-        files: &FileList,
-        may_be_in: impl Fn(&FileEntry, &BronzeRow) -> bool,
-    ) -> Result<Compared, LakeError> {
+    pub async fn compare(&self, table: &Table, files: &FileList) -> Result<Compared, LakeError> {
         let mut compared = Compared::default();
         if self.table.is_empty() {
             return Ok(compared);
         }
         // For each key of a suspect whether its payload was found, and whether another one was.
         let mut seen = vec![(false, false); self.rows.len()];
+        let mut sorted = self.table.clone();
+        sorted.sort_unstable_by_key(|at| self.key(*at));
         for file in files.iter() {
-            let asked: Vec<usize> = self.table.iter().copied().filter(|at| may_be_in(file, &self.rows[*at])).collect();
+            let asked = self.asked_of(file, &sorted);
             if asked.is_empty() {
                 continue;
             }
@@ -149,6 +147,33 @@ impl<'a> Suspects<'a> {
             }
         }
         Ok(compared)
+    }
+
+    fn key(&self, at: usize) -> (&'a str, &'a str, i64) {
+        let EventKey { run, camera, frame_index } = &self.rows[at].event.key;
+        (run.as_str(), camera.as_str(), *frame_index)
+    }
+
+    /// Those of the rows, which are in the order of their keys, that a file may hold.
+    fn asked_of(&self, file: &FileEntry, sorted: &[usize]) -> Vec<usize> {
+        let (first, last) = file.key_bounds();
+        let is_before = |at: &usize| match &first {
+            Bound::Included((run, camera, frame)) => self.key(*at) < (&**run, &**camera, *frame),
+            Bound::Excluded((run, camera, frame)) => self.key(*at) <= (&**run, &**camera, *frame),
+            Bound::Unbounded => false,
+        };
+        let is_up_to = |at: &usize| match &last {
+            Bound::Included((run, camera, frame)) => self.key(*at) <= (&**run, &**camera, *frame),
+            Bound::Excluded((run, camera, frame)) => self.key(*at) < (&**run, &**camera, *frame),
+            Bound::Unbounded => true,
+        };
+        let behind = &sorted[sorted.partition_point(is_before)..];
+        let within = &behind[..behind.partition_point(is_up_to)];
+        let may_hold = |at: &usize| {
+            let (run, camera, frame) = self.key(*at);
+            file.may_hold(run, camera, frame, frame)
+        };
+        within.iter().copied().filter(may_hold).collect()
     }
 
     async fn compare_file(

@@ -13,19 +13,20 @@ use iceberg::table::Table;
 use rva_types::{DeadLetter, Position};
 use std::collections::{BTreeSet, HashSet};
 
-/// Columns of the key, in the order of the files' spans. The message id leads: it prunes row groups.
+/// The columns of the key, in the order of the files' spans. The message id leads: it prunes row groups.
 const KEY_COLUMNS: &[&str] = &["message_id", "topic", "partition"];
 
-/// The topic of an embedded partition starts so; what follows is the partition's name.
+/// The beginning of the topic of an embedded partition; the partition's name follows.
 const EMBEDDED: &str = "embedded/";
 
-/// The partition of the log that a dead letter comes from: the camera in the embedded log, the number on Pulsar.
+/// Returns the partition of the log that a dead letter comes from: the camera in the embedded log, the number on
+/// Pulsar.
 fn partition_name(row: &DeadLetter) -> String {
     row.topic.strip_prefix(EMBEDDED).map_or_else(|| row.partition.to_string(), str::to_owned)
 }
 
-/// Appends dead letters to `rva.bronze_dead_letters`, each once: one at or below the table's own map is left out if
-/// its (topic, partition, message id) is in the table.
+/// A sink that appends dead letters to `rva.bronze_dead_letters`, each once: one at or below the table's own map is
+/// left out if its (topic, partition, message id) is in the table.
 pub struct DeadLetterSink {
     job: TableJob<DeadLetter, DeadLetterKeys>,
 }
@@ -54,7 +55,7 @@ impl TableSink<DeadLetter> for DeadLetterSink {
     }
 }
 
-/// Nothing is held in memory: dead letters are few, and those beyond the map need no lookup.
+/// A check that holds nothing in memory: dead letters are few, and those beyond the map need no lookup.
 struct DeadLetterKeys;
 
 type Key = (String, String, i64);

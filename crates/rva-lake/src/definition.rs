@@ -1,4 +1,4 @@
-//! The tables as they must be, and the check that an existing one is.
+//! The definitions of the tables, and the check that an existing one is as it must be.
 
 use crate::deletions::Deletion;
 use crate::errors::{lake_error, status};
@@ -18,36 +18,39 @@ use uuid::Uuid;
 /// The namespace of every table.
 pub(crate) const NAMESPACE: &str = "rva";
 
-/// Entries of the metadata log; older metadata.json files are deleted by housekeeping.
+/// The number of entries of the metadata log; older metadata.json files are deleted by housekeeping.
 const METADATA_LOG_MAX: &str = "20";
 
-/// Property: when we made the table, in milliseconds since 1970. Files that are older are somebody else's.
+/// Names the property with the time at which we made the table, in milliseconds since 1970. Files that are older are
+/// somebody else's.
 pub(crate) const MADE: &str = "rva.made-ms";
 
-/// Property of a namespace: where its tables are.
+/// Names the property of a namespace with the folder of its tables.
 const LOCATION: &str = "location";
 
-/// Where Iceberg's numbers of partition fields begin.
+/// The first of Iceberg's numbers of partition fields.
 const PARTITION_FIELD_FIRST: i32 = 1000;
 
 pub(crate) fn table_ident<R: TableRow>() -> TableIdent {
     TableIdent::new(NamespaceIdent::new(NAMESPACE.to_owned()), R::TABLE.to_owned())
 }
 
-/// Names of the tables that are ours.
+/// Returns the names of the tables that are ours.
 pub(crate) fn our_tables() -> [&'static str; 3] {
     [BronzeRow::TABLE, DeadLetter::TABLE, Deletion::TABLE]
 }
 
-/// A folder that no table had before: a renamed table keeps its own, and so does one that was dropped and is wanted back.
+/// Returns a folder that no table had before: a renamed table keeps its own, and so does one that was dropped and is
+/// wanted back.
 pub(crate) fn own_folder(folder: &str, name: &str) -> String {
     format!("{}/{name}-{}", folder.trim_end_matches('/'), Uuid::now_v7().simple())
 }
 
-/// The table, made if it isn't there and checked if it is.
+/// Opens a table, made if it isn't there and checked if it is.
 ///
 /// # Errors
-/// `Permanent`: a table with other columns, or one that sends us where we must not write. As the catalog says.
+/// Returns `Permanent` for a table with other columns, or one that sends us where we must not write; else it fails as
+/// the catalog does.
 pub(crate) async fn ensure_table<R: TableRow>(
     catalog: &dyn Catalog,
     options: &LakeOptions,
@@ -73,15 +76,15 @@ pub(crate) async fn ensure_table<R: TableRow>(
     Ok(table)
 }
 
-/// A folder that is somebody's already is refused: a renamed or dropped table may have its files there.
+/// Refuses a folder that is somebody's already: a renamed or dropped table may have its files there.
 async fn check_empty(catalog: &dyn Catalog, table: &Table, options: &LakeOptions) -> Result<(), LakeError> {
     let (ident, location) = (table.identifier(), table.metadata().location());
     let places = TablePlaces::of(table.metadata(), &options.allowed);
     let failed = |error| lake_error(format_args!("look into the folder of {ident}"), error);
     let listed = match options.lister.storage().list(location).await {
         Ok(listed) => listed,
-        // Keys that the catalog vends come with a table's files, and may not list. Who can't look into the folder deletes no orphans
-        // there either.
+        // Keys that the catalog vends come with a table's files, and may not list. Who can't look into the folder
+        // deletes no orphans there either.
         Err(error) if !options.lister.has_own_keys(location) => {
             tracing::info!(table = %ident, location, %error, "can't look into the new table's folder, takes it as it was given");
             return Ok(());
@@ -102,7 +105,8 @@ async fn check_empty(catalog: &dyn Catalog, table: &Table, options: &LakeOptions
     Err(LakeError::new(LakeErrorKind::Permanent, text))
 }
 
-/// A folder of its own for a new table, where the catalog says where the namespace is. `None`: the catalog decides.
+/// Returns a folder of its own for a new table, where the catalog says where the namespace is; `None` where the catalog
+/// decides.
 async fn new_location(catalog: &dyn Catalog, namespace: &NamespaceIdent, name: &str) -> Option<String> {
     let found = catalog.get_namespace(namespace).await.ok()?;
     found.properties().get(LOCATION).filter(|location| !location.is_empty()).map(|folder| own_folder(folder, name))
@@ -130,15 +134,14 @@ async fn create_table<R: TableRow>(catalog: &dyn Catalog) -> iceberg::Result<Tab
 fn creation<R: TableRow>(location: Option<String>) -> iceberg::Result<TableCreation> {
     let schema = R::schema()?;
     let mut spec = UnboundPartitionSpec::builder().with_spec_id(0);
-    if let Some(name) = R::PARTITION
-        && let Some(id) = schema.field_id_by_name(name)
-    {
+    for ((name, transform), number) in R::PARTITION.iter().zip(PARTITION_FIELD_FIRST..) {
+        let Some(id) = schema.field_id_by_name(name) else { continue };
         let field = UnboundPartitionField::builder()
             .source_id(id)
             // Nessie wants it said, although the catalog numbers the fields anew.
-            .field_id(PARTITION_FIELD_FIRST)
-            .name(name.to_owned())
-            .transform(Transform::Identity)
+            .field_id(number)
+            .name(if *transform == Transform::Identity { (*name).to_owned() } else { format!("{name}_{transform}") })
+            .transform(*transform)
             .build();
         spec = spec.add_partition_fields([field])?;
     }
@@ -158,8 +161,8 @@ fn creation<R: TableRow>(location: Option<String>) -> iceberg::Result<TableCreat
         .build())
 }
 
-/// Types by shape: the ids inside a map are the table's own business. A type that another engine widened, as Iceberg
-/// allows it, holds all that ours does.
+/// Compares types by shape: the ids inside a map are the table's own business. A type that another engine widened, as
+/// Iceberg allows it, holds all that ours does.
 fn same_type(found: &Type, wanted: &Type) -> bool {
     match (found, wanted) {
         (Type::Primitive(PrimitiveType::Long), Type::Primitive(PrimitiveType::Int)) => true,
@@ -177,7 +180,7 @@ fn refused(table: &str, column: &str, found: &str, wanted: &str) -> LakeError {
     LakeError::new(LakeErrorKind::Permanent, text)
 }
 
-/// Our columns by name, type and order. Further columns after ours are somebody's own and stay null in our rows.
+/// Checks our columns by name, type and order. Further columns after ours are somebody's own and stay null in our rows.
 pub(crate) fn check_columns<R: TableRow>(metadata: &TableMetadata) -> Result<(), LakeError> {
     let fields = metadata.current_schema().as_struct().fields();
     for (at, (name, wanted)) in R::columns().into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! A deleted event stays deleted, also when its log is replayed.
+//! Deleted events, which stay deleted also when their log is replayed.
 //!
 //! The table alone can't tell a row that was deleted from one that never was: once the snapshot of the deletion has
 //! expired, nothing of it is left. So before the first commit after a deletion its keys are noted in a table of their
@@ -21,7 +21,9 @@ use arrow::error::ArrowError;
 use futures::TryStreamExt;
 use iceberg::arrow::ArrowReaderBuilder;
 use iceberg::scan::FileScanTask;
-use iceberg::spec::{DataContentType, DataFile, ManifestStatus, Operation, PrimitiveType, SnapshotRef, Type};
+use iceberg::spec::{
+    DataContentType, DataFile, ManifestStatus, Operation, PrimitiveType, SnapshotRef, Transform, Type,
+};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::util::snapshot::ancestors_of;
@@ -32,13 +34,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Property of the bronze table: the newest snapshot of its lineage whose deletions are noted.
+/// Names the property of the bronze table with the newest snapshot of its lineage whose deletions are noted.
 const NOTED: &str = "rva.deletions";
 
-/// In the summary of a snapshot of the notes: the snapshot of bronze that it notes.
+/// Names, in the summary of a snapshot of the notes, the snapshot of bronze that it notes.
 const NOTE_OF: &str = "rva.deletions-of";
 
-/// Columns that a lookup reads.
+/// The columns that a lookup reads.
 const COLUMNS: &[&str] = &["pipeline_run_id", "camera_id", "first_frame", "last_frame", "snapshot_id"];
 
 /// Frame indexes that were deleted together.
@@ -55,7 +57,7 @@ pub(crate) struct Deletion {
 
 impl TableRow for Deletion {
     const TABLE: &'static str = "bronze_deletions";
-    const PARTITION: Option<&'static str> = None;
+    const PARTITION: &'static [(&'static str, Transform)] = &[];
     const PLAIN: &'static [&'static str] = &[];
     const BLOOM: &'static str = "pipeline_run_id";
 
@@ -92,7 +94,7 @@ impl TableRow for Deletion {
 #[derive(Debug, Default)]
 struct KeySet(BTreeMap<(String, String), RoaringTreemap>);
 
-/// Keeps the order of signed numbers.
+/// Returns a number that keeps the order of signed numbers.
 fn biased(frame_index: i64) -> u64 {
     frame_index.cast_unsigned() ^ (1 << 63)
 }
@@ -120,7 +122,7 @@ impl KeySet {
         }
     }
 
-    /// As rows, one for each range.
+    /// Returns the set as rows, one for each range.
     fn ranges(&self, snapshot: i64, noted: Timestamp) -> Vec<Deletion> {
         let mut rows: Vec<Deletion> = Vec::new();
         for ((run, camera), frames) in &self.0 {
@@ -143,12 +145,12 @@ impl KeySet {
     }
 }
 
-/// What was deleted from bronze.
+/// The deletions from bronze.
 pub(crate) struct Deletions {
     catalog: Arc<dyn Catalog>,
     options: LakeOptions,
     files: FileList,
-    /// Snapshots of bronze that this process noted.
+    /// The snapshots of bronze that this process noted.
     done: HashSet<i64>,
     /// The newest of them, for the next commit.
     newest: Option<i64>,
@@ -171,7 +173,7 @@ impl Deletions {
         }
     }
 
-    /// What the next commit of bronze says about them.
+    /// Returns the property that the next commit of bronze says about them.
     pub(crate) fn property(&self) -> Option<(String, String)> {
         self.newest.map(|snapshot| (NOTED.to_owned(), snapshot.to_string()))
     }
@@ -179,7 +181,8 @@ impl Deletions {
     /// Notes the deletions of bronze that aren't noted yet.
     ///
     /// # Errors
-    /// Catalog or storage are away. What is gone already is told in the log, and stays unknown.
+    /// Returns an error where catalog or storage are away. Files that are gone already are told in the log, and stay
+    /// unknown.
     pub(crate) async fn note(&mut self, bronze: &Table) -> Result<(), LakeError> {
         for snapshot in unnoted(bronze) {
             let id = snapshot.snapshot_id();
@@ -233,7 +236,7 @@ impl Deletions {
     /// Calls `take` with run, camera, first and last frame index of every deletion of these runs, and maybe of others.
     ///
     /// # Errors
-    /// The notes can't be read.
+    /// Returns an error where the notes can't be read.
     pub(crate) async fn of_runs(
         &mut self,
         bronze: &Table,
@@ -275,7 +278,7 @@ impl Deletions {
     }
 }
 
-/// Snapshots of the lineage that may have taken rows away and aren't noted, oldest first.
+/// Returns the snapshots of the lineage that may have taken rows away and aren't noted, oldest first.
 fn unnoted(bronze: &Table) -> Vec<SnapshotRef> {
     let metadata = bronze.metadata_ref();
     let Some(current) = metadata.current_snapshot_id() else { return Vec::new() };
@@ -288,7 +291,7 @@ fn unnoted(bronze: &Table) -> Vec<SnapshotRef> {
     found
 }
 
-/// Snapshots that the table was rolled back from.
+/// Returns the snapshots that the table was rolled back from.
 fn undone(bronze: &Table) -> HashSet<i64> {
     let metadata = bronze.metadata_ref();
     let all = metadata.snapshots().map(|snapshot| snapshot.snapshot_id());
@@ -299,18 +302,19 @@ fn undone(bronze: &Table) -> HashSet<i64> {
     all.filter(|id| !lineage.contains(id)).collect()
 }
 
-/// What a snapshot did to the table's files.
+/// The changes of a snapshot to the table's files.
 #[derive(Debug, Default)]
-struct FileChange {
-    removed: Vec<DataFile>,
-    added: Vec<DataFile>,
-    /// Paths of delete files.
-    deletes: HashSet<String>,
+pub(crate) struct FilesChanged {
+    pub removed: Vec<DataFile>,
+    pub added: Vec<DataFile>,
+    /// The paths of delete files.
+    pub deletes: HashSet<String>,
 }
 
-async fn changes_of(bronze: &Table, snapshot: &SnapshotRef) -> iceberg::Result<FileChange> {
+/// Reads the changes of a snapshot to the files of its table.
+pub(crate) async fn changes_of(bronze: &Table, snapshot: &SnapshotRef) -> iceberg::Result<FilesChanged> {
     let id = snapshot.snapshot_id();
-    let mut change = FileChange::default();
+    let mut change = FilesChanged::default();
     let list = bronze.manifest_list_reader(snapshot).load().await?;
     for manifest in list.entries().iter().filter(|manifest| manifest.added_snapshot_id == id) {
         for entry in manifest.load_manifest(bronze.file_io()).await?.entries() {
@@ -330,8 +334,8 @@ async fn changes_of(bronze: &Table, snapshot: &SnapshotRef) -> iceberg::Result<F
     Ok(change)
 }
 
-/// The keys that a snapshot took away: those of the files that it removed and didn't write again, and those of the rows
-/// that its delete files hide.
+/// Reads the keys that a snapshot took away: those of the files that it removed and didn't write again, and those of
+/// the rows that its delete files hide.
 async fn deleted_keys(bronze: &Table, snapshot: &SnapshotRef) -> Result<KeySet, LakeError> {
     let doing = || format!("read what snapshot {} of {} deleted", snapshot.snapshot_id(), bronze.identifier());
     let failed = |error: iceberg::Error| {
@@ -339,7 +343,7 @@ async fn deleted_keys(bronze: &Table, snapshot: &SnapshotRef) -> Result<KeySet, 
         let error = lake_error(doing(), error);
         if is_gone { error.at_second_look() } else { error }
     };
-    let FileChange { removed, added, deletes } = changes_of(bronze, snapshot).await.map_err(failed)?;
+    let FilesChanged { removed, added, deletes } = changes_of(bronze, snapshot).await.map_err(failed)?;
     let mut keys = KeySet::default();
     read_keys(bronze, &removed, &mut keys).await?;
     let mut kept = KeySet::default();
@@ -363,7 +367,7 @@ async fn read_keys(bronze: &Table, files: &[DataFile], keys: &mut KeySet) -> Res
     Ok(())
 }
 
-/// The keys of rows that delete files hide.
+/// Reads the keys of rows that delete files hide.
 async fn hidden_keys(bronze: &Table, snapshot: &SnapshotRef, deletes: &HashSet<String>) -> iceberg::Result<KeySet> {
     let scan = bronze.scan().snapshot_id(snapshot.snapshot_id()).select(KEY_COLUMNS).build()?;
     let tasks: Vec<FileScanTask> = scan.plan_files().await?.try_collect().await?;

@@ -1,9 +1,10 @@
-//! The catalog of a data folder: SQLite in `catalog.db`, and what other engines may have done to it.
+//! The catalog of a data folder, SQLite in `catalog.db`, in spite of what other engines may have done to it.
 //!
-//! The crate's own catalog puts a table at `warehouse/NAMESPACE/NAME`, so a table that is made after another of that name
-//! was renamed would share its folder: here each new table gets a folder of its own. And it can't go on where another
-//! engine put the metadata elsewhere (`write.metadata.path`): such a commit is made here.
+//! The crate's own catalog puts a table at `warehouse/NAMESPACE/NAME`, so a table that is made after another of that
+//! name was renamed would share its folder: here each new table gets a folder of its own. And it can't go on where
+//! another engine put the metadata elsewhere (`write.metadata.path`): such a commit is made here.
 
+use crate::change::SwapMetadata;
 use crate::definition::{NAMESPACE, our_tables, own_folder};
 use crate::errors::lake_error;
 use crate::lake::{CATALOG, CATALOG_FILE, WAREHOUSE_FOLDER};
@@ -16,7 +17,7 @@ use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
 use iceberg::{
     Catalog, CatalogBuilder, Error, ErrorKind, MetadataLocation, NamespaceIdent, Result, Runtime, TableCommit,
-    TableCreation, TableIdent,
+    TableCreation, TableIdent, TableRequirement, TableUpdate,
 };
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalog, SqlCatalogBuilder};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -30,14 +31,26 @@ use std::{
 };
 use uuid::Uuid;
 
-/// The catalog of a data folder; folder and catalog are made if they aren't there, tables are not.
+/// Opens the catalog of a data folder; folder and catalog are made if they aren't there, tables are not.
 ///
 /// # Errors
-/// `Permanent`: a folder that can't be written. `Transient`: no space left, a catalog that is locked.
+/// Fails as [`Lake::open_embedded`](crate::Lake::open_embedded) does.
 pub async fn embedded_catalog(
     data_dir: &Path,
     storage: Arc<dyn StorageFactory>,
 ) -> std::result::Result<Arc<dyn Catalog>, LakeError> {
+    Ok(embedded_parts(data_dir, storage).await?.0)
+}
+
+/// Opens the catalog of a data folder and the way to change files in it; folder and catalog are made if they aren't
+/// there, tables are not.
+///
+/// # Errors
+/// Returns `Permanent` for a folder that can't be written, `Transient` for no space left, or a catalog that is locked.
+pub(crate) async fn embedded_parts(
+    data_dir: &Path,
+    storage: Arc<dyn StorageFactory>,
+) -> std::result::Result<(Arc<dyn Catalog>, Arc<dyn SwapMetadata>), LakeError> {
     let dir = absolute(data_dir)?;
     let warehouse = dir.join(WAREHOUSE_FOLDER);
     let made = warehouse.clone();
@@ -47,10 +60,11 @@ pub async fn embedded_catalog(
         .map_err(|error| folder_error("make", &warehouse, error))?;
     set_wal(&dir).await?;
     let inner = sql_catalog(&dir, "mode=rwc", storage).await?;
-    Ok(Arc::new(Layered(EmbeddedCatalog { inner, dir })))
+    let catalog = Arc::new(Layered(EmbeddedCatalog { inner, dir }));
+    Ok((Arc::clone(&catalog) as Arc<dyn Catalog>, catalog as Arc<dyn SwapMetadata>))
 }
 
-/// The same to read. Makes nothing.
+/// Opens the catalog to read. It makes nothing.
 pub(crate) async fn reading_catalog(
     dir: &Path,
     storage: Arc<dyn StorageFactory>,
@@ -83,7 +97,7 @@ pub(crate) fn folder_error(doing: &str, path: &Path, error: io::Error) -> LakeEr
     LakeError::new(kind, format!("could not {doing} {}: {error}", path.display())).with_source(error)
 }
 
-/// `sqlite:///path?mode`, every byte that means something in a URL encoded.
+/// Returns `sqlite:///path?mode`, every byte that means something in a URL encoded.
 fn sqlite_url(dir: &Path, mode: &str) -> String {
     let path = dir.join(CATALOG_FILE);
     let mut url = String::from("sqlite://");
@@ -96,8 +110,9 @@ fn sqlite_url(dir: &Path, mode: &str) -> String {
     format!("{url}?{mode}")
 }
 
-/// How an existing catalog is opened to be read. A catalog in WAL mode needs its side files. Where none can be made and
-/// none holds anything, nobody writes either; one that holds commits must not be passed over.
+/// Returns the mode in which an existing catalog is opened to be read. A catalog in WAL mode needs its side files.
+/// Where none can be made and none holds anything, nobody writes either; one that holds commits must not be passed
+/// over.
 ///
 /// The file is asked about, never opened: closing any descriptor of it drops the locks of this process's SQLite
 /// connections. The next program to close the catalog would take itself for the last one and remove the write-ahead
@@ -114,12 +129,12 @@ fn reading_mode(dir: &Path) -> &'static str {
     }
 }
 
-/// Write-ahead logging stays set in the file. Without it a reader can make a commit fail that the catalog then
-/// reports as done; the reload after each commit is the second net.
+/// Sets write-ahead logging, which stays set in the file. Without it a reader can make a commit fail that the catalog
+/// then reports as done; the reload after each commit is the second net.
 async fn set_wal(dir: &Path) -> std::result::Result<(), LakeError> {
     let failed = |error: sqlx::Error| catalog_error(dir, error);
-    // SQLite would make it readable by everybody; its other files take the rights of this one. One that is there isn't opened: closing
-    // it would drop the locks of this process's other connections. What is wrong here SQLite says.
+    // SQLite would make it readable by everybody; its other files take the rights of this one. One that is there isn't
+    // opened: closing it would drop the locks of this process's other connections. What is wrong here SQLite says.
     let _ = fs::File::options().write(true).create_new(true).mode(0o600).open(dir.join(CATALOG_FILE));
     let mut connection = SqliteConnection::connect(&sqlite_url(dir, "mode=rwc")).await.map_err(failed)?;
     let mode: String =
@@ -159,8 +174,9 @@ fn warehouse(dir: &Path) -> String {
     format!("file://{}", dir.join(WAREHOUSE_FOLDER).display())
 }
 
-/// Iceberg's paths are absolute: a data folder that was moved or copied still points at its old place. Then the file
-/// that the catalog names lies at the same place in this folder. A table that somebody keeps elsewhere doesn't.
+/// Refuses a data folder that was moved or copied: Iceberg's paths are absolute and still point at its old place. Then
+/// the file that the catalog names lies at the same place in this folder. A table that somebody keeps elsewhere
+/// doesn't.
 pub(crate) async fn check_not_moved(dir: &Path) -> std::result::Result<(), LakeError> {
     let wanted = format!("{}/", dir.join(WAREHOUSE_FOLDER).display());
     for name in our_tables() {
@@ -179,7 +195,7 @@ pub(crate) async fn check_not_moved(dir: &Path) -> std::result::Result<(), LakeE
     Ok(())
 }
 
-/// Where the catalog says that a table's metadata is. Read from the database: a table whose metadata isn't there any
+/// Reads where the catalog says that a table's metadata is, from the database: a table whose metadata isn't there any
 /// more can't be loaded.
 async fn table_place(dir: &Path, name: &str) -> std::result::Result<Option<String>, LakeError> {
     let failed = |error: sqlx::Error| catalog_error(dir, error);
@@ -232,6 +248,49 @@ impl CatalogLayer for EmbeddedCatalog {
     }
 }
 
+#[async_trait::async_trait]
+impl SwapMetadata for Layered<EmbeddedCatalog> {
+    async fn swap(
+        &self,
+        ident: &TableIdent,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<()> {
+        let table = self.0.inner.load_table(ident).await?;
+        for requirement in requirements {
+            requirement.check(Some(table.metadata()))?;
+        }
+        let old = table.metadata_location_result()?.to_owned();
+        let mut builder = table.metadata().clone().into_builder(Some(old.clone()));
+        for update in updates {
+            builder = update.apply(builder)?;
+        }
+        let metadata = builder.build()?.metadata;
+        let new = match old.parse::<MetadataLocation>() {
+            Ok(location) if !table.metadata().properties().contains_key(METADATA_PATH) => {
+                let location = location.with_next_version().with_new_metadata(&metadata);
+                metadata.write_to(table.file_io(), &location).await?;
+                location.to_string()
+            }
+            _ => {
+                let new = elsewhere(&metadata, &old);
+                table.file_io().new_output(&new)?.write(serde_json::to_vec(&metadata)?.into()).await?;
+                new
+            }
+        };
+        self.0.swap_location(ident, &old, &new).await
+    }
+}
+
+/// Returns a new file for metadata that another engine keeps in a folder of its own.
+fn elsewhere(metadata: &TableMetadata, old: &str) -> String {
+    let name = format!("{:0>5}-{}.metadata.json", version_of(old) + 1, Uuid::new_v4());
+    match metadata.properties().get(METADATA_PATH) {
+        Some(folder) => format!("{}/{name}", folder.trim_end_matches('/')),
+        None => format!("{}/metadata/{name}", metadata.location()),
+    }
+}
+
 impl EmbeddedCatalog {
     /// Commits to a table whose metadata isn't where the crate can write it.
     async fn update_elsewhere(&self, table: Table, commit: TableCommit) -> Result<Table> {
@@ -249,13 +308,9 @@ impl EmbeddedCatalog {
             .build()?;
         let staged = commit.apply(table)?;
         let metadata = with_log_entry(staged.metadata(), &stand_in, &old)?;
-        let folder = match metadata.properties().get(METADATA_PATH) {
-            Some(folder) => folder.trim_end_matches('/').to_owned(),
-            None => format!("{}/metadata", metadata.location()),
-        };
-        let new = format!("{folder}/{name}");
+        let new = elsewhere(&metadata, &old);
         io.new_output(&new)?.write(serde_json::to_vec(&metadata)?.into()).await?;
-        self.swap(&ident, &old, &new).await?;
+        self.swap_location(&ident, &old, &new).await?;
         Table::builder()
             .identifier(ident)
             .file_io(io)
@@ -266,7 +321,7 @@ impl EmbeddedCatalog {
     }
 
     /// Compares and sets the place of a table's metadata.
-    async fn swap(&self, ident: &TableIdent, old: &str, new: &str) -> Result<()> {
+    async fn swap_location(&self, ident: &TableIdent, old: &str, new: &str) -> Result<()> {
         let failed =
             |error: sqlx::Error| Error::new(ErrorKind::Unexpected, "could not write the catalog").with_source(error);
         let mut connection = SqliteConnection::connect(&sqlite_url(&self.dir, "mode=rw")).await.map_err(failed)?;
@@ -292,14 +347,14 @@ impl EmbeddedCatalog {
     }
 }
 
-/// The number that a metadata file's name begins with: `00007-….metadata.json`, `v7.metadata.json`.
+/// Returns the number that a metadata file's name begins with: `00007-….metadata.json`, `v7.metadata.json`.
 fn version_of(location: &str) -> u64 {
     let name = location.rsplit('/').next().unwrap_or(location);
     let digits: String = name.trim_start_matches('v').chars().take_while(char::is_ascii_digit).collect();
     digits.parse().unwrap_or(0)
 }
 
-/// The metadata with another file named in its log.
+/// Returns the metadata with another file named in its log.
 fn with_log_entry(metadata: &TableMetadata, found: &str, wanted: &str) -> Result<TableMetadata> {
     let mut json = serde_json::to_value(metadata)?;
     let log = json.get_mut("metadata-log").and_then(|log| log.as_array_mut()).into_iter().flatten();

@@ -1,4 +1,4 @@
-//! What a retry can cure, decided in one place: by the cause of an error, not by who reports it.
+//! Kinds of errors, decided in one place: by the cause of an error, not by who reports it.
 
 use crate::seam::{LakeError, LakeErrorKind};
 use iceberg::ErrorKind;
@@ -7,16 +7,16 @@ use std::{error::Error, io};
 
 type Cause<'a> = &'a (dyn Error + 'static);
 
-/// What cures an error.
+/// The cure of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cure {
-    /// Waiting: the network, a server, a lock.
+    /// Waiting cures it: the network, a server, a lock.
     Time,
-    /// Waiting until somebody makes room, or sets a clock right.
+    /// Waiting until somebody makes room, or sets a clock right, cures it.
     Operator(&'static str),
-    /// Another look at the table, which somebody may have changed meanwhile. If it doesn't, nothing does.
+    /// Another look at the table cures it, which somebody may have changed meanwhile. If it doesn't, nothing does.
     AnotherLook,
-    /// Nothing that happens by itself.
+    /// Nothing that happens by itself cures it.
     Nothing(&'static str),
 }
 
@@ -61,7 +61,8 @@ fn of_io(error: &io::Error) -> Option<Cure> {
     })
 }
 
-/// What an object store says. A missing bucket comes as an object that isn't found, with S3's code in the text.
+/// Returns the cure of an object store's error. A missing bucket comes as an object that isn't found, with S3's code in
+/// the text.
 fn of_store(error: &object_store::Error) -> Option<Cure> {
     Some(match error {
         // S3 refuses a signature whose time is far off; a clock gets right again.
@@ -80,7 +81,7 @@ fn of_store(error: &object_store::Error) -> Option<Cure> {
     })
 }
 
-/// SQLite's primary codes.
+/// Returns the cure of SQLite's error, by its primary code.
 fn of_sqlite(error: &sqlx::Error) -> Option<Cure> {
     let code = error.as_database_error()?.code()?.parse::<u32>().ok()? & 0xff;
     Some(match code {
@@ -92,7 +93,7 @@ fn of_sqlite(error: &sqlx::Error) -> Option<Cure> {
     })
 }
 
-/// What the crate's REST client tells in the context of its errors: the HTTP status.
+/// Returns the HTTP status that the crate's REST client tells in the context of its errors.
 pub(crate) fn status(text: &str) -> Option<u16> {
     let (_, rest) = text.split_once("status: ")?;
     rest.get(..3)?.parse().ok()
@@ -107,7 +108,7 @@ fn of_status(error: &iceberg::Error) -> Option<Cure> {
     })
 }
 
-/// By the kind that the crate gives where no cause says more.
+/// Returns the cure by the kind that the crate gives where no cause says more.
 fn of_kind(error: &iceberg::Error) -> Cure {
     match error.kind() {
         ErrorKind::PreconditionFailed | ErrorKind::CatalogCommitConflicts => Cure::Time,
@@ -162,7 +163,7 @@ fn cure(error: &iceberg::Error) -> Cure {
     })
 }
 
-/// Whether a file isn't there.
+/// Returns whether a file isn't there.
 pub(crate) fn is_not_found(error: &iceberg::Error) -> bool {
     causes(error).any(|cause| {
         let local = cause.downcast_ref::<io::Error>().map(io::Error::kind) == Some(io::ErrorKind::NotFound);
@@ -170,12 +171,12 @@ pub(crate) fn is_not_found(error: &iceberg::Error) -> bool {
     })
 }
 
-/// Whether a catalog or a store doesn't let us look.
+/// Returns whether a catalog or a store doesn't let us look.
 pub(crate) fn is_refused(error: &iceberg::Error) -> bool {
     matches!(status(&error.to_string()), Some(401 | 403))
 }
 
-/// What is wrong with a server's certificate, in words, and what would be right.
+/// Returns what is wrong with a server's certificate, in words, and what would be right.
 pub(crate) fn bad_certificate(error: Cause<'_>) -> Option<(&'static str, &'static str)> {
     let told = [
         ("NotValidForName", "a certificate for another name", "the name that the server's certificate is for"),
@@ -204,7 +205,7 @@ pub(crate) fn bad_certificate(error: Cause<'_>) -> Option<(&'static str, &'stati
     Some((found, wanted))
 }
 
-/// An iceberg error at the seam: `could not <doing>: …`.
+/// Turns an iceberg error into one of the seam: `could not <doing>: …`.
 pub(crate) fn lake_error(doing: impl std::fmt::Display, error: iceberg::Error) -> LakeError {
     if let Some((found, wanted)) = bad_certificate(&error) {
         let text = format!("could not {doing}: {error}: found {found}, wanted {wanted}");
@@ -223,7 +224,7 @@ pub(crate) fn lake_error(doing: impl std::fmt::Display, error: iceberg::Error) -
     }
 }
 
-/// The same for errors whose cause no retry changes: wrong types, unreadable properties.
+/// Turns an error whose cause no retry changes into one of the seam: wrong types, unreadable properties.
 pub(crate) fn permanent(doing: impl std::fmt::Display, error: impl Error + Send + Sync + 'static) -> LakeError {
     LakeError::new(LakeErrorKind::Permanent, format!("could not {doing}: {error}")).with_source(error)
 }

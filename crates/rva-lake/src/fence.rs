@@ -13,11 +13,11 @@ use rva_types::OffsetMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What the table must say for a commit to be applied.
+/// The state that the table must have for a commit to be applied.
 #[derive(Debug, Clone)]
 pub(crate) struct Expected {
     pub table: uuid::Uuid,
-    /// Where its manifests will be written.
+    /// The location under which its manifests will be written.
     pub location: String,
     pub source: Option<String>,
     pub offsets: OffsetMap,
@@ -25,13 +25,13 @@ pub(crate) struct Expected {
     pub snapshot: Option<i64>,
 }
 
-/// One a commit attempt.
+/// The fence of one attempt to commit.
 pub(crate) struct Fence {
     pub inner: Arc<dyn Catalog>,
     pub keys: StateKeys,
     pub expected: Expected,
     pub options: LakeOptions,
-    /// The swap was asked for: from here on the outcome is unknown.
+    /// Set once the swap was asked for: from then on the outcome is unknown.
     pub sent: AtomicBool,
 }
 

@@ -9,15 +9,16 @@ use iceberg::spec::{DataContentType, DataFile, ManifestFile, Operation, Primitiv
 use iceberg::table::Table;
 use iceberg::util::snapshot::ancestors_of;
 use std::collections::{HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
-/// Manifests that are read at the same time.
+/// The number of manifests that are read at the same time.
 const MANIFESTS_AT_ONCE: usize = 8;
 
-/// Smallest and largest value of a key column in a file.
+/// The smallest and the largest value of a key column in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Span {
-    /// The writer recorded none: any value may be there.
+    /// No values, since the writer recorded none: any may be there.
     Unknown,
     Text(Arc<str>, Arc<str>),
     Number(i64, i64),
@@ -31,7 +32,7 @@ impl Span {
         }
     }
 
-    /// Whether any number of `first..=last` may be in the file.
+    /// Returns whether any number of `first..=last` may be in the file.
     pub(crate) fn may_hold_any(&self, first: i64, last: i64) -> bool {
         match self {
             Self::Number(low, high) => *low <= last && first <= *high,
@@ -45,38 +46,76 @@ impl Span {
 pub(crate) struct FileEntry {
     pub path: Box<str>,
     pub size: u64,
-    /// In the order of the key columns.
+    /// The spans in the order of the key columns.
     pub spans: Vec<Span>,
 }
 
-/// Live data files by the manifest that names them.
+/// A key of run, camera and frame index.
+pub(crate) type SortedKey = (Arc<str>, Arc<str>, i64);
+
+impl FileEntry {
+    /// Returns whether any of the keys of a run and camera with frame indexes of `first..=last` may be in the file.
+    pub(crate) fn may_hold(&self, run: &str, camera: &str, first: i64, last: i64) -> bool {
+        let [runs, cameras, frames] = &self.spans[..] else { return true };
+        runs.may_hold_text(run) && cameras.may_hold_text(camera) && frames.may_hold_any(first, last)
+    }
+
+    /// Returns the bounds between which keys, in their order, those of the file lie: keys outside of it need no closer
+    /// look, so that many files and many keys aren't compared each with each.
+    pub(crate) fn key_bounds(&self) -> (Bound<SortedKey>, Bound<SortedKey>) {
+        let unbounded = (Bound::Unbounded, Bound::Unbounded);
+        let [Span::Text(first_run, last_run), cameras, frames] = &self.spans[..] else { return unbounded };
+        let (first_frame, last_frame) = match frames {
+            Span::Number(first, last) => (*first, *last),
+            Span::Text(..) | Span::Unknown => (i64::MIN, i64::MAX),
+        };
+        let (first, last) = match cameras {
+            Span::Text(first_camera, last_camera) => (
+                (Arc::clone(first_run), Arc::clone(first_camera), first_frame),
+                Bound::Included((Arc::clone(last_run), Arc::clone(last_camera), last_frame)),
+            ),
+            // Up to the next text after the last run.
+            Span::Number(..) | Span::Unknown => (
+                (Arc::clone(first_run), "".into(), i64::MIN),
+                Bound::Excluded((format!("{last_run}\0").into(), "".into(), i64::MIN)),
+            ),
+        };
+        match &last {
+            // Bounds that another engine turned round.
+            Bound::Included(last) | Bound::Excluded(last) if first > *last => unbounded,
+            _ => (Bound::Included(first), last),
+        }
+    }
+}
+
+/// The live data files by the manifest that names them.
 #[derive(Debug, Default)]
 pub(crate) struct FileList {
     key_columns: &'static [&'static str],
     snapshot: Option<i64>,
     manifests: HashMap<String, Vec<Arc<FileEntry>>>,
-    /// Files of our own commits by snapshot, until a manifest list is read again for another reason.
+    /// The files of our own commits by snapshot, until a manifest list is read again for another reason.
     own: HashMap<i64, Vec<Arc<FileEntry>>>,
     texts: HashSet<Arc<str>>,
     changes: FileChanges,
 }
 
-/// What changed since it was last asked for.
+/// The changes since they were last asked for.
 #[derive(Debug, Default)]
 pub(crate) struct FileChanges {
     pub added: Vec<Arc<FileEntry>>,
-    /// Files went away: the table was rolled back, or another engine rewrote some.
+    /// Set where files went away: the table was rolled back, or another engine rewrote some.
     pub removed: bool,
 }
 
-/// What lies between two snapshots.
+/// The kind of way between two snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// Rows were added.
     Appended,
-    /// The same rows are in other files: what is known of their keys holds.
+    /// The same rows are in other files: everything known of their keys holds.
     Replaced,
-    /// Both: the new files hold old rows and may hold new ones.
+    /// Both happened: the new files hold old rows and may hold new ones.
     ReplacedAndAppended,
     /// Rows may have gone.
     Deleted,
@@ -84,13 +123,13 @@ enum Way {
     Unknown,
 }
 
-/// The paths of every data file that a manifest names, alive or not.
+/// Returns the paths of every data file that a manifest names, alive or not.
 pub(crate) async fn named_files(table: &Table, manifest: &ManifestFile) -> iceberg::Result<Vec<String>> {
     let loaded = manifest.load_manifest(table.file_io()).await?;
     Ok(loaded.entries().iter().map(|entry| entry.file_path().to_owned()).collect())
 }
 
-/// A manifest's path and the data files that are alive in it.
+/// Returns a manifest's path and the data files that are alive in it.
 async fn live_files(io: FileIO, manifest: ManifestFile) -> iceberg::Result<(String, Vec<DataFile>)> {
     let loaded = manifest.load_manifest(&io).await?;
     let alive = loaded.entries().iter().filter(|entry| entry.is_alive());
@@ -108,7 +147,7 @@ impl FileList {
         *self = Self::of_columns(self.key_columns);
     }
 
-    /// Whether the files of a manifest are in the list.
+    /// Returns whether the files of a manifest are in the list.
     pub(crate) fn holds(&self, manifest: &ManifestFile) -> bool {
         self.manifests.contains_key(&manifest.manifest_path) || self.own.contains_key(&manifest.added_snapshot_id)
     }
@@ -117,7 +156,7 @@ impl FileList {
         self.manifests.values().chain(self.own.values()).flatten()
     }
 
-    /// Takes over files of our own commit without reading what was just written. Only if nothing lies between.
+    /// Takes over files of our own commit without reading what was just written, if nothing lies between.
     pub(crate) fn committed(&mut self, table: &Table, files: &[DataFile], parent: Option<i64>) {
         let Some(current) = table.metadata().current_snapshot() else { return };
         let id = current.snapshot_id();
@@ -131,7 +170,7 @@ impl FileList {
         self.snapshot = Some(id);
     }
 
-    /// What changed since the last call, our own commits left out.
+    /// Takes the changes since the last call, without our own commits.
     pub(crate) fn take_changes(&mut self) -> FileChanges {
         std::mem::take(&mut self.changes)
     }
@@ -139,7 +178,7 @@ impl FileList {
     /// Follows the table to its current snapshot.
     ///
     /// # Errors
-    /// A manifest list or manifest that can't be read; the list is then as it was.
+    /// Returns an error for a manifest list or manifest that can't be read; the list is then as it was.
     pub(crate) async fn follow(&mut self, table: &Table) -> Result<(), LakeError> {
         let Some(current) = table.metadata().current_snapshot() else {
             let removed = self.changes.removed || self.iter().next().is_some();
@@ -192,7 +231,7 @@ impl FileList {
         Ok(())
     }
 
-    /// What the snapshots between the one that the list stands at and another say of themselves.
+    /// Returns the way that the snapshots between the one that the list stands at and another say of themselves.
     fn way_to(&self, table: &Table, current: i64) -> Way {
         let (mut appended, mut replaced) = (false, false);
         for snapshot in ancestors_of(&table.metadata_ref(), current) {

@@ -1,6 +1,6 @@
-//! Housekeeping, part of the job: what nothing references any more goes, or metadata eats the disk.
+//! Housekeeping, part of the job: files that nothing references any more go, or metadata eats the disk.
 //!
-//! Only what is in the table's own folders is ever deleted, and only while no other table points into them: a renamed
+//! Only files in the table's own folders are ever deleted, and only while no other table points into them: a renamed
 //! table, or a copy that was registered, shares them.
 //!
 //! Our own appends make this cheap. Their manifest list holds every manifest of the parent's, so a snapshot whose child
@@ -25,13 +25,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The current snapshot and its ancestors, newest first.
+/// Returns the current snapshot and its ancestors, newest first.
 fn lineage(table: &Table) -> Vec<SnapshotRef> {
     let metadata = table.metadata_ref();
     metadata.current_snapshot_id().map(|id| ancestors_of(&metadata, id).collect()).unwrap_or_default()
 }
 
-/// Snapshots that a branch or a tag besides `main` still needs.
+/// Returns the snapshots that a branch or a tag besides `main` still needs.
 fn referenced(metadata: &TableMetadata) -> HashSet<i64> {
     // iceberg doesn't list refs; they are in the metadata's own form.
     let json = serde_json::to_value(metadata).unwrap_or_default();
@@ -49,16 +49,16 @@ fn referenced(metadata: &TableMetadata) -> HashSet<i64> {
     needed
 }
 
-/// What expiry will do.
+/// The plan of an expiry.
 #[derive(Debug, Default)]
 struct Expiry {
     expired: Vec<SnapshotRef>,
-    /// Properties that lead to snapshots which stay although their descendants go.
+    /// The properties that lead to snapshots which stay although their descendants go.
     anchors: Vec<(String, String)>,
 }
 
-/// The snapshots to expire: those beyond the newest of the lineage, and old ones outside it. The newest that carries a
-/// job's map always stays, and so does one that the table was rolled back from: it is how a rollback is told.
+/// Plans the snapshots to expire: those beyond the newest of the lineage, and old ones outside it. The newest that
+/// carries a job's map always stays, and so does one that the table was rolled back from: it is how a rollback is told.
 fn expiry(table: &Table, limits: &HousekeepingLimits, now: SystemTime) -> Expiry {
     let metadata = table.metadata();
     let lineage = lineage(table);
@@ -99,7 +99,8 @@ fn expiry(table: &Table, limits: &HousekeepingLimits, now: SystemTime) -> Expiry
     Expiry { expired, anchors }
 }
 
-/// Snapshots whose manifest lists together name every manifest: those with no child that is an append of ours.
+/// Returns the snapshots whose manifest lists together name every manifest: those with no child that is an append of
+/// ours.
 pub(crate) fn covering(metadata: &TableMetadata) -> Vec<SnapshotRef> {
     let followed: HashSet<i64> = StateKeys::appends_of_ours(metadata)
         .into_iter()
@@ -117,22 +118,22 @@ async fn manifests_of(table: &Table, snapshots: &[SnapshotRef]) -> Result<HashMa
     Ok(manifests)
 }
 
-/// Keeps one table's folder in bounds.
+/// A housekeeper that keeps one table's folder in bounds.
 #[derive(Debug, Default)]
 pub(crate) struct Housekeeper {
-    /// metadata.json files that were in the table's log; those that fell out of it are deleted.
+    /// The metadata.json files that were in the table's log; those that fell out of it are deleted.
     metadata_seen: BTreeSet<String>,
     walked: Option<SystemTime>,
     neighbours: Neighbours,
-    /// Why nothing may be deleted, and when that was found.
+    /// The reason why nothing may be deleted, and the time when it was found.
     shared: Option<(String, SystemTime)>,
 }
 
 impl Housekeeper {
-    /// After a known commit: does what is due, most times nothing.
+    /// Does what is due after a known commit, most times nothing.
     ///
     /// # Errors
-    /// As catalog and storage say. What was not done is done later, by this process or the walk of another.
+    /// Fails as catalog and storage do. Work that was not done is done later, by this process or the walk of another.
     pub(crate) async fn after_commit(
         &mut self,
         catalog: &Arc<dyn Catalog>,
@@ -176,7 +177,7 @@ impl Housekeeper {
         Ok(())
     }
 
-    /// Whether no other table needs what is in our folders. Says once why not.
+    /// Returns whether no other table needs what is in our folders. Says once why not.
     async fn is_alone(
         &mut self,
         catalog: &Arc<dyn Catalog>,
@@ -195,7 +196,7 @@ impl Housekeeper {
         Ok(false)
     }
 
-    /// Notes the metadata files of the log, and tells those that were in it and aren't any more.
+    /// Notes the metadata files of the log, and returns those that were in it and aren't any more.
     fn fallen_out(&mut self, table: &Table) -> Vec<String> {
         let log: HashSet<&str> = metadata_files(table).collect();
         for location in &log {
@@ -298,13 +299,13 @@ fn gc_enabled(metadata: &TableMetadata) -> bool {
     metadata.properties().get("gc.enabled").is_none_or(|value| !value.eq_ignore_ascii_case("false"))
 }
 
-/// The current metadata.json and those of the log.
+/// Returns the current metadata.json and those of the log.
 pub(crate) fn metadata_files(table: &Table) -> impl Iterator<Item = &str> {
     let log = table.metadata().metadata_log().iter().map(|entry| entry.metadata_file.as_str());
     log.chain(table.metadata_location())
 }
 
-/// Every location that the table's metadata reaches.
+/// Returns every location that the table's metadata reaches.
 async fn references(table: &Table, files: &FileList) -> Result<HashSet<String>> {
     let metadata = table.metadata();
     let mut reached: HashSet<String> = metadata_files(table).map(plain).collect();

@@ -1,15 +1,15 @@
-//! Events once: each key is looked up in the table before its row is appended.
+//! Lookups of keys, so that each event is there once: a key is looked up in the table before its row is appended.
 //!
 //! The index holds blocks of frame indexes of a (run, camera) as bitmaps. A block that isn't held is loaded from the
-//! table, whose data files are the truth; only files whose bounds allow it are read, and of them the key columns. Keys of
-//! rows that somebody deleted stay known ([`Deletions`]).
+//! table, whose data files are the truth; only files whose bounds allow it are read, and of them the key columns. Keys
+//! of rows that somebody deleted stay known ([`Deletions`]).
 
 use crate::columns::read_columns;
 use crate::commit::{KeyCheck, Selection};
 use crate::conflicts::{Payloads, Suspects};
 use crate::deletions::Deletions;
 use crate::errors::permanent;
-use crate::files::{FileEntry, FileList};
+use crate::files::{FileEntry, FileList, SortedKey};
 use crate::lake::Lake;
 use crate::rows::BronzeRow;
 use crate::seam::{Batch, LakeError, LakeErrorKind};
@@ -23,10 +23,10 @@ use rva_types::EventKey;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// Columns of the key, in the order of [`FileEntry::spans`].
+/// The columns of the key, in the order of [`FileEntry::spans`].
 pub(crate) const KEY_COLUMNS: &[&str] = &["pipeline_run_id", "camera_id", "frame_index"];
 
-/// Frame indexes of a block: 2^16, so that a bitmap is one container of at most 8 KiB.
+/// The bits of a frame index in a block: 2^16 of them, so that a bitmap is one container of at most 8 KiB.
 const BLOCK_BITS: u32 = 16;
 
 /// A block of frame indexes of one run and camera. Any `i64` has a block: the high bits, sign included.
@@ -51,13 +51,19 @@ impl BlockKey {
     }
 
     fn may_be_in(&self, file: &FileEntry) -> bool {
-        file.spans[0].may_hold_text(&self.run)
-            && file.spans[1].may_hold_text(&self.camera)
-            && file.spans[2].may_hold_any(self.first(), self.last())
+        file.may_hold(&self.run, &self.camera, self.first(), self.last())
     }
 }
 
-/// The place of a frame index in its block.
+/// Returns those blocks of `wanted` that a file may hold keys of.
+fn blocks_in<'a>(wanted: &'a BTreeSet<BlockKey>, file: &'a FileEntry) -> impl Iterator<Item = &'a BlockKey> {
+    let block = |(run, camera, frame_index): SortedKey| BlockKey { run, camera, number: frame_index >> BLOCK_BITS };
+    let (first, last) = file.key_bounds();
+    let within = wanted.range((first.map(block), last.map(block)));
+    within.filter(move |block| block.may_be_in(file))
+}
+
+/// Returns the place of a frame index in its block.
 fn bit(frame_index: i64) -> u32 {
     // The low 16 bits of a two's complement number: never negative, never larger than 65,535.
     u32::try_from(frame_index & ((1 << BLOCK_BITS) - 1)).unwrap_or(0)
@@ -69,16 +75,16 @@ struct Block {
     used: u64,
 }
 
-/// What lookups cost, for metrics and tests.
+/// The cost of lookups, for metrics and tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KeyIndexCounts {
-    /// Blocks that were loaded because they weren't held.
+    /// The number of blocks that were loaded because they weren't held.
     pub blocks_loaded: u64,
-    /// Data files whose key columns were read.
+    /// The number of data files whose key columns were read.
     pub files_read: u64,
-    /// Data files of which payloads were read, to compare them with those of known keys.
+    /// The number of data files of which payloads were read, to compare them with those of known keys.
     pub payload_files_read: u64,
-    /// Blocks that were dropped to stay within the bound.
+    /// The number of blocks that were dropped to stay within the bound.
     pub blocks_dropped: u64,
 }
 
@@ -87,11 +93,11 @@ pub(crate) struct KeyIndex {
     blocks: HashMap<BlockKey, Block>,
     blocks_max: usize,
     clock: u64,
-    /// Keys of the batch that is being committed.
+    /// The keys of the batch that is being committed.
     staged: HashMap<BlockKey, RoaringBitmap>,
-    /// Keys that were deleted from the table stay known.
+    /// The keys that were deleted from the table, which stay known.
     deletions: Deletions,
-    /// Digests of payloads that the table holds: of the newest rows.
+    /// The digests of payloads that the table holds, those of the newest rows.
     payloads: Payloads,
     pub(crate) counts: KeyIndexCounts,
 }
@@ -121,7 +127,7 @@ impl KeyIndex {
         wanted: &BTreeSet<BlockKey>,
     ) -> Result<(), LakeError> {
         for file in files {
-            let blocks: HashSet<&BlockKey> = wanted.iter().filter(|block| block.may_be_in(file)).collect();
+            let blocks: HashSet<&BlockKey> = blocks_in(wanted, file).collect();
             if blocks.is_empty() {
                 continue;
             }
@@ -193,7 +199,7 @@ impl KeyIndex {
         self.counts.blocks_loaded += missing.len() as u64;
         if !missing.is_empty() {
             let candidates: Vec<_> =
-                files.iter().filter(|file| missing.iter().any(|block| block.may_be_in(file))).cloned().collect();
+                files.iter().filter(|file| blocks_in(&missing, file).next().is_some()).cloned().collect();
             let loaded = match self.load(table, &candidates, &missing).await {
                 Ok(()) => self.load_deleted(table, &missing).await,
                 failed => failed,
@@ -212,7 +218,7 @@ impl KeyIndex {
         Ok(())
     }
 
-    /// Says of each row whether the table holds its key.
+    /// Returns for each row whether the table holds its key.
     pub(crate) async fn holds(
         &mut self,
         table: &Table,
@@ -244,7 +250,7 @@ impl KeyIndex {
     }
 }
 
-/// The blocks of a batch's keys, each once, and of each row the place of its block among them.
+/// Returns the blocks of a batch's keys, each once, and of each row the place of its block among them.
 fn blocks_of(rows: &[BronzeRow]) -> (Vec<BlockKey>, Vec<usize>) {
     let mut blocks = Vec::new();
     let mut known: HashMap<(&str, &str, i64), usize> = HashMap::new();
@@ -290,11 +296,7 @@ impl KeyCheck<BronzeRow> for KeyIndex {
         }
         self.staged = blocks.into_iter().zip(staged).filter(|(_, frames)| !frames.is_empty()).collect();
         let mut conflicts = suspects.within_batch(&fresh);
-        let stored = suspects.compare(table, files, |file, row| {
-            let EventKey { run, camera, frame_index } = &row.event.key;
-            BlockKey::of(run.as_str(), camera.as_str(), *frame_index).may_be_in(file)
-        });
-        let found = stored.await?;
+        let found = suspects.compare(table, files).await?;
         self.counts.payload_files_read += found.files_read;
         found.same.into_iter().for_each(|at| self.payloads.stage(&batch.rows[at]));
         conflicts.extend(found.other);
@@ -323,7 +325,7 @@ impl KeyCheck<BronzeRow> for KeyIndex {
     }
 }
 
-/// The key columns of a batch and each row's place, rows with a null left out.
+/// Returns the key columns of a batch and each row's place, rows with a null left out.
 pub(crate) fn keys_of(batch: &RecordBatch) -> Result<impl Iterator<Item = (usize, (&str, &str, i64))>, LakeError> {
     let wrong = |at: usize| {
         let found = batch.column(at).data_type();
@@ -342,4 +344,66 @@ pub(crate) fn keys_of(batch: &RecordBatch) -> Result<impl Iterator<Item = (usize
             move |at| runs.is_valid(*at) && cameras.is_valid(*at) && frames.is_valid(*at)
         })
         .map(move |at| (at, (runs.value(at), cameras.value(at), frames.value(at)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Span;
+
+    fn file(runs: Option<(&str, &str)>, cameras: Option<(&str, &str)>, frames: Option<(i64, i64)>) -> FileEntry {
+        let text = |span: Option<(&str, &str)>| {
+            span.map_or(Span::Unknown, |(first, last)| Span::Text(first.into(), last.into()))
+        };
+        let frames = frames.map_or(Span::Unknown, |(first, last)| Span::Number(first, last));
+        FileEntry { path: "x".into(), size: 1, spans: vec![text(runs), text(cameras), frames] }
+    }
+
+    /// Every combination of spans, also unknown ones, against every block: the range leaves out none that may be there.
+    #[test]
+    fn the_range_of_a_file_holds_every_block_that_its_bounds_allow() {
+        let names = ["a", "b", "b\0", "bb", "c", "\u{10ffff}"];
+        let frames = [i64::MIN, -70_000, -1, 0, 65_535, 65_536, 200_000, i64::MAX];
+        let mut wanted = BTreeSet::new();
+        for run in names {
+            for camera in names {
+                wanted.extend(frames.map(|frame| BlockKey::of(run, camera, frame)));
+            }
+        }
+        let mut texts = vec![None];
+        let mut numbers = vec![None];
+        for (at, first) in names.iter().enumerate() {
+            texts.extend(names[at..].iter().map(|last| Some((*first, *last))));
+        }
+        for (at, first) in frames.iter().enumerate() {
+            numbers.extend(frames[at..].iter().map(|last| Some((*first, *last))));
+        }
+        for runs in &texts {
+            for cameras in &texts {
+                for frames in &numbers {
+                    let file = file(*runs, *cameras, *frames);
+                    let found: Vec<_> = blocks_in(&wanted, &file).collect();
+                    let allowed: Vec<_> = wanted.iter().filter(|block| block.may_be_in(&file)).collect();
+                    assert_eq!(found, allowed, "{file:?}");
+                }
+            }
+        }
+        let turned = file(Some(("b", "a")), Some(("b", "a")), Some((1, 0)));
+        assert_eq!(blocks_in(&wanted, &turned).count(), 0);
+    }
+
+    #[test]
+    fn twenty_thousand_files_and_twenty_thousand_cameras_are_not_compared_each_with_each() {
+        let name = |number: usize| format!("{number:05}");
+        let wanted: BTreeSet<_> = (0..20_000).map(|number| BlockKey::of(&name(number), &name(number), 0)).collect();
+        let looked_at = (0..20_000).map(|number| {
+            let name = name(number);
+            let file = file(Some((&name, &name)), Some((&name, &name)), Some((1, 9)));
+            let block = |(run, camera, frame): SortedKey| BlockKey { run, camera, number: frame >> BLOCK_BITS };
+            let (first, last) = file.key_bounds();
+            assert_eq!(blocks_in(&wanted, &file).count(), 1);
+            wanted.range((first.map(block), last.map(block))).count()
+        });
+        assert_eq!(looked_at.sum::<usize>(), 20_000);
+    }
 }

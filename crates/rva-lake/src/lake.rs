@@ -1,9 +1,10 @@
 //! [`Lake`]: a catalog with the bronze tables in it.
 
 use crate::bronze::BronzeSink;
+use crate::change::{NoSwap, SwapMetadata};
 use crate::dead_letters::DeadLetterSink;
 use crate::definition::ensure_table;
-use crate::embedded::{absolute, check_not_moved, embedded_catalog, folder_error, reading_catalog};
+use crate::embedded::{absolute, check_not_moved, embedded_parts, folder_error, reading_catalog};
 use crate::options::LakeOptions;
 use crate::rest::{RestOptions, rest_catalog};
 use crate::rows::BronzeRow;
@@ -24,10 +25,11 @@ pub const WAREHOUSE_FOLDER: &str = "warehouse";
 #[derive(Clone)]
 pub struct Lake {
     pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) swap: Arc<dyn SwapMetadata>,
     pub(crate) options: LakeOptions,
 }
 
-/// Without the catalog, which may hold secrets.
+/// Leaves out the catalog, which may hold secrets.
 impl std::fmt::Debug for Lake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lake").field("options", &self.options).finish_non_exhaustive()
@@ -38,18 +40,18 @@ impl Lake {
     /// Opens, or makes, the lake of a data folder: `catalog.db`, `warehouse/`, namespace `rva` and the bronze tables.
     ///
     /// # Errors
-    /// `Permanent`: a folder that can't be written, one that was moved since its tables were made, a table with other
-    /// columns. `Transient`: no space left, a catalog that is locked.
+    /// Returns `Permanent` for a folder that can't be written, one that was moved since its tables were made, or a
+    /// table with other columns; `Transient` for no space left, or a catalog that is locked.
     pub async fn open_embedded(data_dir: &Path, options: LakeOptions) -> Result<Self, LakeError> {
-        let catalog = embedded_catalog(data_dir, Arc::clone(&options.storage)).await?;
+        let (catalog, swap) = embedded_parts(data_dir, Arc::clone(&options.storage)).await?;
         check_not_moved(&absolute(data_dir)?).await?;
-        Self::from_parts(catalog, options).await
+        Ok(Self::from_parts(catalog, options).await?.with_swap(swap))
     }
 
-    /// Opens the lake of a data folder to read. Makes nothing.
+    /// Opens the lake of a data folder to read. It makes nothing.
     ///
     /// # Errors
-    /// `Permanent`: no catalog there, a folder that was moved or can't be read.
+    /// Returns `Permanent` where there is no catalog, or for a folder that was moved or can't be read.
     pub async fn open_embedded_read_only(data_dir: &Path, options: LakeOptions) -> Result<Self, LakeError> {
         let dir = absolute(data_dir)?;
         let file = dir.join(CATALOG_FILE);
@@ -66,57 +68,80 @@ impl Lake {
         }
         let catalog = reading_catalog(&dir, Arc::clone(&options.storage)).await?;
         check_not_moved(&dir).await?;
-        Ok(Self { catalog, options })
+        Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options })
     }
 
     /// Opens the lake of a REST catalog: namespace `rva` and the bronze tables are made where they aren't there.
     /// `options` say how the catalog's object store is reached ([`LakeOptions::with_s3`]).
     ///
     /// # Errors
-    /// `Transient`: catalog or store don't answer. `Permanent`: the address isn't a catalog's, it refuses us, the store
-    /// does, the bucket isn't there, a table has other columns.
+    /// Returns `Transient` where catalog or store don't answer; `Permanent` where the address isn't a catalog's, it or
+    /// the store refuses us, the bucket isn't there, or a table has other columns.
     pub async fn open_rest(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
         let catalog = rest_catalog(rest, Arc::clone(&options.storage)).await?;
         Self::from_parts(catalog, options).await
     }
 
-    /// Opens the lake of a REST catalog to read. Makes nothing.
+    /// Opens the lake of a REST catalog to read. It makes nothing.
     ///
     /// # Errors
-    /// As [`Lake::open_rest`].
+    /// Fails as [`Lake::open_rest`] does.
     pub async fn open_rest_read_only(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
         let catalog = rest_catalog(rest, Arc::clone(&options.storage)).await?;
-        Ok(Self { catalog, options })
+        Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options })
     }
 
-    /// A lake over any catalog, for instance one that is wrapped with faults. Makes namespace and tables.
+    /// Makes a lake over any catalog, for instance one that is wrapped with faults, with its namespace and tables.
     ///
     /// # Errors
-    /// As [`Lake::open_embedded`].
+    /// Fails as [`Lake::open_embedded`] does.
     pub async fn from_parts(catalog: Arc<dyn Catalog>, options: LakeOptions) -> Result<Self, LakeError> {
         StateKeys::of_job(&options.job)?;
         ensure_table::<BronzeRow>(catalog.as_ref(), &options).await?;
         ensure_table::<DeadLetter>(catalog.as_ref(), &options).await?;
-        Ok(Self { catalog, options })
+        Ok(Self { catalog, swap: Arc::new(NoSwap("another catalog")), options })
     }
 
-    /// The sink of `rva.bronze_raw`. Nothing is read before its first call.
+    /// Sets the way to change files: that of an embedded catalog, or one that is wrapped with faults.
+    #[must_use]
+    pub fn with_swap(mut self, swap: Arc<dyn SwapMetadata>) -> Self {
+        self.swap = swap;
+        self
+    }
+
+    /// Returns the way in which files are changed.
+    pub fn swap(&self) -> Arc<dyn SwapMetadata> {
+        Arc::clone(&self.swap)
+    }
+
+    /// Returns the same tables for another job, whose offsets are its own.
     ///
     /// # Errors
-    /// `Permanent`: a job name that can't be a property key.
+    /// Returns `Permanent` for a job name that can't be a property key.
+    pub fn for_job(&self, job: &str) -> Result<Self, LakeError> {
+        StateKeys::of_job(job)?;
+        let mut lake = self.clone();
+        job.clone_into(&mut lake.options.job);
+        Ok(lake)
+    }
+
+    /// Makes the sink of `rva.bronze_raw`. Nothing is read before its first call.
+    ///
+    /// # Errors
+    /// Returns `Permanent` for a job name that can't be a property key.
     pub fn bronze_sink(&self) -> Result<BronzeSink, LakeError> {
         BronzeSink::new(self)
     }
 
-    /// The sink of `rva.bronze_dead_letters`. Nothing is read before its first call.
+    /// Makes the sink of `rva.bronze_dead_letters`. Nothing is read before its first call.
     ///
     /// # Errors
-    /// `Permanent`: a job name that can't be a property key.
+    /// Returns `Permanent` for a job name that can't be a property key.
     pub fn dead_letter_sink(&self) -> Result<DeadLetterSink, LakeError> {
         DeadLetterSink::new(self)
     }
 
-    /// The catalog, for other engines' work on the same tables.
+    /// Returns the catalog, for other engines' work on the same tables.
     pub fn catalog(&self) -> Arc<dyn Catalog> {
         Arc::clone(&self.catalog)
     }

@@ -5,10 +5,10 @@ use iceberg::{Catalog, Namespace, NamespaceIdent, Result, TableCommit, TableCrea
 use std::collections::HashMap;
 use std::fmt::Debug;
 
-/// What a catalog does otherwise than the one below it: with loads, commits and new tables. All else passes.
+/// A layer that does something otherwise than the catalog below it: loads, commits and new tables. All else passes.
 #[async_trait::async_trait]
 pub trait CatalogLayer: Debug + Send + Sync {
-    /// The catalog below.
+    /// Returns the catalog below.
     fn inner(&self) -> &dyn Catalog;
 
     /// Loads a table.

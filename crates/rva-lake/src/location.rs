@@ -1,4 +1,4 @@
-//! Paths of data files: partition values are encoded as Java's writers encode them, so that no value leaves its folder.
+//! Paths of data files. Partition values are encoded as Java's writers encode them, so that no value leaves its folder.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use iceberg::spec::{Literal, PartitionKey, PrimitiveLiteral, PrimitiveType, TableMetadata, Transform, Type};
@@ -6,7 +6,8 @@ use iceberg::writer::file_writer::location_generator::{FileNameGenerator, Locati
 use rva_types::Timestamp;
 use std::fmt::Write;
 
-/// `java.net.URLEncoder` in UTF-8: letters, digits and `.-*_` stay, a space becomes `+`, the rest `%XX`.
+/// Encodes as `java.net.URLEncoder` does in UTF-8: letters, digits and `.-*_` stay, a space becomes `+`, the rest
+/// `%XX`.
 pub(crate) fn url_encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -23,7 +24,8 @@ pub(crate) fn url_encoded(text: &str) -> String {
 
 const HOUR_MICROS: i64 = 3_600_000_000;
 
-/// A partition's value as Java's writers have it in paths: a month is `2026-01`, bytes are base64, nothing is `null`.
+/// Returns a partition's value as Java's writers have it in paths: a month is `2026-01`, bytes are base64, nothing is
+/// `null`.
 fn shown(transform: Transform, kind: &Type, value: Option<&Literal>) -> String {
     let Some(Literal::Primitive(value)) = value else { return "null".to_owned() };
     let (whole, is_time) = match value {
@@ -46,7 +48,8 @@ fn shown(transform: Transform, kind: &Type, value: Option<&Literal>) -> String {
     }
 }
 
-/// `OffsetDateTime.toString()`: as many groups of three digits as it takes, no seconds where there are none.
+/// Returns a time as `OffsetDateTime.toString()` does: as many groups of three digits as it takes, no seconds where
+/// there are none.
 fn java_time(time: Timestamp) -> String {
     let text = time.to_string();
     let whole = text.split('+').next().unwrap_or_default();
@@ -58,7 +61,7 @@ fn java_time(time: Timestamp) -> String {
     }
 }
 
-/// `<data folder>/<field>=<value>/…/<file>`, names and values encoded.
+/// A generator of locations `<data folder>/<field>=<value>/…/<file>`, names and values encoded.
 #[derive(Debug, Clone)]
 pub(crate) struct EncodedLocations {
     data: String,
@@ -89,7 +92,7 @@ impl LocationGenerator for EncodedLocations {
     }
 }
 
-/// Names that are never used twice: opening an existing file for writing would replace it.
+/// A generator of names that are never used twice: opening an existing file for writing would replace it.
 #[derive(Debug, Clone)]
 pub(crate) struct UniqueNames;
 

@@ -1,4 +1,4 @@
-//! A table in memory that keeps the contract of [`TableSink`], with faults: for tests of those who write to one.
+//! A table in memory that keeps the contract of [`TableSink`], with faults, to test those who write to one.
 
 use crate::rows::BronzeRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
@@ -6,12 +6,12 @@ use rva_types::{DeadLetter, OffsetMap};
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What makes two rows the same.
+/// A row with a key, which makes two rows the same.
 pub trait KeyedRow: Clone + Send + 'static {
-    /// The key as text; equal only for rows of the same event or message.
+    /// Returns the key as text; it is equal only for rows of the same event or message.
     fn key(&self) -> String;
 
-    /// What may not differ under one key; nothing where the key says it all.
+    /// Returns what may not differ under one key; nothing where the key says it all.
     fn contents(&self) -> &str {
         ""
     }
@@ -34,17 +34,17 @@ impl KeyedRow for DeadLetter {
     }
 }
 
-/// What happens to a call instead of, or besides, what it asks for. Each is used up by one call of `commit`, but
-/// `ResumeFails` by one of `resume_point`.
+/// A fault that happens to a call instead of, or besides, what it asks for. Each is used up by one call of `commit`,
+/// but `ResumeFails` by one of `resume_point`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryFault {
-    /// A transient error; nothing was applied.
+    /// Returns a transient error; nothing was applied.
     RequestLost,
-    /// A transient error; the batch was applied.
+    /// Returns a transient error; the batch was applied.
     ResponseLost,
-    /// An error of this kind before anything was sent.
+    /// Returns an error of this kind before anything was sent.
     Refused(LakeErrorKind),
-    /// Reading the resume point fails once, transiently.
+    /// Lets reading the resume point fail once, transiently.
     ResumeFails,
 }
 
@@ -60,7 +60,7 @@ struct Committed {
 #[derive(Debug)]
 struct Shared<Row> {
     rows: Vec<Row>,
-    /// Contents by key.
+    /// The contents by key.
     keys: HashMap<String, String>,
     lineage: Vec<Committed>,
     highest_sequence: u64,
@@ -73,7 +73,7 @@ impl<Row> Shared<Row> {
         self.lineage.last().cloned().unwrap_or_default()
     }
 
-    /// Places of rows whose key the table, or an earlier one of them, has with other contents.
+    /// Returns the places of rows whose key the table, or an earlier one of them, has with other contents.
     fn conflicts(&self, rows: &[Row]) -> Vec<usize>
     where
         Row: KeyedRow,
@@ -122,7 +122,7 @@ impl<Row: KeyedRow> Default for MemoryTable<Row> {
 }
 
 impl<Row: KeyedRow> MemoryTable<Row> {
-    /// An empty table.
+    /// Makes an empty table.
     pub fn new() -> Self {
         Self::default()
     }
@@ -131,22 +131,22 @@ impl<Row: KeyedRow> MemoryTable<Row> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A sink of its own, as another process would have one.
+    /// Returns a sink of its own, as another process would have one.
     pub fn sink(&self) -> MemorySink<Row> {
         MemorySink { table: self.clone(), pending: None }
     }
 
-    /// Rows in the order in which they were appended.
+    /// Returns the rows in the order in which they were appended.
     pub fn rows(&self) -> Vec<Row> {
         self.lock().rows.clone()
     }
 
-    /// Calls of `commit` that were not empty, the failed ones too.
+    /// Returns the number of calls of `commit` that were not empty, the failed ones too.
     pub fn commits_asked(&self) -> u64 {
         self.lock().commits_asked
     }
 
-    /// The next calls meet these faults, in order.
+    /// Orders faults for the next calls, in order.
     pub fn inject(&self, faults: impl IntoIterator<Item = MemoryFault>) {
         self.lock().faults.extend(faults);
     }
@@ -165,7 +165,7 @@ impl<Row: KeyedRow> MemoryTable<Row> {
 #[derive(Debug)]
 pub struct MemorySink<Row> {
     table: MemoryTable<Row>,
-    /// The batch whose outcome is unknown: where it starts and ends, its id, and its counts.
+    /// The batch whose outcome is unknown: its start and end, its id, and its counts.
     pending: Option<(OffsetMap, OffsetMap, u64, CommitOutcome)>,
 }
 

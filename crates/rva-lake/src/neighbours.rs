@@ -1,5 +1,5 @@
-//! Who else needs files in a table's folders: a renamed table that kept its place, a registered copy, a table that lies
-//! within. As long as there is one, nothing is deleted there.
+//! Other tables that need files in a table's folders: a renamed table that kept its place, a registered copy, a table
+//! that lies within. As long as there is one, nothing is deleted there.
 
 use crate::errors::{is_not_found, is_refused};
 use crate::files::named_files;
@@ -10,26 +10,26 @@ use iceberg::table::Table;
 use iceberg::{Catalog, NamespaceIdent, Result, TableIdent};
 use std::collections::{HashSet, VecDeque};
 
-/// Namespaces that are looked through. More than this, and nobody knows who points where.
+/// The number of namespaces that are looked through. Beyond it nobody knows who points where.
 const NAMESPACES_MAX: usize = 10_000;
 
-/// Manifests that one look reads; what was read once isn't read again.
+/// The number of manifests that one look reads; one that was read once isn't read again.
 const MANIFESTS_MAX: usize = 20_000;
 
-/// Manifests that are remembered as harmless.
+/// The number of manifests that are remembered as harmless.
 const REMEMBERED_MAX: usize = 200_000;
 
-/// How closely the other tables are looked at.
+/// The closeness of a look at the other tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Metadata files, manifest lists and manifests are about to go: only a table that shares our metadata needs them.
+    /// Looks before metadata files, manifest lists and manifests go: only a table that shares our metadata needs them.
     /// A table that was looked at before is passed over.
     Metadata,
-    /// Data files are about to go: any manifest of any table may name one.
+    /// Looks before data files go: any manifest of any table may name one.
     Everything,
 }
 
-/// What is known about the other tables of the catalog.
+/// The knowledge about the other tables of the catalog.
 #[derive(Debug, Default)]
 pub(crate) struct Neighbours {
     seen: HashSet<TableIdent>,
@@ -37,10 +37,10 @@ pub(crate) struct Neighbours {
 }
 
 impl Neighbours {
-    /// Why nothing may be deleted in a table's folders; `None`: no other table points there.
+    /// Returns the reason why nothing may be deleted in a table's folders; `None` where no other table points there.
     ///
     /// # Errors
-    /// The catalog, or a manifest of another table, can't be read now.
+    /// Returns an error where the catalog, or a manifest of another table, can't be read now.
     pub(crate) async fn pointing(
         &mut self,
         catalog: &dyn Catalog,
@@ -79,7 +79,7 @@ impl Neighbours {
         Ok(None)
     }
 
-    /// A manifest or data file of another table in our folders.
+    /// Returns a manifest or data file of another table in our folders.
     async fn data_pointer(
         &mut self,
         other: &Table,
@@ -122,7 +122,7 @@ impl Neighbours {
     }
 }
 
-/// A place of another table's own metadata in our folders.
+/// Returns a place of another table's own metadata in our folders.
 fn own_pointer(other: &Table, places: &TablePlaces) -> Option<String> {
     let metadata: &TableMetadata = other.metadata();
     if places.touch(metadata.location()) {
@@ -135,7 +135,7 @@ fn own_pointer(other: &Table, places: &TablePlaces) -> Option<String> {
     named.find(|location| places.hold(location)).map(str::to_owned)
 }
 
-/// Every table of every namespace that can be seen. `None`: there are too many namespaces.
+/// Returns every table of every namespace that can be seen; `None` where there are too many namespaces.
 async fn all_tables(catalog: &dyn Catalog) -> Result<Option<Vec<TableIdent>>> {
     let mut found = Vec::new();
     let mut known: HashSet<NamespaceIdent> = HashSet::new();

@@ -15,27 +15,27 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 
-/// Ends the name of every such file.
+/// The ending of the name of every such file.
 pub(crate) const OFFSETS_ENDING: &str = ".offsets.zst";
 
-/// Starts a map in the mirror that is compressed.
+/// The beginning of a map in the mirror that is compressed.
 const COMPRESSED: &str = "zstd:";
 
-/// Level 3 of zstd: names and positions shrink to a fifth.
+/// The level of zstd, at which names and positions shrink to a fifth.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Most bytes that a stored map may unpack to: a million cameras.
+/// The most bytes that a stored map may unpack to: a million cameras.
 const MAP_BYTES_MAX: u64 = 256 << 20;
 
 /// A map in a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OffsetsFile {
-    /// Where it is.
+    /// The file's location.
     pub file: String,
-    /// SHA-256 of the map as JSON.
+    /// The SHA-256 of the map as JSON.
     pub sha256: String,
-    /// How many partitions it has.
+    /// The number of its partitions.
     pub partitions: usize,
 }
 
@@ -48,11 +48,11 @@ pub(crate) enum StoredOffsets {
 
 /// A map as it is about to be stored.
 pub(crate) struct Stowed {
-    /// Of the summary.
+    /// The text for the summary.
     pub summary: String,
-    /// Of the mirror.
+    /// The text for the mirror.
     pub mirror: String,
-    /// What must be written before the commit, and where.
+    /// The file that must be written before the commit, and its location.
     pub file: Option<(String, Bytes)>,
 }
 
@@ -72,8 +72,8 @@ fn map_of(json: &str, place: &str) -> Result<OffsetMap, LakeError> {
     OffsetMap::from_json(json).map_err(|error| permanent(format_args!("read the offsets in {place}"), error))
 }
 
-/// The map for a commit: whole in the summary if it has at most `inline_max` bytes, else in a file under `folder` whose
-/// name is the commit's and the content's, so that no attempt writes over what another one has named.
+/// Returns the map for a commit: whole in the summary if it has at most `inline_max` bytes, else in a file under
+/// `folder` whose name is the commit's and the content's, so that no attempt writes over what another one has named.
 pub(crate) fn stow(map: &OffsetMap, commit: &str, folder: &str, inline_max: usize) -> Result<Stowed, LakeError> {
     let json = map.to_json();
     if json.len() <= inline_max {
@@ -92,7 +92,7 @@ pub(crate) fn stow(map: &OffsetMap, commit: &str, folder: &str, inline_max: usiz
     })
 }
 
-/// The map of a summary, or the file that it names.
+/// Reads the map of a summary, or the file that it names.
 pub(crate) fn of_summary(text: &str, place: &str) -> Result<StoredOffsets, LakeError> {
     match serde_json::from_str::<OffsetsFile>(text) {
         Ok(file) => Ok(StoredOffsets::InFile(file)),
@@ -100,7 +100,7 @@ pub(crate) fn of_summary(text: &str, place: &str) -> Result<StoredOffsets, LakeE
     }
 }
 
-/// The map of a mirror.
+/// Reads the map of a mirror.
 pub(crate) fn of_mirror(text: &str) -> Result<OffsetMap, LakeError> {
     let place = "the table's mirror property";
     let Some(packed) = text.strip_prefix(COMPRESSED) else { return map_of(text, place) };
@@ -110,7 +110,7 @@ pub(crate) fn of_mirror(text: &str) -> Result<OffsetMap, LakeError> {
 }
 
 impl OffsetsFile {
-    /// Whether a map is the one that it holds.
+    /// Returns whether a map is the one that it holds.
     pub(crate) fn is_of(&self, map: &OffsetMap) -> bool {
         digest(&map.to_json()) == self.sha256
     }
@@ -118,8 +118,8 @@ impl OffsetsFile {
     /// Reads the map.
     ///
     /// # Errors
-    /// `Permanent`: it isn't there, or isn't what was written. Starting without it would read the log from its oldest
-    /// record. As the storage says.
+    /// Returns `Permanent` where it isn't there, or isn't what was written: starting without it would read the log from
+    /// its oldest record. Else it fails as the storage does.
     pub(crate) async fn read(&self, table: &Table, place: &str) -> Result<OffsetMap, LakeError> {
         let file = &self.file;
         let failed = |error| lake_error(format_args!("read the offsets of {place}, {file}"), error);

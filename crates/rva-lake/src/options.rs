@@ -1,4 +1,4 @@
-//! What can be set on a lake, and the steps of a commit that can be watched.
+//! Settings of a lake, and the steps of a commit that can be watched.
 
 use crate::storage::{AllowedLocations, LakeStorageFactory, S3Options};
 use iceberg::io::StorageFactory;
@@ -21,7 +21,7 @@ pub enum CommitStep {
     CommitSent,
     /// The catalog answered, whatever it said.
     CommitReturned,
-    /// The table is being read again to learn what became of the commit.
+    /// The table is being read again to learn whether the commit is in it.
     Reload,
     /// The commit is in the table's lineage.
     Known,
@@ -44,7 +44,7 @@ impl CommitStep {
         Self::Housekeeping,
     ];
 
-    /// A name for logs: `files_closed`.
+    /// Returns a name for logs: `files_closed`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Load => "load",
@@ -61,19 +61,19 @@ impl CommitStep {
     }
 }
 
-/// Is told of each step as it begins. The default writes a trace event with target `rva_lake::step`.
+/// A function that is told of each step as it begins. The default writes a trace event with target `rva_lake::step`.
 pub type StepObserver = Arc<dyn Fn(CommitStep) + Send + Sync>;
 
-/// How often and how long a commit tries before it gives the batch back as a transient error.
+/// The number of attempts and the waits before a commit gives the batch back as a transient error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitRetry {
-    /// Attempts of one call. More bridges longer outages inside the call.
+    /// The attempts of one call. More of them bridge longer outages inside the call.
     pub attempts_max: u32,
-    /// Wait after the first failed attempt; doubled after each further one.
+    /// The wait after the first failed attempt; doubled after each further one.
     pub wait_first: Duration,
     /// The longest wait.
     pub wait_max: Duration,
-    /// A catalog call that takes longer counts as one whose outcome is unknown.
+    /// The time after which a catalog call counts as one whose outcome is unknown.
     pub call_timeout: Duration,
 }
 
@@ -88,16 +88,16 @@ impl Default for CommitRetry {
     }
 }
 
-/// What housekeeping keeps.
+/// The limits of housekeeping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HousekeepingLimits {
-    /// Snapshots of the lineage that stay. More makes each commit slower: 1 KiB of metadata each.
+    /// The number of snapshots of the lineage that stay. More make each commit slower: 1 KiB of metadata each.
     pub snapshots_kept: usize,
-    /// Expiry runs when this many more than `snapshots_kept` are there, so that its own commit is amortised.
+    /// The number of snapshots beyond `snapshots_kept` at which expiry runs, so that its own commit is amortised.
     pub snapshots_slack: usize,
-    /// Files that nothing references are deleted when they are older. Must exceed the longest catalog outage.
+    /// The age at which files that nothing references are deleted. It must exceed the longest catalog outage.
     pub orphan_age: Duration,
-    /// Time between two walks over the table's folder. The first walk follows the first commit of a process.
+    /// The time between two walks over the table's folder. The first walk follows the first commit of a process.
     pub walk_every: Duration,
 }
 
@@ -112,9 +112,9 @@ impl Default for HousekeepingLimits {
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitRules {
-    /// Compare the stored offsets with those that the batch was built on.
+    /// Compares the stored offsets with those that the batch was built on.
     pub fence: bool,
-    /// Ask the table what became of a commit instead of believing the catalog's answer.
+    /// Asks the table what became of a commit instead of believing the catalog's answer.
     pub reload_after_unknown: bool,
 }
 
@@ -124,29 +124,30 @@ impl Default for CommitRules {
     }
 }
 
-/// Settings of a lake. The default is complete.
+/// The settings of a lake. The default is complete.
 #[derive(Clone)]
 pub struct LakeOptions {
-    /// Name of the job whose offsets the commits carry: letters, digits, `-`, `_`. Two jobs never share offsets.
+    /// The name of the job whose offsets the commits carry: letters, digits, `-`, `_`. Two jobs never share offsets.
     pub job: String,
-    /// Retries of a commit.
+    /// The retries of a commit.
     pub retry: CommitRetry,
-    /// What housekeeping keeps.
+    /// The limits of housekeeping.
     pub housekeeping: HousekeepingLimits,
-    /// A data file is closed when it is larger, bytes.
+    /// The bytes beyond which a data file is closed.
     pub file_bytes_max: usize,
-    /// A row group is closed when it is larger, bytes. Bounds the writer's memory.
+    /// The bytes beyond which a row group is closed. They bound the writer's memory.
     pub row_group_bytes: usize,
-    /// A map of offsets with more bytes isn't repeated in every snapshot's summary, but lies in a file beside the metadata.
+    /// The bytes beyond which a map of offsets isn't repeated in every snapshot's summary, but lies in a file beside
+    /// the metadata.
     pub offsets_inline_max: usize,
-    /// Blocks of 65,536 frame indexes that the key index holds; at most about 10 KiB each.
+    /// The number of blocks of 65,536 frame indexes that the key index holds; at most about 10 KiB each.
     pub key_blocks_max: usize,
-    /// Is told of each step of a commit.
+    /// The function that is told of each step of a commit.
     pub observer: StepObserver,
-    /// What files are read and written through.
+    /// The factory of the storage that files are read and written through.
     pub storage: Arc<dyn StorageFactory>,
     pub(crate) lister: LakeStorageFactory,
-    /// Where a catalog may send us.
+    /// The locations that a catalog may send us to.
     pub(crate) allowed: AllowedLocations,
     pub(crate) rules: CommitRules,
 }
@@ -192,7 +193,7 @@ impl LakeOptions {
         self
     }
 
-    /// With rules of the commit switched off.
+    /// Switches off rules of the commit.
     #[doc(hidden)]
     pub fn with_rules(mut self, rules: CommitRules) -> Self {
         self.rules = rules;

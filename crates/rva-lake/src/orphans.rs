@@ -1,5 +1,5 @@
-//! Orphans: what crashed or failed attempts left in a table's folder. Ours to delete once it is older than the orphan
-//! age and nothing references it (I7), and only if the folder is the table's alone.
+//! Orphans, the files that crashed or failed attempts left in a table's folder. They are ours to delete once they are
+//! older than the orphan age and nothing references them (I7), and only if the folder is the table's alone.
 
 use crate::definition::MADE;
 use crate::offsets::OFFSETS_ENDING;
@@ -10,21 +10,21 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
-/// Manifests and metadata files have the same names whoever writes them, so one that is being committed is never
-/// younger than this when it goes, whatever the orphan age.
+/// The least age of manifests and metadata files that go, whatever the orphan age: they have the same names whoever
+/// writes them, and one that is being committed is never older than this.
 const SHARED_NAMES_AGE_MIN: Duration = Duration::from_secs(60 * 60);
 
-/// What a look into a table's folder says.
+/// The verdict of a look into a table's folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
-    /// These may go, if no other table needs them.
+    /// These files may go, if no other table needs them.
     Orphans(Vec<&'a StoredFile>),
     /// The folder isn't the table's alone, or nobody can tell.
     HandsOff(String),
 }
 
-/// What may go of what is in a table's folder. The store's own time decides what is old, since the clock here may be
-/// ahead: a file that was just written by our own commit tells it.
+/// Returns the files in a table's folder that may go. The store's own time decides what is old, since the clock here
+/// may be ahead: a file that was just written by our own commit tells it.
 pub(crate) fn judge<'a>(
     listed: &'a [StoredFile],
     referenced: &HashSet<String>,
@@ -56,14 +56,14 @@ pub(crate) fn judge<'a>(
     Verdict::Orphans(orphans.collect())
 }
 
-/// When our last commit wrote its files, by the store's clock.
+/// Returns the time when our last commit wrote its files, by the store's clock.
 fn store_time(listed: &[StoredFile], table: &Table) -> Option<SystemTime> {
     let list = table.metadata().current_snapshot().map(|snapshot| snapshot.manifest_list());
     let own: HashSet<String> = list.into_iter().chain(table.metadata_location()).map(plain).collect();
     listed.iter().filter(|file| own.contains(&plain(&file.location))).map(|file| file.modified).max()
 }
 
-/// When the table was made: as we noted it, as its id tells it, or as its log does while it is whole.
+/// Returns the time when the table was made: as we noted it, as its id tells it, or as its log does while it is whole.
 fn made_at(metadata: &TableMetadata) -> Option<SystemTime> {
     let millis = |millis: i64| Some(UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).ok()?));
     if let Some(noted) = metadata.properties().get(MADE).and_then(|text| text.parse().ok()) {
@@ -79,24 +79,24 @@ fn made_at(metadata: &TableMetadata) -> Option<SystemTime> {
     }
 }
 
-/// `00000-….metadata.json`.
+/// Returns whether a location is of the form `00000-….metadata.json`.
 fn is_first_version(location: &str) -> bool {
     let name = location.rsplit('/').next().unwrap_or(location);
     name.split_once('-').is_some_and(|(version, _)| !version.is_empty() && version.bytes().all(|byte| byte == b'0'))
 }
 
-/// Kinds of files that table writers make; anything else in the folder is somebody's own.
+/// Returns whether a file is of a kind that table writers make; anything else in the folder is somebody's own.
 fn is_of_a_table(location: &str) -> bool {
     let endings = [".parquet", ".avro", ".orc", ".puffin", ".stats", ".metadata.json", OFFSETS_ENDING, ".tmp"];
     endings.iter().any(|ending| location.ends_with(ending))
 }
 
-/// Who writes files of such a name.
+/// The maker of files of such a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Maker {
-    /// `UUIDv7.parquet`, files of offsets, and what such a file is called before it is whole.
+    /// We make `UUIDv7.parquet`, files of offsets, and their temporary names before they are whole.
     Us,
-    /// Manifests, manifest lists and metadata files.
+    /// Anybody makes manifests, manifest lists and metadata files.
     Anybody,
     Others,
 }

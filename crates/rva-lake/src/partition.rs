@@ -1,4 +1,4 @@
-//! Which rows belong into which partition under the table's current spec, whoever made it.
+//! The partitions that rows belong into under the table's current spec, whoever made it.
 
 use crate::errors::{lake_error, permanent};
 use crate::rows::TableRow;
@@ -12,12 +12,12 @@ use iceberg::transform::{BoxedTransformFunction, create_transform_function};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Rows whose partition is computed at once: what is held for it stays small.
+/// The number of rows whose partition is computed at once, so that little is held for it.
 const ROWS_AT_ONCE: usize = 4096;
 
-/// One field of a spec: the column that it is made of, and how.
+/// The source of one field of a spec: the column that it is made of, and the transform.
 struct Source {
-    /// `None`: a column that isn't ours, which is null in every row of ours, and so is whatever is made of it.
+    /// The column; `None` for one that isn't ours, which is null in every row of ours, and so is everything made of it.
     column: Option<(String, DataType)>,
     transform: Transform,
     function: BoxedTransformFunction,
@@ -40,7 +40,7 @@ impl Source {
     }
 }
 
-/// A column in a type that the transform knows: the truncation of bytes knows the smaller of Arrow's two alone.
+/// Returns a column in a type that the transform knows: the truncation of bytes knows the smaller of Arrow's two alone.
 fn known(kind: &DataType, transform: &Transform, column: ArrayRef) -> Result<ArrayRef, arrow::error::ArrowError> {
     match (transform, kind) {
         (Transform::Truncate(_), DataType::LargeBinary) => cast(&column, &DataType::Binary),
@@ -55,7 +55,7 @@ pub(crate) struct PartitionRows {
     pub rows: Vec<usize>,
 }
 
-/// Tells rows apart by the partition that the table's current spec puts them into.
+/// A partitioner that tells rows apart by the partition that the table's current spec puts them into.
 pub(crate) struct Partitioner {
     schema: SchemaRef,
     spec: PartitionSpecRef,
@@ -63,8 +63,10 @@ pub(crate) struct Partitioner {
 }
 
 impl Partitioner {
+    /// Makes the partitioner of a table.
+    ///
     /// # Errors
-    /// `Permanent`: a spec with a transform that isn't known, or of a column that is no more.
+    /// Returns `Permanent` for a spec with a transform that isn't known, or of a column that is no more.
     pub(crate) fn of<R: TableRow>(metadata: &TableMetadata) -> Result<Self, LakeError> {
         let (schema, spec) = (metadata.current_schema().clone(), metadata.default_partition_spec().clone());
         let failed = |error| permanent(format_args!("write under partition spec {}", spec.spec_id()), error);
@@ -84,7 +86,7 @@ impl Partitioner {
         Ok(Self { schema, spec, sources })
     }
 
-    /// Every partition that there are rows for, in the order in which the first of each came.
+    /// Returns every partition that there are rows for, in the order in which the first of each came.
     pub(crate) fn split<R: TableRow>(&self, rows: &[&R]) -> Result<Vec<PartitionRows>, LakeError> {
         let mut places: HashMap<Struct, usize> = HashMap::new();
         let mut found: Vec<PartitionRows> = Vec::new();

@@ -1,16 +1,16 @@
-//! Where a table's own files may be. Nothing outside is ever written or deleted, whatever the catalog says.
+//! The places where a table's own files may be. Nothing outside is ever written or deleted, whatever the catalog says.
 
 use crate::seam::{LakeError, LakeErrorKind};
 use crate::storage::{AllowedLocations, is_inside, normal, plain};
 use iceberg::TableIdent;
 use iceberg::spec::TableMetadata;
 
-/// Names where data files go, if not under the table's location.
+/// Names the property with the folder of data files, if that isn't under the table's location.
 const DATA_PATH: &str = "write.data.path";
-/// Names where metadata files go, if not under the table's location.
+/// Names the property with the folder of metadata files, if that isn't under the table's location.
 pub(crate) const METADATA_PATH: &str = "write.metadata.path";
 
-/// A table's folders: its location, and those that its properties name where that is allowed.
+/// The folders of a table: its location, and those that its properties name where that is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TablePlaces {
     roots: Vec<String>,
@@ -26,27 +26,27 @@ impl TablePlaces {
         Self { roots: roots.filter_map(normal).filter(|root| has_path(root)).collect() }
     }
 
-    /// Whether a location is in one of the table's folders.
+    /// Returns whether a location is in one of the table's folders.
     pub(crate) fn hold(&self, location: &str) -> bool {
         let location = normal(location);
         location.is_some_and(|location| self.roots.iter().any(|root| is_inside(&location, root) && location != *root))
     }
 
-    /// Whether a location is in one of the table's folders, or is such a folder.
+    /// Returns whether a location is in one of the table's folders, or is such a folder.
     pub(crate) fn touch(&self, location: &str) -> bool {
         normal(location).is_some_and(|location| self.roots.iter().any(|root| is_inside(&location, root)))
     }
 }
 
-/// A folder of its own that a property may name: in the table's location, or in a place that the configuration names, or
-/// anywhere where the catalog is a file of the same owner.
+/// Returns whether a property may name a folder: one in the table's location, or in a place that the configuration
+/// names, or anywhere where the catalog is a file of the same owner.
 fn is_allowed(path: &str, location: &str, allowed: &AllowedLocations) -> bool {
     normal(path).is_some_and(|plain_path| {
         is_inside(&plain_path, &plain(location)) || allowed.is_everything() || allowed.names(path)
     })
 }
 
-/// Whether more than a scheme and a bucket, or the root, is named.
+/// Returns whether more than a scheme and a bucket, or the root, is named.
 fn has_path(plain: &str) -> bool {
     let path = plain.split_once("://").map_or(plain, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
     let path = path.strip_prefix("memory:").unwrap_or(path);
@@ -56,7 +56,7 @@ fn has_path(plain: &str) -> bool {
 /// Refuses a table that sends us where we must not write.
 ///
 /// # Errors
-/// `Permanent`, with the way out.
+/// Returns `Permanent`, with the way out.
 pub(crate) fn check_places(
     ident: &TableIdent,
     metadata: &TableMetadata,

@@ -1,8 +1,8 @@
-//! An Iceberg REST catalog: what other engines share.
+//! An Iceberg REST catalog, which other engines share.
 //!
 //! The crate's client asks for an OAuth2 token once and never again, so a layer of our own renews it: an answer of 401
-//! says that nothing was done, the token is asked for anew, and the call made once more. A commit can't be repeated here
-//! (its updates are consumed), so it comes back as a conflict, which the commit's own loop takes up.
+//! says that nothing was done, the token is asked for anew, and the call made once more. A commit can't be repeated
+//! here (its updates are consumed), so it comes back as a conflict, which the commit's own loop takes up.
 
 use crate::errors::{bad_certificate, lake_error, status};
 use crate::lake::CATALOG;
@@ -16,10 +16,10 @@ use iceberg::{
 use iceberg_catalog_rest::{REST_CATALOG_PROP_URI, REST_CATALOG_PROP_WAREHOUSE, RestCatalog, RestCatalogBuilder};
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
-/// Who we are to the catalog.
+/// Our identity to the catalog.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub enum RestAuth {
-    /// Nobody: an open catalog in a closed network.
+    /// No identity: an open catalog in a closed network.
     #[default]
     None,
     /// A bearer token that somebody else renews.
@@ -28,14 +28,14 @@ pub enum RestAuth {
     ClientCredentials {
         /// Client id and secret, `id:secret`.
         credential: String,
-        /// Where tokens are given out; `None`: the catalog's own endpoint.
+        /// The address where tokens are given out; `None` for the catalog's own endpoint.
         oauth2_uri: Option<String>,
-        /// `None`: `catalog`.
+        /// The scope; `None` for `catalog`.
         scope: Option<String>,
     },
 }
 
-/// Which kind of it, without secrets.
+/// Writes the kind of it, without secrets.
 impl fmt::Debug for RestAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -50,27 +50,27 @@ impl fmt::Debug for RestAuth {
     }
 }
 
-/// Where a REST catalog is and how it is called.
+/// The address of a REST catalog and the settings that it is called with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestOptions {
-    /// `http://iceberg-rest:8181`; the part before `/v1`.
+    /// The address: `http://iceberg-rest:8181`, the part before `/v1`.
     pub uri: String,
     /// The warehouse by the catalog's name for it, where it has several.
     pub warehouse: Option<String>,
-    /// Who we are.
+    /// Our identity.
     pub auth: RestAuth,
     /// Asks the catalog for keys of the store with every table, where there are none of one's own.
     pub vended_credentials: bool,
     /// A file of certificates (PEM) to trust besides the system's.
     pub ca_certificates: Option<PathBuf>,
-    /// For the connection to be there.
+    /// The time for the connection to be there.
     pub connect_timeout: Duration,
-    /// For a whole call. One that takes longer has an unknown outcome, which a reload decides.
+    /// The time for a whole call. One that takes longer has an unknown outcome, which a reload decides.
     pub request_timeout: Duration,
 }
 
 impl RestOptions {
-    /// A catalog at a URI: nobody asks who we are, 5 s to connect, 30 s for a call.
+    /// Makes settings for a catalog at a URI: nobody asks who we are, 5 s to connect, 30 s for a call.
     pub fn new(uri: impl Into<String>) -> Self {
         Self {
             uri: uri.into(),
@@ -128,10 +128,12 @@ impl RestOptions {
     }
 }
 
-/// The catalog, asked once: an address that is no catalog, a wrong token and an unknown warehouse are noticed here.
+/// Opens the catalog and asks it once: an address that is no catalog, a wrong token and an unknown warehouse are
+/// noticed here.
 ///
 /// # Errors
-/// `Transient`: nobody answers there, or with a fault of its own. `Permanent`: it refuses us, or isn't a catalog.
+/// Returns `Transient` where nobody answers there, or with a fault of its own; `Permanent` where it refuses us, or
+/// isn't a catalog.
 pub(crate) async fn rest_catalog(
     options: &RestOptions,
     storage: Arc<dyn StorageFactory>,
@@ -144,7 +146,7 @@ pub(crate) async fn rest_catalog(
     Ok(Arc::new(catalog))
 }
 
-/// What the catalog's first answer says about the settings.
+/// Returns the error that the catalog's first answer makes of the settings.
 fn rest_error(options: &RestOptions, error: Error) -> LakeError {
     let uri = &options.uri;
     let text = error.to_string();
@@ -174,7 +176,8 @@ fn rest_error(options: &RestOptions, error: Error) -> LakeError {
 }
 
 impl RestOptions {
-    /// Why the catalog, or who gives out its tokens, doesn't take us for who we say we are. `None`: that isn't it.
+    /// Returns why the catalog, or the giver of its tokens, doesn't take us for who we say we are; `None` where that
+    /// isn't it.
     fn refusal(&self, error: &Error) -> Option<String> {
         let (uri, text) = (&self.uri, error.to_string());
         if status(&text) == Some(401) {
@@ -246,7 +249,7 @@ impl RenewingCatalog {
         self.inner.regenerate_token().await.map_err(|error| self.told(error))
     }
 
-    /// With the reason in front where we are refused.
+    /// Returns an error with the reason in front where we are refused.
     fn told(&self, error: Error) -> Error {
         match self.options.refusal(&error) {
             Some(reason) => Error::new(ErrorKind::Unexpected, reason).with_source(error),

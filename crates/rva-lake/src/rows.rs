@@ -9,55 +9,55 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use iceberg::spec::{MapType, NestedField, PrimitiveType, Schema, Type};
+use iceberg::spec::{MapType, NestedField, PrimitiveType, Schema, Transform, Type};
 use rva_types::{BRONZE_COLUMNS, BronzeEvent, DEAD_LETTER_COLUMNS, DeadLetter, Timestamp};
 use std::sync::Arc;
 
 /// A row of `rva.bronze_raw`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BronzeRow {
-    /// What the message held.
+    /// The event that the message held.
     pub event: BronzeEvent,
-    /// When ingest received the message.
+    /// The time at which ingest received the message.
     pub ingest_ts: Timestamp,
 }
 
-/// Rows of one table.
+/// A row of one table.
 pub(crate) trait TableRow: Send + Sync + 'static {
-    /// The table in namespace `rva`.
+    /// The table's name in namespace `rva`.
     const TABLE: &'static str;
-    /// The column whose value is the table partition, if any.
-    const PARTITION: Option<&'static str>;
-    /// Columns without statistics: free text, whose bounds nobody prunes by.
+    /// The columns that a new table's partitions are made of, and their transforms.
+    const PARTITION: &'static [(&'static str, Transform)];
+    /// The columns without statistics: free text, whose bounds nobody prunes by.
     const PLAIN: &'static [&'static str];
     /// The column with a bloom filter.
     const BLOOM: &'static str;
 
-    /// Names and types in order; field ids count from 1, those inside a map from 101.
+    /// Returns names and types in order; field ids count from 1, those inside a map from 101.
     fn columns() -> Vec<(&'static str, Type)>;
 
-    /// About how many bytes a row takes in memory.
+    /// Returns about how many bytes a row takes in memory.
     fn size_bytes(&self) -> usize;
 
-    /// Its value of the column with a bloom filter.
+    /// Returns its value of the column with a bloom filter.
     fn bloom(&self) -> &str;
 
-    /// Whether a column is one that our rows have a value in.
+    /// Returns whether a column is one that our rows have a value in.
     fn is_ours(name: &str) -> bool {
         Self::columns().iter().any(|(ours, _)| *ours == name)
     }
 
-    /// The values of one of our columns, in the Arrow type that Iceberg gives it.
+    /// Returns the values of one of our columns, in the Arrow type that Iceberg gives it.
     fn column(name: &str, kind: &DataType, rows: &[&Self]) -> Result<Option<ArrayRef>, ArrowError>;
 
-    /// The schema: every column optional, none ever null from us.
+    /// Returns the schema: every column optional, none ever null from us.
     fn schema() -> iceberg::Result<Schema> {
         let fields =
             (1..).zip(Self::columns()).map(|(id, (name, kind))| Arc::new(NestedField::optional(id, name, kind)));
         Schema::builder().with_fields(fields).build()
     }
 
-    /// Rows as a batch of the table's current schema; columns that aren't ours are null.
+    /// Returns rows as a batch of the table's current schema; columns that aren't ours are null.
     fn batch(schema: &SchemaRef, rows: &[&Self]) -> Result<RecordBatch, ArrowError> {
         let columns = schema.fields().iter().map(|field| {
             match Self::column(field.name(), field.data_type(), rows)? {
@@ -78,7 +78,7 @@ pub(crate) fn strings<'a>(values: impl Iterator<Item = &'a str> + Clone) -> Arra
     Arc::new(builder.finish())
 }
 
-/// Iceberg's timestamptz is `+00:00` in Arrow, not `UTC`.
+/// Returns times as Iceberg's timestamptz is in Arrow: `+00:00`, not `UTC`.
 pub(crate) fn times(values: impl Iterator<Item = Timestamp>) -> ArrayRef {
     let micros = values.map(Timestamp::as_micros);
     Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("+00:00"))
@@ -89,7 +89,7 @@ const TIME: Type = Type::Primitive(PrimitiveType::Timestamptz);
 
 impl TableRow for BronzeRow {
     const TABLE: &'static str = "bronze_raw";
-    const PARTITION: Option<&'static str> = Some("store_id");
+    const PARTITION: &'static [(&'static str, Transform)] = &[("store_id", Transform::Identity)];
     const PLAIN: &'static [&'static str] = &["payload"];
     const BLOOM: &'static str = "pipeline_run_id";
 
@@ -121,10 +121,10 @@ impl TableRow for BronzeRow {
     }
 }
 
-/// Unpartitioned: a message that can't be read has no store, and the rows are few, so one file a commit is best.
+/// Has no partition: a message that can't be read has no store, and the rows are few, so one file a commit is best.
 impl TableRow for DeadLetter {
     const TABLE: &'static str = "bronze_dead_letters";
-    const PARTITION: Option<&'static str> = None;
+    const PARTITION: &'static [(&'static str, Transform)] = &[];
     const PLAIN: &'static [&'static str] = &["raw", "detail", "properties.key_value.key", "properties.key_value.value"];
     const BLOOM: &'static str = "message_id";
 

@@ -1,9 +1,10 @@
 //! The seam between the ingest loop and a table: [`TableSink`].
 
+use crate::keys::KeyIndexCounts;
 use rva_types::OffsetMap;
 use std::fmt;
 
-/// What a retry can cure.
+/// The kind of an error, which says what a retry can cure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LakeErrorKind {
     /// The same call may succeed later: catalog or store away, no space left, clock behind.
@@ -26,24 +27,24 @@ pub struct LakeError {
 }
 
 impl LakeError {
-    /// Of a kind and a text.
+    /// Makes an error of a kind and a text.
     pub fn new(kind: LakeErrorKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into(), way_out: None, source: None }
     }
 
-    /// The same with the error that caused it.
+    /// Adds the error that caused it.
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The same with what somebody can do about it.
+    /// Adds what somebody can do about it.
     pub(crate) fn with_way_out(mut self, way_out: &'static str) -> Self {
         self.way_out = Some(way_out);
         self
     }
 
-    /// What another look didn't cure, nothing does.
+    /// Makes a conflict permanent: if another look didn't cure it, nothing does.
     pub(crate) fn at_second_look(mut self) -> Self {
         if self.kind == LakeErrorKind::Conflict {
             self.kind = LakeErrorKind::Permanent;
@@ -51,12 +52,12 @@ impl LakeError {
         self
     }
 
-    /// What somebody can do about it, where that is known.
+    /// Returns what somebody can do about it, where that is known.
     pub fn way_out(&self) -> Option<&'static str> {
         self.way_out
     }
 
-    /// What a retry can cure.
+    /// Returns the kind, which says what a retry can cure.
     pub fn kind(&self) -> LakeErrorKind {
         self.kind
     }
@@ -80,40 +81,41 @@ impl std::error::Error for LakeError {
     }
 }
 
-/// Where a job continues: what the table's own commits say.
+/// The point where a job continues, as the table's own commits say it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ResumePoint {
-    /// Identity of the log that the offsets belong to; `None` before the first commit.
+    /// The identity of the log that the offsets belong to; `None` before the first commit.
     pub source: Option<String>,
-    /// For each partition the last position in the table.
+    /// The last position in the table, for each partition.
     pub offsets: OffsetMap,
-    /// Counts the commits of this job from 1; 0 before the first.
+    /// The number of the job's last commit, counted from 1; 0 before the first.
     pub sequence: u64,
-    /// The table was rolled back: its mirror property is ahead of its lineage.
+    /// The number that the table was rolled back from: its mirror property is ahead of its lineage.
     pub rolled_back_from: Option<u64>,
 }
 
 /// Rows and the stretch of the log that they come from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch<Row> {
-    /// Identity of the log.
+    /// The identity of the log.
     pub source: String,
     /// The whole map that the batch was built on.
     pub from: OffsetMap,
     /// The whole map after it: `from` advanced over every message read, also over those that gave no row.
     pub to: OffsetMap,
-    /// Rows in log order. May be empty: then only the offsets move.
+    /// The rows in log order. They may be none: then only the offsets move.
     pub rows: Vec<Row>,
 }
 
-/// What became of a batch.
+/// The outcome of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// It is in the table, known by a reload. `rows_appended` may be fewer than given: the rest was there already.
+    /// The batch is in the table, known by a reload. `rows_appended` may be fewer than given: the rest was there
+    /// already.
     Committed {
-        /// Rows that were new.
+        /// The number of rows that were new.
         rows_appended: u64,
-        /// Rows whose key the table, or an earlier row of the batch, held already.
+        /// The number of rows whose key the table, or an earlier row of the batch, held already.
         rows_known: u64,
     },
     /// Another worker advanced our partitions: the batch was dropped; continue from this point.
@@ -126,20 +128,25 @@ pub enum CommitOutcome {
 /// A table that a job appends to, exactly once. All calls of one sink come from one owner, one after another.
 #[async_trait::async_trait]
 pub trait TableSink<Row: Send + 'static>: Send {
-    /// What the table says now. Read again from the catalog at every call.
+    /// Returns the state of the job in the table now, read again from the catalog at every call.
     async fn resume_point(&mut self) -> Result<ResumePoint, LakeError>;
 
-    /// Appends rows whose key isn't in the table and moves the offsets, in one catalog swap. Returns when the outcome
-    /// is known; retries an unknown outcome by itself.
+    /// Appends rows whose key isn't in the table and moves the offsets, in one catalog swap. It returns when the
+    /// outcome is known, and retries an unknown outcome by itself.
     ///
     /// # Errors
-    /// The outcome is known: nothing of the batch is in the table (before anything was sent), or the error is
-    /// transient and the same batch must be committed again, which is safe: its commit id and files are kept.
+    /// Returns an error whose outcome is known: nothing of the batch is in the table (before anything was sent), or the
+    /// error is transient and the same batch must be committed again, which is safe: its commit id and files are kept.
     async fn commit(&mut self, batch: &Batch<Row>) -> Result<CommitOutcome, LakeError>;
 
-    /// Says of each row whether the table holds its key now.
+    /// Returns for each row whether the table holds its key now.
     ///
     /// # Errors
-    /// As the catalog and the storage say.
+    /// Fails as the catalog and the storage do.
     async fn holds(&mut self, rows: &[Row]) -> Result<Vec<bool>, LakeError>;
+
+    /// Returns the cost of looking keys up so far; zero for a table that needs no lookups.
+    fn key_counts(&self) -> KeyIndexCounts {
+        KeyIndexCounts::default()
+    }
 }

@@ -1,5 +1,5 @@
-//! What a commit of a job says about the log: offsets, sequence, source and commit id, in the snapshot's summary and
-//! mirrored in a table property, which outlives the expiry of the snapshot.
+//! The state of a job in its commits: offsets, sequence, source and commit id, in the snapshot's summary and mirrored
+//! in a table property, which outlives the expiry of the snapshot.
 
 use crate::offsets::{OffsetsFile, StoredOffsets, of_mirror, of_summary, stow};
 use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
@@ -11,13 +11,14 @@ use rva_types::OffsetMap;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
-/// Version of a state whose map is where it always was.
+/// The version of a state whose map is where it always was.
 const STATE_VERSION: &str = "1";
 
-/// Version of one whose map lies in a file, or is compressed: what knows only the first must not take it for none.
+/// The version of one whose map lies in a file, or is compressed: a reader that knows only the first must not take it
+/// for none.
 const STATE_VERSION_FILE: &str = "2";
 
-/// Key names of one job: `rva.<job>.…`.
+/// The key names of one job: `rva.<job>.…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StateKeys {
     version: String,
@@ -29,17 +30,17 @@ pub(crate) struct StateKeys {
     anchor: String,
 }
 
-/// What a commit says about the log.
+/// The state as a commit writes it.
 pub(crate) struct Written {
-    /// Properties of the snapshot's summary.
+    /// The properties of the snapshot's summary.
     pub summary: HashMap<String, String>,
     /// The mirror, a table property.
     pub mirror: (String, String),
-    /// A file that must be there before the commit is sent, and where.
+    /// A file that must be there before the commit is sent, and its location.
     pub file: Option<(String, Bytes)>,
 }
 
-/// What one commit of the job recorded.
+/// The state that one commit of the job recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobState {
     pub source: String,
@@ -48,7 +49,7 @@ pub(crate) struct JobState {
     pub offsets: OffsetMap,
 }
 
-/// The same as it is stored: the map may lie elsewhere.
+/// A state as it is stored: the map may lie elsewhere.
 struct Mark {
     source: String,
     sequence: u64,
@@ -57,7 +58,7 @@ struct Mark {
     place: String,
 }
 
-/// What the table itself says of a job, read without any file.
+/// The marks of a job in the table itself, read without any file.
 #[derive(Default)]
 struct Marks {
     held: Option<Mark>,
@@ -74,14 +75,14 @@ struct MirrorJson {
     offsets: String,
 }
 
-/// The job's state in a table: of the lineage, and of the mirror.
+/// The job's state in a table: that of the lineage, and that of the mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct StoredState {
-    /// What holds: of the newest ancestor that carries the job's map, else of the mirror.
+    /// The state that holds: of the newest ancestor that carries the job's map, else of the mirror.
     pub held: Option<JobState>,
-    /// Sequence of the mirror.
+    /// The sequence of the mirror.
     pub mirror_sequence: u64,
-    /// The mirror is ahead of the lineage by a rollback.
+    /// The sequence of a mirror that is ahead of the lineage by a rollback.
     pub rolled_back_from: Option<u64>,
 }
 
@@ -94,7 +95,7 @@ impl StoredState {
         self.held.as_ref().map(|state| state.source.as_str())
     }
 
-    /// Larger than every sequence number that was ever given out, also over a rollback.
+    /// Returns a number that is larger than every sequence that was ever given out, also over a rollback.
     pub(crate) fn next_sequence(&self) -> u64 {
         self.held.as_ref().map_or(0, |state| state.sequence).max(self.mirror_sequence) + 1
     }
@@ -110,8 +111,10 @@ impl StoredState {
 }
 
 impl StateKeys {
+    /// Makes the keys of a job.
+    ///
     /// # Errors
-    /// `Permanent`: a job name with other characters than letters, digits, `-` and `_`.
+    /// Returns `Permanent` for a job name with other characters than letters, digits, `-` and `_`.
     pub(crate) fn of_job(job: &str) -> Result<Self, LakeError> {
         if job.is_empty() || !job.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
             let text = format!("found job name {job:?}, wanted letters, digits, - and _");
@@ -129,7 +132,7 @@ impl StateKeys {
         })
     }
 
-    /// The snapshots that are appends of any job, each of which only adds manifests to those of its parent.
+    /// Returns the snapshots that are appends of any job, each of which only adds manifests to those of its parent.
     ///
     /// A mark alone says nothing: a maintenance commit may carry the job's map on, and another engine may copy the
     /// summary of the snapshot before it. So it must be an append that took no file away, under a commit id of its own.
@@ -145,37 +148,38 @@ impl StateKeys {
         single.map(|[id]| id).filter(only_adds).collect()
     }
 
-    /// The keys of every job that marked a snapshot.
+    /// Returns the keys of every job that marked a snapshot.
     pub(crate) fn of_snapshot(snapshot: &Snapshot) -> impl Iterator<Item = Self> {
         let keys = snapshot.summary().additional_properties.keys();
         keys.filter_map(|key| key.strip_prefix("rva.")?.strip_suffix(".offsets"))
             .filter_map(|job| Self::of_job(job).ok())
     }
 
-    /// The property that names the newest snapshot with the job's map where expiry cut it off from its descendants.
+    /// Returns the property that names the newest snapshot with the job's map where expiry cut it off from its
+    /// descendants.
     pub(crate) fn anchor_key(&self) -> &str {
         &self.anchor
     }
 
-    /// The snapshot that the anchor names, if it is there.
+    /// Returns the snapshot that the anchor names, if it is there.
     pub(crate) fn anchored<'a>(&self, metadata: &'a TableMetadata) -> Option<&'a SnapshotRef> {
         let id = metadata.properties().get(&self.anchor)?.parse().ok()?;
         metadata.snapshot_by_id(id)
     }
 
-    /// The sequence of the newest commit that the mirror knows; 0 where there is none that can be read.
+    /// Returns the sequence of the newest commit that the mirror knows; 0 where there is none that can be read.
     pub(crate) fn mirror_sequence(&self, metadata: &TableMetadata) -> u64 {
         self.mirror_of(metadata).ok().flatten().map_or(0, |mirror| mirror.sequence)
     }
 
-    /// Whether a snapshot is the one that the job's mirror was written with.
+    /// Returns whether a snapshot is the one that the job's mirror was written with.
     pub(crate) fn is_mirrored(&self, metadata: &TableMetadata, snapshot: &Snapshot) -> bool {
         let mirror = self.mirror_of(metadata).ok().flatten();
         mirror.is_some_and(|mirror| self.commit_of(snapshot) == Some(mirror.commit.as_str()))
     }
 
-    /// Summary properties and the mirror property of a commit to `table`. A map of more than `inline_max` bytes goes into
-    /// a file.
+    /// Returns the summary properties and the mirror property of a commit to `table`. A map of more than `inline_max`
+    /// bytes goes into a file.
     pub(crate) fn write(&self, state: &JobState, table: &Table, inline_max: usize) -> Result<Written, LakeError> {
         let beside = table.metadata_location().and_then(|location| location.rsplit_once('/'));
         let folder =
@@ -202,10 +206,11 @@ impl StateKeys {
         Ok(Written { summary, mirror: (self.mirror.clone(), mirror), file: stowed.file })
     }
 
-    /// The state that the table holds for the job.
+    /// Reads the state that the table holds for the job.
     ///
     /// # Errors
-    /// `Permanent`: a state of another version, one that can't be read, or whose file is lost. As the storage says.
+    /// Returns `Permanent` for a state of another version, one that can't be read, or whose file is lost; else it fails
+    /// as the storage does.
     pub(crate) async fn read(&self, table: &Table) -> Result<StoredState, LakeError> {
         let Marks { held, mirror, rolled_back_from } = self.marks(&table.metadata_ref())?;
         let mirror_sequence = mirror.as_ref().map_or(0, |state| state.sequence);
@@ -237,7 +242,7 @@ impl StateKeys {
         Ok(Marks { held, mirror, rolled_back_from })
     }
 
-    /// Files with the maps of a snapshot's jobs.
+    /// Returns the files with the maps of a snapshot's jobs.
     pub(crate) fn offsets_files(snapshot: &Snapshot) -> Vec<String> {
         let summary = &snapshot.summary().additional_properties;
         let texts = summary.iter().filter(|(key, _)| key.starts_with("rva.") && key.ends_with(".offsets"));
@@ -245,7 +250,7 @@ impl StateKeys {
         files.map(|file| file.file).collect()
     }
 
-    /// The state of the newest ancestor that carries one. Where expiry took the snapshots between it and its
+    /// Returns the state of the newest ancestor that carries one. Where expiry took the snapshots between it and its
     /// descendants the anchor leads to it.
     fn state_of_lineage(&self, metadata: &TableMetadataRef) -> Result<Option<Mark>, LakeError> {
         let Some(current) = metadata.current_snapshot_id() else { return Ok(None) };
@@ -263,9 +268,9 @@ impl StateKeys {
         }
     }
 
-    /// The mirror is written with every commit, so a mirror ahead of the lineage means that the table went back. With
-    /// no map in the lineage at all, its snapshot either expired (then it is nowhere) or was rolled back (then it
-    /// still is among the snapshots).
+    /// Returns the sequence that the table was rolled back from. The mirror is written with every commit, so a mirror
+    /// ahead of the lineage means that the table went back. With no map in the lineage at all, its snapshot either
+    /// expired (then it is nowhere) or was rolled back (then it still is among the snapshots).
     fn rolled_back_from(
         &self,
         metadata: &TableMetadata,
@@ -280,7 +285,7 @@ impl StateKeys {
         rolled_back.then_some(mirror.sequence)
     }
 
-    /// Whether a commit is part of what the table now says.
+    /// Returns whether a commit is part of what the table now says.
     pub(crate) fn holds_commit(&self, metadata: &TableMetadataRef, commit: &str) -> bool {
         let in_lineage = metadata.current_snapshot_id().is_some_and(|current| {
             ancestors_of(metadata, current).any(|snapshot| self.commit_of(&snapshot) == Some(commit))
@@ -289,7 +294,8 @@ impl StateKeys {
         in_lineage || self.marks(metadata).is_ok_and(|marks| marks.held.is_some_and(|mark| mark.commit == commit))
     }
 
-    /// Whether a commit is among the table's snapshots but not part of what the table now says: it was rolled back.
+    /// Returns whether a commit is among the table's snapshots but not part of what the table now says: it was rolled
+    /// back.
     pub(crate) fn left_out(&self, metadata: &TableMetadataRef, commit: &str) -> bool {
         let is_it = |snapshot: &Snapshot| self.commit_of(snapshot) == Some(commit);
         let mut lineage = metadata.current_snapshot_id().map(|id| ancestors_of(metadata, id)).into_iter().flatten();
@@ -330,14 +336,14 @@ impl StateKeys {
     }
 }
 
-/// Ids of the commits that a snapshot says to be.
+/// Returns the ids of the commits that a snapshot says to be.
 fn commits_of(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
     let summary = &snapshot.summary().additional_properties;
     let ours = summary.iter().filter(|(key, _)| key.starts_with("rva.") && key.ends_with(".commit"));
     ours.map(|(_, commit)| commit.as_str())
 }
 
-/// Whether a snapshot says of itself that it took nothing away, and the totals say so too.
+/// Returns whether a snapshot says of itself that it took nothing away, and the totals say so too.
 fn only_adds(metadata: &TableMetadata, snapshot: &Snapshot) -> bool {
     let count = |snapshot: &Snapshot, key: &str| -> Option<u64> {
         snapshot.summary().additional_properties.get(key).and_then(|value| value.parse().ok())

@@ -1,41 +1,46 @@
-//! What the tables hold, in a line each.
+//! Summaries of the tables, a line for each.
 
 use crate::definition::{NAMESPACE, our_tables};
 use crate::errors::lake_error;
 use crate::lake::Lake;
 use crate::places::check_places;
 use crate::seam::LakeError;
-use crate::state::StateKeys;
+use crate::state::{StateKeys, StoredState};
 use iceberg::NamespaceIdent;
 use iceberg::table::Table;
 use rva_types::{OffsetMap, Timestamp};
 
-/// What a table holds now.
+/// The job whose positions silver and gold carry.
+pub const REFINE_JOB: &str = "refine";
+
+/// The size and the state of a table now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSummary {
-    /// `rva.bronze_raw`.
+    /// The table's name: `rva.bronze_raw`.
     pub name: String,
-    /// Rows.
+    /// The number of rows.
     pub rows: u64,
-    /// Data files.
+    /// The number of data files.
     pub files: u64,
-    /// Bytes of the data files.
+    /// The bytes of the data files.
     pub bytes: u64,
-    /// Snapshots that can still be read.
+    /// The number of snapshots that can still be read.
     pub snapshots: u64,
-    /// When the newest snapshot was made; `None` before the first.
+    /// The number of the newest snapshot; 0 before the first.
+    pub sequence: u64,
+    /// The time at which the newest snapshot was made; `None` before the first.
     pub last_commit: Option<Timestamp>,
-    /// For each partition of the log the last position in the table; empty for a table that the job doesn't write.
+    /// The last position in the table for each partition of the log; empty for a table that the job doesn't write.
     pub offsets: OffsetMap,
     /// The log that the offsets belong to.
     pub source: Option<String>,
 }
 
 impl Lake {
-    /// A summary of every table in namespace `rva`, by name. One that isn't ours and can't be read is left out.
+    /// Returns a summary of every table in namespace `rva`, by name. One that isn't ours and can't be read is left out.
     ///
     /// # Errors
-    /// As the catalog and the storage say.
+    /// Fails as the catalog and the storage do.
     pub async fn tables(&self) -> Result<Vec<TableSummary>, LakeError> {
         let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
         let failed = |error| lake_error(format_args!("list the tables of {NAMESPACE}"), error);
@@ -44,14 +49,14 @@ impl Lake {
         }
         let mut idents = self.catalog.list_tables(&namespace).await.map_err(failed)?;
         idents.sort_by(|one, other| one.name().cmp(other.name()));
-        let keys = StateKeys::of_job(&self.options.job)?;
+        let jobs = [StateKeys::of_job(&self.options.job)?, StateKeys::of_job(REFINE_JOB)?];
         let mut summaries = Vec::new();
         for ident in idents {
             let failed = |error| lake_error(format_args!("read table {ident}"), error);
             let read = async {
                 let table = self.catalog.load_table(&ident).await.map_err(failed)?;
                 check_places(&ident, table.metadata(), &self.options.allowed)?;
-                summary(&table, &keys).await
+                summary(&table, &jobs).await
             };
             match read.await {
                 Ok(found) => summaries.push(found),
@@ -64,9 +69,14 @@ impl Lake {
     }
 }
 
-async fn summary(table: &Table, keys: &StateKeys) -> Result<TableSummary, LakeError> {
+async fn summary(table: &Table, jobs: &[StateKeys]) -> Result<TableSummary, LakeError> {
     let metadata = table.metadata();
-    let stored = keys.read(table).await?;
+    let mut stored = StoredState::default();
+    for keys in jobs {
+        if stored.held.is_none() {
+            stored = keys.read(table).await?;
+        }
+    }
     let (rows, files, bytes) = totals(table).await?;
     let last = metadata.current_snapshot().map(|snapshot| snapshot.timestamp_ms().saturating_mul(1000));
     let ident = table.identifier();
@@ -76,13 +86,16 @@ async fn summary(table: &Table, keys: &StateKeys) -> Result<TableSummary, LakeEr
         files,
         bytes,
         snapshots: metadata.snapshots().len() as u64,
+        sequence: metadata
+            .current_snapshot()
+            .map_or(0, |snapshot| u64::try_from(snapshot.sequence_number()).unwrap_or(0)),
         last_commit: last.map(Timestamp::from_micros),
         offsets: stored.offsets(),
         source: stored.source().map(str::to_owned),
     })
 }
 
-/// Rows, files, bytes: from the snapshot's summary, or by counting where a writer left it out.
+/// Returns rows, files and bytes: from the snapshot's summary, or by counting where a writer left it out.
 async fn totals(table: &Table) -> Result<(u64, u64, u64), LakeError> {
     let Some(snapshot) = table.metadata().current_snapshot() else { return Ok((0, 0, 0)) };
     let properties = &snapshot.summary().additional_properties;

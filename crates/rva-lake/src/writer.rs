@@ -1,4 +1,4 @@
-//! Rows to data files: zstd Parquet whose statistics can be trusted.
+//! The way from rows to data files: zstd Parquet whose statistics can be trusted.
 
 use crate::errors::{lake_error, permanent};
 use crate::location::{EncodedLocations, UniqueNames};
@@ -20,34 +20,35 @@ use parquet::schema::types::ColumnPath;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Rows are turned into Arrow in pieces of about this size, which bounds what the conversion holds.
+/// The bytes, about, of the pieces in which rows are turned into Arrow, which bounds what the conversion holds.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Pages of half the usual size: a page is held twice while it is compressed, and the files are no larger.
+/// The bytes of a page, half the usual size: a page is held twice while it is compressed, and the files are no larger.
 const PAGE_BYTES: usize = 512 << 10;
 
-/// After how many rows a page's size is looked at: a thousand, the usual number, are a megabyte of records.
+/// The rows after which a page's size is looked at: a thousand, the usual number, are a megabyte of records.
 const PAGE_CHECK_ROWS: usize = 256;
 
-/// Level 3 of zstd: JSON shrinks about tenfold, and it is the level other engines write.
+/// The level of zstd: JSON shrinks about tenfold, and it is the level other engines write.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Files that are written at the same time: on an object store each is a round trip, and each is a descriptor.
+/// The number of files that are written at the same time: on an object store each is a round trip, and each is a
+/// descriptor.
 const FILES_AT_ONCE: usize = 32;
 
-/// Rows of files that are written at the same time have no more bytes than this together.
+/// The bytes that rows of files which are written at the same time have together, at most.
 const BYTES_AT_ONCE: usize = 4 << 20;
 
-/// How often a bloom filter says yes although it should say no.
+/// The share of wrong answers of a bloom filter that says yes although it should say no.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
-/// Distinct values beyond which a filter grows no more: it is a megabyte then, and says yes more often.
+/// The number of distinct values beyond which a filter grows no more: it is a megabyte then, and says yes more often.
 const BLOOM_VALUES_MAX: usize = 800_000;
 
-/// A file of fewer rows has no dictionaries and no bounds of pages: they would be larger than what they serve.
+/// The rows below which a file has no dictionaries and no bounds of pages: they would be larger than what they serve.
 const SMALL_ROWS: usize = 32;
 
-/// How a file of these rows is written.
+/// Returns the properties that a file of these rows is written with.
 ///
 /// iceberg derives a file's bounds from those of its row groups and skips one whose statistics were cut off, so bounds
 /// could exclude rows that are there: nothing is cut off, and columns of free text have no statistics at all.
@@ -81,7 +82,7 @@ fn properties<R: TableRow>(options: &LakeOptions, rows: &[&R]) -> Result<WriterP
     Ok(builder.build())
 }
 
-/// How many values the column with the filter has.
+/// Returns the number of values that the column with the filter has.
 fn distinct_blooms<R: TableRow>(rows: &[&R]) -> usize {
     let mut seen = HashSet::new();
     let mut last = None;
@@ -95,7 +96,7 @@ fn distinct_blooms<R: TableRow>(rows: &[&R]) -> usize {
     seen.len()
 }
 
-/// What every file of a batch is written with.
+/// The settings that every file of a batch is written with.
 struct Files<'a> {
     table: &'a Table,
     options: &'a LakeOptions,
@@ -127,7 +128,7 @@ impl Files<'_> {
     }
 }
 
-/// The partitions in groups whose files are written at the same time: one that is large is a group of its own.
+/// Splits the partitions into groups whose files are written at the same time: one that is large is a group of its own.
 fn groups<R: TableRow>(partitions: Vec<PartitionRows>, rows: &[&R]) -> Vec<Vec<PartitionRows>> {
     let mut groups: Vec<Vec<PartitionRows>> = Vec::new();
     let mut room = 0;
@@ -145,7 +146,7 @@ fn groups<R: TableRow>(partitions: Vec<PartitionRows>, rows: &[&R]) -> Vec<Vec<P
     groups
 }
 
-/// Pieces of about [`CHUNK_BYTES`], a row at least.
+/// Splits rows into pieces of about [`CHUNK_BYTES`], a row at least.
 fn chunks<'a, 'b, R: TableRow>(mut rest: &'a [&'b R]) -> Vec<&'a [&'b R]> {
     let mut chunks = Vec::new();
     while !rest.is_empty() {
@@ -165,7 +166,7 @@ fn chunks<'a, 'b, R: TableRow>(mut rest: &'a [&'b R]) -> Vec<&'a [&'b R]> {
 /// Writes rows as files of the table's current schema and partition spec. The files are durable when this returns.
 ///
 /// # Errors
-/// As the storage says; nothing that was written is referenced by the table.
+/// Fails as the storage does; nothing that was written is referenced by the table.
 pub(crate) async fn write_files<R: TableRow>(
     table: &Table,
     rows: &[&R],

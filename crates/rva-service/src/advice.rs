@@ -1,8 +1,8 @@
-//! What is allowed, and worth a warning at the start.
+//! Advice on settings that are allowed, and worth a warning at the start.
 
 use crate::{BusKind, CatalogKind, Config};
 
-/// Says which tokens travel where others can read them.
+/// Warns of tokens that travel where others can read them.
 pub fn warn_of_plain_text(config: &Config) {
     for (secret, url) in plain_text(config) {
         tracing::warn!(
@@ -13,8 +13,8 @@ pub fn warn_of_plain_text(config: &Config) {
     }
 }
 
-/// Keys of secrets that are sent, and the keys of the URLs that they are sent to, where that is another machine and the
-/// connection isn't encrypted.
+/// Returns the keys of secrets that are sent, and the keys of the URLs that they are sent to, where that is another
+/// machine and the connection isn't encrypted.
 fn plain_text(config: &Config) -> Vec<(&'static str, &'static str)> {
     let (pulsar, iceberg) = (&config.pulsar, &config.iceberg);
     let mut found = Vec::new();
@@ -23,7 +23,7 @@ fn plain_text(config: &Config) -> Vec<(&'static str, &'static str)> {
             found.push((secret, key));
         }
     };
-    let has_broker = config.bus.kind == BusKind::Pulsar || config.detector.publish == "pulsar";
+    let has_broker = config.bus.kind == BusKind::Pulsar || config.detector.publish == BusKind::Pulsar;
     if has_broker && pulsar.token.is_some() {
         look("pulsar.token", "pulsar.service_url", &pulsar.service_url);
         look("pulsar.token", "pulsar.admin_url", &pulsar.admin_url);
@@ -42,7 +42,7 @@ fn plain_text(config: &Config) -> Vec<(&'static str, &'static str)> {
     found
 }
 
-/// Whether what is sent can be read on the way.
+/// Returns whether a secret sent to a URL can be read on the way.
 fn is_plain(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

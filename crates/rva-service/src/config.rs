@@ -4,7 +4,7 @@ use crate::{LogFormat, Secret, SourceText, parse_bytes, parse_duration};
 use serde::{Deserialize, Deserializer, de::Error};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-/// Everything, after default, file, environment and flags. [`crate::KEYS`] says what each field means.
+/// The whole configuration, after default, file, environment and flags. [`crate::KEYS`] says what each field means.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -28,6 +28,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `ingest.*`
     pub ingest: IngestConfig,
+    /// `refine.*`
+    pub refine: RefineConfig,
     /// `query.*`
     pub query: QueryConfig,
     /// `bus.*`
@@ -48,7 +50,7 @@ pub struct Config {
     pub cameras: BTreeMap<String, CameraConfig>,
 }
 
-/// What finds and follows people.
+/// The settings that people are found and followed by.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DetectorConfig {
@@ -86,14 +88,14 @@ pub struct DetectorConfig {
     pub max_wait_ms: u32,
     /// `detector.onnxruntime`
     pub onnxruntime: Option<PathBuf>,
-    /// `detector.publish`: `log` or `pulsar`
-    pub publish: String,
+    /// `detector.publish`
+    pub publish: BusKind,
     /// `detector.stats_interval`
     #[serde(deserialize_with = "optional_duration")]
     pub stats_interval: Option<Duration>,
 }
 
-/// How sources are opened and read.
+/// The settings that sources are opened and read by.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaptureConfig {
@@ -129,7 +131,7 @@ pub struct CaptureConfig {
     pub reconnect_max: Duration,
 }
 
-/// The embedded log.
+/// The settings of the embedded log.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogConfig {
@@ -139,8 +141,8 @@ pub struct LogConfig {
     /// `log.size_max`, bytes
     #[serde(deserialize_with = "bytes")]
     pub size_max: u64,
-    /// `log.when_full`: `block` or `drop_oldest`
-    pub when_full: String,
+    /// `log.when_full`
+    pub when_full: WhenFull,
     /// `log.retention`
     #[serde(deserialize_with = "duration")]
     pub retention: Duration,
@@ -149,7 +151,17 @@ pub struct LogConfig {
     pub flush_interval: Duration,
 }
 
-/// When the ingest commits.
+/// The fate of a record for which a full log has no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// Lets it wait until the log may forget older ones.
+    Block,
+    /// Removes the oldest records, read or not, and counts them.
+    DropOldest,
+}
+
+/// The settings of the ingest.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IngestConfig {
@@ -182,7 +194,18 @@ pub struct IngestConfig {
     pub stop_timeout: Duration,
 }
 
-/// What a query may hold.
+/// The settings that silver and gold are kept current by.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefineConfig {
+    /// `refine.interval`
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
+    /// `refine.conf`
+    pub conf: f64,
+}
+
+/// The bounds of a query.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueryConfig {
@@ -196,17 +219,17 @@ pub struct QueryConfig {
     pub spill_max: u64,
 }
 
-/// What happens when a table was rolled back.
+/// The policy for a table that was rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnRollback {
-    /// The log is read again.
+    /// Reads the log again.
     Rewind,
-    /// The ingest ends.
+    /// Ends the ingest.
     Halt,
 }
 
-/// Where records are.
+/// The place of records.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BusConfig {
@@ -214,7 +237,7 @@ pub struct BusConfig {
     pub kind: BusKind,
 }
 
-/// A bus.
+/// A kind of bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BusKind {
@@ -224,7 +247,7 @@ pub enum BusKind {
     Pulsar,
 }
 
-/// Where the tables are.
+/// The place of the tables.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogConfig {
@@ -232,7 +255,7 @@ pub struct CatalogConfig {
     pub kind: CatalogKind,
 }
 
-/// A catalog.
+/// A kind of catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CatalogKind {
@@ -242,7 +265,7 @@ pub enum CatalogKind {
     Rest,
 }
 
-/// Where a service says how it is.
+/// The address at which a service says how it is.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HealthConfig {
@@ -262,7 +285,7 @@ pub struct TelemetryConfig {
     pub quiet: bool,
 }
 
-/// The broker.
+/// The settings of the broker.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PulsarConfig {
@@ -282,7 +305,7 @@ pub struct PulsarConfig {
     pub subscription: String,
 }
 
-/// The object store.
+/// The settings of the object store.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3Config {
@@ -311,7 +334,7 @@ pub struct S3Config {
     pub retry_timeout: Duration,
 }
 
-/// The REST catalog.
+/// The settings of the REST catalog.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IcebergConfig {

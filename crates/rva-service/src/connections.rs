@@ -1,6 +1,7 @@
-//! The connections of a server, bounded: where there are too many, the oldest goes, so that a new one is always served.
+//! The connections of a server, bounded: if there are too many, the oldest goes, so that a new one is always served.
 //!
-//! Who holds many connections loses its own ones first. A probe on the machine itself has places that nobody else takes.
+//! An address that holds many connections loses its own ones first. A probe on the machine itself has places that
+//! nobody else takes.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,13 +10,13 @@ use std::{
 };
 use tokio::task::AbortHandle;
 
-/// Connections at the same time.
+/// The most connections at the same time.
 const MAX: usize = 256;
 
-/// Those of them that only this machine may use.
+/// The number of them that only this machine may use.
 const OWN: usize = 64;
 
-/// Connections of one address; of one network of IPv6, since a host has 2^64 addresses there.
+/// The most connections of one address; of one network of IPv6, since a host has 2^64 addresses there.
 const OF_ADDRESS_MAX: usize = 64;
 
 /// The open connections by their number, which counts up: the first is the oldest. Clones are the same.
@@ -49,7 +50,7 @@ impl Connections {
         open.connections.insert(number, (peer, task.abort_handle()));
     }
 
-    /// How many are open.
+    /// Returns the number of open connections.
     pub(crate) fn count(&self) -> usize {
         self.open().connections.len()
     }
@@ -60,7 +61,7 @@ impl Connections {
 }
 
 impl Open {
-    /// The connection that must go before one of `peer` is let in.
+    /// Returns the connection that must go before one of `peer` is let in; `None` where there is room.
     fn too_many(&self, peer: IpAddr) -> Option<u64> {
         let oldest = |of: &dyn Fn(&IpAddr) -> bool| {
             self.connections.iter().find(|(_, (address, _))| of(address)).map(|(number, _)| *number)
@@ -85,7 +86,7 @@ impl Open {
     }
 }
 
-/// The address as it is counted.
+/// Returns the address as it is counted.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => {

@@ -1,5 +1,5 @@
-//! How a service is, over HTTP: `/live` (the process answers), `/ready` (it does its work, or why it doesn't) and `/metrics` (what
-//! it counts).
+//! The state of a service, over HTTP: `/live` (the process answers), `/ready` (it does its work, or the reasons why
+//! not) and `/metrics` (its counts).
 
 use crate::{connections::Connections, scrub};
 use http_body_util::Full;
@@ -18,30 +18,30 @@ use std::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
-/// From that many connections on, who asks for `/metrics` within a second of another gets the same text: what slow readers
-/// hold stays bounded.
+/// The number of connections from which those who ask for `/metrics` within a second of another get the same text:
+/// memory that slow readers hold stays bounded.
 const BUSY: usize = 8;
 
-/// How long a text of `/metrics` is given to others while many ask.
+/// The time for which a text of `/metrics` is given to others while many ask.
 const METRICS_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// Longest life of a connection, whatever it does.
+/// The longest life of a connection, however busy it is.
 const CONNECTION_MAX: Duration = Duration::from_secs(10);
 
-/// Longest wait for the head of a request.
+/// The longest wait for the head of a request.
 const HEAD_MAX: Duration = Duration::from_secs(5);
 
-/// After a failed accept (no file descriptors left, say).
+/// The wait after a failed accept (no file descriptors left, say).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What Prometheus is told that the text of `/metrics` is.
+/// The content type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Texts by the part that they concern.
 type Texts = BTreeMap<Cow<'static, str>, String>;
 
-/// What keeps a service from being ready, what is wrong while it is ready, by the part that it concerns, and what the service
-/// counts. Clones are the same.
+/// The reasons that keep a service from being ready, the troubles that it has while it is ready, each by the part that
+/// it concerns, and its counts. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     state: Arc<Mutex<State>>,
@@ -56,30 +56,30 @@ struct State {
 }
 
 impl Health {
-    /// Ready.
+    /// Starts ready, without any trouble.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A part isn't ready, and why. The text is shown to whoever asks, so secrets are taken out of it.
+    /// Says that a part isn't ready, and why. Anybody can read the text, so secrets are taken out of it.
     pub fn not_ready(&self, part: impl Into<Cow<'static, str>>, reason: impl Into<String>) {
         self.state().reasons.insert(part.into(), shown(reason.into()));
     }
 
-    /// Something is wrong with a part that doesn't keep the service from its work: one camera of several, a broker that
-    /// the spool stands in for. Shown as the other.
+    /// Says that a part has a trouble that doesn't keep the service from its work: one camera of several, a broker that
+    /// the spool stands in for. Secrets are taken out of the text.
     pub fn degraded(&self, part: impl Into<Cow<'static, str>>, reason: impl Into<String>) {
         self.state().degraded.insert(part.into(), shown(reason.into()));
     }
 
-    /// Nothing is wrong with a part.
+    /// Says that a part has no trouble any more.
     pub fn ready(&self, part: &str) {
         let mut state = self.state();
         state.reasons.remove(part);
         state.degraded.remove(part);
     }
 
-    /// Shows what something counts at `/metrics`: a crate's [`Totals`](crate::Totals).
+    /// Shows counts at `/metrics`: a crate's [`Totals`](crate::Totals).
     pub fn show(&self, counted: impl Collector) {
         self.metrics().register_collector(Box::new(counted));
     }
@@ -105,10 +105,10 @@ impl Health {
         Ok(text)
     }
 
-    /// Answers at `address`, where one is given, until what this gives is dropped.
+    /// Answers at `address`, where one is given, until the returned server is dropped.
     ///
     /// # Errors
-    /// The address can't be listened on; names the key.
+    /// Returns an error that names the key where the address can't be listened on.
     pub async fn listen(&self, address: Option<SocketAddr>) -> io::Result<Option<HealthServer>> {
         let Some(address) = address else { return Ok(None) };
         let server = HealthServer::start(address, self.clone()).await;
@@ -144,7 +144,7 @@ impl Health {
     }
 }
 
-/// What may be shown of a reason, to whoever asks.
+/// Returns a reason as anybody may read it.
 fn shown(reason: String) -> String {
     scrub(&reason)
 }
@@ -158,7 +158,7 @@ fn respond(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Re
     response
 }
 
-/// Answers until it is dropped.
+/// A server that answers until it is dropped.
 #[derive(Debug)]
 pub struct HealthServer {
     address: SocketAddr,
@@ -169,14 +169,14 @@ impl HealthServer {
     /// Listens on `address`; port 0 takes a free one.
     ///
     /// # Errors
-    /// The address can't be listened on.
+    /// Returns an error where the address can't be listened on.
     pub async fn start(address: SocketAddr, health: Health) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         Ok(Self { address, task: tokio::spawn(serve(listener, health)) })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,31 +1,31 @@
-//! What a configuration key is, and how its text becomes a value.
+//! Configuration keys, and the way from a key's text to its value.
 
 use crate::{parse_bytes, parse_duration, telemetry::check_filter};
 use rva_types::{CameraId, StoreId, StreamId, Timestamp, shown_source};
 use serde_json::Value;
 
-/// What a key holds, and the values that it takes.
+/// The kind of a key: the values that it takes. Ends of ranges belong to them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
     /// Any text.
     Text,
     /// A path, relative to the working directory.
     Path,
-    /// 1 to 64 bytes without control characters.
+    /// A store id of 1 to 64 bytes without control characters.
     StoreId,
-    /// 1 to 64 bytes without control characters.
+    /// A camera id of 1 to 64 bytes without control characters.
     CameraId,
-    /// 1 to 64 bytes without control characters.
+    /// A stream id of 1 to 64 bytes without control characters.
     StreamId,
-    /// A finite number, both ends included.
+    /// A finite number between two ends.
     Number(f64, f64),
-    /// A whole number, both ends included.
+    /// A whole number between two ends.
     Integer(u64, u64),
-    /// `true` or `false`.
+    /// Either `true` or `false`.
     Flag,
-    /// `10s`, at least the given number of milliseconds.
+    /// A duration like `10s`, of at least the given number of milliseconds.
     Duration(u64),
-    /// `128MiB`, at least the given number of bytes.
+    /// A size like `128MiB`, of at least the given number of bytes.
     Size(u64),
     /// One of these words.
     Choice(&'static [&'static str]),
@@ -39,7 +39,7 @@ pub enum Kind {
     Secret,
     /// The path of a file that holds the value of the key of the same name without `_file`.
     SecretFile,
-    /// A URL with one of these schemes and a host, without a user; and where credentials go instead.
+    /// A URL with one of these schemes and a host, without a user; and the keys that credentials go into instead.
     Url(&'static [&'static str], &'static str),
     /// An IP address and a port, to listen on.
     Address,
@@ -48,20 +48,20 @@ pub enum Kind {
 /// A configuration key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Key {
-    /// Dotted path in the file: `detector.conf`.
+    /// The dotted path in the file: `detector.conf`.
     pub path: &'static str,
-    /// What it holds.
+    /// The values that it takes.
     pub kind: Kind,
-    /// Its default as text; `None` where it has none.
+    /// The default as text; `None` where it has none.
     pub default: Option<&'static str>,
-    /// Environment names besides `RVA_DETECTOR_CONF`; the first that is set wins, the `RVA_` name before them.
+    /// The environment names besides `RVA_DETECTOR_CONF`; the first that is set wins, the `RVA_` name before them.
     pub env: &'static [&'static str],
-    /// What it means.
+    /// The meaning of the key.
     pub doc: &'static str,
 }
 
 impl Key {
-    /// The environment name that every key has: `RVA_` and the path with underscores.
+    /// Returns the environment name that every key has: `RVA_` and the path with underscores.
     pub fn env_name(&self) -> String {
         format!("RVA_{}", self.path.replace('.', "_").to_uppercase())
     }
@@ -74,16 +74,16 @@ fn within<T: PartialOrd + std::fmt::Display>(value: T, min: T, max: T, found: &s
     Err(format!("found {found}, wanted {what} from {min} to {max}"))
 }
 
-/// What of a wrong value is repeated: hidden first, then cut, so that no cut leaves half a secret.
+/// Returns as much of a wrong value as is repeated: hidden first, then cut, so that no cut leaves half a secret.
 fn short(text: &str) -> String {
     shown_source(text).chars().take(80).collect()
 }
 
 impl Kind {
-    /// The value of a text, in its normal form.
+    /// Parses a text to its value, in its normal form.
     ///
     /// # Errors
-    /// A text that names found and wanted.
+    /// Returns a text that names found and wanted.
     pub fn parse(self, text: &str) -> Result<Value, String> {
         let found = short(text);
         match self {
@@ -155,7 +155,8 @@ fn url(text: &str, schemes: &[&str], instead: &str) -> Result<Value, String> {
     }
 }
 
-/// Commas separate, since class names hold spaces. Brackets and quotes around are accepted: `[0, 2]`, `["person"]`.
+/// Splits a text at commas, since class names hold spaces. Brackets and quotes around are accepted: `[0, 2]`,
+/// `["person"]`.
 fn list(text: &str) -> Value {
     let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
     if ["", "none", "null"].contains(&inner.trim().to_ascii_lowercase().as_str()) {

@@ -214,6 +214,18 @@ pub const KEYS: &[Key] = &[
         "longest time that a signal waits for the last commit; the log keeps what it cuts off",
     ),
     key(
+        "refine.interval",
+        Kind::Duration(100),
+        Some("10s"),
+        "time between two looks for new rows of bronze; raising it makes gold older and cheaper",
+    ),
+    key(
+        "refine.conf",
+        Kind::Number(0.0, 1.0),
+        Some("0.4"),
+        "least confidence of a detection in silver; after a change rebuild silver, or old days keep the old one",
+    ),
+    key(
         "query.memory_max",
         Kind::Size(16_777_216),
         Some("512MiB"),

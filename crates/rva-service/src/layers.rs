@@ -1,4 +1,4 @@
-//! Merging the layers: default, file, environment, flags; each value remembers where it came from.
+//! Merging of the layers: default, file, environment, flags; each value remembers its origin.
 
 use crate::{
     CAMERA_KEYS, Config, KEYS, Key, Kind, Secret, scrub, secret_file::secret_of_file, yaml_bounds,
@@ -9,16 +9,16 @@ use serde_json::{Map, Value};
 use serde_yaml_ng::Value as Yaml;
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-/// Where a value came from, weakest first.
+/// The place that a value came from, weakest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Built in.
+    /// The built-in default.
     Default,
-    /// The configuration file, and the line where known.
+    /// The configuration file, and the line where it is known.
     File {
-        /// Path of the file as it was given.
+        /// The path of the file as it was given.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line's number, from 1.
         line: Option<usize>,
     },
     /// An environment variable.
@@ -28,7 +28,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Which of two layers covers the other: the greater one.
+    /// Returns the strength of a layer: the stronger of two covers the other.
     fn strength(&self) -> u8 {
         match self {
             Self::Default => 0,
@@ -54,11 +54,11 @@ impl fmt::Display for Origin {
 /// A value from the command line. Its `Debug` form hides what must not be shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Override {
-    /// Dotted path of the key.
+    /// The dotted path of the key.
     pub path: &'static str,
     /// The flag as the user typed it: `--conf`.
     pub flag: &'static str,
-    /// Its text.
+    /// The value's text.
     pub text: String,
 }
 
@@ -68,13 +68,13 @@ impl fmt::Debug for Override {
     }
 }
 
-/// What is merged. Nothing here reads the process's environment, and nothing the disk but the files of secrets that it
-/// names. Its `Debug` form shows no values.
+/// The layers that are merged. Nothing here reads the process's environment, and nothing the disk but the files of
+/// secrets that it names. The `Debug` form shows no values.
 #[derive(Clone, Default)]
 pub struct Layers {
-    /// Path and text of the file.
+    /// The path and text of the file.
     pub file: Option<(PathBuf, String)>,
-    /// The environment.
+    /// The names and values of the environment.
     pub environment: Vec<(String, String)>,
     /// The flags.
     pub overrides: Vec<Override>,
@@ -95,13 +95,13 @@ impl fmt::Debug for Layers {
 /// A merged value. Its `Debug` form hides what must not be shown.
 #[derive(Clone, PartialEq)]
 pub struct Setting {
-    /// Dotted path.
+    /// The dotted path of its key.
     pub path: String,
-    /// Its value in normal form; null where there is none.
+    /// The value in normal form; null where there is none.
     pub value: Value,
-    /// Where it came from.
+    /// The place that the value came from.
     pub origin: Origin,
-    /// Whether it must not be shown.
+    /// Set where the value must not be shown.
     pub is_secret: bool,
 }
 
@@ -114,20 +114,20 @@ impl fmt::Debug for Setting {
 /// The typed configuration and the origin of each value.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// For programs.
+    /// The configuration for programs.
     pub config: Config,
-    /// For people, in the order of the table.
+    /// The settings for people, in the order of the table.
     pub settings: Vec<Setting>,
 }
 
-/// One thing that is wrong.
+/// One thing that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Dotted path, or the file.
+    /// The dotted path of the key, or the file.
     pub path: String,
-    /// What was found and wanted.
+    /// A text that says what was found and what was wanted.
     pub text: String,
-    /// Where.
+    /// The place that the wrong value came from.
     pub origin: Origin,
 }
 
@@ -137,10 +137,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All that is wrong with a configuration.
+/// An error with everything that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// At least one.
+    /// The problems, at least one.
     pub problems: Vec<Problem>,
 }
 
@@ -158,11 +158,11 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Least likeness (1 - edits / length) at which an unknown `RVA_` variable is taken for a misspelt key. Below it the
-/// variable is somebody else's, such as a test script's.
+/// The least likeness (1 - edits / length) at which an unknown `RVA_` variable is taken for a misspelt key. Below it
+/// the variable is somebody else's, such as a test script's.
 const ENV_LIKENESS_MIN: f64 = 0.7;
 
-/// Ends the name of a key that names the file of a secret.
+/// The end of the name of a key that names the file of a secret.
 const FILE_SUFFIX: &str = "_file";
 
 struct Merge {
@@ -173,7 +173,7 @@ struct Merge {
 /// Merges the layers, strongest last, and checks every value of every layer, also those that a stronger one covers.
 ///
 /// # Errors
-/// All problems of all layers.
+/// Returns all problems of all layers.
 pub fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
     let mut merge = Merge { settings: BTreeMap::new(), problems: Vec::new() };
     for key in KEYS {
@@ -193,7 +193,7 @@ pub fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
 }
 
 impl Merge {
-    /// Nothing that was found is repeated with a secret or a control character in it.
+    /// Notes a problem, with secrets and control characters taken out of what it repeats.
     fn problem(&mut self, path: &str, text: String, origin: Origin) {
         let printable = |text: &str| {
             let letters = text
@@ -269,7 +269,7 @@ impl Merge {
         }
     }
 
-    /// A key, or a section of keys.
+    /// Takes a key, or a section of keys.
     fn node(&mut self, path: &str, value: &Yaml, at: &dyn Fn(&str) -> Origin) {
         if let Some(key) = KEYS.iter().find(|key| key.path == path) {
             return self.leaf(path.to_owned(), key, value, at(path));
@@ -373,8 +373,8 @@ impl Merge {
         }
     }
 
-    /// Reads the files that `…_file` names into the keys of secrets. Of a key and its file the stronger layer wins; both in
-    /// the same are refused.
+    /// Reads the files that `…_file` names into the keys of secrets. The stronger layer of a key and its file wins;
+    /// both in the same are refused.
     fn read_secret_files(&mut self) {
         let files: Vec<Setting> = self
             .settings
@@ -434,7 +434,7 @@ impl Merge {
     }
 }
 
-/// Whether a key names the file of a secret.
+/// Returns whether a key names the file of a secret.
 fn is_file_of_secret(path: &str) -> bool {
     let keys = match path_parts(path)[..] {
         ["cameras", _, key] => CAMERA_KEYS.iter().find(|known| known.path == key),
@@ -443,7 +443,7 @@ fn is_file_of_secret(path: &str) -> bool {
     keys.is_some_and(|key| key.kind == Kind::SecretFile)
 }
 
-/// A camera id may hold dots, so under `cameras.` only the last dot separates.
+/// Splits a dotted path. A camera id may hold dots, so under `cameras.` only the last dot separates.
 pub(crate) fn path_parts(path: &str) -> Vec<&str> {
     match path.strip_prefix("cameras.").and_then(|rest| rest.rsplit_once('.')) {
         Some((camera, key)) => vec!["cameras", camera, key],

@@ -1,8 +1,30 @@
-//! Layered configuration, telemetry and shutdown: what every binary needs before it does its own work.
+//! Layered configuration, telemetry, health and shutdown: needed by every binary before it does its own work.
 //!
-//! Configuration is a table of keys ([`KEYS`]): each with its kind, default and environment names. [`load`] merges
-//! default, file, environment and flags, and either gives a typed [`Config`] together with the origin of each value
-//! or all problems at once.
+//! Configuration is a table of keys ([`KEYS`]): each has its kind, default and environment names. [`load`] merges
+//! default, file, environment and flags, the strongest last, and checks every value of every layer. It either returns a
+//! typed [`Config`] together with the origin of each value, or all problems at once: nobody mends a file one error at a
+//! time.
+//!
+//! A service says how it is over HTTP ([`Health`]), logs to stderr with secrets taken out of every line
+//! ([`init_telemetry`], [`scrub`]), and stops when a [`StopFlag`] says so.
+//!
+//! ```
+//! use rva_service::{Layers, load};
+//!
+//! let layers = Layers {
+//!     file: Some(("rva.yaml".into(), "detector:\n  conf: 0.3\n".to_owned())),
+//!     environment: vec![("RVA_DETECTOR_CONF".to_owned(), "0.5".to_owned())],
+//!     overrides: Vec::new(),
+//! };
+//! let loaded = load(&layers)?;
+//! assert_eq!(loaded.config.detector.conf, 0.5);
+//! let setting = loaded.settings.iter().find(|setting| setting.path == "detector.conf");
+//! assert_eq!(setting.map(|setting| setting.origin.to_string()).as_deref(), Some("environment RVA_DETECTOR_CONF"));
+//!
+//! let misspelt = Layers { file: Some(("rva.yaml".into(), "detector:\n  confidence: 0.3\n".to_owned())), ..layers };
+//! assert!(load(&misspelt).unwrap_err().to_string().contains("unknown key"));
+//! # Ok::<(), rva_service::ConfigError>(())
+//! ```
 
 mod advice;
 mod config;
@@ -26,14 +48,15 @@ mod yaml_lines;
 pub use advice::warn_of_plain_text;
 pub use config::{
     BusConfig, BusKind, CameraConfig, CaptureConfig, CatalogConfig, CatalogKind, Config, DetectorConfig, HealthConfig,
-    IcebergConfig, IngestConfig, LogConfig, OnRollback, PulsarConfig, QueryConfig, S3Config, TelemetryConfig,
+    IcebergConfig, IngestConfig, LogConfig, OnRollback, PulsarConfig, QueryConfig, RefineConfig, S3Config,
+    TelemetryConfig, WhenFull,
 };
 pub use health::{Health, HealthServer};
 pub use key::{Key, Kind};
 pub use keys::{CAMERA_KEYS, KEYS};
 pub use layers::{ConfigError, Layers, Loaded, Origin, Override, Problem, Setting, load};
 pub use limits::{memory_limit, raise_open_files};
-pub use metrics::{Metric, Totals, wrong_names};
+pub use metrics::{Histogram, HistogramCounts, Metric, Series, Totals, wrong_names};
 pub use process::load_of_process;
 pub use quantity::{QuantityError, format_bytes, format_duration, parse_bytes, parse_duration};
 pub use secret::{Secret, SourceText, scrub};

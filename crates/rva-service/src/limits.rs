@@ -1,4 +1,4 @@
-//! What the system allows the process: open files, memory.
+//! Limits that the system sets the process: open files, memory.
 
 use std::{fs, path::Path};
 
@@ -11,14 +11,15 @@ pub fn raise_open_files() {
     }
 }
 
-/// What a container, or another memory cgroup around the process, allows it; `None` where nothing limits it.
+/// Returns the bytes of memory that a container, or another memory cgroup around the process, allows it; `None` where
+/// nothing limits it.
 pub fn memory_limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     limit_under(Path::new("/sys/fs/cgroup"), &groups)
 }
 
-/// The smallest limit of the groups that `/proc/self/cgroup` names, and of those around them. A container usually sees
-/// its own group as the root, whatever the name says: so the root counts too.
+/// Returns the smallest limit of the groups that `/proc/self/cgroup` names, and of those around them. A container
+/// usually sees its own group as the root, whatever the name says: so the root counts too.
 fn limit_under(root: &Path, groups: &str) -> Option<u64> {
     let limits = groups.lines().filter_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);

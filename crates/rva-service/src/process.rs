@@ -1,4 +1,4 @@
-//! Where the layers of the configuration come from in this process.
+//! The layers of the configuration as this process has them.
 
 use crate::{ConfigError, Layers, Loaded, Origin, Override, Problem, load};
 use std::{
@@ -7,20 +7,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Read when no other is named and it is there.
+/// The file that is read when no other is named and it is there.
 const DEFAULT_FILE: &str = "rva.yaml";
 
 /// Merges default, file, the process's environment and flags. The file is the named one, else `rva.yaml` of the working
-/// directory where there is one.
+/// directory if there is one.
 ///
 /// # Errors
-/// The named file can't be read, or all problems of the configuration.
+/// Returns an error where the named file can't be read, or with all problems of the configuration.
 pub fn load_of_process(file: Option<&Path>, overrides: Vec<Override>) -> Result<Loaded, ConfigError> {
     let file = read(file)?;
     load(&Layers { file, environment: std::env::vars_os().filter_map(text).collect(), overrides })
 }
 
-/// Variables that are no text can't be ours.
+/// Returns a variable as text; one that is no text can't be ours.
 fn text((name, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(String, String)> {
     Some((name.into_string().ok()?, value.into_string().ok()?))
 }
@@ -47,7 +47,7 @@ fn read(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> 
     }
 }
 
-/// Why a file that nobody named isn't read; `None` where it may be.
+/// Returns the reason why a file that nobody named isn't read; `None` where it may be.
 fn foreign(owner: u32, mode: u32, user: u32) -> Option<String> {
     let found = if owner != user && owner != 0 {
         format!("a file of another user (number {owner}) in this folder")

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A text that is no duration or no size.
+/// An error for a text that is no duration or no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("found {found:?}, wanted {wanted}")]
 pub struct QuantityError {
@@ -30,7 +30,7 @@ const SIZE_UNITS: [(&str, u64); 12] = [
     ("m", 1 << 20),
 ];
 
-/// Number (may have a fraction) and unit at the start of a text, and what follows.
+/// Splits a number (it may have a fraction) and its unit off the start of a text.
 fn number_and_unit(text: &str) -> Option<(f64, &str, &str)> {
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let number: f64 = text[..digits_end].parse().ok()?;
@@ -43,7 +43,7 @@ fn number_and_unit(text: &str) -> Option<(f64, &str, &str)> {
 /// nobody could tell seconds from milliseconds; only `0` needs none.
 ///
 /// # Errors
-/// The text isn't of that form, or longer than 10,000 days.
+/// Returns an error for a text that isn't of that form, or longer than 10,000 days.
 pub fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
     let error = || QuantityError { found: text.chars().take(64).collect(), wanted: DURATION_WANTED };
     let mut rest = text.trim();
@@ -69,7 +69,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
 /// Parses `64KiB`, `128MiB`, `1.5GiB`, `10GB` (powers of 1000) and plain bytes. Case of the unit doesn't matter.
 ///
 /// # Errors
-/// The text isn't of that form, or 2^63 bytes and more.
+/// Returns an error for a text that isn't of that form, or 2^63 bytes and more.
 pub fn parse_bytes(text: &str) -> Result<u64, QuantityError> {
     let error = || QuantityError { found: text.chars().take(64).collect(), wanted: SIZE_WANTED };
     let (number, unit, rest) = number_and_unit(text.trim()).ok_or_else(error)?;
@@ -82,7 +82,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, QuantityError> {
     Ok(bytes as u64)
 }
 
-/// The shortest text that [`parse_duration`] reads back, in whole units.
+/// Returns the shortest text that [`parse_duration`] reads back, in whole units.
 pub fn format_duration(duration: Duration) -> String {
     let millis = duration.as_millis() as u64;
     let (unit, scale) = DURATION_UNITS
@@ -93,7 +93,7 @@ pub fn format_duration(duration: Duration) -> String {
     format!("{}{unit}", millis / scale)
 }
 
-/// A size for people: `832 B`, `1.2 MiB`.
+/// Returns a size for people: `832 B`, `1.2 MiB`.
 pub fn format_bytes(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {

@@ -1,7 +1,7 @@
-//! Passwords and tokens, and what is shown of texts that may hold one.
+//! Passwords and tokens, and texts that may hold one as they may be shown.
 //!
-//! Every secret of the configuration is remembered by the process, so that [`scrub`] can take it out of what other crates
-//! log or answer, whatever form they give it.
+//! Every secret of the configuration is remembered by the process, so that [`scrub`] can take it out of what other
+//! crates log or answer, whatever form they give it.
 
 use rva_types::{HIDDEN, forms_of, redact, secrets_of, shown_source};
 use serde::{Deserialize, Deserializer};
@@ -11,20 +11,20 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-/// Shorter ones would take letters out of innocent words.
+/// The fewest bytes that are remembered: shorter ones would take letters out of innocent words.
 const REMEMBERED_BYTES_MIN: usize = 4;
 
-/// Most that is remembered: configurations that are read again and again don't grow it for ever.
+/// The most texts that are remembered: configurations that are read again and again don't grow it for ever.
 const REMEMBERED_MAX: usize = 100_000;
 
-/// What must not be shown, the longest first.
+/// The texts that must not be shown, the longest first.
 static REMEMBERED: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
 /// A value that must not be printed: it has no `Display`, its `Debug` is redacted, and it can't be serialised.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
-/// What stands for a secret wherever one would be shown.
+/// The text that stands for a secret wherever one would be shown.
 pub(crate) const REDACTED: &str = "********";
 
 impl Secret {
@@ -37,7 +37,7 @@ impl Secret {
         Self(text)
     }
 
-    /// The text itself, for the one call that needs it.
+    /// Returns the text itself, for the one call that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -55,17 +55,17 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A source as its user wrote it, which may hold a password. It has no `Display`; its `Debug` shows what may be shown.
+/// A source as its user wrote it, which may hold a password. It has no `Display`; its `Debug` hides secrets.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SourceText(String);
 
 impl SourceText {
-    /// The text itself, for who opens the source.
+    /// Returns the text itself, for the code that opens the source.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether it holds what must not be shown.
+    /// Returns whether it holds anything that must not be shown.
     pub fn holds_secrets(&self) -> bool {
         !secrets_of(&self.0).is_empty()
     }
@@ -92,7 +92,7 @@ impl fmt::Debug for SourceText {
     }
 }
 
-/// The text without the secrets that this process knows, and without what looks like one.
+/// Returns the text without the secrets that this process knows, and without anything that looks like one.
 pub fn scrub(text: &str) -> String {
     redact(&without_remembered(text))
 }

@@ -2,16 +2,16 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-/// Longest file of a secret.
+/// The longest file of a secret, in bytes.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
-/// Longest file of text.
+/// The longest file of text, in bytes.
 const TEXT_BYTES_MAX: u64 = 16 << 20;
 
 /// Reads a text file: UTF-8, also with the byte order mark that Windows' editors put first, or UTF-16 with one.
 ///
 /// # Errors
-/// The file can't be read, is too long or isn't text; says what was found and wanted.
+/// Returns an error, with found and wanted, where the file can't be read, is too long or isn't text.
 pub fn text_of_file(path: &Path) -> std::io::Result<String> {
     text_of(&bytes_of(path, TEXT_BYTES_MAX)?)
 }
@@ -19,7 +19,7 @@ pub fn text_of_file(path: &Path) -> std::io::Result<String> {
 /// Reads the secret that a file holds: one line, whose end doesn't count.
 ///
 /// # Errors
-/// The file can't be read, is empty, or isn't one line of text. The error doesn't repeat what is in it.
+/// Returns an error where the file can't be read, is empty, or isn't one line of text. It doesn't repeat what is in it.
 pub(crate) fn secret_of_file(path: &Path) -> std::io::Result<String> {
     let text = text_of(&bytes_of(path, SECRET_BYTES_MAX)?)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);

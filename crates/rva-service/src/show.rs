@@ -5,16 +5,16 @@ use rva_types::shown_source;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
-/// How [`show`] writes.
+/// The form in which [`show`] writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShowFormat {
-    /// A file that can be read back (but for secrets), origins as comments.
+    /// Writes a file that can be read back (but for secrets), origins as comments.
     Yaml,
-    /// `{"config": {…}, "origins": {"detector.conf": "default", …}}`
+    /// Writes `{"config": {…}, "origins": {"detector.conf": "default", …}}`.
     Json,
 }
 
-/// Writes every setting.
+/// Writes every setting, with its origin and secrets hidden.
 pub fn show(loaded: &Loaded, format: ShowFormat) -> String {
     match format {
         ShowFormat::Yaml => yaml(loaded),
@@ -64,7 +64,7 @@ fn yaml(loaded: &Loaded) -> String {
     text
 }
 
-/// JSON strings are YAML strings; plain words need no quotes.
+/// Writes a text as YAML: JSON strings are YAML strings; plain words need no quotes.
 fn plain_or_quoted(text: &str) -> String {
     let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// How often an async wait looks at the flag; what a clean stop may be late by.
+/// The interval at which an async wait looks at the flag: a clean stop may be late by that.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// A request to stop, shared by everything that runs. Clones are the same flag.
@@ -18,16 +18,16 @@ pub struct StopFlag {
 }
 
 impl StopFlag {
-    /// A flag that nothing but [`StopFlag::stop`] sets.
+    /// Makes a flag that nothing but [`StopFlag::stop`] sets.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A flag that SIGINT and SIGTERM set. When either comes a second time, the process exits at once, with 130 or
-    /// 143, from within the signal: nothing that hangs can keep it.
+    /// Makes a flag that SIGINT and SIGTERM set. When either comes a second time, the process exits at once, with 130
+    /// or 143, from within the signal: nothing that hangs can keep it.
     ///
     /// # Errors
-    /// The system refuses to install the signal actions.
+    /// Returns an error where the system refuses to install the signal actions.
     pub fn on_signals() -> std::io::Result<Self> {
         let stop = Self::new();
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -43,17 +43,17 @@ impl StopFlag {
         self.flag.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a stop was asked for.
+    /// Returns whether a stop was asked for.
     pub fn is_stopped(&self) -> bool {
         self.flag.load(Ordering::SeqCst)
     }
 
-    /// The flag itself, for code that knows only `AtomicBool`.
+    /// Returns the flag itself, for code that knows only `AtomicBool`.
     pub fn shared(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.flag)
     }
 
-    /// Returns when a stop was asked for.
+    /// Waits until a stop is asked for.
     pub async fn stopped(&self) {
         while !self.is_stopped() {
             tokio::time::sleep(LOOK_EVERY).await;

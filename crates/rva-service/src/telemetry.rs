@@ -1,40 +1,41 @@
-//! Logs, to stderr.
+//! Logging to stderr.
 
 use crate::{TelemetryConfig, scrub};
 use serde::Deserialize;
 use std::io::{self, Write};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Writes lines for people.
     Text,
-    /// One JSON object a line.
+    /// Writes one JSON object a line.
     Json,
 }
 
-/// Telemetry could not be started.
+/// An error that says why telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter doesn't parse.
+    /// A filter that doesn't parse.
     #[error(
         "found log level {found:?} ({cause}), wanted error, warn, info, debug, trace or directives like info,rva_lake=debug"
     )]
     Filter {
-        /// The text.
+        /// The filter's text, cut to 64 characters.
         found: String,
-        /// What the parser says.
+        /// The parser's error.
         cause: String,
     },
-    /// It was started before in this process.
+    /// Logging that was started before in this process.
     #[error("logs are set up already: {0}")]
     Twice(String),
 }
 
-/// A bare level is meant for our own crates; libraries stay at `warn` unless directives say otherwise. Pulsar's client warns
-/// of each first attempt and calls it an error that another reader has the log, which we wait for and say ourselves.
+/// Returns the filter of a configuration. A bare level is meant for our own crates; libraries stay at `warn` unless
+/// directives say otherwise. Pulsar's client warns of each first attempt, and calls it an error that another reader has
+/// the log, which we wait for and say ourselves.
 fn filter_text(config: &TelemetryConfig) -> String {
     let level = if config.quiet { "warn" } else { config.log_level.trim() };
     match level.to_ascii_lowercase().as_str() {
@@ -47,7 +48,7 @@ fn filter_text(config: &TelemetryConfig) -> String {
 /// Parses a level or a list of directives.
 ///
 /// # Errors
-/// It is neither.
+/// Returns an error for a text that is neither.
 pub(crate) fn check_filter(text: &str) -> Result<(), TelemetryError> {
     let known = ["off", "error", "warn", "info", "debug", "trace"];
     let failed = |cause: String| TelemetryError::Filter { found: text.chars().take(64).collect(), cause };
@@ -61,7 +62,7 @@ pub(crate) fn check_filter(text: &str) -> Result<(), TelemetryError> {
 /// Starts logging through `writer` (stderr, or a writer that steps around a progress bar).
 ///
 /// # Errors
-/// The filter doesn't parse, or logging runs already.
+/// Returns an error where the filter doesn't parse, or logging runs already.
 pub fn init_telemetry<W>(config: &TelemetryConfig, writer: W) -> Result<(), TelemetryError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -84,7 +85,7 @@ where
     outcome.map_err(|error| TelemetryError::Twice(error.to_string()))
 }
 
-/// Takes secrets out of every line, whoever logs it. The subscriber writes a line with one call.
+/// A writer that takes secrets out of every line, whoever logs it. The subscriber writes a line with one call.
 struct Scrubbed<W>(W);
 
 impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Scrubbed<W> {

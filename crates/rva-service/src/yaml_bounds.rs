@@ -1,12 +1,13 @@
-//! Bounds of a YAML file that are looked at before it is parsed: the parser's time grows with the square of the nesting.
+//! Bounds of a YAML file that are looked at before it is parsed: the parser's time grows with the square of the
+//! nesting.
 
-/// Deepest nesting of `[` and `{`, of `- - -` and `? ? ?` on a line, and of indented blocks.
+/// The deepest nesting of `[` and `{`, of `- - -` and `? ? ?` on a line, and of indented blocks.
 const DEPTH_MAX: usize = 64;
 
-/// Longest text.
+/// The longest text, in bytes.
 const BYTES_MAX: usize = 4 << 20;
 
-/// What is too much in a text; `None` where it may be parsed.
+/// Returns the bound that a text breaks, with found and wanted; `None` where it may be parsed.
 pub fn too_much(text: &str) -> Option<String> {
     if text.len() > BYTES_MAX {
         return Some(format!("found {} bytes, wanted at most {BYTES_MAX}", text.len()));
@@ -31,7 +32,7 @@ pub fn too_much(text: &str) -> Option<String> {
     None
 }
 
-/// Follows brackets outside of quotes and comments.
+/// A scan that follows brackets outside of quotes and comments.
 #[derive(Default)]
 struct Scan {
     depth: usize,
@@ -39,7 +40,7 @@ struct Scan {
 }
 
 impl Scan {
-    /// The deepest nesting within the line.
+    /// Reads a line and returns the deepest nesting within it.
     fn line(&mut self, line: &str) -> usize {
         let mut deepest = self.depth;
         let (mut before, mut letters) = (' ', line.chars());

@@ -1,8 +1,8 @@
-//! Where in a YAML file a key stands, so that an error can point at its line.
+//! The lines of a YAML file that its keys stand in, so that an error can point at one.
 
 use std::collections::BTreeMap;
 
-/// Line numbers (from 1) of the keys of block mappings, by dotted path.
+/// Returns the line numbers (from 1) of the keys of block mappings, by dotted path.
 ///
 /// The YAML parser gives values without places, so this reads indentation by itself. Keys of flow mappings
 /// (`{a: 1}`) aren't found; their errors name the file alone.

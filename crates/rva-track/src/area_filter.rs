@@ -50,7 +50,7 @@ impl AreaFilter {
         self.aspect.measure(aspect, SHAPE_VAR);
     }
 
-    /// The estimated box; not finite where the area or the aspect ratio has gone below 0.
+    /// Returns the estimated box; it isn't finite where the area or the aspect ratio has gone below 0.
     pub(crate) fn rect(&self) -> Rect {
         let width = (self.area.value * self.aspect.value).sqrt();
         Rect::centred(self.x.value, self.y.value, width, self.area.value / width)

@@ -1,4 +1,4 @@
-//! ByteTrack: tracks are kept alive by weak detections too.
+//! ByteTrack, which keeps tracks alive by weak detections too.
 //!
 //! Source: Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (ECCV 2022),
 //! algorithm 1. What the paper leaves open is as in the authors' code: a new track is tentative until a second
@@ -12,18 +12,18 @@ use crate::two_stage::{Target, TwoStage};
 use crate::{ByteTrackParams, ParamError, Tracker, TrackerFrame};
 use rva_types::{BBox, TrackedDetection};
 
-/// Most tracks at a time, lost and tentative ones included; beyond it no new one starts, which is counted.
+/// The most tracks at a time, lost and tentative ones included; beyond it no new one starts, which is counted.
 pub const TRACKS_MAX: usize = 4096;
 
-/// How the overlap of a track and a detection is measured.
+/// The measure of a track's overlap with a detection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overlap {
-    /// As in the paper: IoU with the box that the filter predicts for this frame, over continuous coordinates.
+    /// IoU with the box that the filter predicts for this frame, over continuous coordinates, as in the paper.
     #[default]
     Predicted,
-    /// As ByteTrack-cpp does it: IoU with the filter's box of the frame in which the track was seen last, over whole
-    /// pixels (one is added to every width and height). It loses fast walkers sooner; it is here so that the rest
-    /// of the algorithm can be compared with that implementation number by number.
+    /// IoU with the filter's box of the frame in which the track was seen last, over whole pixels (one is added to
+    /// every width and height), as in ByteTrack-cpp. It loses fast walkers sooner; it is here so that the rest of the
+    /// algorithm can be compared with that implementation number by number.
     LastSeen,
 }
 
@@ -36,31 +36,31 @@ impl Overlap {
     }
 }
 
-/// Where a track is in its life. A removed track is no longer there.
+/// The place of a track in its life. A removed track is no longer there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrackState {
-    /// Seen once.
+    /// A track that has been seen once.
     Tentative,
-    /// Seen at least twice, or on the first frame, and in the latest frame.
+    /// A track that has been seen at least twice, or on the first frame, and in the latest frame.
     Confirmed,
-    /// Was confirmed, and not seen in the latest frame.
+    /// A track that was confirmed, and isn't seen in the latest frame.
     Lost,
 }
 
-/// What the tracker itself believes about a track. Records hold the detector's boxes; this is for evaluation.
+/// The tracker's own belief about a track. Records hold the detector's boxes; this is for evaluation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrackEstimate {
-    /// From 1.
+    /// The track's id, from 1.
     pub track_id: u64,
-    /// The filter's box, source pixels, xyxy; not clipped to the frame.
+    /// The filter's box in source pixels, xyxy; not clipped to the frame.
     pub bbox: BBox,
-    /// Of the latest detection.
+    /// The confidence of the latest detection, on the detector's scale.
     pub conf: f32,
-    /// After the latest frame.
+    /// The state after the latest frame.
     pub state: TrackState,
 }
 
-/// ByteTrack for one camera and run.
+/// Tracks by ByteTrack, for one camera and run.
 ///
 /// Association doesn't look at the class, as in the paper: a person whom the detector calls a dog for one frame keeps
 /// the track. Who wants one class only filters the detections. A detection without finite numbers or without an area
@@ -96,34 +96,29 @@ impl Target for BoxFilter {
 }
 
 impl ByteTrack {
-    /// Its name for `--tracker`.
+    /// The tracker's name as `--tracker` takes it.
     pub const NAME: &'static str = "bytetrack";
 
-    /// A tracker that has seen nothing.
+    /// Makes a tracker that has seen nothing.
     ///
     /// # Errors
-    /// As [`ByteTrackParams::validate`].
+    /// Fails as [`ByteTrackParams::validate`] does.
     pub fn new(params: ByteTrackParams) -> Result<Self, ParamError> {
         Self::with_overlap(params, Overlap::default())
     }
 
-    /// A tracker that has seen nothing and measures overlap in a way of its own.
+    /// Makes a tracker that has seen nothing and measures overlap in a way of its own.
     ///
     /// # Errors
-    /// As [`ByteTrackParams::validate`].
+    /// Fails as [`ByteTrackParams::validate`] does.
     pub fn with_overlap(params: ByteTrackParams, overlap: Overlap) -> Result<Self, ParamError> {
         params.validate()?;
         Ok(Self { params, tracks: TwoStage::new(params, overlap, ()) })
     }
 
-    /// All tracks as they are after the latest frame, in no promised order.
+    /// Returns all tracks as they are after the latest frame, in no promised order.
     pub fn tracks(&self) -> impl Iterator<Item = TrackEstimate> {
         self.tracks.tracks()
-    }
-
-    /// How many times a detection could not start a track because there were [`TRACKS_MAX`] already.
-    pub fn new_tracks_refused(&self) -> u64 {
-        self.tracks.new_tracks_refused()
     }
 }
 
@@ -139,6 +134,10 @@ impl Tracker for ByteTrack {
 
     fn lowest_conf(&self) -> f32 {
         self.params.track_low_thresh
+    }
+
+    fn new_tracks_refused(&self) -> u64 {
+        self.tracks.new_tracks_refused()
     }
 }
 

@@ -16,14 +16,14 @@ params! {
     /// Confidence from which (inclusive) a detection that no track took starts one, in [0, 1]. Raising it means
     /// fewer false tracks and later starts.
     new_track_thresh: f32 = 0.25, Kind::SHARE;
-    /// For how many processed frames a lost track is kept. Raising it bridges longer occlusions and confuses more
-    /// people.
+    /// The number of processed frames for which a lost track is kept. Raising it bridges longer occlusions and
+    /// confuses more people.
     track_buffer: u32 = 30, Kind::FRAMES;
     /// Highest distance (exclusive; 1 - IoU, times confidence where `fuse_score` is on) at which a track takes a
     /// detection in the first association, in [0, 1]. Raising it accepts pairs that overlap less.
     match_thresh: f32 = 0.8, Kind::SHARE;
-    /// Whether the overlap is multiplied with the detection's confidence in the first association and in that of
-    /// the tentative tracks.
+    /// Multiplies the overlap with the detection's confidence in the first association and in that of the tentative
+    /// tracks.
     fuse_score: bool = true, Kind::Flag;
 }
 
@@ -31,7 +31,7 @@ impl ByteTrackParams {
     /// Checks every range, and that `track_low_thresh` is not above `track_high_thresh`.
     ///
     /// # Errors
-    /// The first key that is out of its range, with found and wanted.
+    /// Returns an error for the first key that is out of its range, with found and wanted.
     pub fn validate(&self) -> Result<(), ParamError> {
         self.check_ranges()?;
         check_order(("track_low_thresh", self.track_low_thresh), ("track_high_thresh", self.track_high_thresh))

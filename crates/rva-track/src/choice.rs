@@ -1,11 +1,11 @@
-//! Trackers by name.
+//! The choice of a tracker by its name.
 
 use crate::{
     BotSort, BotSortParams, ByteTrack, ByteTrackParams, DeepSort, DeepSortParams, Key, OcSort, OcSortParams,
     ParamError, Sort, SortParams, SteadyTrack, SteadyTrackParams, Tracker,
 };
 
-/// The keys of all trackers.
+/// The key tables of all trackers.
 pub(crate) const TABLES: &[&[Key]] = &[
     BotSortParams::KEYS,
     ByteTrackParams::KEYS,
@@ -15,35 +15,35 @@ pub(crate) const TABLES: &[&[Key]] = &[
     SteadyTrackParams::KEYS,
 ];
 
-/// Why there is no such tracker.
+/// An error that says why a tracker can't be had.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TrackError {
-    /// Nobody knows the name.
+    /// A name that no tracker has.
     #[error("found tracker {found:?}, wanted {}", TrackerChoice::NAMES.join(" or "))]
     Unknown {
-        /// As it was given.
+        /// The name as it was given, cut to 64 characters.
         found: String,
     },
-    /// The tracker is there, its parameters can't be used.
+    /// Parameters that the named tracker can't use.
     #[error(transparent)]
     Params(#[from] ParamError),
 }
 
-/// A tracker and its parameters: what a configuration decides, before there is a camera to follow.
+/// A tracker and its parameters: decided by a configuration, before there is a camera to follow.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum TrackerChoice {
-    /// [`BotSort`].
+    /// Chooses [`BotSort`].
     BotSort(BotSortParams),
-    /// [`ByteTrack`].
+    /// Chooses [`ByteTrack`].
     ByteTrack(ByteTrackParams),
-    /// [`DeepSort`].
+    /// Chooses [`DeepSort`].
     DeepSort(DeepSortParams),
-    /// [`OcSort`].
+    /// Chooses [`OcSort`].
     OcSort(OcSortParams),
-    /// [`Sort`].
+    /// Chooses [`Sort`].
     Sort(SortParams),
-    /// [`SteadyTrack`].
+    /// Chooses [`SteadyTrack`].
     Steady(SteadyTrackParams),
 }
 
@@ -52,10 +52,10 @@ impl TrackerChoice {
     pub const NAMES: &'static [&'static str] =
         &[BotSort::NAME, ByteTrack::NAME, DeepSort::NAME, OcSort::NAME, Sort::NAME, SteadyTrack::NAME];
 
-    /// The named tracker with its default parameters.
+    /// Returns the named tracker with its default parameters.
     ///
     /// # Errors
-    /// [`TrackError::Unknown`].
+    /// Returns [`TrackError::Unknown`] for a name that isn't one of [`TrackerChoice::NAMES`].
     pub fn by_name(name: &str) -> Result<Self, TrackError> {
         match name {
             BotSort::NAME => Ok(Self::BotSort(BotSortParams::default())),
@@ -68,7 +68,7 @@ impl TrackerChoice {
         }
     }
 
-    /// The tracker's name as `--tracker` takes it.
+    /// Returns the tracker's name as `--tracker` takes it.
     pub fn name(&self) -> &'static str {
         match self {
             Self::BotSort(_) => BotSort::NAME,
@@ -80,7 +80,8 @@ impl TrackerChoice {
         }
     }
 
-    /// The keys that the tracker uses. [`TrackerChoice::set`] takes those of other trackers too, and ignores them.
+    /// Returns the keys that the tracker uses. [`TrackerChoice::set`] takes those of other trackers too, and ignores
+    /// them.
     pub fn keys(&self) -> &'static [Key] {
         match self {
             Self::BotSort(_) => BotSortParams::KEYS,
@@ -95,7 +96,7 @@ impl TrackerChoice {
     /// Sets one parameter from the text of a YAML scalar.
     ///
     /// # Errors
-    /// As [`ByteTrackParams::set`].
+    /// Fails as [`ByteTrackParams::set`] does.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), ParamError> {
         match self {
             Self::BotSort(params) => params.set(key, value),
@@ -107,10 +108,10 @@ impl TrackerChoice {
         }
     }
 
-    /// A new tracker: one for each camera and run.
+    /// Makes a new tracker: one is needed for each camera and run.
     ///
     /// # Errors
-    /// As [`ByteTrackParams::validate`].
+    /// Fails as [`ByteTrackParams::validate`] does.
     pub fn build(&self) -> Result<Box<dyn Tracker>, TrackError> {
         match self {
             Self::BotSort(params) => Ok(Box::new(BotSort::new(*params)?)),
@@ -123,10 +124,10 @@ impl TrackerChoice {
     }
 }
 
-/// The named tracker with its default parameters, ready for one camera and run.
+/// Makes the named tracker with its default parameters, ready for one camera and run.
 ///
 /// # Errors
-/// As [`TrackerChoice::by_name`].
+/// Fails as [`TrackerChoice::by_name`] does.
 pub fn tracker_by_name(name: &str) -> Result<Box<dyn Tracker>, TrackError> {
     TrackerChoice::by_name(name)?.build()
 }

@@ -1,4 +1,4 @@
-//! The motion model: a Kalman filter with constant velocity over centre, aspect ratio and height of a box.
+//! A Kalman filter with constant velocity over centre, aspect ratio and height of a box.
 //!
 //! Source: Wojke et al., "Simple online and realtime tracking with a deep association metric" (ICIP 2017), section
 //! 2.1, after Bewley et al., SORT (ICIP 2016); ByteTrack uses it unchanged. The eight-dimensional state is
@@ -27,8 +27,8 @@ pub(crate) struct Rect {
 }
 
 impl Rect {
-    /// Intersection over union, in [0, 1]; 0 where it has no meaning. `margin` is added to every width and height:
-    /// 0 for continuous coordinates, 1 where coordinates name whole pixels and both ends belong to the box.
+    /// Returns the intersection over union, in [0, 1]; 0 where it has no meaning. `margin` is added to every width and
+    /// height: 0 for continuous coordinates, 1 where coordinates name whole pixels and both ends belong to the box.
     pub(crate) fn iou(&self, other: &Self, margin: f64) -> f64 {
         let width = self.x2.min(other.x2) - self.x1.max(other.x1) + margin;
         let height = self.y2.min(other.y2) - self.y1.max(other.y1) + margin;
@@ -40,7 +40,7 @@ impl Rect {
         if union > 0.0 { intersection / union } else { 0.0 }
     }
 
-    /// Whether it has an area: a box without one can't be followed, since its aspect ratio has no meaning.
+    /// Returns whether the box has an area: one without can't be followed, since its aspect ratio has no meaning.
     pub(crate) fn has_area(&self) -> bool {
         self.x2 > self.x1 && self.y2 > self.y1
     }
@@ -49,7 +49,8 @@ impl Rect {
         Self { x1: x - width / 2.0, y1: y - height / 2.0, x2: x + width / 2.0, y2: y + height / 2.0 }
     }
 
-    /// Left and right side. Boxes of which this doesn't overlap have an [`Rect::iou`] of 0 with the same margin.
+    /// Returns the left and the right side. Boxes whose spans don't overlap have an [`Rect::iou`] of 0 with the same
+    /// margin.
     pub(crate) fn span(&self, margin: f64) -> (f64, f64) {
         (self.x1, self.x2 + margin)
     }
@@ -58,7 +59,7 @@ impl Rect {
         self.x2 - self.x1
     }
 
-    /// Centre x and y.
+    /// Returns the x and y of the centre.
     pub(crate) fn centre(&self) -> [f64; 2] {
         [self.x1 + (self.x2 - self.x1) / 2.0, self.y1 + (self.y2 - self.y1) / 2.0]
     }
@@ -67,7 +68,7 @@ impl Rect {
         self.y2 - self.y1
     }
 
-    /// The least box that holds both.
+    /// Returns the least box that holds both.
     pub(crate) fn hull(&self, other: &Self) -> Self {
         Self {
             x1: self.x1.min(other.x1),
@@ -77,7 +78,7 @@ impl Rect {
         }
     }
 
-    /// The box at a share of the straight way to another; exactly the other at 1.
+    /// Returns the box at a share of the straight way to another; at 1 exactly the other.
     pub(crate) fn towards(&self, other: &Self, share: f64) -> Self {
         let mix = |from: f64, to: f64| from * (1.0 - share) + to * share;
         Self {
@@ -96,13 +97,13 @@ impl Rect {
         (self.x2 - self.x1 + margin) * (self.y2 - self.y1 + margin)
     }
 
-    /// Centre x, centre y, width, height.
+    /// Returns centre x, centre y, width and height.
     pub(crate) fn xywh(&self) -> [f64; 4] {
         let (width, height) = (self.width(), self.y2 - self.y1);
         [self.x1 + width / 2.0, self.y1 + height / 2.0, width, height]
     }
 
-    /// Centre x, centre y, width over height, height.
+    /// Returns centre x, centre y, width over height, and height.
     fn xyah(&self) -> [f64; 4] {
         let (width, height) = (self.x2 - self.x1, self.y2 - self.y1);
         [self.x1 + width / 2.0, self.y1 + height / 2.0, width / height, height]
@@ -110,7 +111,7 @@ impl Rect {
 }
 
 impl Rect {
-    /// Centre x, centre y, area, width over height: what SORT's filter measures.
+    /// Returns centre x, centre y, area, and width over height: what SORT's filter measures.
     pub(crate) fn xysr(&self) -> [f64; 4] {
         let [x, y, aspect, _] = self.xyah();
         [x, y, self.area(0.0), aspect]
@@ -144,7 +145,7 @@ impl Axis {
         Self::with_variances(value, std * std, velocity_std * velocity_std)
     }
 
-    /// At rest.
+    /// Starts at rest, with these variances.
     pub(crate) fn with_variances(value: f64, value_var: f64, velocity_var: f64) -> Self {
         Self { value, velocity: 0.0, value_var, velocity_var, covariance: 0.0 }
     }
@@ -153,7 +154,7 @@ impl Axis {
         self.step(std * std, velocity_std * velocity_std);
     }
 
-    /// Of a measured value, in units of the standard deviation of what is expected.
+    /// Returns the squared distance of a measured value, in units of the standard deviation of what is expected.
     fn squared_distance(&self, measured: f64, std: f64) -> f64 {
         let innovation = measured - self.value;
         innovation * innovation / (self.value_var + std * std)
@@ -163,12 +164,13 @@ impl Axis {
         self.measure(measured, std * std);
     }
 
-    /// One step on: as [`Axis::advance`].
+    /// Goes one step on, as [`Axis::advance`] does.
     pub(crate) fn step(&mut self, var: f64, velocity_var: f64) {
         self.advance(1.0, var, velocity_var);
     }
 
-    /// F = [[1, n], [0, 1]]: x ← F x, P ← F P Fᵀ + n Q, where `var` is Q's for one step and `velocity_growth` for all n.
+    /// Goes n steps on with F = [[1, n], [0, 1]]: x ← F x, P ← F P Fᵀ + n Q, where `var` is Q's for one step and
+    /// `velocity_growth` for all n.
     pub(crate) fn advance(&mut self, steps: f64, var: f64, velocity_growth: f64) {
         self.value += steps * self.velocity;
         self.value_var += steps * (2.0 * self.covariance + steps * self.velocity_var + var);
@@ -176,7 +178,8 @@ impl Axis {
         self.velocity_var += velocity_growth;
     }
 
-    /// H = [1, 0]: K = P Hᵀ / s with s = H P Hᵀ + R, x ← x + K (z - H x), P ← P - K s Kᵀ.
+    /// Takes in a measurement with H = [1, 0]: K = P Hᵀ / s with s = H P Hᵀ + R, x ← x + K (z - H x),
+    /// P ← P - K s Kᵀ.
     pub(crate) fn measure(&mut self, measured: f64, var: f64) {
         let innovation_var = self.value_var + var;
         let (gain, velocity_gain) = (self.value_var / innovation_var, self.covariance / innovation_var);
@@ -189,7 +192,7 @@ impl Axis {
     }
 }
 
-/// Where a box is and where it goes. One step is one frame.
+/// The filter of one box: its place and size, and their velocities. One step is one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct BoxFilter {
     x: Axis,
@@ -211,7 +214,7 @@ impl BoxFilter {
         }
     }
 
-    /// One frame on.
+    /// Goes one frame on.
     pub(crate) fn predict(&mut self) {
         let (std, velocity_std) = (POSITION_STD * self.height.value, VELOCITY_STD * self.height.value);
         self.x.predict(std, velocity_std);
@@ -230,8 +233,8 @@ impl BoxFilter {
         self.height.update(height, std);
     }
 
-    /// The squared Mahalanobis distance of a measured box that has an area: it follows the chi-square distribution
-    /// with four degrees of freedom where the box is this one's.
+    /// Returns the squared Mahalanobis distance of a measured box that has an area: it follows the chi-square
+    /// distribution with four degrees of freedom where the box is this one's.
     pub(crate) fn squared_distance(&self, measured: &Rect) -> f64 {
         let [x, y, aspect, height] = measured.xyah();
         let std = POSITION_STD * self.height.value;
@@ -241,12 +244,12 @@ impl BoxFilter {
             + self.height.squared_distance(height, std)
     }
 
-    /// The height stays as it is: a box that nobody sees must not grow or shrink away.
+    /// Keeps the height as it is: a box that nobody sees must not grow or shrink away.
     pub(crate) fn hold_height(&mut self) {
         self.height.velocity = 0.0;
     }
 
-    /// The estimated box.
+    /// Returns the estimated box.
     pub(crate) fn rect(&self) -> Rect {
         let (half_width, half_height) = (self.aspect.value * self.height.value / 2.0, self.height.value / 2.0);
         Rect {

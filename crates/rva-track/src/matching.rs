@@ -1,4 +1,4 @@
-//! Which row takes which column: the pairs that may be, by a sweep over boxes, and the best assignment over them.
+//! Assignment of rows to columns: the pairs that may be, by a sweep over boxes, and the best assignment over them.
 //!
 //! The result is that of `lap.lapjv(cost, extend_cost=True, cost_limit=limit)`, which the authors of ByteTrack call:
 //! there a row or column without a partner costs half the limit, so the sum of (cost - limit) over the pairs is
@@ -15,7 +15,7 @@ use std::collections::BinaryHeap;
 pub(crate) struct Pair {
     pub(crate) row: usize,
     pub(crate) column: usize,
-    /// Under the limit.
+    /// The cost, under the limit.
     pub(crate) cost: f64,
 }
 
@@ -46,12 +46,12 @@ impl PartialEq for Reached {
 
 impl Eq for Reached {}
 
-/// Where a search ends.
+/// The place where a search ends.
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// At a column without a partner.
+    /// A column without a partner.
     Column(usize),
-    /// At a row that is better off without one.
+    /// A row that is better off without one.
     Row(usize),
 }
 
@@ -60,17 +60,17 @@ enum End {
 pub(crate) struct Matching {
     limit: f64,
     by_left: Vec<(f64, usize)>,
-    /// By row.
+    /// The pairs found, by row.
     pairs: Vec<Pair>,
     /// For each row the index of its first pair; after the last row the number of pairs.
     starts: Vec<usize>,
     row_potential: Vec<f64>,
     column_potential: Vec<f64>,
-    /// For each row the index of the pair that it is in.
+    /// The index of the pair that each row is in.
     chosen: Vec<Option<usize>>,
-    /// For each column the row that holds it.
+    /// The row that holds each column.
     holder: Vec<Option<usize>>,
-    /// For each column how far it is from the row that a search starts at; infinite where no search has been.
+    /// The distance of each column from the row that a search starts at; infinite where no search has been.
     distance: Vec<f64>,
     /// For each reached column the index of the pair that it was reached by.
     reached_by: Vec<usize>,
@@ -83,9 +83,9 @@ pub(crate) struct Matching {
 }
 
 impl Matching {
-    /// All pairs whose cost is under `limit`, by row. Rows and columns are given by their left and right sides, and
-    /// `cost` is asked only for those that overlap in that: no other pair may be under the limit. A cost that is no
-    /// number is none.
+    /// Finds all pairs whose cost is under `limit`, by row. Rows and columns are given by their left and right sides,
+    /// and `cost` is asked only for those that overlap in that: no other pair may be under the limit. A pair whose cost
+    /// is NaN is left out.
     pub(crate) fn find(
         &mut self,
         rows: impl Iterator<Item = (f64, f64)>,
@@ -115,7 +115,7 @@ impl Matching {
         &self.pairs
     }
 
-    /// The same without a sweep, for costs that don't go by overlap.
+    /// Finds pairs as [`Matching::find`] does but without a sweep, for costs that don't go by overlap.
     pub(crate) fn find_all(
         &mut self,
         rows: usize,
@@ -141,8 +141,8 @@ impl Matching {
         self.holder.clear();
     }
 
-    /// Of the found pairs those that make the sum of (cost - limit) least, by row. Of equally good assignments one is
-    /// taken that depends on the order of rows and columns alone.
+    /// Returns those of the found pairs that make the sum of (cost - limit) least, by row. Which of several equally
+    /// good assignments is taken depends on the order of rows and columns alone.
     pub(crate) fn assign(&mut self) -> &[Pair] {
         let (rows, columns) = (self.starts.len() - 1, self.holder.len());
         fn fill<T: Clone>(buffer: &mut Vec<T>, len: usize, value: T) {
@@ -168,7 +168,7 @@ impl Matching {
         self.starts[row]..self.starts[row + 1]
     }
 
-    /// Every row takes its cheapest column if it is the first to want it; the others wait.
+    /// Gives every row its cheapest column if it is the first to want it; the others wait.
     fn take_cheapest(&mut self) {
         self.waiting.clear();
         for row in 0..self.chosen.len() {
@@ -188,8 +188,8 @@ impl Matching {
         }
     }
 
-    /// Along the shortest path of reduced costs from `start` to a column or a row without a partner, every row on the
-    /// way moves one column on.
+    /// Moves every row one column on along the shortest path of reduced costs, which leads from `start` to a column or
+    /// a row without a partner.
     fn augment(&mut self, start: usize) {
         let (mut row, mut distance) = (start, 0.0);
         let (mut shortest, mut end) = (f64::INFINITY, End::Row(start));
@@ -230,7 +230,7 @@ impl Matching {
         }
     }
 
-    /// The nearest column that isn't settled and the row that holds it, unless a path as short has been found.
+    /// Returns the nearest column that isn't settled and the row that holds it, unless a path as short has been found.
     fn next_settled(&mut self, shortest: f64) -> Option<(usize, usize)> {
         while let Some(Reached { distance, column }) = self.nearest.pop() {
             if distance >= shortest {

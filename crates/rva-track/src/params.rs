@@ -19,49 +19,49 @@ const FOUND_MAX: usize = 64;
 /// Likeness (Damerau-Levenshtein, normalised) above which a known key is taken for the one that was meant.
 const NEAR: f64 = 0.4;
 
-/// Why parameters can't be used.
+/// An error that says why parameters can't be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ParamError {
-    /// No tracker has such a key.
+    /// A key that no tracker has.
     #[error("found tracker key {found:?}, wanted {wanted}")]
     UnknownKey {
-        /// As it was given.
+        /// The key as it was given, cut to 64 characters.
         found: String,
         /// The nearest known key, or all keys of the tracker where none is near.
         wanted: String,
     },
-    /// The value doesn't fit the key.
+    /// A value that doesn't fit its key.
     #[error("found {key} {found}, wanted {wanted}")]
     Invalid {
-        /// The key.
+        /// The key of the value.
         key: &'static str,
-        /// The value, as it was given.
+        /// The value as it was given, cut to 64 characters.
         found: String,
-        /// What would do.
+        /// The values that would do, in words.
         wanted: String,
     },
 }
 
-/// What a parameter takes. Ends of ranges belong to them.
+/// The values that a parameter takes. Ends of ranges belong to them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
     /// A number.
     Number {
-        /// Lowest.
+        /// The lowest value.
         least: f32,
-        /// Highest.
+        /// The highest value.
         most: f32,
     },
     /// A whole number.
     Count {
-        /// Lowest.
+        /// The lowest value.
         least: u32,
-        /// Highest.
+        /// The highest value.
         most: u32,
     },
-    /// `true` or `false`.
+    /// Either `true` or `false`.
     Flag,
-    /// A word.
+    /// One of these words.
     OneOf(&'static [&'static str]),
 }
 
@@ -71,7 +71,7 @@ impl Kind {
     /// A number of processed frames that a track waits.
     pub(crate) const FRAMES: Self = Self::Count { least: 0, most: TRACK_BUFFER_MAX };
 
-    /// In words, as errors and the documentation have it.
+    /// Returns the values in words, as errors and the documentation have them.
     pub fn wanted(&self) -> String {
         match self {
             Self::Number { least, most } => format!("a number from {least} to {most}"),
@@ -85,17 +85,17 @@ impl Kind {
 /// A parameter of a tracker.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// As it stands in a YAML file.
+    /// The key as it stands in a YAML file.
     pub name: &'static str,
-    /// What it takes.
+    /// The values that it takes.
     pub kind: Kind,
-    /// Its default, as a YAML scalar.
+    /// Returns its default, as a YAML scalar.
     pub default: fn() -> String,
-    /// What it means and what raising it does.
+    /// The meaning of the parameter, and what raising it does.
     pub doc: &'static str,
 }
 
-/// What a parameter's value can be.
+/// A type that a parameter can have.
 pub(crate) trait Scalar: Sized {
     fn read(text: &str) -> Option<Self>;
     fn fits(&self, kind: &Kind) -> bool;
@@ -184,7 +184,7 @@ macro_rules! params {
         }
 
         impl $name {
-            /// The keys that the tracker uses.
+            /// The keys that the tracker uses, in the order of the fields.
             pub const KEYS: &'static [$crate::params::Key] = &[$($crate::params::Key {
                 name: stringify!($key),
                 kind: $kind,
@@ -195,9 +195,9 @@ macro_rules! params {
             /// Sets one key from the text of a YAML scalar. Keys of other trackers are known and ignored.
             ///
             /// # Errors
-            /// A key that no tracker has, a value that can't be read or is out of its range, or a `tracker_type` that
-            /// names another tracker. The parameters are then as before. What two keys say together is checked by
-            /// `validate`.
+            /// Returns an error for a key that no tracker has, a value that can't be read or is out of its range, or a
+            /// `tracker_type` that names another tracker. The parameters are then as before. Combinations of two keys
+            /// are checked by `validate`.
             pub fn set(&mut self, key: &str, value: &str) -> Result<(), $crate::ParamError> {
                 $(if key == stringify!($key) {
                     self.$key = $crate::params::read(stringify!($key), value, &$kind)?;
@@ -228,7 +228,7 @@ pub(crate) fn check<T: Scalar>(key: &'static str, value: &T, kind: &Kind) -> Res
     if value.fits(kind) { Ok(()) } else { Err(invalid(key, &value.shown(), kind.wanted())) }
 }
 
-/// `low` must not be above `high`.
+/// Checks that `low` is not above `high`.
 pub(crate) fn check_order(low: (&'static str, f32), high: (&'static str, f32)) -> Result<(), ParamError> {
     if low.1 <= high.1 {
         return Ok(());
@@ -236,7 +236,7 @@ pub(crate) fn check_order(low: (&'static str, f32), high: (&'static str, f32)) -
     Err(invalid(low.0, &low.1.to_string(), format!("at most {}, which is {}", high.0, high.1)))
 }
 
-/// Whether a key that isn't the tracker's own is one of another tracker, or names this one.
+/// Checks that a key that isn't the tracker's own is one of another tracker, or names this one.
 pub(crate) fn check_foreign(tracker: &'static str, own: &[Key], key: &str, value: &str) -> Result<(), ParamError> {
     if key == TRACKER_TYPE {
         return if value == tracker { Ok(()) } else { Err(invalid(TRACKER_TYPE, value, tracker.into())) };

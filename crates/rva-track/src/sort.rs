@@ -17,21 +17,21 @@ params! {
     /// SORT's parameters. The default is the authors'.
     #[derive(Copy)]
     SortParams of Sort::NAME,
-    /// For how many processed frames a track that isn't seen is kept. Raising it bridges longer occlusions and
-    /// confuses more people.
+    /// The number of processed frames for which a track that isn't seen is kept. Raising it bridges longer occlusions
+    /// and confuses more people.
     max_age: u32 = 1, Kind::FRAMES;
-    /// How many frames in a row after its first a track must be seen in to be confirmed, also after every gap; in the
-    /// first `min_hits` frames of a run none. Raising it means fewer false tracks and later starts.
+    /// The number of frames in a row after its first that a track must be seen in to be confirmed, also after every
+    /// gap; in the first `min_hits` frames of a run none. Raising it means fewer false tracks and later starts.
     min_hits: u32 = 3, Kind::FRAMES;
     /// Lowest IoU (inclusive) at which a track takes a detection, in [0, 1]. Raising it accepts fewer pairs.
     iou_threshold: f32 = 0.3, Kind::SHARE;
 }
 
 impl SortParams {
-    /// Checks every range.
+    /// Checks every key against its range.
     ///
     /// # Errors
-    /// The first key that is out of its range, with found and wanted.
+    /// Returns an error for the first key that is out of its range, with found and wanted.
     pub fn validate(&self) -> Result<(), ParamError> {
         self.check_ranges()
     }
@@ -44,11 +44,11 @@ struct Track {
     rect: Rect,
     conf: f32,
     streak: Streak,
-    /// Index of the detection of the latest frame.
+    /// The index of the track's detection in the latest frame.
     detection: Option<usize>,
 }
 
-/// SORT for one camera and run.
+/// Tracks by SORT, for one camera and run.
 ///
 /// Association doesn't look at class or confidence: it takes whatever it is given. A detection without finite numbers
 /// or without an area gets no track. Ids are minted when a track starts, so a track that is never confirmed uses one
@@ -69,13 +69,13 @@ pub struct Sort {
 }
 
 impl Sort {
-    /// Its name for `--tracker`.
+    /// The tracker's name as `--tracker` takes it.
     pub const NAME: &'static str = "sort";
 
-    /// A tracker that has seen nothing.
+    /// Makes a tracker that has seen nothing.
     ///
     /// # Errors
-    /// As [`SortParams::validate`].
+    /// Fails as [`SortParams::validate`] does.
     pub fn new(params: SortParams) -> Result<Self, ParamError> {
         params.validate()?;
         Ok(Self {
@@ -92,7 +92,7 @@ impl Sort {
         })
     }
 
-    /// All tracks as they are after the latest frame, in no promised order.
+    /// Returns all tracks as they are after the latest frame, in no promised order.
     pub fn tracks(&self) -> impl Iterator<Item = TrackEstimate> {
         self.tracks.iter().map(|track| TrackEstimate {
             track_id: track.id,
@@ -100,11 +100,6 @@ impl Sort {
             conf: track.conf,
             state: track.streak.state(self.params.min_hits, self.frame),
         })
-    }
-
-    /// How many times a detection could not start a track because there were [`crate::TRACKS_MAX`] already.
-    pub fn new_tracks_refused(&self) -> u64 {
-        self.mint.refused()
     }
 
     fn predict(&mut self) {
@@ -165,7 +160,7 @@ impl Sort {
     }
 }
 
-/// Whether there is a pair above the threshold, and no row or column has two.
+/// Returns whether there is a pair above the threshold, and no row or column has two.
 fn is_one_to_one(
     pairs: &[Pair],
     threshold: f64,
@@ -208,9 +203,13 @@ impl Tracker for Sort {
         Self::NAME
     }
 
-    /// 1: it makes no use of boxes that the record doesn't hold.
+    /// Returns 1, since SORT makes no use of boxes that the record doesn't hold.
     fn lowest_conf(&self) -> f32 {
         1.0
+    }
+
+    fn new_tracks_refused(&self) -> u64 {
+        self.mint.refused()
     }
 }
 

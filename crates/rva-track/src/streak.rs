@@ -2,17 +2,17 @@
 
 use crate::{TRACKS_MAX, TrackState};
 
-/// For how long a track has been seen without a gap, and for how long it hasn't been seen.
+/// The time that a track has been seen without a gap, and the time that it hasn't been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Streak {
-    /// Detections since the track started or was found again, without the first.
+    /// The number of detections since the track started or was found again, without the first.
     hits: u32,
-    /// Frames since the latest detection.
+    /// The number of frames since the latest detection.
     unseen: u32,
 }
 
 impl Streak {
-    /// One frame on.
+    /// Goes one frame on, in which the track isn't seen until [`Streak::hit`] says so.
     pub(crate) fn predict(&mut self) {
         if self.unseen > 0 {
             self.hits = 0;
@@ -20,13 +20,13 @@ impl Streak {
         self.unseen = self.unseen.saturating_add(1);
     }
 
-    /// A detection in this frame.
+    /// Notes a detection in this frame.
     pub(crate) fn hit(&mut self) {
         self.hits = self.hits.saturating_add(1);
         self.unseen = 0;
     }
 
-    /// Where the track is in its life.
+    /// Returns the track's state in the frame with this number, counted from 1.
     pub(crate) fn state(&self, min_hits: u32, frame: u64) -> TrackState {
         match self {
             streak if !streak.is_seen() => TrackState::Lost,
@@ -39,7 +39,7 @@ impl Streak {
         self.unseen == 0
     }
 
-    /// Whether a track that is seen counts: it has been seen for long enough, or the run is too young for that.
+    /// Returns whether a track that is seen counts: it has been seen for long enough, or the run is too young for that.
     pub(crate) fn is_confirmed(&self, min_hits: u32, frame: u64) -> bool {
         self.is_seen() && (self.hits >= min_hits || frame <= u64::from(min_hits))
     }
@@ -57,7 +57,7 @@ pub(crate) struct Mint {
 }
 
 impl Mint {
-    /// The id of a new track beside `tracks` others.
+    /// Mints the id of a new track beside `tracks` others, or counts a refusal.
     pub(crate) fn next(&mut self, tracks: usize) -> Option<u64> {
         if tracks >= TRACKS_MAX {
             self.refused += 1;
@@ -67,7 +67,7 @@ impl Mint {
         Some(self.last_id)
     }
 
-    /// How many times there was none.
+    /// Returns the number of tracks that were refused an id.
     pub(crate) fn refused(&self) -> u64 {
         self.refused
     }

@@ -17,20 +17,20 @@ const TENTATIVE_MATCH_THRESH: f64 = 0.7;
 /// Distance under which a track and a lost one are the same.
 const DUPLICATE_THRESH: f64 = 0.15;
 
-/// What is followed: where it is, where it goes, how it looks.
+/// A target that is followed: where it is, where it goes, how it looks.
 pub(crate) trait Target {
-    /// What distances depend on besides the target.
+    /// The limits that distances depend on besides the target.
     type Gates: std::fmt::Debug;
 
-    /// At a measured box that has an area.
+    /// Starts at a measured box that has an area.
     fn start(rect: &Rect, look: Option<&[f32]>) -> Self;
-    /// One frame on.
+    /// Goes one frame on.
     fn predict(&mut self, lost: bool);
     /// Takes in a measured box that has an area.
     fn take(&mut self, rect: &Rect, look: Option<&[f32]>);
-    /// The estimated box.
+    /// Returns the estimated box.
     fn rect(&self) -> Rect;
-    /// The distance to a strong detection, which by overlap is `distance` and looks like `look`.
+    /// Returns the distance to a strong detection, which by overlap is `distance` and looks like `look`.
     fn distance<'a>(
         &self,
         _gates: &Self::Gates,
@@ -40,7 +40,7 @@ pub(crate) trait Target {
     ) -> f64 {
         distance
     }
-    /// Whether the distance to a detection without any overlap is always that by overlap.
+    /// Returns whether the distance to a detection without any overlap is always that by overlap.
     fn needs_overlap(_gates: &Self::Gates) -> bool {
         true
     }
@@ -56,7 +56,7 @@ struct Track<T> {
     conf: f32,
     first_frame: u64,
     last_frame: u64,
-    /// Index of the detection of the latest frame.
+    /// The index of the track's detection in the latest frame.
     detection: Option<usize>,
 }
 
@@ -77,7 +77,7 @@ impl<T: Target> Track<T> {
         self.detection = Some(candidate.detection);
     }
 
-    /// Frames from the first detection to the latest.
+    /// Returns the number of frames from the first detection to the latest.
     fn age(&self) -> u64 {
         self.last_frame - self.first_frame
     }
@@ -88,11 +88,12 @@ impl<T: Target> Track<T> {
 struct Candidate {
     rect: Rect,
     conf: f32,
-    /// Index in the caller's order.
+    /// The detection's index in the caller's order.
     detection: usize,
 }
 
-/// Strong detections can start a track and find a lost one again, weak ones only keep one alive.
+/// The strength of a detection: a strong one can start a track and find a lost one again, a weak one only keeps one
+/// alive.
 #[derive(Debug, Clone, Copy)]
 enum Strength {
     Strong,
@@ -119,7 +120,7 @@ pub(crate) struct TwoStage<T: Target> {
 }
 
 impl<T: Target> TwoStage<T> {
-    /// Has seen nothing. The parameters are valid.
+    /// Starts without tracks. The parameters must have been validated.
     pub(crate) fn new(params: ByteTrackParams, overlap: Overlap, gates: T::Gates) -> Self {
         Self {
             params,
@@ -151,7 +152,7 @@ impl<T: Target> TwoStage<T> {
         self.mint.refused()
     }
 
-    /// The next frame begins: tracks go where they are expected.
+    /// Begins the next frame: tracks go where they are expected.
     pub(crate) fn predict(&mut self) {
         self.frame += 1;
         for track in &mut self.tracks {
@@ -162,7 +163,7 @@ impl<T: Target> TwoStage<T> {
         }
     }
 
-    /// Moves every target.
+    /// Moves every target by `map`, and the boxes that detections are compared with.
     pub(crate) fn move_all(&mut self, mut map: impl FnMut(&mut T)) {
         for track in &mut self.tracks {
             map(&mut track.target);
@@ -241,7 +242,7 @@ impl<T: Target> TwoStage<T> {
         candidates.retain(|_| matched.next() != Some(&true));
     }
 
-    /// First association: confirmed and lost tracks with strong detections.
+    /// Associates confirmed and lost tracks with strong detections: the first association.
     fn associate_strong(&mut self, looks: Option<Embeddings<'_>>) {
         self.pool.clear();
         self.pool.extend((0..self.tracks.len()).filter(|&i| self.tracks[i].state == TrackState::Confirmed));
@@ -250,7 +251,8 @@ impl<T: Target> TwoStage<T> {
         self.associate(Strength::Strong, looks, self.params.fuse_score, limit);
     }
 
-    /// Second association: tracks that were confirmed until now with weak detections. The rest of them is lost.
+    /// Associates tracks that were confirmed until now with weak detections: the second association. The rest of them
+    /// is lost.
     fn associate_weak(&mut self) {
         self.pool.clear();
         self.pool.extend((0..self.tracks.len()).filter(|&i| {
@@ -266,7 +268,7 @@ impl<T: Target> TwoStage<T> {
         }
     }
 
-    /// Tentative tracks take what is left of the strong detections, or end.
+    /// Gives tentative tracks what is left of the strong detections, or ends them.
     fn associate_tentative(&mut self, looks: Option<Embeddings<'_>>) {
         self.pool.clear();
         self.pool.extend((0..self.tracks.len()).filter(|&i| self.tracks[i].state == TrackState::Tentative));
@@ -299,7 +301,7 @@ impl<T: Target> TwoStage<T> {
         self.tracks.retain(|track| track.state != TrackState::Lost || frame - track.last_frame <= buffer);
     }
 
-    /// Of a seen track and a lost one at the same place the younger goes; of two of an age the seen one.
+    /// Removes the younger of a seen track and a lost one at the same place; the seen one where both are of an age.
     fn remove_duplicates(&mut self) {
         let Self { tracks, pool, lost, removed, matching, .. } = self;
         let margin = self.overlap.margin();

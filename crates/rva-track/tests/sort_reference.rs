@@ -1,8 +1,8 @@
 //! Equality with the tracks that the authors of SORT published for their own detections.
 //!
 //! The same boxes in the same frames, to the two decimals that the reference has, and the same identity: which id of
-//! ours is which of theirs is a bijection over the whole sequence. What differs is only the numbering: the authors number
-//! new tracks of a frame in the order in which their assignment leaves the detections over.
+//! ours is which of theirs is a bijection over the whole sequence. What differs is only the numbering: the authors
+//! number new tracks of a frame in the order in which their assignment leaves the detections over.
 
 // Clippy's exemption covers test functions only, and these files are all test.
 #![allow(clippy::unwrap_used)]

@@ -1,7 +1,7 @@
-//! Which capture times a record may have.
+//! The capture times that a record may have.
 //!
 //! Every engine makes a column of them, and one text that is no time breaks a query over all rows. So a record's
-//! `capture_ts` is checked where the record enters; one that has none is left to who reads the table.
+//! `capture_ts` is checked where the record enters; one that has none is left to the reader of the table.
 
 use crate::{
     Rejection, RejectionReason, Timestamp,
@@ -10,17 +10,17 @@ use crate::{
 };
 use serde_json::Value;
 
-/// 2000-01-01T00:00:00Z: a camera that says less has a clock that was never set.
+/// The first time that is taken: a camera that says less has a clock that was never set.
 const FIRST: Timestamp = Timestamp::from_micros(946_684_800_000_000);
 
-/// How far a camera's clock may be ahead of ours.
+/// The time that a camera's clock may be ahead of ours: a day.
 const AHEAD_MAX_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// Checks a record's `capture_ts`, if it has one: an RFC 3339 time, not before the year 2000 and at most a day after
 /// the message was received.
 ///
 /// # Errors
-/// A rejection that names what was found.
+/// Returns a rejection that names what was found.
 pub(crate) fn check_capture_ts(found: &Option<Field<'_>>, received: Timestamp) -> Result<(), Rejection> {
     let refuse = |detail: String| Err(Rejection::new(RejectionReason::InvalidCaptureTs, detail));
     let text = match found {

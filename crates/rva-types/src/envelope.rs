@@ -1,4 +1,4 @@
-//! What travels on a topic: the envelope, its Pulsar schema, and the parser that accepts both of the known shapes.
+//! The message on a topic: its envelope, its Pulsar schema, and the parser that accepts both of the known shapes.
 
 use crate::{
     BronzeEvent, CameraId, EventKey, Rejection, RejectionReason, RunId, StoreId, Timestamp,
@@ -12,51 +12,51 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Name of the Pulsar schema (type JSON).
+/// The name of the Pulsar schema (type JSON).
 pub const PULSAR_SCHEMA_NAME: &str = "RetailDetection";
 
-/// Definition of the Pulsar schema, literally.
+/// The definition of the Pulsar schema, literally.
 pub const PULSAR_SCHEMA_DEFINITION: &str = r#"{"type":"record","name":"RetailDetection","fields":[{"name":"schema_version","type":"string"},{"name":"pipeline_run_id","type":"string"},{"name":"frame_index","type":"long"},{"name":"payload","type":"string"}]}"#;
 
-/// Names of the message properties.
+/// The names of the message properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PropertyName;
 
 impl PropertyName {
-    /// The shop.
+    /// Names the shop.
     pub const STORE_ID: &'static str = "store_id";
-    /// The camera.
+    /// Names the camera.
     pub const CAMERA_ID: &'static str = "camera_id";
-    /// The stream of the camera.
+    /// Names the stream of the camera.
     pub const STREAM_ID: &'static str = "stream_id";
 }
 
 /// The message body: three fields of the frame record and the record itself as JSON text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
-    /// Of the record.
+    /// The schema version of the record.
     pub schema_version: String,
-    /// Of the record.
+    /// The run id of the record.
     pub pipeline_run_id: String,
-    /// Of the record.
+    /// The frame index of the record.
     pub frame_index: i64,
     /// The frame record as JSON text.
     pub payload: String,
 }
 
-/// Reads one message: [`MessageDecoder::decode`] for those who don't read many and don't know when it was received. No
-/// capture time is too late then.
+/// Reads one message, for those who don't read many and don't know when it was received: no capture time is too late
+/// then.
 ///
 /// # Errors
-/// As there.
+/// Fails as [`MessageDecoder::decode`] does.
 pub fn decode_message(body: &[u8], properties: &BTreeMap<String, String>) -> Result<BronzeEvent, Rejection> {
     MessageDecoder::default().decode(body, properties, Timestamp::from_micros(i64::MAX))
 }
 
-/// Of a batch, payloads lie in pieces of memory of this size.
+/// The size of the pieces of memory that the payloads of a batch lie in.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Reads messages. Identifiers that come again are shared by the events.
+/// A reader of messages, whose events share identifiers that come again.
 #[derive(Debug, Default)]
 pub struct MessageDecoder {
     known: KnownIds,
@@ -66,8 +66,8 @@ pub struct MessageDecoder {
 }
 
 impl MessageDecoder {
-    /// For events that are kept and let go together: their payloads lie one behind the other, so that a batch is few pieces of
-    /// memory. One event that is kept keeps its whole piece (256 KiB).
+    /// Makes a decoder for events that are kept and let go together: their payloads lie one behind the other, so that a
+    /// batch is few pieces of memory. One event that is kept keeps its whole piece (256 KiB).
     pub fn of_batches() -> Self {
         Self { piece_bytes: PIECE_BYTES, ..Self::default() }
     }
@@ -80,7 +80,7 @@ impl MessageDecoder {
     /// by who reads the table: the payload is kept byte for byte.
     ///
     /// # Errors
-    /// A [`Rejection`] that names found and wanted; the message belongs into the dead letters.
+    /// Returns a [`Rejection`] that names found and wanted; the message belongs into the dead letters.
     pub fn decode(
         &mut self,
         body: &[u8],
@@ -216,7 +216,7 @@ fn field_error(field: &str, found: &Field<'_>, wanted: &str) -> Rejection {
     Rejection::new(RejectionReason::InvalidField, format!("found {field} {}, wanted {wanted}", short(found)))
 }
 
-/// A value as JSON; of a long text the start, of a long array or object its size.
+/// Returns a value as JSON; of a long text the start, of a long array or object its size.
 pub(crate) fn short(found: &Field<'_>) -> String {
     match found {
         Field::Text(text) => Start(text, 64).to_string(),

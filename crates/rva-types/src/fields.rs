@@ -1,5 +1,7 @@
-//! The few fields of a message that the ingest wants, read without building the rest. What is left out is checked as strictly as
-//! what is kept: a payload that is no JSON, has a number that is no number or half a surrogate is no row.
+//! The few fields of a message that the ingest wants, read without building the rest.
+//!
+//! Fields that are left out are checked as strictly as those that are kept: a payload that is no JSON, has a number
+//! that is no number or half a surrogate is no row.
 
 use crate::{Rejection, RejectionReason, Timestamp};
 use serde::{
@@ -12,7 +14,7 @@ use serde::{
 use serde_json::Value;
 use std::{borrow::Cow, fmt};
 
-/// Fields of an envelope or a frame record, where they are there. Of a repeated one the last counts.
+/// The fields of an envelope or a frame record, where they are there. Of a repeated one the last counts.
 #[derive(Debug, Default)]
 pub(crate) struct Record<'a> {
     pub schema_version: Option<Field<'a>>,
@@ -23,7 +25,7 @@ pub(crate) struct Record<'a> {
     pub source: Source<'a>,
 }
 
-/// Fields of a record's `source`; none where that is no object.
+/// The fields of a record's `source`; none where that is no object.
 #[derive(Debug, Default)]
 pub(crate) struct Source<'a> {
     pub store_id: Option<Field<'a>>,
@@ -39,10 +41,10 @@ pub(crate) enum Field<'a> {
     Other(Value),
 }
 
-/// Arrays and objects in one another, as many as serde_json reads: each takes stack.
+/// The most arrays and objects in one another, as many as serde_json reads: each takes stack.
 const DEPTH_MAX: usize = 128;
 
-/// Whether a text's arrays and objects are in one another too deeply to be read on any stack.
+/// Returns whether a text's arrays and objects are in one another too deeply to be read on any stack.
 fn is_too_deep(text: &[u8]) -> bool {
     // Few records have so many at all, and counting them is much faster than following them.
     if text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= DEPTH_MAX {
@@ -93,20 +95,20 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Of a frame record what its message says outside of it, besides store and camera.
+/// The facts of a frame record that its message says outside of it, besides store and camera.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecordHead {
-    /// The camera's stream, where it is named.
+    /// The id of the camera's stream, where it is named.
     pub stream_id: Option<String>,
-    /// When the frame was captured, where the record says so in words that can be read.
+    /// The time at which the frame was captured, where the record has one that can be read.
     pub capture_ts: Option<Timestamp>,
 }
 
 impl RecordHead {
-    /// Reads it from a record's text.
+    /// Reads the head of a record from its text.
     ///
     /// # Errors
-    /// The text is no JSON object.
+    /// Returns a rejection for a text that is no JSON object.
     pub fn parse(payload: &str) -> Result<Self, Rejection> {
         let record = Record::parse(payload, "payload")?;
         let text = |field: Option<Field<'_>>| match field {
@@ -118,7 +120,7 @@ impl RecordHead {
     }
 }
 
-/// A text in quotes; of a longer one than so many characters the start, and what was left out is said.
+/// A text in quotes; of one longer than so many characters only the start, with the length of the whole.
 pub(crate) struct Start<'a>(pub &'a str, pub usize);
 
 impl fmt::Display for Start<'_> {
@@ -131,7 +133,7 @@ impl fmt::Display for Start<'_> {
     }
 }
 
-/// What takes an object field by field.
+/// A type that takes an object field by field.
 trait Fields<'de>: Default {
     /// Takes the value of a known key, or checks that of another.
     fn take<A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error>;
@@ -267,7 +269,7 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-/// An object's fields, or what kind of value is there instead.
+/// The fields of an object, or the kind of value that is there instead.
 enum Found<T> {
     Object(T),
     Other(&'static str),

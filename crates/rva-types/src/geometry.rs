@@ -1,68 +1,68 @@
 //! Boxes and points in source pixels.
 
-/// A point.
+/// A point in source pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Point {
-    /// To the right.
+    /// The distance from the left.
     pub x: f32,
-    /// Down.
+    /// The distance from the top.
     pub y: f32,
 }
 
-/// Width and height of a picture in pixels, both at least 1.
+/// The width and height of a picture in pixels, both at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageSize {
-    /// Columns.
+    /// The number of columns.
     pub width: u32,
-    /// Rows.
+    /// The number of rows.
     pub height: u32,
 }
 
 /// An axis-parallel box, xyxy, source pixels, finite.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct BBox {
-    /// Left.
+    /// The left side.
     pub x1: f32,
-    /// Top.
+    /// The top side.
     pub y1: f32,
-    /// Right.
+    /// The right side.
     pub x2: f32,
-    /// Bottom.
+    /// The bottom side.
     pub y2: f32,
 }
 
 impl BBox {
-    /// From left, top, right and bottom.
+    /// Makes a box of left, top, right and bottom.
     pub const fn new(x1: f32, y1: f32, x2: f32, y2: f32) -> Self {
         Self { x1, y1, x2, y2 }
     }
 
-    /// Width, not below 0.
+    /// Returns the width in pixels, not below 0.
     pub fn width(&self) -> f32 {
         (self.x2 - self.x1).max(0.0)
     }
 
-    /// Height, not below 0.
+    /// Returns the height in pixels, not below 0.
     pub fn height(&self) -> f32 {
         (self.y2 - self.y1).max(0.0)
     }
 
-    /// Area in square pixels.
+    /// Returns the area in square pixels.
     pub fn area(&self) -> f32 {
         self.width() * self.height()
     }
 
-    /// Centre.
+    /// Returns the centre.
     pub fn centroid(&self) -> Point {
         Point { x: (self.x1 + self.x2) / 2.0, y: (self.y1 + self.y2) / 2.0 }
     }
 
-    /// Bottom centre: where a standing person touches the floor.
+    /// Returns the bottom centre, where a standing person touches the floor.
     pub fn anchor(&self) -> Point {
         Point { x: (self.x1 + self.x2) / 2.0, y: self.y2 }
     }
 
-    /// Intersection over union, in [0, 1]; 0 where both are empty.
+    /// Returns the intersection over union, in [0, 1]; 0 where both are empty.
     pub fn iou(&self, other: &Self) -> f32 {
         let w = (self.x2.min(other.x2) - self.x1.max(other.x1)).max(0.0);
         let h = (self.y2.min(other.y2) - self.y1.max(other.y1)).max(0.0);
@@ -71,7 +71,7 @@ impl BBox {
         if union > 0.0 { intersection / union } else { 0.0 }
     }
 
-    /// The part inside a picture.
+    /// Returns the part inside a picture.
     pub fn clipped(&self, size: ImageSize) -> Self {
         let (w, h) = (size.width as f32, size.height as f32);
         Self {
@@ -82,7 +82,7 @@ impl BBox {
         }
     }
 
-    /// Whether no coordinate is NaN or infinite.
+    /// Returns whether no coordinate is NaN or infinite.
     pub fn is_finite(&self) -> bool {
         self.x1.is_finite() && self.y1.is_finite() && self.x2.is_finite() && self.y2.is_finite()
     }

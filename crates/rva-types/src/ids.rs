@@ -1,37 +1,37 @@
-//! Identifiers: 1 to 64 bytes of UTF-8 without control characters.
+//! Identifiers, which are 1 to 64 bytes of UTF-8 without control characters.
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
-/// Longest identifier, in bytes.
+/// The longest identifier, in bytes.
 const ID_BYTES_MAX: usize = 64;
 
-/// Why a text is not an identifier. The text names the kind, what was found and what is wanted.
+/// An error that says why a text is not an identifier: the kind, what was found and what is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// No bytes at all.
+    /// A text without any bytes.
     #[error("{kind} is empty, wanted 1 to {ID_BYTES_MAX} bytes")]
     Empty {
-        /// Which identifier.
+        /// The kind of identifier.
         kind: &'static str,
     },
-    /// Too many bytes.
+    /// A text of too many bytes.
     #[error("{kind} has {found} bytes, wanted at most {ID_BYTES_MAX}: {start:?}…")]
     TooLong {
-        /// Which identifier.
+        /// The kind of identifier.
         kind: &'static str,
-        /// Length in bytes.
+        /// The length in bytes.
         found: usize,
-        /// The first characters, to recognise it by.
+        /// The first 16 characters, to recognise it by.
         start: String,
     },
-    /// A control character, which would break logs and paths.
+    /// A text with a control character, which would break logs and paths.
     #[error("{kind} holds the control character {found:?} at byte {at}, wanted none")]
     Control {
-        /// Which identifier.
+        /// The kind of identifier.
         kind: &'static str,
         /// The character.
         found: char,
-        /// Byte offset.
+        /// Its byte offset in the text.
         at: usize,
     },
 }
@@ -49,15 +49,16 @@ fn check(kind: &'static str, text: &str) -> Result<(), IdError> {
     }
 }
 
-/// Texts that are identifiers: they come again with every frame.
+/// Texts that were checked once: identifiers come again with every frame.
 #[derive(Debug, Default)]
 pub(crate) struct KnownIds(HashSet<Arc<str>>);
 
 impl KnownIds {
-    /// More than the runs and cameras that are read at the same time; beyond it all are forgotten.
+    /// The most identifiers kept, more than the runs and cameras that are read at the same time; beyond it all are
+    /// forgotten.
     const MAX: usize = 4096;
 
-    /// An identifier that shares its text with those before it.
+    /// Returns an identifier that shares its text with those before it.
     pub(crate) fn share<T: Identifier>(&mut self, text: &str) -> Result<T, IdError> {
         // All kinds are checked alike.
         if let Some(known) = self.0.get(text) {
@@ -73,7 +74,7 @@ impl KnownIds {
     }
 }
 
-/// One of the identifiers below.
+/// One of the types of identifiers below.
 pub(crate) trait Identifier {
     const KIND: &'static str;
 
@@ -87,14 +88,17 @@ macro_rules! id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks the text: 1 to 64 bytes, no control characters.
+            /// Checks the text and makes an identifier of it.
+            ///
+            /// # Errors
+            /// Returns an error for a text that isn't 1 to 64 bytes long, or has a control character.
             pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, IdError> {
                 let text = text.into();
                 check($kind, &text)?;
                 Ok(Self(text))
             }
 
-            /// The identifier as text.
+            /// Returns the identifier as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -124,7 +128,7 @@ macro_rules! id {
 }
 
 id!(
-    /// A shop. Also the table partition of its rows.
+    /// A shop. It is also the table partition of its rows.
     StoreId,
     "store id"
 );
@@ -145,20 +149,20 @@ id!(
 );
 
 impl RunId {
-    /// The run id of a UUID, as 32 lower-case hex digits.
+    /// Makes the run id of a UUID, as 32 lower-case hex digits.
     pub fn from_uuid(id: uuid::Uuid) -> Self {
         Self(id.simple().to_string().into())
     }
 }
 
-/// Where a frame was seen.
+/// The place where a frame was seen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceIdentity {
-    /// The shop.
+    /// The shop's id.
     pub store_id: StoreId,
-    /// The camera.
+    /// The camera's id.
     pub camera_id: CameraId,
-    /// The stream of that camera.
+    /// The id of the camera's stream.
     pub stream_id: StreamId,
 }
 

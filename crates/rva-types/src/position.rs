@@ -11,7 +11,7 @@ pub type PartitionName = String;
 /// Text form `ledger:entry:batch_index`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// The ledger; 0 in the embedded log.
+    /// The ledger's number; 0 in the embedded log.
     pub ledger: u64,
     /// The entry in the ledger; the record's number, counted from 1, in the embedded log.
     pub entry: u64,
@@ -19,7 +19,7 @@ pub struct Position {
     pub batch_index: i32,
 }
 
-/// A text that is no position.
+/// An error for a text that is no position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("found position {found:?}, wanted ledger:entry:batch_index")]
 pub struct PositionError {
@@ -27,18 +27,18 @@ pub struct PositionError {
 }
 
 impl Position {
-    /// The position of record `number` (from 1) of an embedded log's partition.
+    /// Returns the position of record `number` (from 1) of an embedded log's partition.
     pub const fn of_record(number: u64) -> Self {
         Self { ledger: 0, entry: number, batch_index: -1 }
     }
 
-    /// Behind every entry of a ledger, however many it had: of a ledger that is gone, and was given up. The number fits
-    /// the signed ones of Pulsar's interfaces.
+    /// Returns the position behind every entry of a ledger, however many it had: for a ledger that is gone, and was
+    /// given up. The number fits the signed ones of Pulsar's interfaces.
     pub const fn end_of_ledger(ledger: u64) -> Self {
         Self { ledger, entry: i64::MAX as u64, batch_index: -1 }
     }
 
-    /// Whether it is [`Position::end_of_ledger`], at which there is no record.
+    /// Returns whether it is [`Position::end_of_ledger`], at which there is no record.
     pub const fn is_end_of_ledger(self) -> bool {
         self.entry == i64::MAX as u64
     }
@@ -68,17 +68,21 @@ impl FromStr for Position {
     }
 }
 
-/// For each partition the position of the last record that is included. A partition that isn't there: nothing is.
+/// Partitions of a map that a line for people shows: that of twenty thousand cameras would be a megabyte a commit.
+const SHOWN_MAX: usize = 8;
+
+/// A map of each partition to the position of the last record that is included. Of a partition that isn't in it,
+/// nothing is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OffsetMap(BTreeMap<PartitionName, Position>);
 
 impl OffsetMap {
-    /// Nothing included of any partition.
+    /// Makes a map that includes nothing of any partition.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The last included position of a partition.
+    /// Returns the last included position of a partition.
     pub fn get(&self, partition: &str) -> Option<Position> {
         self.0.get(partition).copied()
     }
@@ -93,7 +97,7 @@ impl OffsetMap {
         }
     }
 
-    /// Both maps joined, the larger position of each partition.
+    /// Returns both maps joined, with the larger position of each partition.
     pub fn merged(&self, other: &Self) -> Self {
         let mut all = self.clone();
         for (partition, position) in other.iter() {
@@ -102,28 +106,38 @@ impl OffsetMap {
         all
     }
 
-    /// Whether a position is already included.
+    /// Returns whether a position is already included.
     pub fn includes(&self, partition: &str, position: Position) -> bool {
         self.get(partition).is_some_and(|held| position <= held)
     }
 
-    /// Partitions in name order.
+    /// Iterates over partitions and positions in name order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Position)> {
         self.0.iter().map(|(name, position)| (name.as_str(), *position))
     }
 
-    /// Whether no partition is included.
+    /// Returns whether no partition is included.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Compact JSON, partitions in name order: `{"cam_01":"0:17:-1"}`.
+    /// Returns compact JSON with partitions in name order: `{"cam_01":"0:17:-1"}`.
     pub fn to_json(&self) -> String {
         let map: BTreeMap<_, _> = self.0.iter().map(|(name, position)| (name, position.to_string())).collect();
         serde_json::to_string(&map).unwrap_or_default()
     }
 
-    /// Reads [`OffsetMap::to_json`].
+    /// Returns a text for people: [`OffsetMap::to_json`], but of many partitions only the first few, and how many there are beside them.
+    pub fn to_text(&self) -> String {
+        let more = self.0.len().saturating_sub(SHOWN_MAX);
+        if more == 0 {
+            return self.to_json();
+        }
+        let shown = Self(self.0.iter().take(SHOWN_MAX).map(|(name, position)| (name.clone(), *position)).collect());
+        format!("{} and {more} more partitions", shown.to_json())
+    }
+
+    /// Reads the text that [`OffsetMap::to_json`] makes.
     pub fn from_json(text: &str) -> Result<Self, PositionError> {
         let map: BTreeMap<String, String> =
             serde_json::from_str(text).map_err(|_| PositionError { found: text.chars().take(64).collect() })?;
@@ -144,6 +158,24 @@ mod tests {
         for bad in ["", "1:2", "1:2:3:4", "a:1:1", "1:-2:0"] {
             assert!(bad.parse::<Position>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_map_of_many_partitions_is_short_in_a_line_for_people() {
+        let mut map = OffsetMap::new();
+        for camera in 1..=8 {
+            map.advance(&format!("cam_{camera}"), Position::of_record(camera));
+        }
+        assert_eq!(map.to_text(), map.to_json(), "a few are shown whole");
+        for camera in 0..20_000 {
+            map.advance(&format!("other_{camera:05}"), Position::of_record(1));
+        }
+        let text = map.to_text();
+        assert!(
+            text.starts_with(r#"{"cam_1":"0:1:-1","#) && text.ends_with(r#""} and 20000 more partitions"#),
+            "{text}"
+        );
+        assert!(text.len() < 300, "{text}");
     }
 
     #[test]

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 /// The version that our records carry.
 pub const SCHEMA_VERSION: &str = "1.0";
 
-/// What a detector saw: a box, how sure it is, and the model's class.
+/// A box that a detector saw, how sure it is, and the model's class.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Detection {
-    /// Source pixels, xyxy.
+    /// The box, in source pixels, xyxy.
     pub bbox: BBox,
-    /// Confidence in [0, 1].
+    /// The confidence in [0, 1].
     pub conf: f32,
-    /// Index into the model's class names.
+    /// The index into the model's class names.
     pub class_id: u32,
 }
 
@@ -26,137 +26,137 @@ pub struct TrackedDetection {
     pub track_id: Option<u64>,
 }
 
-/// What made a record.
+/// The model and settings that made a record.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RuntimeDescription {
     /// The model's file name.
     pub model_name: String,
-    /// `steady`, `bytetrack`, `sort`, …
+    /// The tracker's name: `steady`, `bytetrack`, `sort`, …
     pub tracker_type: String,
-    /// Detections of a record are at or above this confidence, in [0, 1].
+    /// The confidence in [0, 1] that detections of a record reach or exceed.
     pub conf_thres: f64,
-    /// Class ids that were kept, or all.
+    /// The class ids that were kept; `None` for all.
     pub class_filter: Option<Vec<u32>>,
 }
 
-/// All that a frame record is made of.
+/// The parts that a frame record is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameRecordInput<'a> {
-    /// This opening of the source.
+    /// The id of this opening of the source.
     pub run: &'a RunId,
-    /// Where the frame was seen.
+    /// The place where the frame was seen.
     pub source: &'a SourceIdentity,
-    /// From 1, counting decoded frames.
+    /// The frame's number from 1, counting decoded frames.
     pub frame_index: u64,
-    /// When the frame was captured.
+    /// The time at which the frame was captured.
     pub capture_ts: Timestamp,
-    /// Of the source frame.
+    /// The size of the source frame in pixels.
     pub image_size: ImageSize,
-    /// In the detector's order; those under `conf_thres` are left out here.
+    /// The detections in the detector's order; those under `conf_thres` are left out of the record.
     pub detections: &'a [TrackedDetection],
-    /// Class names by class id.
+    /// The class names by class id.
     pub class_names: &'a [String],
-    /// What made the record.
+    /// The model and settings that make the record.
     pub runtime: &'a RuntimeDescription,
-    /// Where the frames came from, credentials removed.
+    /// The source of the frames, credentials removed.
     pub source_uri: Option<&'a str>,
 }
 
-/// A frame record. Numbers are rounded half away from zero so that the same input gives the same bytes: confidence
-/// 4 decimals, pixels 2, normalised values 6.
+/// A frame record. Numbers are rounded half away from zero so that the same input gives the same bytes: confidence to
+/// 4 decimals, pixels to 2, normalised values to 6.
 ///
-/// Reading one takes what a reader can't do without; fields that it lacks are empty. What a table holds is read with
+/// Reading one takes what a reader can't do without; fields that it lacks are empty. Rows of a table are read with
 /// [`MessageDecoder`](crate::MessageDecoder), which keeps the text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FrameRecord {
-    /// `1.0`.
+    /// The version of the record's schema: `1.0`.
     #[serde(default)]
     pub schema_version: String,
-    /// This opening of the source.
+    /// The id of this opening of the source.
     pub pipeline_run_id: String,
-    /// Where the frame was seen.
+    /// The place where the frame was seen.
     pub source: RecordSource,
-    /// From 1, counting decoded frames.
+    /// The frame's number from 1, counting decoded frames.
     pub frame_index: u64,
-    /// When the frame was captured: RFC 3339.
+    /// The time at which the frame was captured, in RFC 3339.
     pub capture_ts: String,
-    /// Of the source frame.
+    /// The size of the source frame in pixels.
     pub image_size: RecordSize,
-    /// In the detector's order.
+    /// The detections that the record holds, in the detector's order.
     pub detections: Vec<RecordDetection>,
-    /// What made the record.
+    /// The model and settings that made the record.
     #[serde(default)]
     pub runtime: RuntimeDescription,
-    /// Where the frames came from, credentials removed.
+    /// The source of the frames, credentials removed.
     #[serde(default)]
     pub source_uri: Option<String>,
 }
 
-/// Where a frame was seen, as texts.
+/// The place where a frame was seen, as texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecordSource {
-    /// The shop.
+    /// The shop's id.
     #[serde(default)]
     pub store_id: String,
-    /// The camera.
+    /// The camera's id.
     pub camera_id: String,
-    /// One of its streams.
+    /// The id of one of its streams.
     #[serde(default)]
     pub stream_id: String,
 }
 
-/// Of the source frame, in pixels.
+/// The size of the source frame, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordSize {
-    /// Columns.
+    /// The number of columns.
     pub width: u32,
-    /// Rows.
+    /// The number of rows.
     pub height: u32,
 }
 
 /// A detection of a record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecordDetection {
-    /// `<frame_index>-<j>`, j counts from 0 in the frame.
+    /// The id `<frame_index>-<j>`, where j counts from 0 in the frame.
     #[serde(default)]
     pub det_id: String,
-    /// The label.
+    /// The label of the class.
     pub class: Option<String>,
-    /// Index into the model's labels.
+    /// The index into the model's labels.
     pub class_id: i64,
-    /// Confidence in [0, 1].
+    /// The confidence in [0, 1].
     pub conf: f64,
-    /// Source pixels, clipped to the frame.
+    /// The box in source pixels, clipped to the frame.
     pub bbox: RecordBox,
-    /// Top left and size over width and height.
+    /// The box's top left corner and size, over width and height of the frame.
     #[serde(default)]
     pub bbox_norm: RecordNorm,
-    /// Pixels, rounded.
+    /// The centre of the box in pixels, rounded.
     #[serde(default)]
     pub centroid: RecordPixel,
-    /// In [0, 1].
+    /// The centre of the box in parts of the frame, in [0, 1].
     #[serde(default)]
     pub centroid_norm: RecordPoint,
     /// The confirmed track, from 1.
     pub track_id: Option<u64>,
 }
 
-/// Corners of a box in source pixels.
+/// The corners of a box in source pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RecordBox {
-    /// Left.
+    /// The left side.
     pub x1: f64,
-    /// Top.
+    /// The top side.
     pub y1: f64,
-    /// Right.
+    /// The right side.
     pub x2: f64,
-    /// Bottom.
+    /// The bottom side.
     pub y2: f64,
 }
 
 impl RecordBox {
-    /// Gives left, top, width and height.
+    /// Returns left, top, width and height.
     pub fn ltwh(self) -> [f64; 4] {
         [self.x1, self.y1, self.x2 - self.x1, self.y2 - self.y1]
     }
@@ -165,43 +165,43 @@ impl RecordBox {
 /// A box in parts of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct RecordNorm {
-    /// Left.
+    /// The left side.
     pub x: f64,
-    /// Top.
+    /// The top side.
     pub y: f64,
-    /// Width.
+    /// The width.
     pub w: f64,
-    /// Height.
+    /// The height.
     pub h: f64,
 }
 
 /// A place in whole pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RecordPixel {
-    /// From the left.
+    /// The distance from the left.
     pub x: i64,
-    /// From the top.
+    /// The distance from the top.
     pub y: i64,
 }
 
 /// A place in parts of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct RecordPoint {
-    /// From the left.
+    /// The distance from the left.
     pub x: f64,
-    /// From the top.
+    /// The distance from the top.
     pub y: f64,
 }
 
-/// Rounds half away from zero; never gives a negative zero.
+/// Rounds half away from zero; never returns a negative zero.
 fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10f64.powi(decimals);
     (value * scale).round() / scale + 0.0
 }
 
 impl FrameRecord {
-    /// Builds the record. Left out are detections under `conf_thres`, boxes that aren't finite, and boxes without
-    /// any area inside the frame. `det_id` counts those that stay.
+    /// Builds the record. It leaves out detections under `conf_thres`, boxes that aren't finite, and boxes without any
+    /// area inside the frame. `det_id` counts those that stay.
     pub fn new(input: &FrameRecordInput<'_>) -> Self {
         let mut detections = Vec::with_capacity(input.detections.len());
         for tracked in input.detections {
@@ -226,35 +226,35 @@ impl FrameRecord {
         }
     }
 
-    /// Reads a record.
+    /// Reads a record from its JSON.
     ///
     /// # Errors
-    /// The text is no record: what was found, and where.
+    /// Returns an error for a text that is no record: what was found, and where.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
 
-    /// Writes one line of JSON without a line end.
+    /// Returns the record as one line of JSON without a line end.
     pub fn to_json(&self) -> String {
         // No map with foreign keys and no foreign Serialize: there is nothing that could fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// How many detections the record holds.
+    /// Returns the number of detections that the record holds.
     pub fn detection_count(&self) -> usize {
         self.detections.len()
     }
 }
 
 impl Detection {
-    /// Says whether a record of a frame of this size holds the detection: with a confidence of at least `conf_thres`, and a
-    /// finite box that has an area within the frame. Raising the threshold records fewer.
+    /// Returns whether a record of a frame of this size holds the detection: with a confidence of at least
+    /// `conf_thres`, and a finite box that has an area within the frame. Raising the threshold records fewer.
     pub fn is_recorded(&self, image_size: ImageSize, conf_thres: f64) -> bool {
         recorded_box(self, image_size, conf_thres).is_some()
     }
 }
 
-/// The box of a detection that a record holds: what a record holds is decided here alone.
+/// Returns the box that a record holds of a detection, or `None`; what a record holds is decided here alone.
 fn recorded_box(detection: &Detection, image_size: ImageSize, conf_thres: f64) -> Option<RecordBox> {
     let Detection { bbox, conf, class_id: _ } = *detection;
     // The detector counts in 32 bits: there 0.25 is the same threshold, and 0.3 another number.

@@ -1,39 +1,39 @@
-//! Why a message can't be a row.
+//! Reasons why a message can't be a row.
 
 use std::fmt;
 
 /// The closed set of reasons in `bronze_dead_letters.reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RejectionReason {
-    /// No bytes.
+    /// The message has no bytes.
     Empty,
-    /// Not UTF-8.
+    /// The message isn't UTF-8.
     InvalidUtf8,
-    /// Not JSON.
+    /// The message, or its payload, isn't JSON.
     InvalidJson,
-    /// JSON, but neither an envelope nor a frame record.
+    /// The message is JSON, but neither an envelope nor a frame record.
     WrongShape,
     /// A field that must be there is absent or null.
     MissingField,
-    /// A field of another type, or a value out of its range.
+    /// A field is of another type, or its value is out of its range.
     InvalidField,
-    /// Neither properties nor payload name store and camera.
+    /// Neither the properties nor the payload name store and camera.
     MissingSource,
-    /// Envelope and payload disagree on run or frame index.
+    /// The envelope and its payload disagree on run or frame index.
     EnvelopeMismatch,
-    /// An entry of the log whose metadata can't be read, or whose checksum is another.
+    /// An entry of the log has metadata that can't be read, or another checksum.
     BrokenEntry,
-    /// A batch that contradicts its own counts and lengths.
+    /// A batch contradicts its own counts and lengths.
     BrokenBatch,
-    /// Compressed bytes that don't unpack to what was announced.
+    /// Compressed bytes don't unpack to what was announced.
     BrokenCompression,
-    /// A compression that nobody knows.
+    /// The message is compressed in a way that nobody knows.
     UnknownCompression,
-    /// Unpacks to more than the bound.
+    /// The message unpacks to more than the bound.
     TooLarge,
-    /// Encrypted by its producer.
+    /// The message was encrypted by its producer.
     Encrypted,
-    /// A message in chunks that can't be put together.
+    /// The chunks of a message can't be put together.
     IncompleteChunks,
     /// The record's `capture_ts` is no RFC 3339 time, or an absurd one.
     InvalidCaptureTs,
@@ -42,7 +42,7 @@ pub enum RejectionReason {
 }
 
 impl RejectionReason {
-    /// All of them, in the order of declaration.
+    /// All reasons, in the order of declaration.
     pub const ALL: [Self; 17] = [
         Self::Empty,
         Self::InvalidUtf8,
@@ -63,7 +63,7 @@ impl RejectionReason {
         Self::KeyConflict,
     ];
 
-    /// The code that the table holds.
+    /// Returns the code that the table holds.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -93,28 +93,28 @@ impl fmt::Display for RejectionReason {
     }
 }
 
-/// A message that can't be a row: a code and a text that names found and wanted.
+/// A message that can't be a row: a code, and a text that names found and wanted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
 pub struct Rejection {
-    /// The code.
+    /// The code of the reason.
     pub reason: RejectionReason,
-    /// What was found and what was wanted.
+    /// A line that says what was found and what was wanted.
     pub detail: String,
 }
 
 impl Rejection {
-    /// Builds one of a reason and a text, which becomes one line: see [`one_line`].
+    /// Makes a rejection of a reason and a text, which becomes one line: see [`one_line`].
     pub fn new(reason: RejectionReason, detail: impl AsRef<str>) -> Self {
         Self { reason, detail: one_line(detail.as_ref()) }
     }
 }
 
-/// Longest detail, in characters: a table of details stays readable whatever was sent.
+/// The longest detail, in characters: a table of details stays readable whatever was sent.
 const DETAIL_CHARS_MAX: usize = 512;
 
-/// Makes one line of a text that may hold what somebody else sent: characters that steer a terminal or begin a new line
-/// are written as escapes (`\n`, `\u{202e}`), and beyond 512 characters it is cut with `…`.
+/// Makes one line of a text that may hold what somebody else sent: characters that steer a terminal or begin a new
+/// line are written as escapes (`\n`, `\u{202e}`), and beyond 512 characters it is cut with `…`.
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     let mut count = 0;
@@ -135,7 +135,7 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// Says whether a character moves the cursor, ends a line or turns the direction of a text.
+/// Returns whether a character moves the cursor, ends a line or turns the direction of a text.
 pub fn steers(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{feff}')

@@ -3,24 +3,24 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use std::fmt;
 
-/// Time on a stream's own timeline, in microseconds from its start.
+/// A time on a stream's own timeline, in microseconds from its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MediaTime {
     micros: i64,
 }
 
 impl MediaTime {
-    /// From microseconds since the start of the stream.
+    /// Makes a time of microseconds since the start of the stream.
     pub const fn from_micros(micros: i64) -> Self {
         Self { micros }
     }
 
-    /// Microseconds since the start of the stream.
+    /// Returns the microseconds since the start of the stream.
     pub const fn as_micros(self) -> i64 {
         self.micros
     }
 
-    /// Seconds since the start of the stream.
+    /// Returns the seconds since the start of the stream.
     pub fn as_secs_f64(self) -> f64 {
         self.micros as f64 / 1e6
     }
@@ -32,7 +32,7 @@ pub struct Timestamp {
     micros: i64,
 }
 
-/// A text that is no RFC 3339 time, or one outside the years that can be written.
+/// An error for a text that is no RFC 3339 time, or one outside the years that can be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("found {found:?}, wanted an RFC 3339 time like 2026-01-31T08:00:00.000000+00:00")]
 pub struct TimestampError {
@@ -40,24 +40,27 @@ pub struct TimestampError {
 }
 
 impl Timestamp {
-    /// From microseconds since 1970-01-01T00:00:00Z.
+    /// Makes a moment of microseconds since 1970-01-01T00:00:00Z.
     pub const fn from_micros(micros: i64) -> Self {
         Self { micros }
     }
 
-    /// Microseconds since 1970-01-01T00:00:00Z.
+    /// Returns the microseconds since 1970-01-01T00:00:00Z.
     pub const fn as_micros(self) -> i64 {
         self.micros
     }
 
     /// Parses RFC 3339 with any offset; digits beyond microseconds are cut off.
+    ///
+    /// # Errors
+    /// Returns an error that repeats the first 64 characters of a text that is no such time.
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
         DateTime::parse_from_rfc3339(text)
             .map(|t| Self { micros: t.timestamp_micros() })
             .map_err(|_| TimestampError { found: text.chars().take(64).collect() })
     }
 
-    /// This moment plus a time on a stream's timeline. Saturates at the ends of `i64`.
+    /// Returns this moment plus a time on a stream's timeline. Saturates at the ends of `i64`.
     pub const fn plus(self, media: MediaTime) -> Self {
         Self { micros: self.micros.saturating_add(media.micros) }
     }
@@ -69,7 +72,7 @@ impl From<std::time::SystemTime> for Timestamp {
     }
 }
 
-/// RFC 3339, UTC, six digits of fraction, offset `+00:00`.
+/// Writes RFC 3339 in UTC, with six digits of fraction and the offset `+00:00`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = DateTime::<Utc>::from_timestamp_micros(self.micros).unwrap_or_default();

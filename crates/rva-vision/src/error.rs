@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// What kind of thing went wrong, for exit codes and retries.
+/// The kind of an error, for exit codes and retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VisionErrorKind {
-    /// No such file, folder, camera or match of a pattern.
+    /// There is no such file, folder, camera or match of a pattern.
     NotFound,
     /// It is there, but it is no video or no picture, or a stream that answers and can't be decoded.
     Unreadable,
@@ -37,7 +37,7 @@ pub enum VisionErrorKind {
     Runtime,
     /// The device (CPU, CUDA, TensorRT) is unknown or not there.
     Device,
-    /// What was asked for makes no sense: a value outside its range, an unknown file extension.
+    /// The request makes no sense: a value outside its range, an unknown file extension.
     Config,
     /// The operating system refused: no permission, no space left.
     Io,
@@ -45,21 +45,21 @@ pub enum VisionErrorKind {
     Fault,
 }
 
-/// When it is worth opening a live source again.
+/// The time at which it is worth opening a live source again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reopen {
-    /// At once: nothing is broken.
+    /// It is worth it at once: nothing is broken.
     AtOnce,
-    /// After a pause that grows: what is broken heals by itself.
+    /// It is worth it after a pause that grows: the trouble heals by itself.
     Soon,
-    /// After the longest pause: somebody has to change something first.
+    /// It is worth it after the longest pause: somebody has to change something first.
     Seldom,
-    /// Never: the configuration, the model or this program is wrong.
+    /// It never is: the configuration, the model or this program is wrong.
     Never,
 }
 
 impl VisionErrorKind {
-    /// What opening a live source again can cure.
+    /// Returns when opening a live source again can cure it.
     pub fn reopen(self) -> Reopen {
         match self {
             Self::SourceChanged => Reopen::AtOnce,
@@ -85,18 +85,18 @@ pub struct VisionError {
 }
 
 impl VisionError {
-    /// Of a kind and a text.
+    /// Makes an error of a kind and a text.
     pub fn new(kind: VisionErrorKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into(), source: None }
     }
 
-    /// The same with the error that caused it.
+    /// Adds the error that caused it.
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What kind of thing went wrong.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> VisionErrorKind {
         self.kind
     }

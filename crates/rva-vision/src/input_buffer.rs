@@ -10,11 +10,11 @@ use std::{
 #[derive(Debug, Clone, Default)]
 pub struct InputBuffers(Arc<Mutex<Vec<Vec<f32>>>>);
 
-/// Buffers that are kept at most. More are in use only while a pipeline has more frames in flight.
+/// The number of buffers that are kept. More are in use only while a pipeline has more frames in flight.
 const KEPT_MAX: usize = 8;
 
 impl InputBuffers {
-    /// A buffer of this length. What it holds is left over from before: the caller writes every value.
+    /// Takes a buffer of this length. It holds values left over from before: the caller writes every one.
     pub fn take(&self, length: usize) -> InputBuffer {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         values.resize(length, 0.0);
@@ -42,7 +42,7 @@ impl From<Vec<f32>> for InputBuffer {
     }
 }
 
-/// A copy belongs to nobody.
+/// Makes a copy that belongs to nobody.
 impl Clone for InputBuffer {
     fn clone(&self) -> Self {
         self.values.clone().into()

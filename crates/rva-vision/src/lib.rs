@@ -1,7 +1,27 @@
-//! Frame sources (OpenCV), detection (ONNX Runtime), what trackers want to know besides, and the pipeline that joins them.
+//! Frame sources, detection, cues for trackers, and the pipeline that joins them.
 //!
-//! [`open`] gives a [`FrameSource`] for a video file, images, a webcam or a stream; [`AnnotatedWriter`] draws what was
-//! found. Neither `cv::Mat` nor ONNX values leave this crate: a picture is an [`Image`], an error a [`VisionError`].
+//! A camera gives more frames than a machine may be able to look at, and never waits. So decoding, preparing, inference
+//! and tracking each run on a thread of their own, a budget bounds the frames between them, and a [`CapturePolicy`]
+//! says which frames are left out when there are too many; those are counted, never lost silently.
+//!
+//! [`open`] gives a [`FrameSource`] for a video file, images, a webcam or a stream (FFmpeg, OpenCV); [`YoloDetector`]
+//! finds objects (ONNX Runtime), alone or shared by many cameras ([`SharedModel`]); [`run_pipeline`] joins both with a
+//! tracker; [`AnnotatedWriter`] draws what was found. Neither `cv::Mat` nor ONNX values leave this crate: a picture is
+//! an [`Image`], an error a [`VisionError`].
+//!
+//! ```no_run
+//! use rva_vision::{DetectOptions, Detector, OpenOptions, SourceSpec, YoloDetector, find_library, open};
+//!
+//! let mut source = open(&SourceSpec::parse("people.mp4")?, &OpenOptions::default())?;
+//! let model = std::path::Path::new("data/models/yolov8n.onnx");
+//! let mut detector = YoloDetector::load(&find_library(None)?, model, &DetectOptions::default())?;
+//! let mut preparer = detector.preparer();
+//! while let Some(frame) = source.next_frame()? {
+//!     let found = detector.infer(&[preparer.prepare(&frame.image)?])?;
+//!     println!("frame {}: {} objects", frame.index, found[0].len());
+//! }
+//! # Ok::<(), rva_vision::VisionError>(())
+//! ```
 
 mod annotate;
 mod cues;

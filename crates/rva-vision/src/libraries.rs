@@ -1,13 +1,13 @@
-//! What OpenCV was built with, for `rva doctor`.
+//! The build of OpenCV, for `rva doctor`.
 
 /// The OpenCV that this program runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenCvDescription {
-    /// Its version: `4.6.0`.
+    /// The version: `4.6.0`.
     pub version: String,
-    /// Version of the libavcodec of its FFmpeg; `None` where it was built without, so that it opens no video.
+    /// The version of the libavcodec of its FFmpeg; `None` where it was built without, so that it opens no video.
     pub avcodec: Option<String>,
-    /// Whether it was built with GStreamer.
+    /// Set where it was built with GStreamer.
     pub has_gstreamer: bool,
 }
 
@@ -18,7 +18,7 @@ pub fn opencv_description() -> OpenCvDescription {
     OpenCvDescription { version, avcodec: avcodec(&text), has_gstreamer: yes(&text, "GStreamer:").is_some() }
 }
 
-/// What follows `NAME   YES` in the build information.
+/// Returns the text that follows `NAME   YES` in the build information.
 fn yes<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.trim().strip_prefix(name)?.trim().strip_prefix("YES").map(str::trim))
 }

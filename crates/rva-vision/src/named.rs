@@ -1,6 +1,6 @@
 //! Options that are chosen by a word.
 
-/// Names and values of an option.
+/// Declares the names and values of an option.
 macro_rules! named {
     ($type:ty, $what:literal, { $($name:literal => $value:expr),+ $(,)? }) => {
         impl std::str::FromStr for $type {

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rva_types::{BBox, Detection, ImageSize, TrackedDetection};
+use rva_types::{BBox, Detection, ImageSize, MediaTime, TrackedDetection};
 use rva_vision::{AnnotateOptions, AnnotatedWriter, Image, OpenOptions, SourceSpec, VisionErrorKind, open};
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 const SIZE: ImageSize = ImageSize { width: 160, height: 120 };
 const GREY: u8 = 60;
@@ -16,6 +16,10 @@ fn grey(size: ImageSize) -> Image {
 fn person(track_id: Option<u64>, left: f32) -> TrackedDetection {
     let bbox = BBox::new(left, 40.0, left + 30.0, 100.0);
     TrackedDetection { detection: Detection { bbox, conf: 0.87, class_id: 0 }, track_id }
+}
+
+fn millis(millis: i64) -> MediaTime {
+    MediaTime::from_micros(millis * 1000)
 }
 
 fn names() -> Vec<String> {
@@ -54,7 +58,7 @@ fn every_container_can_be_written_and_read_back_at_its_rate() {
         let path = folder.path().join(name);
         let mut writer = AnnotatedWriter::create(&path, SIZE, 12.5, &AnnotateOptions::default()).unwrap();
         for at in 0..20 {
-            writer.write(&grey(SIZE), &[person(Some(1), at as f32)], &names()).unwrap();
+            writer.write(millis(80 * at), &grey(SIZE), &[person(Some(1), at as f32)], &names()).unwrap();
         }
         assert_eq!(writer.written(), 20);
         writer.finish().unwrap();
@@ -73,7 +77,7 @@ fn a_video_has_its_name_only_when_it_is_whole() {
     fs::write(&path, "the video of an earlier run").unwrap();
     for is_finished in [false, true] {
         let mut writer = AnnotatedWriter::create(&path, SIZE, 10.0, &quiet()).unwrap();
-        (0..5).for_each(|_| writer.write(&grey(SIZE), &[], &[]).unwrap());
+        (0..5).for_each(|_| writer.write(millis(0), &grey(SIZE), &[], &[]).unwrap());
         assert_eq!(file_names(folder.path()), ["people.mp4", "people.unfinished.mp4"]);
         if is_finished {
             writer.finish().unwrap()
@@ -95,7 +99,7 @@ fn boxes_are_drawn_on_a_copy_and_nothing_else_changes() {
         detection: Detection { bbox: BBox::new(f32::NAN, 0.0, 5.0, 5.0), conf: 0.9, class_id: 0 },
         track_id: Some(9),
     };
-    writer.write(&image, &[person(Some(3), 20.0), not_finite, person(None, 90.0)], &names()).unwrap();
+    writer.write(millis(0), &image, &[person(Some(3), 20.0), not_finite, person(None, 90.0)], &names()).unwrap();
     assert!(image.bgr_bytes().iter().all(|byte| *byte == GREY), "the picture itself stays as it was");
     let drawn = latest(&writer);
     let (tracked, untracked) = (pixel(&drawn, 20, 70), pixel(&drawn, 90, 70));
@@ -125,7 +129,7 @@ fn a_track_keeps_its_colour_and_leaves_a_trail_that_fades() {
     let mut writer = AnnotatedWriter::create(&folder.path().join("a.avi"), SIZE, 10.0, &options).unwrap();
     let mut colours = Vec::new();
     for at in 0..3 {
-        writer.write(&grey(SIZE), &[person(Some(3), 20.0 + 20.0 * at as f32)], &names()).unwrap();
+        writer.write(millis(0), &grey(SIZE), &[person(Some(3), 20.0 + 20.0 * at as f32)], &names()).unwrap();
         colours.push(pixel(&latest(&writer), 20 + 20 * at, 70));
     }
     assert!(colours.iter().all(|colour| *colour == colours[0]), "{colours:?}");
@@ -134,7 +138,7 @@ fn a_track_keeps_its_colour_and_leaves_a_trail_that_fades() {
     let trail = pixel(&latest(&writer), 45, 100);
     let distance: u8 = (0..3).map(|at| trail[at].abs_diff(colours[0][at])).max().unwrap();
     assert!(distance < 40, "found {trail:?} between the first two anchors, wanted about {:?}", colours[0]);
-    (0..4).for_each(|_| writer.write(&grey(SIZE), &[], &names()).unwrap());
+    (0..4).for_each(|_| writer.write(millis(0), &grey(SIZE), &[], &names()).unwrap());
     assert_eq!(latest(&writer).bgr_bytes(), grey(SIZE).bgr_bytes(), "nothing remains of a lost track");
 }
 
@@ -147,7 +151,7 @@ fn labels_are_written_above_boxes_and_inside_at_the_top() {
     for (top, rows) in [(100.0, 85..100), (0.0, 2..15)] {
         let bbox = BBox::new(50.0, top, 90.0, top + 60.0);
         let tracked = TrackedDetection { detection: Detection { bbox, conf: 0.5, class_id: 0 }, track_id: Some(1) };
-        writer.write(&grey(size), &[tracked], &names()).unwrap();
+        writer.write(millis(0), &grey(size), &[tracked], &names()).unwrap();
         let drawn = latest(&writer);
         let changed = rows.clone().filter(|y| pixel(&drawn, 60, *y) != [GREY; 3]).count();
         assert!(changed >= 8, "{changed} of rows {rows:?} should be covered by the label");
@@ -160,7 +164,7 @@ fn pictures_of_another_size_are_fitted_and_snapshots_keep_their_own() {
     let path = folder.path().join("a.avi");
     let mut writer = AnnotatedWriter::create(&path, SIZE, 10.0, &quiet()).unwrap();
     let tall = ImageSize { width: 90, height: 240 };
-    writer.write(&grey(tall), &[], &[]).unwrap();
+    writer.write(millis(0), &grey(tall), &[], &[]).unwrap();
     assert_eq!(latest(&writer).size(), tall);
     writer.finish().unwrap();
     let mut source = open(&SourceSpec::parse(path.to_str().unwrap()).unwrap(), &OpenOptions::default()).unwrap();
@@ -204,11 +208,105 @@ fn nothing_written_leaves_nothing_behind() {
 #[test]
 fn a_video_that_was_damaged_on_disk_is_not_called_finished() {
     let folder = tempfile::tempdir().unwrap();
+    for (name, wanted) in [("a.mp4", "can't end the video"), ("a.mkv", "found a video of 0 frames after writing 5")] {
+        let path = folder.path().join(name);
+        let mut writer = AnnotatedWriter::create(&path, SIZE, 10.0, &quiet()).unwrap();
+        (0..5).for_each(|at| writer.write(millis(100 * at), &grey(SIZE), &[], &[]).unwrap());
+        fs::remove_file(folder.path().join(name.replace("a.", "a.unfinished."))).unwrap();
+        let error = writer.finish().unwrap_err();
+        assert_eq!(error.kind(), VisionErrorKind::Io);
+        assert!(error.to_string().contains(wanted), "{error}");
+        assert_eq!(file_names(folder.path()), [""; 0]);
+    }
+}
+
+/// What ffprobe says of the first stream, `key=value` a line; none where there is no ffprobe.
+fn probed(path: &Path, entries: &str) -> Option<Vec<String>> {
+    let arguments = ["-v", "error", "-select_streams", "v:0", "-show_entries", entries, "-of", "default=nw=1"];
+    let Ok(output) = Command::new("ffprobe").args(arguments).arg(path).output() else {
+        println!("skipped: ffprobe not found");
+        return None;
+    };
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect())
+}
+
+/// Names and places of an MP4's outermost boxes.
+fn boxes(path: &Path) -> Vec<String> {
+    let (bytes, mut at, mut names) = (fs::read(path).unwrap(), 0, Vec::new());
+    while at + 8 <= bytes.len() {
+        names.push(String::from_utf8_lossy(&bytes[at + 4..at + 8]).into_owned());
+        at += u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    }
+    names
+}
+
+#[test]
+fn browsers_play_a_video_and_each_picture_is_shown_when_it_was_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    // Announced at 1000 a second; seen 67 ms apart, with a pause, a burst and a picture an hour later.
+    let times: Vec<i64> = (0..60).map(|at| at * 67).chain([9_000, 9_001, 9_040, 3_609_040]).collect();
+    for (name, size, wanted) in [
+        ("a.mp4", SIZE, (160, 120)),
+        ("odd.mp4", ImageSize { width: 161, height: 121 }, (162, 122)),
+        ("a.mov", SIZE, (160, 120)),
+        ("a.mkv", SIZE, (160, 120)),
+    ] {
+        let path = folder.path().join(name);
+        let mut writer = AnnotatedWriter::create(&path, size, 1000.0, &quiet()).unwrap();
+        for at in &times {
+            writer.write(millis(5_000 + at), &grey(size), &[person(Some(1), (at % 90) as f32)], &names()).unwrap();
+        }
+        writer.finish().unwrap();
+        let Some(stream) = probed(&path, "stream=codec_name,pix_fmt,width,height,color_range") else { return };
+        let (width, height) = (format!("width={}", wanted.0), format!("height={}", wanted.1));
+        assert_eq!(stream, ["codec_name=h264", &width, &height, "pix_fmt=yuv420p", "color_range=tv"], "{name}");
+        let seconds = probed(&path, "frame=pts_time").unwrap();
+        let found: Vec<i64> = seconds
+            .iter()
+            .filter_map(|line| line.strip_prefix("pts_time="))
+            .map(|seconds| (seconds.parse::<f64>().unwrap() * 1e3).round() as i64)
+            .collect();
+        assert_eq!(found, times, "{name}");
+        if name != "a.mkv" {
+            let boxes = boxes(&path);
+            let at = |name: &str| boxes.iter().position(|found| found == name);
+            assert!(at("moov").is_some() && at("moov") < at("mdat"), "{name}: {boxes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_video_lasts_as_long_as_its_source() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, tolerance) in [("a.mp4", 1), ("a.mkv", 2), ("a.avi", 20)] {
+        let path = folder.path().join(name);
+        let mut writer = AnnotatedWriter::create(&path, SIZE, 15.0, &quiet()).unwrap();
+        (0..90).for_each(|at| writer.write(millis(at * 200 / 3), &grey(SIZE), &[], &[]).unwrap());
+        writer.finish().unwrap();
+        let Some(found) = probed(&path, "format=duration") else { return };
+        let found: f64 = found[0].trim_start_matches("duration=").parse().unwrap();
+        assert!((found * 1e3 - 6_000.0).abs() <= f64::from(tolerance), "{name}: {found} s");
+    }
+}
+
+#[test]
+fn the_first_picture_keeps_its_colours() {
+    let folder = tempfile::tempdir().unwrap();
+    let size = ImageSize { width: 65, height: 49 };
     let path = folder.path().join("a.mp4");
-    let mut writer = AnnotatedWriter::create(&path, SIZE, 10.0, &quiet()).unwrap();
-    (0..5).for_each(|_| writer.write(&grey(SIZE), &[], &[]).unwrap());
-    fs::remove_file(folder.path().join("a.unfinished.mp4")).unwrap();
-    let error = writer.finish().unwrap_err();
-    assert_eq!(error.kind(), VisionErrorKind::Io);
-    assert!(error.to_string().contains("found a video of 0 frames after writing 5"), "{error}");
+    let mut writer = AnnotatedWriter::create(&path, size, 10.0, &quiet()).unwrap();
+    let pixels: Vec<u8> = (0..49).flat_map(|y| (0..65).flat_map(move |x| [x * 3, y * 4, 100])).collect();
+    let image = Image::from_bgr(size, pixels).unwrap();
+    (0..3).for_each(|at| writer.write(millis(at * 100), &image, &[], &[]).unwrap());
+    writer.finish().unwrap();
+    let mut source = open(&SourceSpec::parse(path.to_str().unwrap()).unwrap(), &OpenOptions::default()).unwrap();
+    let found = source.next_frame().unwrap().unwrap().image;
+    for (x, y) in [(10, 10), (50, 40), (64, 48), (0, 48)] {
+        let (found, wanted) = (pixel(&found, x, y), pixel(&image, x, y));
+        let most = (0..3).map(|at| found[at].abs_diff(wanted[at])).max().unwrap();
+        assert!(most <= 12, "at {x}, {y}: {found:?}, wanted {wanted:?}");
+    }
+    // What is beyond the picture repeats its edge.
+    assert!(pixel(&found, 65, 20)[2].abs_diff(100) <= 12, "{:?}", pixel(&found, 65, 20));
 }

@@ -112,7 +112,8 @@ fn a_known_movement_of_a_real_frame_is_found_again() {
             let warp = found(method, &[&still, &moved(frame, movement)], &[]);
             let warp = warp.unwrap_or_else(|| panic!("{method:?} finds nothing for {movement:?}"));
             let distance = apart(warp, movement.warp());
-            // Pixels of the source at the cut's corners, the worst place. ORB's corners are whole pixels of the half picture.
+            // Pixels of the source at the cut's corners, the worst place. ORB's corners are whole pixels of the half
+            // picture.
             let most = if method == GmcMethod::Orb { 2.0 } else { 0.5 };
             assert!(distance < most, "{method:?} {movement:?}: {warp:?}, {distance} pixels off");
             worst[i] = worst[i].max(distance);

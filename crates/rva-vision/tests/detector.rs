@@ -339,6 +339,20 @@ fn another_size_than_the_models_own_is_refused() {
     load(&library, &toy("plain"), &DetectOptions { imgsz: Some(SQUARE), ..Default::default() });
 }
 
+#[test]
+fn a_network_input_of_too_many_pixels_is_refused_whoever_wants_it() {
+    let Some(library) = library() else { return };
+    let wide = ImageSize { width: 320, height: 64 };
+    for (name, imgsz, pixels) in
+        [("symbolic", Some(wide), 320 * 64), ("symbolic", None, 96 * 128), ("plain", None, 128 * 128)]
+    {
+        let options = |pixels_max| DetectOptions { imgsz, pixels_max, ..Default::default() };
+        load(&library, &toy(name), &options(pixels));
+        let error = refusal(&library, name, &options(pixels - 1));
+        assert!(error.contains("found a network input of") && error.contains("capture.pixels_max"), "{error}");
+    }
+}
+
 fn refusal(library: &FoundLibrary, name: &str, options: &DetectOptions) -> String {
     let error = YoloDetector::load(library, &toy(name), options).unwrap_err();
     assert_eq!(error.kind(), VisionErrorKind::Model, "{error}");

@@ -1,4 +1,5 @@
-//! The detector on an NVIDIA card against the processor. Where there is no card, or the library has no CUDA, it says so.
+//! The detector on an NVIDIA card against the processor. Where there is no card, or the library has no CUDA, it says
+//! so.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,5 +1,5 @@
-//! Streams of playlists: live ones come by the segment and are played at their own speed, and none makes this machine ask
-//! another server than its own.
+//! Streams of playlists: live ones come by the segment and are played at their own speed, and none makes this machine
+//! ask another server than its own.
 
 #![allow(clippy::unwrap_used)]
 

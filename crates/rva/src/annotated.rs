@@ -12,25 +12,25 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Frames a second of a video whose source doesn't say.
+/// The frames a second of a video whose source doesn't say.
 const FPS_UNKNOWN: f64 = 10.0;
 
-/// Where annotated videos go.
+/// The place of annotated videos.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Saving {
-    /// Nowhere.
+    /// No videos are written.
     Off,
-    /// One camera, this file.
+    /// One camera's video goes into this file.
     File(PathBuf),
-    /// A file for each camera in this folder.
+    /// The video of each camera goes into a file of this folder.
     Folder(PathBuf),
 }
 
 impl Saving {
-    /// `given` is what stands behind `--save=`: nothing, a file (one camera) or a folder.
+    /// Plans where videos go. `given` is what stands behind `--save=`: nothing, a file (one camera) or a folder.
     ///
     /// # Errors
-    /// A file for several cameras.
+    /// Returns an error for a file for several cameras.
     pub fn plan(given: Option<&str>, default_folder: &Path, cameras: usize) -> anyhow::Result<Self> {
         let Some(given) = given else { return Ok(Self::Off) };
         if given.is_empty() {
@@ -50,7 +50,7 @@ impl Saving {
     /// Begins the video of a camera.
     ///
     /// # Errors
-    /// The file or its folder can't be made.
+    /// Returns an error where the file or its folder can't be made.
     fn start(&self, camera: &OpenCamera, settings: &RunSettings) -> anyhow::Result<Option<Saved>> {
         let video = match self {
             Self::Off => return Ok(None),
@@ -79,15 +79,15 @@ pub struct Videos {
 }
 
 impl Videos {
-    /// None yet.
+    /// Starts without any video.
     pub fn new(saving: Saving) -> Self {
         Self { saving, begun: Arc::default() }
     }
 
-    /// Begins the video of a camera, if it is wanted and not begun, and gives what draws into it.
+    /// Begins the video of a camera, if it is wanted and not begun, and returns a tap that draws into it.
     ///
     /// # Errors
-    /// The file or its folder can't be made.
+    /// Returns an error where the file or its folder can't be made.
     pub fn tap(&self, camera: &OpenCamera, settings: &RunSettings) -> anyhow::Result<Option<FrameTap>> {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let id = &settings.identity.camera_id;
@@ -98,7 +98,7 @@ impl Videos {
         Ok(begun.get(id).map(Saved::tap))
     }
 
-    /// The same for a supervisor; `None` where no videos are wanted.
+    /// Returns the maker of taps for a supervisor; `None` where no videos are wanted.
     pub fn make_tap(&self) -> Option<MakeTap> {
         if self.saving == Saving::Off {
             return None;
@@ -109,14 +109,14 @@ impl Videos {
         Some(Box::new(move |camera, settings| videos.tap(camera, settings).map_err(failed)))
     }
 
-    /// Ends all videos. Blocks: they are read back.
+    /// Ends all videos. It blocks: they are read back.
     pub fn finish(&self) -> Vec<Result<SavedFiles, VisionError>> {
         let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
         begun.into_values().map(Saved::finish).collect()
     }
 }
 
-/// A camera id as a file name: what could mean something to a file system becomes `%XX`.
+/// Returns a camera id as a file name: characters that could mean something to a file system become `%XX`.
 fn file_name(camera: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     camera.bytes().map(|b| if is_plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
@@ -127,9 +127,9 @@ struct Drawing {
     video: PathBuf,
     picture: PathBuf,
     class_names: Vec<String>,
-    /// Most tracks of a frame so far: the picture shows that frame.
+    /// The most tracks of a frame so far: the picture shows that frame.
     tracks_max: Option<usize>,
-    /// The first error ends the drawing, not the run.
+    /// The first error, which ends the drawing, not the run.
     error: Option<VisionError>,
 }
 
@@ -143,7 +143,7 @@ impl Drawing {
 
     fn draw(&mut self, frame: &TrackedFrame) -> Result<(), VisionError> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        writer.write(&frame.image, &frame.detections, &self.class_names)?;
+        writer.write(frame.media_time, &frame.image, &frame.detections, &self.class_names)?;
         let tracks: BTreeSet<u64> = frame.detections.iter().filter_map(|tracked| tracked.track_id).collect();
         if self.tracks_max.is_none_or(|most| tracks.len() > most) {
             self.tracks_max = Some(tracks.len());
@@ -169,10 +169,10 @@ impl Saved {
         Box::new(move |frame: &TrackedFrame| drawing.lock().unwrap_or_else(PoisonError::into_inner).take(frame))
     }
 
-    /// Ends the video. Blocks: it is read back.
+    /// Ends the video. It blocks: it is read back.
     ///
     /// # Errors
-    /// What went wrong, now or before; no video is left then.
+    /// Returns the first error, now or before; no video is left then.
     fn finish(self) -> Result<SavedFiles, VisionError> {
         let mut drawing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = drawing.error.take() {
@@ -186,7 +186,7 @@ impl Saved {
 }
 
 impl SavedFiles {
-    /// Says where they are.
+    /// Says where video and picture are.
     pub fn say(&self, terminal: &Terminal) {
         terminal.say(&format!("video:   {}\npicture: {}", self.video.display(), self.picture.display()));
     }

@@ -67,6 +67,11 @@ pub enum Command {
     Init(InitArgs),
     /// Commit what is in the log to the tables
     Ingest(IngestArgs),
+    /// Keep silver and gold current from bronze
+    #[command(after_help = REFINE_HELP)]
+    Refine(RefineArgs),
+    /// Work silver and gold out again and compare them with the tables, row by row
+    Verify(VerifyArgs),
     /// Put the records of NDJSON files or of standard input into the log; commit them with `rva ingest --drain`
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
@@ -94,12 +99,16 @@ pub enum Command {
 }
 
 const QUERY_HELP: &str = "\
-Tables: bronze_raw and bronze_dead_letters, in namespace rva. JSON functions work on payload:
+Tables: bronze_raw and bronze_dead_letters, silver_… and gold_… (`rva tables` lists them), in namespace rva. JSON functions work on payload:
 
   rva query \"SELECT json_length(payload, 'detections') AS people, frame_index FROM bronze_raw LIMIT 5\"
 
 json writes one object a line, csv has a header line. --as-of and --snapshot read the tables as they were. What doesn't
 fit into query.memory_max goes on in query.spill_dir.";
+
+const REFINE_HELP: &str = "\
+`rva run` does this by itself. --rebuild silver works everything out again from bronze, --rebuild gold all of gold from
+silver; days are in UTC and the last one is included. health.address is where /metrics and /ready answer.";
 
 const REPLAY_HELP: &str = "\
 Files may be packed (gzip, zstd), in UTF-8 or UTF-16, one record a line, spread over lines, or in a JSON array. A file of
@@ -176,6 +185,9 @@ pub struct RunArgs {
     /// Commits
     #[command(flatten)]
     pub commit: CommitArgs,
+    /// Leave silver and gold alone; `rva refine` brings them up later
+    #[arg(long, help_heading = "Commits")]
+    pub no_refine: bool,
 }
 
 /// `rva detect`
@@ -218,10 +230,42 @@ pub struct IngestArgs {
     pub commit: CommitArgs,
 }
 
+/// `rva refine`
+#[derive(Debug, Args)]
+pub struct RefineArgs {
+    /// Stop once every table is as new as bronze
+    #[arg(long, conflicts_with = "rebuild")]
+    pub drain: bool,
+    /// Work these tables out again whatever stands there, and stop: silver, gold, or one table of gold
+    #[arg(long, value_name = "TABLE")]
+    pub rebuild: Option<String>,
+    /// First day that is worked out again, like 2026-01-31
+    #[arg(long, value_name = "DAY", requires = "rebuild")]
+    pub from: Option<String>,
+    /// Last day that is worked out again [default: that of --from]
+    #[arg(long, value_name = "DAY", requires = "from")]
+    pub to: Option<String>,
+    /// Where the tables are
+    #[command(flatten)]
+    pub folder: FolderArgs,
+}
+
+/// `rva verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The one day that is compared, like 2026-01-31, in UTC [default: all of time]
+    #[arg(long, value_name = "DAY")]
+    pub day: Option<String>,
+    /// Where the tables are
+    #[command(flatten)]
+    pub folder: FolderArgs,
+}
+
 /// `rva replay`
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// NDJSON files as `rva detect` writes them, - for standard input; bad lines go to the dead letters with their number
+    /// NDJSON files as `rva detect` writes them, - for standard input; bad lines go to the dead letters with their
+    /// number
     #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// Where the tables and the log are
@@ -352,6 +396,8 @@ impl Cli {
                 give_folder(&mut given, &args.folder);
                 give_commit(&mut given, &args.commit);
             }
+            Command::Refine(args) => give_folder(&mut given, &args.folder),
+            Command::Verify(args) => give_folder(&mut given, &args.folder),
             Command::Replay(args) => give_folder(&mut given, &args.folder),
             Command::Query(args) => give_folder(&mut given, &args.folder),
             Command::Tables(args) => give_folder(&mut given, &args.folder),

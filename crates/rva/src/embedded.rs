@@ -4,10 +4,11 @@ use crate::{exit::Refusal, folder::DataFolder};
 use anyhow::Context;
 use rva_bus::LogReader;
 use rva_ingest::{
-    IngestCounters, IngestEvent, IngestLease, IngestOptions, IngestReport, Phase, SystemClock, run_ingest,
+    IngestCounters, IngestEvent, IngestLease, IngestObserver, IngestOptions, IngestReport, Phase, SystemClock,
+    run_ingest, service::ServiceView,
 };
 use rva_lake::{Lake, LakeOptions};
-use rva_service::{BusKind, CatalogKind, Config, StopFlag};
+use rva_service::{BusKind, CatalogKind, Config, StopFlag, format_duration};
 use std::{
     sync::{
         Arc,
@@ -17,15 +18,12 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-/// How long a stop waits for a table that can't be written. The log keeps what was not committed.
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
-
-/// Rows committed so far, for the progress.
+/// The number of rows committed so far, for the progress.
 #[derive(Debug, Clone, Default)]
 pub struct RowsCommitted(Arc<AtomicU64>);
 
 impl RowsCommitted {
-    /// How many.
+    /// Returns the number.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -35,19 +33,22 @@ impl RowsCommitted {
 pub struct Ingesting {
     task: JoinHandle<anyhow::Result<IngestReport>>,
     phase: watch::Sender<Phase>,
+    /// The time that a stop waits for a table that can't be written. The log keeps what was not committed.
+    stop_timeout: Duration,
 }
 
 impl Ingesting {
     /// Opens tables and log and starts. The lease is kept until the ingest has ended.
     ///
     /// # Errors
-    /// Tables or log can't be opened; nothing runs then.
+    /// Returns an error where tables or log can't be opened; nothing runs then.
     pub async fn start(
         folder: &DataFolder,
         config: &Config,
         accept_gap: bool,
         lease: IngestLease,
         rows: RowsCommitted,
+        mut view: ServiceView,
     ) -> anyhow::Result<Self> {
         check_embedded(config)?;
         let mut lake = LakeOptions::default();
@@ -63,6 +64,7 @@ impl Ingesting {
         let task = tokio::spawn(async move {
             let _lease = lease;
             let mut observer = move |event: &IngestEvent, counters: &IngestCounters| {
+                view.on_event(event, counters);
                 if matches!(event, IngestEvent::Committed { .. }) {
                     rows.0.store(counters.rows, Ordering::Relaxed);
                 }
@@ -72,34 +74,34 @@ impl Ingesting {
                 run_ingest(&mut reader, &mut bronze, &mut dead, &options, &clock, heard, &mut observer).await?;
             Ok(report)
         });
-        Ok(Self { task, phase })
+        Ok(Self { task, phase, stop_timeout: config.ingest.stop_timeout })
     }
 
-    /// Whether it has ended, which before a drain only an error can make it.
+    /// Returns whether it has ended, which before a drain only an error can make it.
     pub fn is_over(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// Commits everything that the log holds and ends. When `stop` is set, a table that can't be written is waited
-    /// for only a while.
+    /// Commits everything that the log holds and ends. From when `stop` is set that may take `ingest.stop_timeout`,
+    /// then everything that was read is committed, which may take as long again.
     ///
     /// # Errors
-    /// What ended the ingest; the log keeps the rest.
+    /// Returns the error that ended the ingest; the log keeps the rest.
     pub async fn drain(self, stop: &StopFlag) -> anyhow::Result<IngestReport> {
         self.finish(Phase::Drain, stop).await
     }
 
-    /// Follows the log until `stop` is set, commits what was read, and ends.
+    /// Follows the log until `stop` is set, commits everything that was read, and ends.
     ///
     /// # Errors
-    /// What ended the ingest; the log keeps the rest.
+    /// Returns the error that ended the ingest; the log keeps the rest.
     pub async fn follow(self, stop: &StopFlag) -> anyhow::Result<IngestReport> {
         self.finish(Phase::Follow, stop).await
     }
 
     async fn finish(mut self, phase: Phase, stop: &StopFlag) -> anyhow::Result<IngestReport> {
         self.phase.send_replace(phase);
-        let patience = if phase == Phase::Follow { Duration::ZERO } else { STOP_PATIENCE };
+        let patience = if phase == Phase::Follow { Duration::ZERO } else { self.stop_timeout };
         let stopped = async {
             stop.stopped().await;
             tokio::time::sleep(patience).await;
@@ -112,14 +114,23 @@ impl Ingesting {
             Some(ended) => ended,
             None => {
                 self.phase.send_replace(Phase::Stop);
-                self.task.await
+                let ended = tokio::time::timeout(self.stop_timeout, &mut self.task).await;
+                ended.map_err(|_| {
+                    self.task.abort();
+                    anyhow::anyhow!(
+                        "found no end of the last commit {} after the signal (ingest.stop_timeout): the log keeps what \
+                         it held, `rva ingest --drain` commits it",
+                        format_duration(patience + self.stop_timeout)
+                    )
+                })?
             }
         };
         ended.context("ingest")?
     }
 }
 
-/// This program works in a data folder alone; what is configured for the services must not be passed over in silence.
+/// Refuses settings for the services: this program works in a data folder alone, and they must not be passed over in
+/// silence.
 fn check_embedded(config: &Config) -> Result<(), Refusal> {
     let (bus, catalog) = (config.bus.kind, config.catalog.kind);
     if bus == BusKind::Log && catalog == CatalogKind::Embedded {

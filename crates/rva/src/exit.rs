@@ -1,4 +1,4 @@
-//! What the command's exit code says.
+//! Exit codes of the command.
 
 use rva_bus::{BusError, BusErrorKind};
 use rva_lake::LakeError;
@@ -7,14 +7,14 @@ use rva_track::TrackError;
 use rva_vision::{VisionError, VisionErrorKind};
 use std::fmt;
 
-/// How the command ended, as a number that scripts can rely on.
+/// The end of the command, as a number that scripts can rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// All done.
     Done,
     /// A file, a model, a library, a folder or a table can't be used.
     Failure,
-    /// What was asked for makes no sense; nothing was started.
+    /// The request makes no sense; nothing was started.
     Usage,
     /// A source broke off; what was decoded is committed.
     Incomplete,
@@ -29,7 +29,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Every code and what it means: the text of `rva help exit-codes`.
+    /// The codes and their meanings: the text of `rva help exit-codes`.
     pub const TABLE: [(Self, &'static str); 8] = [
         (Self::Done, "done; also a live source or an ingest that was stopped cleanly by a signal"),
         (Self::Failure, "failure: a file, model, library, folder or table can't be used, or doctor misses something"),
@@ -47,7 +47,7 @@ impl Exit {
         (Self::Terminated, "stopped by a second SIGTERM at once; what is in the log is committed by the next ingest"),
     ];
 
-    /// The number.
+    /// Returns the number.
     pub const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -61,7 +61,8 @@ impl Exit {
         }
     }
 
-    /// Of two ends of one command, the one to report: a failure before a broken source before an interruption.
+    /// Returns that of two ends of one command which is reported: a failure before a broken source before an
+    /// interruption.
     pub fn worse(self, other: Self) -> Self {
         const ORDER: [Exit; 8] = [
             Exit::Done,
@@ -78,7 +79,7 @@ impl Exit {
     }
 }
 
-/// The table of exit codes as text.
+/// Returns the table of exit codes as text.
 pub fn table_text() -> String {
     let mut text = String::from("Exit codes:\n");
     for (exit, meaning) in Exit::TABLE {
@@ -95,12 +96,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// What was asked for makes no sense.
+    /// Refuses a request that makes no sense.
     pub fn usage(text: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, text: text.into() }
     }
 
-    /// Another process writes.
+    /// Refuses to work where another process writes.
     pub fn in_use(text: impl Into<String>) -> Self {
         Self { exit: Exit::InUse, text: text.into() }
     }
@@ -114,12 +115,12 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The exit code of an error: what the first cause that has one says.
+/// Returns the exit code of an error: that of the first cause that has one.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     error.chain().find_map(code_of).unwrap_or(Exit::Failure)
 }
 
-/// The exit code of an error of a source, a model or a tracker.
+/// Returns the exit code of an error of a source, a model or a tracker.
 pub fn of_vision(error: &VisionError) -> Exit {
     match error.kind() {
         VisionErrorKind::Config | VisionErrorKind::Device => Exit::Usage,

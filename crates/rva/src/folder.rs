@@ -10,10 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The tables that the configuration names, to read: of the data folder, or of a REST catalog.
+/// Opens the tables that the configuration names, to read: of the data folder, or of a REST catalog.
 ///
 /// # Errors
-/// There are none, or they can't be reached.
+/// Returns an error where there are none, or they can't be reached.
 pub async fn lake_to_read(loaded: &Loaded) -> anyhow::Result<Lake> {
     let mut settings = TableSettings::of(loaded)?;
     if loaded.config.catalog.kind == CatalogKind::Embedded {
@@ -24,39 +24,39 @@ pub async fn lake_to_read(loaded: &Loaded) -> anyhow::Result<Lake> {
     open_to_read(&settings).await
 }
 
-/// Paths of a data folder.
+/// The paths of a data folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFolder {
     root: PathBuf,
 }
 
 impl DataFolder {
-    /// Of a path, which need not exist. Iceberg stores absolute paths, so it is made absolute.
+    /// Makes the paths of a folder, which need not exist. Iceberg stores absolute paths, so it is made absolute.
     ///
     /// # Errors
-    /// The working directory is gone.
+    /// Returns an error where the working directory is gone.
     pub fn at(path: &Path) -> anyhow::Result<Self> {
         let root = std::path::absolute(path).with_context(|| format!("find data folder {}", path.display()))?;
         // The same folder through a link is the same folder.
         Ok(Self { root: fs::canonicalize(&root).unwrap_or(root) })
     }
 
-    /// The folder.
+    /// Returns the folder itself.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The Iceberg catalog.
+    /// Returns the file of the Iceberg catalog.
     pub fn catalog(&self) -> PathBuf {
         self.root.join("catalog.db")
     }
 
-    /// The embedded log.
+    /// Returns the folder of the embedded log.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")
     }
 
-    /// Annotated videos and pictures, where no other place is named.
+    /// Returns the folder of annotated videos and pictures, where no other place is named.
     pub fn annotated(&self) -> PathBuf {
         self.root.join("annotated")
     }
@@ -64,7 +64,7 @@ impl DataFolder {
     /// Checks that there are tables to read.
     ///
     /// # Errors
-    /// There are none; says which command makes some.
+    /// Returns an error where there are none, which says which command makes some.
     pub fn wants_tables(&self) -> anyhow::Result<()> {
         if self.holds(&self.catalog())? {
             return Ok(());
@@ -78,7 +78,7 @@ impl DataFolder {
     /// Checks that there is a log to read.
     ///
     /// # Errors
-    /// There is none; says which command makes one.
+    /// Returns an error where there is none, which says which command makes one.
     pub fn wants_log(&self) -> anyhow::Result<()> {
         if self.holds(&self.log())? {
             return Ok(());
@@ -89,7 +89,7 @@ impl DataFolder {
         )
     }
 
-    /// Whether something is there; not being allowed to look is an error, not an absence.
+    /// Returns whether something is there; not being allowed to look is an error, not an absence.
     fn holds(&self, path: &Path) -> anyhow::Result<bool> {
         path.try_exists().with_context(|| {
             format!("data folder {} can't be used, wanted a folder that can be read", self.root.display())
@@ -99,7 +99,7 @@ impl DataFolder {
     /// Makes the folder, if it isn't there, and checks that it can be written.
     ///
     /// # Errors
-    /// Why not, with the path.
+    /// Returns why it can't, with the path.
     pub fn make_writable(&self) -> anyhow::Result<()> {
         let wanted =
             || format!("data folder {} can't be used, wanted a folder that can be written", self.root.display());

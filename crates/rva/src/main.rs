@@ -8,6 +8,7 @@ mod exit;
 mod folder;
 mod output;
 mod progress;
+mod refining;
 mod rows;
 mod spill;
 mod table;
@@ -19,7 +20,8 @@ use rva_service::{load_of_process, raise_open_files, warn_of_plain_text};
 use std::process::ExitCode;
 use terminal::Terminal;
 
-/// DataFusion's planner recurses deeply, and unoptimised frames are large: the default 2 MiB overflow.
+/// The stack of threads: DataFusion's planner recurses deeply, and unoptimised frames are large, so the default 2 MiB
+/// overflow.
 const STACK_BYTES: usize = 32 << 20;
 
 fn main() -> ExitCode {
@@ -71,6 +73,8 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
             Command::Detect(args) => commands::detect::run(args, loaded, terminal).await,
             Command::Init(args) => commands::init::run(args, loaded, terminal).await,
             Command::Ingest(args) => commands::ingest::run(args, loaded, terminal).await,
+            Command::Refine(args) => commands::refine::run(args, loaded, terminal).await,
+            Command::Verify(args) => commands::verify::run(args, loaded, terminal).await,
             Command::Replay(args) => commands::replay::run(args, loaded, terminal).await,
             Command::Query(args) => commands::query::run(args, loaded, terminal).await,
             Command::Tables(args) => commands::tables::run(args, loaded).await,

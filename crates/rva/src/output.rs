@@ -6,14 +6,14 @@ use std::io::{self, Write};
 /// [`is_closed_pipe`]; `println!` would panic.
 ///
 /// # Errors
-/// Stdout can't be written.
+/// Returns an error where stdout can't be written.
 pub fn to_stdout(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
 }
 
-/// Whether an error says no more than that the reader of stdout has enough.
+/// Returns whether an error says no more than that the reader of stdout has enough.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -21,7 +21,7 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// An error and what caused it, each text once.
+/// Returns an error and its causes, each text once.
 pub fn with_causes(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {

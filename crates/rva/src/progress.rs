@@ -1,4 +1,4 @@
-//! How far it is: bars on a terminal, plain lines elsewhere.
+//! Progress of a run: bars on a terminal, plain lines elsewhere.
 
 use crate::{embedded::RowsCommitted, terminal::Terminal};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -6,15 +6,15 @@ use rva_detector::{CameraView, Progress};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-/// How often bars move.
+/// The interval at which bars move.
 const BAR_EVERY: Duration = Duration::from_millis(200);
-/// How often a line is written where there are no bars.
+/// The interval at which a line is written where there are no bars.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 const BAR: &str = "{prefix:.bold} [{bar:30.cyan/dim}] {pos}/{len} {msg}";
 const SPINNER: &str = "{prefix:.bold} {spinner} {pos} frames {msg}";
 
-/// Shows progress until it is dropped or closed.
+/// A view that shows progress until it is dropped or closed.
 pub struct ProgressView {
     task: Option<JoinHandle<()>>,
     bars: Vec<ProgressBar>,

@@ -1,4 +1,4 @@
-//! Query results as text, as they come: what is held doesn't grow with the answer.
+//! Query results as text, as they come: memory doesn't grow with the answer.
 
 use crate::{cli::RowFormat, output::to_stdout, table::TableWriter};
 use arrow::{
@@ -9,8 +9,8 @@ use arrow::{
 };
 use std::sync::Arc;
 
-/// Writes rows to stdout: `csv` (with a header line), `json` (one object a line), or a `table` whose columns are as wide
-/// as its first rows want them.
+/// A writer of rows to stdout: `csv` (with a header line), `json` (one object a line), or a `table` whose columns are
+/// as wide as its first rows want them.
 pub struct RowWriter {
     format: RowFormat,
     table: TableWriter,
@@ -20,7 +20,7 @@ impl RowWriter {
     /// Begins: writes the header of `csv`.
     ///
     /// # Errors
-    /// Stdout can't be written.
+    /// Returns an error where stdout can't be written.
     pub fn new(format: RowFormat, schema: &SchemaRef) -> anyhow::Result<Self> {
         if format == RowFormat::Csv {
             to_stdout(&csv(&RecordBatch::new_empty(SchemaRef::clone(schema)), true)?)?;
@@ -31,7 +31,7 @@ impl RowWriter {
     /// Writes rows.
     ///
     /// # Errors
-    /// A column of a type that the format can't hold, or stdout can't be written.
+    /// Returns an error for a column of a type that the format can't hold, or where stdout can't be written.
     pub fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
         match self.format {
             RowFormat::Table => to_stdout(&self.table.rows(batch)?)?,
@@ -41,10 +41,10 @@ impl RowWriter {
         Ok(())
     }
 
-    /// Writes what was held, and the end of a table.
+    /// Writes the rows that were held, and the end of a table.
     ///
     /// # Errors
-    /// Stdout can't be written.
+    /// Returns an error where stdout can't be written.
     pub fn finish(self) -> anyhow::Result<()> {
         if self.format == RowFormat::Table {
             to_stdout(&self.table.finish())?;
@@ -59,7 +59,7 @@ fn csv(batch: &RecordBatch, has_header: bool) -> anyhow::Result<String> {
     Ok(String::from_utf8(bytes)?)
 }
 
-/// The same with columns of maps, lists and structures as JSON, which CSV has no other words for.
+/// Returns a batch with columns of maps, lists and structures as JSON, which CSV has no other words for.
 fn flat(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
     let schema = batch.schema();
     if !schema.fields().iter().any(|field| field.data_type().is_nested()) {
@@ -79,7 +79,7 @@ fn flat(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
-/// Each value of a column as JSON.
+/// Returns each value of a column as JSON.
 fn as_json(column: &ArrayRef) -> anyhow::Result<StringArray> {
     const NAME: &str = "v";
     let field = Field::new(NAME, column.data_type().clone(), true);
@@ -95,7 +95,7 @@ fn as_json(column: &ArrayRef) -> anyhow::Result<StringArray> {
     Ok(values.collect())
 }
 
-/// A null is a key that isn't there.
+/// Returns a batch as JSON lines, in which a null is a key that isn't there.
 fn json(batch: &RecordBatch) -> anyhow::Result<String> {
     let mut writer = LineDelimitedWriter::new(Vec::new());
     writer.write(batch)?;

@@ -1,4 +1,4 @@
-//! Where a query goes on when its memory is full, removed however it ends.
+//! The folder where a query goes on when its memory is full, removed however it ends.
 
 use crate::{exit::Exit, terminal::Terminal};
 use anyhow::Context;
@@ -10,19 +10,19 @@ use std::{
     time::Duration,
 };
 
-/// How often the watcher looks for a signal.
+/// The interval at which the watcher looks for a signal.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// A folder of this process.
+/// A folder of this process, removed when it is dropped.
 pub struct SpillFolder {
     path: PathBuf,
 }
 
 impl SpillFolder {
-    /// Makes one in `folder`, or where the system keeps temporary files.
+    /// Makes a folder in `folder`, or where the system keeps temporary files.
     ///
     /// # Errors
-    /// It can't be made.
+    /// Returns an error where it can't be made.
     pub fn make(folder: Option<&Path>) -> anyhow::Result<Self> {
         let parent = folder.map_or_else(std::env::temp_dir, Path::to_owned);
         let made =
@@ -38,7 +38,7 @@ impl SpillFolder {
         Ok(Self { path })
     }
 
-    /// Its path.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -47,7 +47,7 @@ impl SpillFolder {
     /// leaving the folder behind.
     ///
     /// # Errors
-    /// No thread can be started.
+    /// Returns an error where no thread can be started.
     pub fn ends_with(&self, stop: StopFlag, terminal: &Terminal) -> anyhow::Result<()> {
         let (path, terminal) = (self.path.clone(), terminal.clone());
         let watch = move || loop {
@@ -64,7 +64,7 @@ impl SpillFolder {
     }
 }
 
-/// Spilled rows are nobody else's business.
+/// Makes a folder that only its owner can enter: spilled rows are nobody else's business.
 fn make_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().mode(0o700).create(path)

@@ -8,13 +8,13 @@ use arrow::{
 };
 use unicode_width::UnicodeWidthStr;
 
-/// So many rows say how wide the columns are. Later ones that are wider stand out.
+/// The number of rows that say how wide the columns are. Later ones that are wider stand out.
 const ROWS_MEASURED: usize = 1000;
 
-/// Fewer where they are long.
+/// The bytes of rows that do where they are long.
 const BYTES_MEASURED: usize = 8 << 20;
 
-/// Rows as lines of cells, in a frame.
+/// A writer of rows as lines of cells, in a frame.
 pub struct TableWriter {
     names: Vec<String>,
     widths: Vec<usize>,
@@ -24,17 +24,17 @@ pub struct TableWriter {
 }
 
 impl TableWriter {
-    /// A table of these columns.
+    /// Makes a table of these columns.
     pub fn new(schema: &SchemaRef) -> Self {
         let names: Vec<String> = schema.fields().iter().map(|field| plain(field.name())).collect();
         let widths = names.iter().map(|name| name.width()).collect();
         Self { names, widths, held: Some(Vec::new()), held_bytes: 0 }
     }
 
-    /// The text of further rows; nothing while the widths aren't known.
+    /// Returns the text of further rows; nothing while the widths aren't known.
     ///
     /// # Errors
-    /// A column of a type that has no text.
+    /// Returns an error for a column of a type that has no text.
     pub fn rows(&mut self, batch: &RecordBatch) -> anyhow::Result<String> {
         let options = FormatOptions::default().with_display_error(true);
         let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
@@ -55,7 +55,7 @@ impl TableWriter {
         Ok(text)
     }
 
-    /// The text of what was held, and the end.
+    /// Returns the text of the rows that were held, and the end.
     pub fn finish(mut self) -> String {
         let mut text = String::new();
         self.begin(&mut text);

@@ -1,4 +1,4 @@
-//! What a person sees on stderr: log lines, progress, the summary.
+//! The text that a person sees on stderr: log lines, progress, the summary.
 
 use indicatif::MultiProgress;
 use rva_service::{LogFormat, TelemetryConfig, TelemetryError, init_telemetry, scrub};
@@ -11,8 +11,8 @@ use std::{
 };
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A text without characters that steer a terminal: they are written as escapes. What others sent stands in names,
-/// values and errors.
+/// Returns a text without characters that steer a terminal: they are written as escapes. Words that others sent stand
+/// in names, values and errors.
 pub fn plain(text: &str) -> String {
     if !text.contains(rva_types::steers) {
         return text.to_owned();
@@ -24,22 +24,22 @@ pub fn plain(text: &str) -> String {
     shown
 }
 
-/// The same for a text of several lines, which stay.
+/// Does so for a text of several lines, which stay.
 fn plain_lines(text: &str) -> String {
     text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }
 
-/// Stderr of this process.
+/// The stderr of this process.
 #[derive(Clone, Default)]
 pub struct Terminal {
     bars: MultiProgress,
     is_quiet: Arc<AtomicBool>,
-    /// Set when logging runs.
+    /// The format of log lines, set when logging runs.
     format: Arc<OnceLock<LogFormat>>,
 }
 
 impl Terminal {
-    /// Before anything is configured.
+    /// Makes a terminal before anything is configured.
     pub fn new() -> Self {
         Self::default()
     }
@@ -47,7 +47,7 @@ impl Terminal {
     /// Starts logging.
     ///
     /// # Errors
-    /// The filter doesn't parse.
+    /// Returns an error where the filter doesn't parse.
     pub fn start(&self, config: &TelemetryConfig) -> Result<(), TelemetryError> {
         init_telemetry(config, BesideBars(self.bars.clone()))?;
         self.is_quiet.store(config.quiet, Ordering::Relaxed);
@@ -55,27 +55,27 @@ impl Terminal {
         Ok(())
     }
 
-    /// Where bars are drawn.
+    /// Returns the place where bars are drawn.
     pub fn bars(&self) -> &MultiProgress {
         &self.bars
     }
 
-    /// Whether bars make sense: a terminal that isn't asked for quiet or for JSON.
+    /// Returns whether bars make sense: a terminal that isn't asked for quiet or for JSON.
     pub fn shows_bars(&self) -> bool {
         io::stderr().is_terminal() && !self.is_quiet() && !self.is_json()
     }
 
-    /// Neither progress nor summary.
+    /// Returns whether neither progress nor summary is wanted.
     pub fn is_quiet(&self) -> bool {
         self.is_quiet.load(Ordering::Relaxed)
     }
 
-    /// Every line of stderr is a JSON object.
+    /// Returns whether every line of stderr is a JSON object.
     pub fn is_json(&self) -> bool {
         self.format.get() == Some(&LogFormat::Json)
     }
 
-    /// A line for people, after the progress. Nothing when quiet; as JSON it is a log line.
+    /// Says a line to people, after the progress. It says nothing when quiet; as JSON it is a log line.
     pub fn say(&self, text: &str) {
         if self.is_quiet() {
             return;
@@ -87,7 +87,7 @@ impl Terminal {
         }
     }
 
-    /// Why the command failed.
+    /// Says why the command failed.
     pub fn say_error(&self, text: &str) {
         if self.is_json() {
             tracing::error!("{text}");
@@ -97,7 +97,7 @@ impl Terminal {
     }
 }
 
-/// Log lines that step around the bars.
+/// A writer of log lines that steps around the bars.
 struct BesideBars(MultiProgress);
 
 impl<'a> MakeWriter<'a> for BesideBars {

@@ -224,7 +224,8 @@ fn crossings_of_a_trackers_tracks_are_compared_with_the_true_ones() {
     let base = ["eval", "footfall", "--gt", "mot", "--tracker", "sort"];
     let scored = rows(&rva(root.path(), &[&base[..], &["--format", "json"]].concat()).exits(0));
     let combined = scored.iter().find(|row| row["sequence"] == "COMBINED").unwrap();
-    // Detections are the truth. One of the two passes the falling line, at x = 0.63 for y = 0.67; at the line at x = 0.75 it begins too near.
+    // Detections are the truth. One of the two passes the falling line, at x = 0.63 for y = 0.67; at the line at x =
+    // 0.75 it begins too near.
     let [truth, missed, extra] = ["true", "missed", "extra"].map(|name| combined[name].as_u64().unwrap());
     assert_eq!((truth, missed, extra), (1, 0, 0), "{combined}");
     let check = |ceilings: &str| {

@@ -1,4 +1,4 @@
-//! One row of bronze to rows of silver.
+//! The way from one row of bronze to rows of silver.
 
 use super::{
     BronzeRow, Exploded, FrameKey, FrameRows, Reject, RejectReason, SilverDetection, SilverFrame,
@@ -8,13 +8,14 @@ use crate::Rules;
 use rva_types::Timestamp;
 use std::{collections::HashSet, sync::Arc};
 
-/// 2000-01-01T00:00:00Z: no shop camera is older.
+/// The earliest capture time that is taken: no shop camera is older.
 const EARLIEST: Timestamp = Timestamp::from_micros(946_684_800_000_000);
 const DAY_US: i64 = 86_400_000_000;
 
-/// Turns a row of bronze into its frame, its detections, and what doesn't count.
+/// Turns a row of bronze into its frame, its detections, and rejects.
 ///
-/// Never fails: what is wrong is a [`Reject`] of the frame or of a detection. A pure function of the row and the rules.
+/// This never fails: anything that is wrong is a [`Reject`] of the frame or of a detection. It is a pure function of
+/// the row and the rules.
 pub fn explode(row: &BronzeRow<'_>, rules: &Rules) -> Exploded {
     let key = FrameKey {
         store: row.store.clone(),
@@ -111,7 +112,7 @@ fn of_frame(key: FrameKey, read: &Read<'_>, rules: &Rules) -> Exploded {
     Exploded { rows: Some(FrameRows { frame, detections: kept }), rejects, under_threshold }
 }
 
-/// `None` for a detection under the threshold.
+/// Reads a detection; `None` for one under the threshold.
 fn of_detection<'a>(
     found: Option<&'a DetectionJson<'_>>,
     frame: &Read<'_>,
@@ -144,7 +145,7 @@ fn of_detection<'a>(
     }))
 }
 
-/// Half-up to whole pixels, then clipped to the picture.
+/// Rounds a box half up to whole pixels, then clips it to the picture.
 fn whole_box(found: Option<&BoxJson<'_>>, img_w: i32, img_h: i32) -> Result<[i32; 4], Trouble> {
     let sides = found.map(|found| [&found.x1, &found.y1, &found.x2, &found.y2]);
     let numbers = sides.and_then(|sides| {

@@ -1,5 +1,6 @@
-//! The fields of a frame record that silver reads. A field of another type than expected is that field's trouble alone: the rest
-//! of the record is still read.
+//! The fields of a frame record that silver reads.
+//!
+//! A field of another type than expected is that field's trouble alone: the rest of the record is still read.
 
 use serde::{
     Deserialize, Deserializer,
@@ -88,7 +89,7 @@ impl Scalar<'_> {
         }
     }
 
-    /// A finite number.
+    /// Returns a finite number.
     pub fn number(&self) -> Option<f64> {
         match self {
             Self::Integer(number) => Some(*number as f64),

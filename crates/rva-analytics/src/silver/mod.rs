@@ -1,4 +1,4 @@
-//! Bronze to silver: each row of bronze becomes one frame and its detections, and what doesn't count becomes a reject.
+//! Bronze to silver: each row of bronze becomes one frame and its detections, or rejects that say why not.
 
 mod explode;
 mod json;
@@ -13,69 +13,69 @@ use std::sync::Arc;
 pub struct BronzeRow<'a> {
     /// The version that the message told.
     pub schema_version: &'a str,
-    /// The run.
+    /// The run's id.
     pub run: &'a RunId,
-    /// The frame in its run.
+    /// The frame's index in its run.
     pub frame_index: i64,
     /// The frame record as JSON.
     pub payload: &'a str,
-    /// The camera.
+    /// The camera's id.
     pub camera: &'a CameraId,
-    /// The shop.
+    /// The shop's id.
     pub store: &'a StoreId,
-    /// When the ingest received it.
+    /// The time at which the ingest received it.
     pub ingest_ts: Timestamp,
 }
 
-/// What all rows of one frame have in common. Cheap to copy.
+/// The key that all rows of one frame have in common. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FrameKey {
-    /// The shop.
+    /// The shop's id.
     pub store: StoreId,
-    /// The camera.
+    /// The camera's id.
     pub camera: CameraId,
-    /// The run.
+    /// The run's id.
     pub run: RunId,
-    /// The frame in its run.
+    /// The frame's index in its run.
     pub frame_index: i64,
 }
 
 /// A row of `rva.silver_frames` without its processing time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SilverFrame {
-    /// Which frame.
+    /// The key of the frame.
     pub key: FrameKey,
-    /// When it was captured.
+    /// The time at which it was captured.
     pub capture_ts: Timestamp,
-    /// Width of the picture in pixels, at least 1.
+    /// The width of the picture in pixels, at least 1.
     pub img_w: i32,
-    /// Height of the picture in pixels, at least 1.
+    /// The height of the picture in pixels, at least 1.
     pub img_h: i32,
-    /// Kept detections of class `person`.
+    /// The number of kept detections of class `person`.
     pub people: i32,
-    /// All kept detections.
+    /// The number of all kept detections.
     pub detections: i32,
 }
 
-/// A row of `rva.silver_detections`, beside what its frame tells.
+/// A row of `rva.silver_detections`, without the columns of its frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SilverDetection {
-    /// Unique in its frame.
+    /// The detection's id, unique in its frame.
     pub det_id: Arc<str>,
     /// The label that the model gave, if any.
     pub class_name: Option<Arc<str>>,
     /// The class's number, if any.
     pub class_id: Option<i32>,
-    /// Confidence in [0, 1], at least the threshold.
+    /// The confidence in [0, 1], at least the threshold.
     pub conf: f64,
-    /// Left, top, right, bottom in whole pixels, inside the picture, with an area.
+    /// The box's left, top, right and bottom in whole pixels, inside the picture, with an area.
     pub bbox: [i32; 4],
     /// The confirmed track, if any.
     pub track_id: Option<i64>,
 }
 
 impl SilverDetection {
-    /// Whether it is somebody.
+    /// Returns whether it is a person.
     pub fn is_person(&self) -> bool {
         self.class_name.as_deref() == Some(crate::PERSON)
     }
@@ -90,7 +90,7 @@ pub struct FrameRows {
     pub detections: Vec<SilverDetection>,
 }
 
-/// Why a frame or a detection isn't in silver. The codes are a closed set.
+/// A reason why a frame or a detection isn't in silver. The codes are a closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RejectReason {
     /// The record is of another version than 1.
@@ -118,7 +118,7 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
-    /// Every reason.
+    /// Every reason, in the order of declaration.
     pub const ALL: [Self; 11] = [
         Self::SchemaVersion,
         Self::PayloadShape,
@@ -133,7 +133,7 @@ impl RejectReason {
         Self::BoxOutside,
     ];
 
-    /// Returns the code in the table.
+    /// Returns the code that the table holds.
     pub const fn code(self) -> &'static str {
         match self {
             Self::SchemaVersion => "schema_version",
@@ -154,23 +154,23 @@ impl RejectReason {
 /// A row of `rva.silver_rejects` without its processing time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
-    /// Which frame.
+    /// The key of the frame.
     pub key: FrameKey,
-    /// Which detection; `None`: the whole frame.
+    /// The id of the detection; `None` where the whole frame is rejected.
     pub det_id: Option<String>,
-    /// Why.
+    /// The reason.
     pub reason: RejectReason,
-    /// What was found and what was wanted, on one line.
+    /// A line that says what was found and what was wanted.
     pub detail: String,
 }
 
-/// What one row of bronze becomes. Either `rows` is there, or `rejects` holds one for the whole frame.
+/// The rows that one row of bronze becomes. Either `rows` is there, or `rejects` holds one for the whole frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exploded {
     /// The frame and its detections.
     pub rows: Option<FrameRows>,
-    /// What doesn't count.
+    /// The frame's or the detections' rejects.
     pub rejects: Vec<Reject>,
-    /// Detections under the threshold: no rejects, but counted.
+    /// The number of detections under the threshold: no rejects, but counted.
     pub under_threshold: u64,
 }

@@ -4,15 +4,15 @@ use super::{Step, is_joined};
 use crate::{Rules, Share, hour_of};
 use std::collections::BTreeMap;
 
-/// A cell of the grid: across and down, from 0.
+/// A cell of the grid: its number across and that down, from 0.
 pub type Cell = (u8, u8);
 
-/// Time of one track in one cell and hour.
+/// The time of one track in one cell and hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CellDwell {
-    /// Visits that begin in this hour.
+    /// The number of visits that begin in this hour.
     pub visits: i64,
-    /// Microseconds of steps that begin in this hour.
+    /// The microseconds of steps that begin in this hour.
     pub micros: i64,
 }
 
@@ -22,8 +22,9 @@ pub(crate) fn cell_of(anchor: Share, rules: &Rules) -> Cell {
     (of(anchor.x), of(anchor.y))
 }
 
-/// The time from one detection to the next belongs to the cell of the first and to the hour in which it begins. A visit is
-/// a run of detections in one cell, and counts in the hour in which it begins.
+/// Returns the time of a track by hour and cell. The time from one detection to the next belongs to the cell of the
+/// first and to the hour in which it begins. A visit is a run of detections in one cell, and counts in the hour in
+/// which it begins.
 pub(super) fn dwell(steps: &[Step], rules: &Rules) -> BTreeMap<(i64, Cell), CellDwell> {
     let mut dwell: BTreeMap<_, CellDwell> = BTreeMap::new();
     let mut before: Option<(&Step, Cell)> = None;

@@ -1,8 +1,8 @@
-//! Crossings of a directed line: one code for gold and for the scores of counting.
+//! Crossings of a directed line, by one code for gold and for the scores of counting.
 //!
-//! Detections near the line are on neither side. A side counts once a track has been on it for `side_min`, or ends there, so a
-//! flicker of one frame is no crossing. A crossing is dated by the first detection on the new side, and counts only where the path
-//! between the two sides passes between the line's ends.
+//! Detections near the line are on neither side. A side counts once a track has been on it for `side_min`, or ends
+//! there, so a flicker of one frame is no crossing. A crossing is dated by the first detection on the new side, and
+//! counts only if the path between the two sides passes between the line's ends.
 
 use super::Step;
 use crate::{DirectedLine, Direction, Rules, Share};
@@ -15,11 +15,11 @@ pub struct Crossing {
     pub line: Arc<str>,
     /// Counts the track's crossings of the line from 1.
     pub number: i32,
-    /// The first detection on the new side, in microseconds since 1970.
+    /// The time of the first detection on the new side, in microseconds since 1970.
     pub at_us: i64,
-    /// Which way.
+    /// The direction, which is the new side.
     pub direction: Direction,
-    /// Where that detection was.
+    /// The anchor of that detection.
     pub anchor: Share,
 }
 

@@ -1,7 +1,7 @@
-//! One track from its first detection to its last, and all that gold says of it.
+//! One track from its first detection to its last, and everything that gold says of it.
 //!
-//! What depends on the order of detections (dwell, visits, crossings) is a function of the whole track, so a detection that comes late
-//! means that the track is computed again, whatever came before.
+//! Dwell, visits and crossings depend on the order of detections, so they are functions of the whole track: a detection
+//! that comes late means that the track is computed again, whatever came before.
 
 mod cells;
 mod crossings;
@@ -17,35 +17,35 @@ use crate::{CameraZones, DirectedLine, Rules, Share, anchor};
 use rva_types::{CameraId, RunId, StoreId};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Which track.
+/// The key of a track.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrackKey {
-    /// The shop.
+    /// The shop's id.
     pub store: StoreId,
-    /// The camera.
+    /// The camera's id.
     pub camera: CameraId,
-    /// The run.
+    /// The run's id.
     pub run: RunId,
-    /// The track in its run.
+    /// The track's id in its run.
     pub track_id: i64,
 }
 
 /// A detection of a track.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackPoint {
-    /// The frame in the run; points are in its order, then in that of `det_id`.
+    /// The frame's index in the run; points are in its order, then in that of `det_id`.
     pub frame_index: i64,
-    /// Unique in the frame.
+    /// The detection's id, unique in the frame.
     pub det_id: Arc<str>,
-    /// Capture time in microseconds since 1970.
+    /// The capture time in microseconds since 1970.
     pub at_us: i64,
-    /// Left, top, right, bottom in pixels.
+    /// The box's left, top, right and bottom in pixels.
     pub bbox: [i32; 4],
-    /// Width of the picture in pixels.
+    /// The width of the picture in pixels.
     pub img_w: i32,
-    /// Height of the picture in pixels.
+    /// The height of the picture in pixels.
     pub img_h: i32,
-    /// Confidence in [0, 1].
+    /// The confidence in [0, 1].
     pub conf: f64,
 }
 
@@ -73,17 +73,17 @@ impl TrackPath {
         self.points.extend(other.points);
     }
 
-    /// Returns how many detections it has.
+    /// Returns the number of detections.
     pub fn len(&self) -> usize {
         self.points.len()
     }
 
-    /// Tells whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.points.is_empty()
     }
 
-    /// Puts the points in order.
+    /// Returns the points in order.
     fn ordered(mut self) -> Vec<TrackPoint> {
         self.points.sort_by(|a, b| (a.frame_index, &a.det_id).cmp(&(b.frame_index, &b.det_id)));
         self.points
@@ -97,7 +97,7 @@ impl TrackPath {
         crossings
     }
 
-    /// Computes what gold says of the track; `None` where it has no detection.
+    /// Computes everything that gold says of the track; `None` where it has no detection.
     pub fn outcome(self, key: TrackKey, zones: &CameraZones, rules: &Rules) -> Option<TrackOutcome> {
         let points = self.ordered();
         let summary = TrackSummary::of(&points)?;
@@ -132,7 +132,7 @@ fn number_within<T>(all: &mut [T], name: impl Fn(&T) -> &Arc<str>, mut set: impl
     }
 }
 
-/// A point as the rules of paths see it.
+/// A point as the rules of paths see it: a time, an anchor, and the picture's size.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     pub at_us: i64,
@@ -147,15 +147,16 @@ impl Step {
     }
 }
 
-/// Whether two neighbouring detections belong together: the later one is not earlier, and at most `gap_max` later.
+/// Returns whether two neighbouring detections belong together: the later one is not earlier, and at most `gap_max`
+/// later.
 pub(crate) fn is_joined(before_us: i64, after_us: i64, rules: &Rules) -> bool {
     (0..=rules.gap_max_us).contains(&after_us.saturating_sub(before_us))
 }
 
-/// All that gold says of one track.
+/// Everything that gold says of one track.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackOutcome {
-    /// Which track.
+    /// The track's key.
     pub key: TrackKey,
     /// Its row of `gold_track_summary`, but for the key.
     pub summary: TrackSummary,
@@ -167,33 +168,33 @@ pub struct TrackOutcome {
     pub dwell: BTreeMap<(i64, Cell), CellDwell>,
 }
 
-/// A track as a whole. Positions are of its boxes' centres, in pixels.
+/// A track as a whole. Positions are those of its boxes' centres, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrackSummary {
-    /// Frames with a detection of it.
+    /// The number of frames with a detection of it.
     pub frames: i64,
-    /// Earliest capture time, in microseconds since 1970.
+    /// The earliest capture time, in microseconds since 1970.
     pub start_us: i64,
-    /// Latest capture time.
+    /// The latest capture time, in microseconds since 1970.
     pub end_us: i64,
-    /// Least x.
+    /// The least x.
     pub min_x: f64,
-    /// Greatest x.
+    /// The greatest x.
     pub max_x: f64,
-    /// Least y.
+    /// The least y.
     pub min_y: f64,
-    /// Greatest y.
+    /// The greatest y.
     pub max_y: f64,
-    /// Mean x of all detections.
+    /// The mean x of all detections.
     pub avg_x: f64,
-    /// Mean y of all detections.
+    /// The mean y of all detections.
     pub avg_y: f64,
-    /// Mean confidence of all detections.
+    /// The mean confidence of all detections, in [0, 1].
     pub avg_conf: f64,
 }
 
 impl TrackSummary {
-    /// Of points in order; `None` where there are none.
+    /// Sums up points, which must be in order; `None` where there are none.
     fn of(points: &[TrackPoint]) -> Option<Self> {
         let twice = |low: i32, high: i32| i64::from(low) + i64::from(high);
         let xs = || points.iter().map(|point| twice(point.bbox[0], point.bbox[2]));
@@ -216,13 +217,13 @@ impl TrackSummary {
         })
     }
 
-    /// Seconds from the first detection to the last.
+    /// Returns the seconds from the first detection to the last.
     pub fn duration_seconds(&self) -> f64 {
         (self.end_us - self.start_us) as f64 / 1e6
     }
 }
 
-/// A confidence in ten thousandths, rounded half up: sums of whole numbers are the same in every engine.
+/// Returns a confidence in ten thousandths, rounded half up: sums of whole numbers are the same in every engine.
 pub(crate) fn conf_units(conf: f64) -> i64 {
     (conf * 10_000.0).round() as i64
 }

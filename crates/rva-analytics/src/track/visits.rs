@@ -1,8 +1,9 @@
 //! Visits of a zone.
 //!
-//! Between two detections a track is on the straight way, so a zone that is jumped over between two frames is still visited, and
-//! counts don't depend on the frame rate. A visit begins with a stay inside of at least `enter_min` and ends before a stay outside of at
-//! least `leave_min`, a gap, or with the track. It is dated by the detections inside; where none fell inside, by the way itself.
+//! Between two detections a track is on the straight way, so a zone that is jumped over between two frames is still
+//! visited, and counts don't depend on the frame rate. A visit begins with a stay inside of at least `enter_min` and
+//! ends before a stay outside of at least `leave_min`, a gap, or with the track. It is dated by the detections inside;
+//! if none fell inside, by the way itself.
 
 use super::{Step, is_joined};
 use crate::{Polygon, Rules};
@@ -15,14 +16,14 @@ pub struct Visit {
     pub zone: Arc<str>,
     /// Counts the track's visits of the zone from 1.
     pub number: i32,
-    /// When it begins, in microseconds since 1970.
+    /// The time at which it begins, in microseconds since 1970.
     pub entered_us: i64,
-    /// When it ends.
+    /// The time at which it ends, in microseconds since 1970.
     pub left_us: i64,
 }
 
 impl Visit {
-    /// Seconds from the beginning to the end.
+    /// Returns the seconds from the beginning to the end.
     pub fn dwell_seconds(&self) -> f64 {
         (self.left_us - self.entered_us) as f64 / 1e6
     }
@@ -33,7 +34,7 @@ impl Visit {
 struct Stay {
     from_us: i64,
     to_us: i64,
-    /// First and last detection inside.
+    /// The times of the first and the last detection inside; `None` where none fell inside.
     seen: Option<(i64, i64)>,
 }
 
@@ -60,7 +61,7 @@ pub(super) fn of_zone(name: &Arc<str>, polygon: &Polygon, steps: &[Step], rules:
         .collect()
 }
 
-/// The stays inside, in order, of detections without a gap.
+/// Returns the stays inside, in order, of detections without a gap.
 fn stays(polygon: &Polygon, steps: &[Step]) -> Vec<Stay> {
     let mut stays: Vec<Stay> = Vec::new();
     let mut add = |next: Stay| match stays.last_mut() {

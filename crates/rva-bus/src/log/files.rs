@@ -8,7 +8,7 @@ use std::{
 
 /// An open segment that is only ever appended to.
 pub trait SegmentFile: Send + Sync {
-    /// Writes some of `bytes` at the end and says how many.
+    /// Writes some of `bytes` at the end and returns how many.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
     /// Returns when everything written is on the disk.
     fn sync(&self) -> io::Result<()>;

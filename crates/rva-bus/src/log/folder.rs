@@ -1,4 +1,4 @@
-//! What lies in a log's folder: identity, lock, partitions, segments, durable marks, committed positions.
+//! The files of a log's folder: identity, lock, partitions, segments, durable marks, committed positions.
 
 use crate::{BusError, BusErrorKind, log::line};
 use rva_types::Timestamp;
@@ -13,11 +13,11 @@ const IDENTITY: &str = "identity";
 const LOCK: &str = "writer.lock";
 const MARK: &str = "durable";
 const COMMITTED: &str = "committed";
-/// Rights of folders that are made here, before the user's umask.
+/// The rights of folders that are made here, before the user's umask.
 const FOLDER_MODE: u32 = 0o700;
-/// Rights of files that are made here, before the user's umask.
+/// The rights of files that are made here, before the user's umask.
 const FILE_MODE: u32 = 0o600;
-/// Longest partition key, in bytes; percent-encoded it is still a legal file name.
+/// The longest partition key, in bytes; percent-encoded it is still a legal file name.
 const KEY_BYTES_MAX: usize = 64;
 
 /// Turns an error of the file system into one of the seam: the one place that decides what a retry can cure.
@@ -38,7 +38,7 @@ pub(crate) fn io_error(doing: &str, path: &Path, error: io::Error) -> BusError {
     BusError::new(kind, format!("{doing} {}: {error}{wanted}", path.display())).with_source(error)
 }
 
-/// How a file is made that only its owner reads.
+/// Returns the options that make a file which only its owner reads.
 pub(crate) fn own_file() -> fs::OpenOptions {
     let mut options = File::options();
     options.mode(FILE_MODE);
@@ -94,7 +94,7 @@ fn no_identity(dir: &Path, found: &str) -> BusError {
     ))
 }
 
-/// The identity of an existing log; `None` where there is no log yet.
+/// Reads the identity of an existing log; `None` where there is no log yet.
 pub(crate) fn read_identity(dir: &Path) -> Result<Option<String>, BusError> {
     let path = dir.join(IDENTITY);
     let mut text = String::new();
@@ -149,8 +149,8 @@ pub(crate) fn lock_writer(dir: &Path) -> Result<File, BusError> {
     Ok(file)
 }
 
-/// Who holds the lock, as its file says it: program and process, and nothing else that an older version or somebody else
-/// wrote there.
+/// Returns the holder of the lock as its file names it: program and process, and nothing else that an older version or
+/// somebody else wrote there.
 fn holder(path: &Path) -> String {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(128).read_to_string(&mut text));
@@ -173,7 +173,7 @@ fn is_of_program(c: char) -> bool {
 
 // ---- partitions and segments
 
-/// The folder of a partition: letters, digits, `-` and `_` stay, every other byte becomes `%XX`.
+/// Returns the folder's name of a partition: letters, digits, `-` and `_` stay, every other byte becomes `%XX`.
 ///
 /// Nothing with a dot or a slash remains, so a name can't leave the log or meet one of its own files.
 pub(crate) fn encode_key(key: &str) -> Result<String, BusError> {
@@ -195,7 +195,7 @@ pub(crate) fn encode_key(key: &str) -> Result<String, BusError> {
     Ok(if name == IDENTITY { format!("%69{}", &name[1..]) } else { name })
 }
 
-/// The key of a partition's folder; `None` for a folder that isn't ours.
+/// Returns the key of a partition's folder; `None` for a folder that isn't ours.
 pub(crate) fn decode_key(name: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = name.as_bytes();
@@ -213,7 +213,7 @@ pub(crate) fn decode_key(name: &str) -> Option<String> {
     (encode_key(&key).ok()?.as_str() == name).then_some(key)
 }
 
-/// Keys and folders of the partitions, in key order.
+/// Returns keys and folders of the partitions, in key order.
 pub(crate) fn list_partitions(dir: &Path) -> Result<Vec<(String, PathBuf)>, BusError> {
     let failed = |error| io_error("read folder", dir, error);
     let mut found = Vec::new();
@@ -233,7 +233,7 @@ pub(crate) fn segment_path(folder: &Path, first: u64) -> PathBuf {
     folder.join(format!("{first:020}.ndjson"))
 }
 
-/// First record and size of each segment, in order.
+/// Returns the first record and the size of each segment, in order.
 pub(crate) fn list_segments(folder: &Path) -> Result<Vec<(u64, u64)>, BusError> {
     let failed = |error| io_error("read folder", folder, error);
     let mut found = Vec::new();
@@ -253,7 +253,7 @@ pub(crate) fn list_segments(folder: &Path) -> Result<Vec<(u64, u64)>, BusError> 
     Ok(found)
 }
 
-/// The time of a segment's first record; `None` where it has none that can be read.
+/// Returns the time of a segment's first record; `None` where it has none that can be read.
 pub(crate) fn first_ts(path: &Path) -> Option<Timestamp> {
     let mut start = Vec::with_capacity(256);
     File::open(path).ok()?.take(256).read_to_end(&mut start).ok()?;
@@ -265,10 +265,10 @@ pub(crate) fn first_ts(path: &Path) -> Option<Timestamp> {
 /// The largest number of a record, as of positions in the interfaces of brokers.
 const NUMBER_MAX: u64 = i64::MAX as u64;
 
-/// How far a partition is durable: the newest record that an fsync covered, and where its line ends.
+/// The mark up to which a partition is durable: the newest record that an fsync covered, and where its line ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// Number of the newest durable record, 0 for none.
+    /// The number of the newest durable record, 0 for none.
     pub number: u64,
     /// The segment that it ends in.
     pub segment: u64,
@@ -277,7 +277,7 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// 72 bytes, always the same length, so that rewriting it in place is one write within one disk sector.
+    /// Returns 72 bytes, always the same length, so that rewriting them in place is one write within one disk sector.
     fn to_text(self) -> String {
         let text = format!("{:020} {:020} {:020}", self.number, self.segment, self.offset);
         format!("{text} {:08x}\n", crc32c::crc32c(text.as_bytes()))
@@ -294,7 +294,7 @@ impl Mark {
         Some(Self { number: next()?, segment: next()?, offset: next()? })
     }
 
-    /// Writes it over the old one.
+    /// Writes the mark over the old one.
     pub fn publish(self, file: &File) -> io::Result<()> {
         file.write_all_at(self.to_text().as_bytes(), 0)
     }
@@ -354,7 +354,7 @@ pub(crate) fn write_committed(folder: &Path, number: u64) -> Result<(), BusError
     replace(&folder.join(COMMITTED), format!("{text} {crc:08x}\n").as_bytes(), false)
 }
 
-/// The committed position; 0, the safe answer, where it is missing or damaged.
+/// Returns the committed position; 0, the safe answer, where it is missing or damaged.
 pub(crate) fn read_committed(folder: &Path) -> u64 {
     let parse = |text: String| {
         let (number, crc) = text.trim_end().split_once(' ')?;

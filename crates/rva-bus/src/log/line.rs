@@ -8,7 +8,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::BTreeMap};
 
-/// Length of `{"crc":"xxxxxxxx"`; the checksum covers everything behind it up to the newline.
+/// The length of `{"crc":"xxxxxxxx"`; the checksum covers everything behind it up to the newline.
 const CRC_FIELD_BYTES: usize = 17;
 const CRC_START: &[u8] = b"{\"crc\":\"";
 
@@ -21,7 +21,7 @@ pub(crate) struct Record {
     pub body: Bytes,
 }
 
-/// Why a line is no record.
+/// The reason why a line is no record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Damage {
     #[error("found crc {found:08x} over the line, wanted {wanted:08x} as its crc field says")]
@@ -48,7 +48,7 @@ struct Fields<'a> {
     raw: Option<Cow<'a, str>>,
 }
 
-/// The line of a record, newline included.
+/// Returns the line of a record, newline included.
 pub(crate) fn encode(number: u64, publish_ts: Timestamp, message: &OutgoingMessage) -> Vec<u8> {
     let mut line = Vec::with_capacity(message.body.len() + 256);
     line.extend_from_slice(b"{\"crc\":\"00000000\"");
@@ -78,7 +78,8 @@ pub(crate) fn encode(number: u64, publish_ts: Timestamp, message: &OutgoingMessa
     line
 }
 
-/// Whether a body can stand in a line as it is and come back byte for byte. A bare null reads back as an absent field.
+/// Returns whether a body can stand in a line as it is and come back byte for byte. A bare null reads back as an absent
+/// field.
 fn is_json_on_one_line(body: &[u8]) -> bool {
     let (Some(first), Some(last)) = (body.first(), body.last()) else { return false };
     body != b"null"
@@ -114,7 +115,7 @@ pub(crate) fn decode(line: &[u8]) -> Result<Record, Damage> {
     Ok(Record { number: fields.n, publish_ts, properties: fields.props, body })
 }
 
-/// The number and the time of a record from the start of its line, without its checksum: cheap, for retention.
+/// Reads the number and the time of a record from the start of its line, without its checksum: cheap, for retention.
 pub(crate) fn peek(start: &[u8]) -> Option<(u64, Timestamp)> {
     let text = String::from_utf8_lossy(start);
     let rest = text.get(CRC_FIELD_BYTES..)?.strip_prefix(",\"n\":")?;

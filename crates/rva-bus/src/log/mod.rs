@@ -65,4 +65,4 @@ pub(crate) use folder::{own_file, replace};
 pub use files::{OsFiles, SegmentFile, SegmentFiles};
 pub use reader::LogReader;
 pub use settle::settle;
-pub use writer::{CutTail, LogCounters, LogOptions, LogWriter, SizePolicy};
+pub use writer::{CutTail, LogCounters, LogMeter, LogOptions, LogWriter, SizePolicy};

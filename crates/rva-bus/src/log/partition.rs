@@ -1,4 +1,4 @@
-//! One partition as its writer sees it.
+//! One partition, as its writer sees it.
 
 use super::{
     files::{SegmentFile, SegmentFiles},
@@ -20,15 +20,15 @@ use std::{
 /// A segment on the disk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
-    /// Number of its first record, also of the one it will get.
+    /// The number of its first record, also of the one it will get.
     pub first: u64,
-    /// Size of its whole lines.
+    /// The bytes of its whole lines.
     pub bytes: u64,
-    /// When its first record was accepted.
+    /// The time at which its first record was accepted.
     pub first_ts: Option<Timestamp>,
 }
 
-/// What has to reach the disk before the mark may move.
+/// The files that have to reach the disk before the mark may move.
 pub(super) struct Unsynced {
     pub folder: PathBuf,
     pub files: Vec<Arc<dyn SegmentFile>>,
@@ -42,21 +42,21 @@ pub(super) struct Partition {
     pub segments: VecDeque<Segment>,
     pub next: u64,
     pub durable: Mark,
-    /// Open while there is something to sync; else it may have been closed for others.
+    /// The file of the newest segment, open while there is something to sync; else it may have been closed for others.
     active: Option<Arc<dyn SegmentFile>>,
-    /// As `active`.
+    /// The mark's file, open as `active` is.
     mark_file: Option<Arc<File>>,
-    /// When it was last written to, on the writer's own count.
+    /// The writer's own count when it was last written to.
     pub used: u64,
     unsynced: Vec<Arc<dyn SegmentFile>>,
     new_segments: bool,
     dirty: bool,
-    /// A failed write left bytes behind the last whole line, and they couldn't be cut off at once.
+    /// Set where a failed write left bytes behind the last whole line, and they couldn't be cut off at once.
     torn: bool,
 }
 
 impl Partition {
-    /// Opens a partition's folder, made if missing: finds its end, cuts a torn tail, makes what is left durable.
+    /// Opens a partition's folder, made if missing: finds its end, cuts a torn tail, makes the rest durable.
     pub fn open(dir: &Path, key: &str) -> Result<(Self, Option<super::CutTail>), BusError> {
         let folder = dir.join(folder::encode_key(key)?);
         folder::make_folder(&folder)?;
@@ -87,17 +87,17 @@ impl Partition {
         folder::segment_path(&self.folder, first)
     }
 
-    /// Size of all its segments.
+    /// Returns the bytes of all its segments.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Whether it holds descriptors.
+    /// Returns whether it holds descriptors.
     pub fn is_open(&self) -> bool {
         self.active.is_some() || self.mark_file.is_some()
     }
 
-    /// Closes its files, unless what they hold isn't synced yet. Answers whether there were any.
+    /// Closes its files, unless they hold something that isn't synced yet. Returns whether there were any.
     pub fn close(&mut self) -> bool {
         let closes = self.is_open() && !self.dirty && !self.torn;
         if closes {
@@ -107,7 +107,7 @@ impl Partition {
         closes
     }
 
-    /// Opens the mark: before anything is written whose sync moves it.
+    /// Opens the mark, before anything is written whose sync moves it.
     fn open_mark(&mut self) -> Result<(), BusError> {
         if self.mark_file.is_none() {
             self.mark_file = Some(Arc::new(folder::open_mark(&self.folder, self.durable)?));
@@ -115,7 +115,7 @@ impl Partition {
         Ok(())
     }
 
-    /// Appends a record to the operating system's file; answers the line's length.
+    /// Appends a record to the operating system's file; returns the line's length in bytes.
     pub fn append(
         &mut self,
         files: &dyn SegmentFiles,
@@ -187,7 +187,7 @@ impl Partition {
         Ok(())
     }
 
-    /// Takes what has to be synced now; `None` where nothing has changed.
+    /// Takes the files that have to be synced now; `None` where nothing has changed.
     pub fn take_unsynced(&mut self) -> Option<Unsynced> {
         if !self.dirty {
             return None;
@@ -205,7 +205,7 @@ impl Partition {
         })
     }
 
-    /// The mark couldn't be written: the next group tries again.
+    /// Notes that the mark couldn't be written: the next group tries again.
     pub fn stay_dirty(&mut self) {
         self.dirty = true;
     }
@@ -224,7 +224,7 @@ impl Partition {
         Ok(oldest)
     }
 
-    /// The last record of the oldest segment, where another one follows it.
+    /// Returns the last record of the oldest segment, where another one follows it.
     pub fn oldest_ends_with(&self) -> Option<u64> {
         self.segments.get(1).map(|second| second.first - 1)
     }
@@ -253,7 +253,7 @@ fn write_all(file: &dyn SegmentFile, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The error of a damaged line.
+/// Returns the error of a damaged line.
 pub(super) fn damage_error(path: &Path, offset: u64, damage: &Damage) -> BusError {
     permanent(format!(
         "damaged record in {} at byte {offset}: {damage}; restore that file from a copy, or move it away and go on behind the gap",

@@ -1,4 +1,4 @@
-//! The reader: follows the durable marks, in the writer's process or another one.
+//! The reader, which follows the durable marks, in the writer's process or another one.
 
 use super::{
     folder::{self, Mark, io_error, permanent},
@@ -15,18 +15,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often an idle poll looks at the marks.
+/// The interval at which an idle poll looks at the marks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 
-/// Where reading goes on in a partition.
+/// The place at which reading goes on in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Cursor {
     next: u64,
-    /// Segment and offset of that record, once known.
+    /// The segment and offset of that record, once known.
     at: Option<(u64, u64)>,
 }
 
-/// What one look at the log gives; nothing of it counts before the poll that asked has returned.
+/// The outcome of one look at the log; nothing of it counts before the poll that asked has returned.
 struct Look {
     messages: Vec<Message>,
     cursors: BTreeMap<PartitionName, Cursor>,
@@ -34,7 +34,7 @@ struct Look {
     error: Option<BusError>,
 }
 
-/// The reader of an embedded log: an [`EventSource`]. Works while a writer writes, here or in another process, and
+/// The reader of an embedded log: an [`EventSource`]. It works while a writer writes, here or in another process, and
 /// also when none runs; it sees what is durable.
 ///
 /// A poll that is dropped loses nothing: the next one gives the same messages.
@@ -52,8 +52,8 @@ impl LogReader {
     /// Opens the log in `dir`.
     ///
     /// # Errors
-    /// `Transient` where there is no log yet (a writer makes it); `Permanent` for a folder that can't be read or a
-    /// lost identity.
+    /// Returns `Transient` where there is no log yet (a writer makes it); `Permanent` for a folder that can't be read
+    /// or a lost identity.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, BusError> {
         let dir = dir.into();
         let Some(identity) = folder::read_identity(&dir)? else {
@@ -71,11 +71,11 @@ impl LogReader {
         })
     }
 
-    /// What the log was told to be committed, within what is durable: where a reader that keeps no position of its own
-    /// goes on. It is a hint that may be behind.
+    /// Returns the positions that the log was told to be committed, within what is durable: a reader that keeps no
+    /// position of its own goes on there. They are a hint that may be behind.
     ///
     /// # Errors
-    /// The folder can't be read.
+    /// Returns an error where the folder can't be read.
     pub async fn acknowledged(&self) -> Result<OffsetMap, BusError> {
         let dir = self.dir.clone();
         blocking(move || {
@@ -264,7 +264,7 @@ impl Look {
         result.map(|_| ())
     }
 
-    /// Reads on in the cursor's segment; answers whether there may be room for more.
+    /// Reads on in the cursor's segment; returns whether there may be room for more.
     fn read_segment(
         &mut self,
         partition: &str,
@@ -347,7 +347,7 @@ fn next_segment(
     Ok(true)
 }
 
-/// The error of a record that is no longer there.
+/// Returns the error of a record that is no longer there.
 fn gap(partition: &str, folder: &Path, wanted: u64) -> Result<BusError, BusError> {
     let next = folder::list_segments(folder)?.into_iter().map(|(first, _)| first).find(|first| *first > wanted);
     let next = next.map_or("none".to_owned(), |next| format!("record {next}"));
@@ -357,7 +357,7 @@ fn gap(partition: &str, folder: &Path, wanted: u64) -> Result<BusError, BusError
     )))
 }
 
-/// Segment and offset of a record.
+/// Returns the segment and offset of a record.
 fn locate(partition: &str, folder: &Path, wanted: u64) -> Result<(u64, u64), BusError> {
     let segments = folder::list_segments(folder)?;
     let Some((segment, bytes)) = segments.into_iter().rev().find(|(first, _)| *first <= wanted) else {

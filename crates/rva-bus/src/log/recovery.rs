@@ -1,4 +1,4 @@
-//! Finds the end of a partition after a restart.
+//! The search for the end of a partition after a restart.
 //!
 //! Below the durable mark nothing is read or changed: what was published stays. Beyond it lie records that were
 //! accepted, perhaps never synced, and never seen by a reader. The whole ones are kept and synced; the first line that
@@ -29,7 +29,7 @@ pub(super) struct Recovered {
     pub cut: Option<CutTail>,
 }
 
-/// Where whole records end.
+/// The place where whole records end.
 struct End {
     mark: Mark,
     damage: Option<Damage>,
@@ -57,7 +57,7 @@ pub(super) fn recover(folder: &Path) -> Result<Recovered, BusError> {
     Ok(Recovered { segments, mark: end.mark, cut })
 }
 
-/// The mark to scan from: the durable one, or the log's oldest record.
+/// Returns the mark to scan from: the durable one, or the log's oldest record.
 fn start(folder: &Path, mark: Option<Mark>, segments: &[(u64, u64)]) -> Result<Mark, BusError> {
     let first_behind = |number: u64| segments.iter().map(|(first, _)| *first).find(|first| *first > number);
     let Some(mark) = mark else {
@@ -131,7 +131,7 @@ fn find_end(folder: &Path, start: Mark, segments: &[(u64, u64)]) -> Result<End, 
     Ok(End { mark, damage: None })
 }
 
-/// How many whole records lie behind the damage.
+/// Returns the number of whole records that lie behind the damage.
 fn records_behind(folder: &Path, end: Mark, segments: &[(u64, u64)]) -> Result<u64, BusError> {
     let mut count = 0;
     for (first, bytes) in segments.iter().filter(|(first, _)| *first >= end.segment) {
@@ -190,7 +190,7 @@ fn keep_aside(path: &Path, offset: u64) -> Result<(), BusError> {
     copy().map_err(|error| io_error("copy the cut tail to", &target, error))
 }
 
-/// Writes what lies beyond the old mark once more over itself and syncs it; answers the segments.
+/// Writes everything beyond the old mark once more over itself and syncs it; returns the segments.
 ///
 /// After a failed fsync the kernel may hold pages that it calls clean though they never reached the disk; a second
 /// fsync alone would say yes. Writing the same bytes makes them dirty again.

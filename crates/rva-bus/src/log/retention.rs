@@ -1,4 +1,4 @@
-//! Which segments go, and when.
+//! Removal of segments that are committed and old, or too many.
 
 use super::{
     folder::{self, io_error},
@@ -38,7 +38,7 @@ fn oldest_is_committed(partition: &Partition, committed: u64) -> bool {
     partition.oldest_ends_with().is_some_and(|last| last <= committed.min(partition.durable.number))
 }
 
-/// Makes room under the size bound; everything accepted must be durable. Answers whether something was removed.
+/// Makes room under the size bound; everything accepted must be durable. Returns whether something was removed.
 pub(super) fn make_room(state: &mut State, options: &LogOptions) -> Result<bool, BusError> {
     let mut freed = false;
     while state.counters.log_bytes > options.size_bytes_max - options.size_bytes_max / 16 {
@@ -62,7 +62,7 @@ pub(super) fn make_room(state: &mut State, options: &LogOptions) -> Result<bool,
     Ok(freed)
 }
 
-/// The partition whose oldest segment goes next: the oldest committed one, else (policy) the oldest of all.
+/// Returns the partition whose oldest segment goes next: the oldest committed one, else (policy) the oldest of all.
 fn victim(state: &State, policy: SizePolicy) -> Option<(String, u64)> {
     let mut committed_ones = Vec::new();
     let mut all = Vec::new();

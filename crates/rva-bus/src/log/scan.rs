@@ -1,4 +1,4 @@
-//! Reads a segment line by line.
+//! Reading of a segment line by line.
 
 use std::{
     fs::File,
@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-/// Longest line that a reader takes into memory, in bytes; the writer refuses records that would need more.
+/// The longest line that a reader takes into memory, in bytes; the writer refuses records that would need more.
 pub(crate) const LINE_BYTES_MAX: usize = 64 << 20;
 const READ_BYTES: usize = 256 << 10;
 
@@ -17,20 +17,20 @@ pub(crate) struct Lines {
     offset: u64,
 }
 
-/// One line.
+/// One line of a segment.
 pub(crate) struct Line<'a> {
-    /// Its first byte's offset in the segment.
+    /// The offset of its first byte in the segment.
     pub offset: u64,
     /// The offset behind it.
     pub end: u64,
-    /// Its bytes without the newline.
+    /// The bytes without the newline.
     pub bytes: &'a [u8],
-    /// Whether its newline was there.
+    /// Set where its newline was there.
     pub whole: bool,
 }
 
 impl Lines {
-    /// The lines between two offsets.
+    /// Opens the lines between two offsets.
     pub fn open(path: &Path, start: u64, end: u64) -> io::Result<Self> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(start))?;
@@ -39,7 +39,7 @@ impl Lines {
         Ok(Self { reader: BufReader::with_capacity(capacity, file.take(length)), line: Vec::new(), offset: start })
     }
 
-    /// The next line; a line beyond [`LINE_BYTES_MAX`] comes as one that isn't whole.
+    /// Returns the next line; a line beyond [`LINE_BYTES_MAX`] comes as one that isn't whole.
     pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let limit = LINE_BYTES_MAX as u64;

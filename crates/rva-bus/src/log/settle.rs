@@ -1,15 +1,15 @@
-//! What a killed writer left behind.
+//! The records that a killed writer left behind.
 
 use super::{LogOptions, LogWriter};
 use crate::{BusError, BusErrorKind};
 use std::path::PathBuf;
 
-/// Makes the records readable that a killed writer accepted but had not synced: they lie beyond the durable mark.
-/// Opening the log as a writer does that. A writer that runs does it itself, and a full disk is waited for later: for
+/// Makes the records readable that a killed writer accepted but had not synced: they lie beyond the durable mark, and
+/// opening the log as a writer moves it. A writer that runs does so itself, and a full disk is waited for later: for
 /// both there is nothing to do.
 ///
 /// # Errors
-/// The log in `dir` can't be opened as a writer for another reason; see [`LogWriter::open`].
+/// Returns an error where the log in `dir` can't be opened as a writer for another reason; see [`LogWriter::open`].
 pub async fn settle(dir: PathBuf, options: LogOptions) -> Result<(), BusError> {
     let opened = tokio::task::spawn_blocking(move || LogWriter::open(dir, options).map(drop)).await;
     let opened = opened.unwrap_or_else(|error| {

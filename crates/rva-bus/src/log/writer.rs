@@ -1,4 +1,4 @@
-//! The writer: accepts records, and a thread of its own that syncs them in groups.
+//! The writer, which accepts records, and a thread of its own that syncs them in groups.
 
 use super::{
     files::{OsFiles, SegmentFiles},
@@ -13,44 +13,44 @@ use std::{
     collections::BTreeMap,
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::oneshot;
 
-/// What happens to a record when the log has reached its size.
+/// The fate of a record for which the log has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SizePolicy {
-    /// `send` waits until committed segments can be removed. Nothing is lost; the cameras' queues fill.
+    /// Lets `send` wait until committed segments can be removed. Nothing is lost; the cameras' queues fill.
     Block,
-    /// The oldest records go, committed or not, and are counted.
+    /// Removes the oldest records, committed or not, and counts them.
     DropOldest,
 }
 
-/// How a log is written.
+/// The settings of a log's writer.
 #[derive(Clone)]
 pub struct LogOptions {
-    /// Longest time that an accepted record waits for its fsync: what a power loss may take. Default 200 ms.
+    /// The longest time that an accepted record waits for its fsync, which a power loss may take. Default 200 ms.
     pub sync_interval: Duration,
-    /// Accepted bytes that start an fsync before the interval is over. Default 8 MiB.
+    /// The accepted bytes that start an fsync before the interval is over. Default 8 MiB.
     pub sync_bytes: u64,
-    /// Size at which a segment is closed, at most an eighth of `size_bytes_max`. Default 64 MiB.
+    /// The bytes at which a segment is closed, at most an eighth of `size_bytes_max`. Default 64 MiB.
     pub segment_bytes_max: u64,
-    /// Size of the whole log at which `size_policy` decides. Default 8 GiB.
+    /// The bytes of the whole log at which `size_policy` decides. Default 8 GiB.
     pub size_bytes_max: u64,
-    /// What happens there.
+    /// The fate of a record for which there is no room. Default `Block`.
     pub size_policy: SizePolicy,
-    /// How long committed records stay, within the size. Default 72 h.
+    /// The time for which committed records stay, within the size. Default 72 h.
     pub retention: Duration,
-    /// How often retention looks. Default 60 s.
+    /// The interval at which retention looks. Default 60 s.
     pub retention_interval: Duration,
-    /// How often a blocked `send` looks for room. Default 100 ms.
+    /// The interval at which a blocked `send` looks for room. Default 100 ms.
     pub block_recheck: Duration,
-    /// Longest body; a longer one is rejected. Default 32 MiB, at most 40 MiB.
+    /// The longest body in bytes; a longer one is rejected. Default 32 MiB, at most 40 MiB.
     pub body_bytes_max: usize,
-    /// Most partitions whose files are open at the same time; beyond it those are closed that were not written to for
-    /// longest. Raising it saves syncs where more cameras than that write at once. Default: what an eighth of the
+    /// The most partitions whose files are open at the same time; beyond it those are closed that were not written to
+    /// for longest. Raising it saves syncs where more cameras than that write at once. Default: what an eighth of the
     /// process's limit of descriptors allows, two each.
     pub open_partitions_max: usize,
     /// The clock that stamps records and that retention goes by.
@@ -78,7 +78,8 @@ impl Default for LogOptions {
     }
 }
 
-/// Of the usual 1,024 descriptors 64 partitions may take 128; beyond 4,096 partitions nothing is gained.
+/// Returns the default of `open_partitions_max`: of the usual 1,024 descriptors 64 partitions may take 128; beyond
+/// 4,096 partitions nothing is gained.
 fn open_partitions_max() -> usize {
     let (soft, _) = rlimit::getrlimit(rlimit::Resource::NOFILE).unwrap_or((1024, 1024));
     usize::try_from(soft / 16).unwrap_or(usize::MAX).clamp(8, 4096)
@@ -93,19 +94,19 @@ impl LogOptions {
 /// A tail that was cut when the log was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CutTail {
-    /// The segment.
+    /// The segment's file.
     pub file: PathBuf,
-    /// Where it ends now, in bytes.
+    /// The offset at which it ends now, in bytes.
     pub offset: u64,
-    /// How many bytes are gone, later segments included.
+    /// The number of bytes that are gone, later segments included.
     pub bytes_cut: u64,
-    /// Whole records among them, never seen by a reader; their bytes are in `SEGMENT.cut-OFFSET`.
+    /// The number of whole records among them, never seen by a reader; their bytes are in `SEGMENT.cut-OFFSET`.
     pub records_cut: u64,
-    /// What stood at the offset.
+    /// The damage that stood at the offset, in words.
     pub found: String,
 }
 
-/// What a writer did since it was opened, and how big the log is.
+/// Counts of a writer since it was opened, and the size of its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogCounters {
     /// Records accepted.
@@ -132,17 +133,17 @@ pub(super) struct State {
     pub partitions: BTreeMap<String, Partition>,
     pub counters: LogCounters,
     bytes_unsynced: u64,
-    /// Partitions whose files are open, about: retention opens some too.
+    /// The number of partitions whose files are open, about: retention opens some too.
     open: usize,
-    /// Records accepted, as the partitions' `used` counts them.
+    /// The number of records accepted, as the partitions' `used` counts them.
     written: u64,
-    /// Why nothing is accepted any more.
+    /// The reason why nothing is accepted any more.
     stopped: Option<String>,
 }
 
 impl State {
-    /// Closes the half of the open partitions that was not written to for longest; what isn't synced stays open.
-    /// Answers whether there is room for another.
+    /// Closes the half of the open partitions that was not written to for longest; a partition with unsynced records
+    /// stays open. Returns whether there is room for another.
     fn close_idle(&mut self, open_max: usize) -> bool {
         let mut open: Vec<_> = self.partitions.values_mut().filter(|partition| partition.is_open()).collect();
         open.sort_by_key(|partition| partition.used);
@@ -153,13 +154,13 @@ impl State {
     }
 }
 
-/// What became of a record that was to be appended.
+/// The outcome of appending a record.
 enum Appended {
-    /// It is in the file, and so many bytes wait for their sync.
+    /// The record is in the file, and so many bytes wait for their sync.
     Waits(u64),
-    /// The log has reached its size.
+    /// The log has reached its size, and the record isn't in it.
     Full,
-    /// As many partitions as may be open have something to sync.
+    /// As many partitions as may be open have something to sync; the record isn't in the log.
     TooManyOpen,
 }
 
@@ -169,13 +170,13 @@ struct Shared {
 }
 
 enum Order {
-    /// Something was accepted: sync when the interval is over.
+    /// Says that something was accepted: sync when the interval is over.
     Accepted,
-    /// Enough was accepted: sync now.
+    /// Says that enough was accepted: sync now.
     Sync,
-    /// Sync now and answer.
+    /// Asks to sync now and answer.
     Flush(oneshot::Sender<Result<(), BusError>>),
-    /// Make room; the answer says whether there is some.
+    /// Asks to make room; the answer says whether there is some.
     Reclaim(oneshot::Sender<Result<bool, BusError>>),
 }
 
@@ -190,14 +191,27 @@ pub struct LogWriter {
     _lock: File,
 }
 
+/// Reads the counters of a [`LogWriter`] from elsewhere, and keeps nothing of it open.
+#[derive(Clone)]
+pub struct LogMeter {
+    shared: Weak<Shared>,
+}
+
+impl LogMeter {
+    /// Returns what the writer did so far; zero once it is gone.
+    pub fn counters(&self) -> LogCounters {
+        self.shared.upgrade().map_or_else(LogCounters::default, |shared| shared.lock().counters)
+    }
+}
+
 impl LogWriter {
     /// Opens the log in `dir`, made if it is missing: takes the lock, cuts torn tails, makes the rest durable.
     ///
-    /// Blocks on the disk: at most the bytes behind the durable marks are read and written again.
+    /// This blocks on the disk: at most the bytes behind the durable marks are read and written again.
     ///
     /// # Errors
-    /// `Conflict` with the first writer's process; `Permanent` for a folder that can't be written, a lost identity or
-    /// damage below a durable mark; `Transient` for a full disk.
+    /// Returns `Conflict` with the first writer's process; `Permanent` for a folder that can't be written, a lost
+    /// identity or damage below a durable mark; `Transient` for a full disk.
     pub fn open(dir: impl Into<PathBuf>, options: LogOptions) -> Result<Self, BusError> {
         let dir = dir.into();
         folder::make_folder(&dir)?;
@@ -239,24 +253,29 @@ impl LogWriter {
         Ok(Self { dir, identity, shared, recovered, orders: Some(orders), thread: Some(thread), _lock: lock })
     }
 
-    /// The identity of the log, as [`EventSource::identity`](crate::EventSource::identity) says it.
+    /// Returns the identity of the log, as [`EventSource::identity`](crate::EventSource::identity) does.
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
-    /// The folder of the log.
+    /// Returns the folder of the log.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The tails that were cut when it was opened.
+    /// Returns the tails that were cut when it was opened.
     pub fn recovered(&self) -> &[CutTail] {
         &self.recovered
     }
 
-    /// What it did so far.
+    /// Returns the counts since it was opened.
     pub fn counters(&self) -> LogCounters {
         self.shared.lock().counters
+    }
+
+    /// Returns a reader of its counters that can be held where the writer can't.
+    pub fn meter(&self) -> LogMeter {
+        LogMeter { shared: Arc::downgrade(&self.shared) }
     }
 
     fn order(&self, order: Order) -> Result<(), BusError> {
@@ -270,7 +289,7 @@ impl LogWriter {
         answer.await.map_err(|_| permanent(format!("the sync thread of log {} is gone", self.dir.display())))?
     }
 
-    /// Appends if there is room.
+    /// Appends a record if there is room.
     fn append(&self, message: &OutgoingMessage) -> Result<Appended, BusError> {
         let options = &self.shared.options;
         let mut guard = self.shared.lock();
@@ -358,7 +377,7 @@ impl EventSink for LogWriter {
     }
 }
 
-/// Syncs what was accepted and waits for it.
+/// Syncs everything that was accepted, and waits for it.
 impl Drop for LogWriter {
     fn drop(&mut self) {
         self.orders = None;
@@ -375,7 +394,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The sync thread: until the writer is dropped.
+    /// Runs the sync thread, until the writer is dropped.
     fn run(&self, orders: &mpsc::Receiver<Order>) {
         let mut due: Option<Instant> = None;
         let mut retained = Instant::now();
@@ -402,7 +421,7 @@ impl Shared {
         self.sync_and_log();
     }
 
-    /// Syncs; answers when to try again where that may help.
+    /// Syncs; returns when to try again where that may help.
     fn sync_and_log(&self) -> Option<Instant> {
         let error = self.sync().err()?;
         tracing::error!(%error, "the log can't be synced");

@@ -1,4 +1,4 @@
-//! The broker's admin interface: setting a topic up, and what a partition holds.
+//! The broker's admin interface, which sets a topic up and says what a partition holds.
 
 use super::{PulsarConnection, TopicName, errors::permanent};
 use crate::{BusError, BusErrorKind};
@@ -9,36 +9,36 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
-/// Topic property: the random id that is part of the source's identity.
+/// Names the topic's property that holds the random id, which is part of the source's identity.
 const TOPIC_ID: &str = "rva.topic_id";
 
-/// What a topic is made with.
+/// The settings that a topic is made with.
 #[derive(Debug, Clone)]
 pub struct TopicSetup {
-    /// The topic.
+    /// The topic to make.
     pub topic: TopicName,
-    /// Its partitions: at least so many; a topic is never made smaller. Default 4.
+    /// The number of its partitions, at least; a topic is never made smaller. Default 4.
     pub partitions: u32,
     /// The ingest's subscription, which keeps what no table holds yet.
     pub subscription: String,
-    /// How long acknowledged messages stay at least, so that a table that was rolled back can be filled again.
-    /// Default 72 h; a longer retention that is there stays.
+    /// The time for which acknowledged messages stay at least, so that a table that was rolled back can be filled
+    /// again. Default 72 h; a longer retention that is there stays.
     pub retention: Duration,
 }
 
 impl TopicSetup {
-    /// With the defaults.
+    /// Makes settings with the defaults.
     pub fn new(topic: TopicName, subscription: impl Into<String>) -> Self {
         Self { topic, partitions: 4, subscription: subscription.into(), retention: Duration::from_secs(72 * 3600) }
     }
 }
 
-/// Makes tenant, namespace, retention, topic, id and subscription where they are missing, and answers the topic's id.
-/// Idempotent: nothing is ever deleted, made smaller or shortened.
+/// Makes tenant, namespace, retention, topic, id and subscription where they are missing, and returns the topic's id.
+/// It may be called again: nothing is ever deleted, made smaller or shortened.
 ///
 /// # Errors
-/// `Permanent` for a wrong token, a right that is missing, or a topic of that name without partitions; `Transient` where the
-/// broker doesn't answer.
+/// Returns `Permanent` for a wrong token, a right that is missing, or a topic of that name without partitions;
+/// `Transient` where the broker doesn't answer.
 pub async fn set_up_topic(connection: &PulsarConnection, setup: &TopicSetup) -> Result<String, BusError> {
     let admin = Admin::new(connection)?;
     let topic = &setup.topic;
@@ -64,32 +64,34 @@ pub async fn set_up_topic(connection: &PulsarConnection, setup: &TopicSetup) -> 
     Ok(id)
 }
 
-/// How often, and how far apart, a topic that was just made is looked for.
+/// The number of times that a topic which was just made is looked for, and the time between them.
 const SEEN_TRIES: u32 = 20;
 const SEEN_WAIT: Duration = Duration::from_millis(100);
 
-/// Bytes that are taken of an entry that the broker shows, uncompressed.
+/// The bytes that are taken of an entry that the broker shows, uncompressed.
 const ENTRY_BYTES_MAX: usize = 1 << 20;
 
-/// Asks the admin interface.
+/// A client of the admin interface.
 pub(super) struct Admin {
     client: Client,
     base: String,
     token: Option<String>,
 }
 
-/// What a partition holds, and how far a subscription has come.
+/// The positions of a partition, and those of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PartitionState {
     /// The first entry that is still there.
     pub first: Option<Position>,
     /// The last message that is there: its entry, and its index in the batch.
     pub last: Option<Position>,
-    /// Where the next entry comes, or before that: the broker goes on in a new ledger after each of its restarts.
+    /// The position at which the next entry comes, or one before that: the broker goes on in a new ledger after each
+    /// restart.
     pub next: Position,
     /// The last acknowledged entry; `None` where the subscription isn't there.
     pub acknowledged: Option<(i64, i64)>,
-    /// Whether entries behind it were acknowledged one by one, as nobody of us does: the broker doesn't give them again.
+    /// Set where entries behind it were acknowledged one by one, as nobody of us does: the broker doesn't give them
+    /// again.
     pub has_holes: bool,
 }
 
@@ -104,7 +106,7 @@ struct Ledger {
 #[serde(rename_all = "camelCase")]
 struct Cursor {
     mark_delete_position: String,
-    /// Entries behind that position that were acknowledged one by one: `[]`, or ranges.
+    /// The entries behind that position that were acknowledged one by one: `[]`, or ranges.
     #[serde(default)]
     individually_deleted_messages: String,
 }
@@ -136,7 +138,7 @@ struct Partitions {
 }
 
 impl InternalStats {
-    /// The ledgers, oldest first, and how many entries each has.
+    /// Returns the ledgers, oldest first, and how many entries each has.
     fn ledgers(&self) -> Result<Vec<(u64, u64)>, BusError> {
         let (last_ledger, last_entry) = parse_entry(&self.last_confirmed_entry)?;
         // The newest ledger is listed with 0 entries while it is written.
@@ -170,7 +172,7 @@ fn http_client(connection: &PulsarConnection) -> Result<Client, BusError> {
     builder.build().map_err(|error| permanent(format!("set up the HTTP client: {error}")))
 }
 
-/// The text of such an error is on its last source: "connection refused", "invalid peer certificate".
+/// Returns the text of such an error, which is on its last source: "connection refused", "invalid peer certificate".
 fn deepest(error: &reqwest::Error) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {
@@ -179,7 +181,7 @@ fn deepest(error: &reqwest::Error) -> String {
     deepest.to_string()
 }
 
-/// What is wrong with the certificate of the broker's own port, which the client keeps to itself; `None` where it is
+/// Returns what is wrong with the certificate of the broker's own port, which the client keeps to itself; `None` for
 /// another trouble. The request is no HTTP to the broker, but its handshake comes first.
 pub(super) async fn certificate_problem(connection: &PulsarConnection) -> Option<String> {
     let host = connection.service_url.strip_prefix("pulsar+ssl://")?;
@@ -204,8 +206,8 @@ impl Admin {
 
     /// Sends a request; 404 and 409 are answers, other failures are errors.
     ///
-    /// Every request here may be repeated. The broker answers 500, and not 409, to one of two that make the same thing at
-    /// the same moment: asked again it says what became of it.
+    /// Every request here may be repeated. The broker answers 500, and not 409, to one of two that make the same thing
+    /// at the same moment: asked again it says what became of it.
     async fn send(&self, request: RequestBuilder, doing: &str) -> Result<Response, BusError> {
         for attempt in 1..=3 {
             let Some(again) = request.try_clone() else { break };
@@ -246,7 +248,7 @@ impl Admin {
         Err(BusError::new(kind, format!("{doing} at {}: found status {status} ({said}){wanted}", self.base)))
     }
 
-    /// `None` where there is no such thing.
+    /// Reads something; `None` where there is no such thing.
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Option<T>, BusError> {
         let doing = format!("read {path}");
         let response = self.send(self.request(Method::GET, path), &doing).await?;
@@ -262,7 +264,7 @@ impl Admin {
         parsed.map(Some).map_err(|error| permanent(format!("{doing} at {}: {error}", self.base)))
     }
 
-    /// PUT of something that may be there already.
+    /// Puts something that may be there already.
     async fn make(&self, path: &str, body: Option<Value>) -> Result<(), BusError> {
         let mut request = self.request(Method::PUT, path);
         if let Some(body) = body {
@@ -271,7 +273,7 @@ impl Admin {
         self.found(self.send(request, &format!("make {path}")).await?, path)
     }
 
-    /// An answer that isn't 404.
+    /// Returns an error for an answer that is 404.
     fn found(&self, response: Response, path: &str) -> Result<(), BusError> {
         match response.status() {
             StatusCode::NOT_FOUND => Err(permanent(format!("found no {path} at {}", self.base))),
@@ -330,19 +332,19 @@ impl Admin {
         given.ok_or_else(|| permanent(format!("found no property {TOPIC_ID} on {topic}, which was just set")))
     }
 
-    /// The id that the set-up gave; `None` where the topic or the id isn't there.
+    /// Returns the id that the set-up gave; `None` where the topic or the id isn't there.
     pub async fn topic_id(&self, topic: &TopicName) -> Result<Option<String>, BusError> {
         let properties: Option<BTreeMap<String, String>> = self.get(&format!("{}/properties", topic.path())).await?;
         Ok(properties.and_then(|mut properties| properties.remove(TOPIC_ID)))
     }
 
-    /// How many partitions the topic has; `None` where there is no such partitioned topic.
+    /// Returns the number of partitions that the topic has; `None` where there is no such partitioned topic.
     pub async fn partitions(&self, topic: &TopicName) -> Result<Option<u32>, BusError> {
         let found: Option<Partitions> = self.get(&format!("{}/partitions", topic.path())).await?;
         Ok(found.map(|found| found.partitions).filter(|partitions| *partitions > 0))
     }
 
-    /// The largest message that the broker takes, in bytes; 5 MiB, its default, where this user may not ask.
+    /// Returns the largest message that the broker takes, in bytes; 5 MiB, its default, where this user may not ask.
     pub async fn message_bytes_max(&self) -> Result<usize, BusError> {
         let found = match self.get::<BTreeMap<String, Value>>("brokers/configuration/runtime").await {
             Err(error) if error.kind() == BusErrorKind::Permanent => None,
@@ -358,12 +360,12 @@ impl Admin {
         stats.ok_or_else(|| permanent(format!("found no partition {number} of {topic}")))
     }
 
-    /// The ledgers of a partition, oldest first, and how many entries each has.
+    /// Returns the ledgers of a partition, oldest first, and how many entries each has.
     pub async fn ledgers(&self, topic: &TopicName, number: u32) -> Result<Vec<(u64, u64)>, BusError> {
         self.stats(topic, number).await?.ledgers()
     }
 
-    /// What the broker says about an entry that it didn't give: headers and payload of its answer, or the status where it
+    /// Returns the broker's answer about an entry that it didn't give: headers and payload, or the status where it
     /// can't read it.
     pub async fn entry(
         &self,
@@ -392,7 +394,7 @@ impl Admin {
         Ok(Ok((headers, payload.freeze())))
     }
 
-    /// What a partition holds.
+    /// Returns the positions of a partition and of a subscription.
     pub async fn state(&self, topic: &TopicName, number: u32, subscription: &str) -> Result<PartitionState, BusError> {
         let path = format!("{}-partition-{number}", topic.path());
         let stats = self.stats(topic, number).await?;
@@ -414,8 +416,8 @@ impl Admin {
         Ok(PartitionState { first, last, next, acknowledged, has_holes })
     }
 
-    /// The index of the last message of the last entry: -1 where it isn't a batch, or can't be told. Asks for its id alone:
-    /// asked for the entry the broker unpacks it, and fails where it can't.
+    /// Returns the index of the last message of the last entry: -1 where it isn't a batch, or can't be told. It asks
+    /// for the message's id alone: asked for the entry the broker unpacks it, and fails where it can't.
     async fn last_index(&self, path: &str, entry: Position) -> Result<i32, BusError> {
         let id = match self.get::<LastMessage>(&format!("{path}/lastMessageId")).await {
             Err(error) if error.kind() == BusErrorKind::Transient => {

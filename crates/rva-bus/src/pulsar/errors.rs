@@ -1,4 +1,4 @@
-//! What a retry can cure: the one place that decides it for Pulsar.
+//! Kinds of Pulsar's errors: the one place that decides what a retry can cure.
 
 use crate::{BusError, BusErrorKind};
 use ::pulsar::{
@@ -10,11 +10,11 @@ use std::{io, path::Path};
 
 const WANTED_CERTIFICATE: &str = ", wanted a certificate that ca_file or a well-known authority signed for this name";
 
-/// The longest text of a broker's answer that is shown, characters.
+/// The longest text of a broker's answer that is shown, in characters.
 const ANSWER_MAX: usize = 300;
 
-/// Turns an error of the client into one of the seam; `doing` is a bare verb phrase. A broker answers some refusals with
-/// the trace of its own program: its first line is told, with the way out, and the rest at level debug.
+/// Turns an error of the client into one of the seam; `doing` is a bare verb phrase. A broker answers some refusals
+/// with the trace of its own program: its first line is told, with the way out, and the rest at level debug.
 pub(super) fn of_pulsar(doing: &str, error: Error) -> BusError {
     let (kind, wanted) = decide(&error);
     let text = error.to_string();

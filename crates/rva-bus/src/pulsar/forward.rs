@@ -1,4 +1,4 @@
-//! From the spool to the topic: the embedded log, read in order, sent, and forgotten once the broker has it.
+//! The way from the spool to the topic: the embedded log, read in order, sent, and forgotten once the broker has it.
 
 use super::{PulsarConnection, PulsarSink, PulsarSinkOptions, TopicName, errors::permanent};
 use crate::{
@@ -17,26 +17,26 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// In the spool's folder: which partition each run was given, with the topic that it holds for.
+/// The file in the spool's folder with the partition that each run was given, and the topic that it holds for.
 const RUNS_FILE: &str = "pulsar-runs.json";
-/// In the spool's folder: the records that the broker refuses for good, one a line.
+/// The file in the spool's folder with the records that the broker refuses for good, one a line.
 const REFUSED_FILE: &str = "refused.ndjson";
 
-/// How a forwarder works.
+/// The settings of a forwarder.
 #[derive(Debug, Clone)]
 pub struct ForwarderOptions {
-    /// The spool: the folder of an embedded log.
+    /// The spool's folder, that of an embedded log.
     pub spool: PathBuf,
-    /// How it sends.
+    /// The settings of its sink.
     pub sink: PulsarSinkOptions,
-    /// Bytes of bodies that go out before the spool is told. Default 1 MiB.
+    /// The bytes of bodies that go out before the spool is told. Default 1 MiB.
     pub chunk_bytes: usize,
-    /// How long to wait for new records, and before another attempt while the broker is away. Default 500 ms.
+    /// The wait for new records, and before another attempt while the broker is away. Default 500 ms.
     pub wait: Duration,
 }
 
 impl ForwarderOptions {
-    /// With the defaults.
+    /// Makes settings with the defaults.
     pub fn new(spool: impl Into<PathBuf>, topic: TopicName) -> Self {
         Self {
             spool: spool.into(),
@@ -47,7 +47,7 @@ impl ForwarderOptions {
     }
 }
 
-/// What a forwarder did since it was opened.
+/// The counts of a forwarder since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ForwarderCounters {
     /// Records that the broker acknowledged.
@@ -73,7 +73,7 @@ pub struct Forwarder {
     trouble: watch::Sender<Option<String>>,
 }
 
-/// What is asked of the sink until it answers.
+/// A call of the sink that is repeated until it answers.
 #[derive(Clone, Copy)]
 enum Call<'a> {
     Send(&'a OutgoingMessage),
@@ -90,8 +90,8 @@ impl Forwarder {
     /// Opens the spool and connects to the broker.
     ///
     /// # Errors
-    /// `Transient` where there is no spool yet or the broker doesn't answer; `Permanent` for what [`PulsarSink::connect`]
-    /// refuses, and for damage in the spool.
+    /// Returns `Transient` where there is no spool yet or the broker doesn't answer; `Permanent` for anything that
+    /// [`PulsarSink::connect`] refuses, and for damage in the spool.
     pub async fn open(connection: &PulsarConnection, options: ForwarderOptions) -> Result<Self, BusError> {
         let trouble = watch::Sender::new(None);
         let mut reader = LogReader::open(&options.spool)?;
@@ -104,24 +104,24 @@ impl Forwarder {
         Ok(Self { reader, sink, options, refused, runs_kept, counters: ForwarderCounters::default(), trouble })
     }
 
-    /// Tells this one from now on what keeps the records from the broker; `None` while nothing does.
+    /// Tells `trouble` from now on what keeps the records from the broker; `None` while nothing does.
     pub fn tell(&mut self, trouble: watch::Sender<Option<String>>) {
         self.trouble = trouble;
     }
 
-    /// What it did so far.
+    /// Returns the counts since it was opened.
     pub fn counters(&self) -> ForwarderCounters {
         self.counters
     }
 
-    /// Forwards what is in the spool, then waits a little for more; answers how many records were dealt with. An outage
-    /// of the broker is waited out here.
+    /// Forwards the records that are in the spool, then waits a little for more; returns how many were dealt with. An
+    /// outage of the broker is waited out here.
     ///
     /// Dropping the future loses nothing, but then this forwarder must be opened anew.
     ///
     /// # Errors
-    /// `Permanent` where nothing will change by itself: a right that was taken away, damage in the spool, a disk that can't be
-    /// written.
+    /// Returns `Permanent` where nothing will change by itself: a right that was taken away, damage in the spool, a
+    /// disk that can't be written.
     pub async fn forward_some(&mut self) -> Result<usize, BusError> {
         let messages = self.reader.poll(self.options.chunk_bytes, self.options.wait).await?;
         if messages.is_empty() {
@@ -140,7 +140,7 @@ impl Forwarder {
         Ok(count)
     }
 
-    /// Whether the record was accepted, and not refused for good.
+    /// Sends a record; returns whether it was accepted, and not refused for good.
     async fn send(&mut self, message: Message) -> Result<bool, BusError> {
         let (partition, position) = (message.partition, message.position);
         let outgoing = OutgoingMessage {
@@ -207,11 +207,11 @@ fn write_runs(options: &ForwarderOptions, runs: &BTreeMap<String, u32>) -> Resul
     replace(&options.spool.join(RUNS_FILE), &bytes, true)
 }
 
-/// The local dead letters.
+/// The file of local dead letters.
 struct Refused {
     path: PathBuf,
     file: File,
-    /// What it holds, so that a record that is met again after a restart isn't there twice.
+    /// The partitions and numbers that it holds, so that a record that is met again after a restart isn't there twice.
     held: BTreeSet<(String, u64)>,
 }
 
@@ -235,7 +235,7 @@ impl Refused {
         Ok(Self { path, file, held })
     }
 
-    /// Whole lines only.
+    /// Reads whole lines only.
     fn read(path: &Path) -> Result<Vec<RefusedRecord>, BusError> {
         let file = File::open(path).map_err(|error| io_error("open", path, error))?;
         let mut records = Vec::new();

@@ -1,7 +1,8 @@
-//! Entries that the broker didn't give: is something lost, or were they never messages?
+//! Entries that the broker didn't give: either something is lost, or they were never messages.
 //!
-//! Positions have holes where nothing is lost: the broker keeps to itself the markers of transactions and the messages of
-//! those that were aborted. It says so of each entry that it is asked about. Whatever else isn't given counts as lost.
+//! Positions have holes where nothing is lost: the broker keeps to itself the markers of transactions and the messages
+//! of those that were aborted. It says so of each entry that it is asked about. Any other entry that isn't given counts
+//! as lost.
 
 use super::{TopicName, admin::Admin};
 use crate::BusError;
@@ -10,25 +11,25 @@ use futures::{StreamExt, TryStreamExt};
 use reqwest::header::HeaderMap;
 use rva_types::Position;
 
-/// Entries of one hole that the broker is asked about. Where a hole has more, so many of them, evenly spread, both ends among
-/// them: an aborted transaction may have 100,000.
+/// The most entries of one hole that the broker is asked about. Of a larger hole so many are asked about, evenly
+/// spread, both ends among them: an aborted transaction may have 100,000.
 const QUESTIONS_MAX: u64 = 1_000;
 
-/// Questions at the same time.
+/// The number of questions at the same time.
 const QUESTIONS_AT_ONCE: usize = 8;
 
-/// What lies between two entries.
+/// The finding about the space between two entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hole {
-    /// Nothing that anybody gets.
+    /// Nothing is there that anybody gets.
     Empty {
-        /// Entries of the hole.
+        /// The number of entries in the hole.
         entries: u64,
-        /// Those among them that are batches of no messages, which the broker gives only together with others: ledger,
-        /// entry and payload.
+        /// The batches of no messages among them, which the broker gives only together with others: ledger, entry and
+        /// payload.
         batches: Vec<(u64, u64, Bytes)>,
     },
-    /// Something else, or nobody can tell.
+    /// Something else is there, or nobody can tell.
     Unproven(String),
 }
 
@@ -62,17 +63,17 @@ pub(super) async fn between(
     Ok(Hole::Empty { entries, batches })
 }
 
-/// What an entry is that was not given.
+/// The finding about an entry that was not given.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// A marker, or aborted.
+    /// It is a marker, or aborted.
     NoMessage,
-    /// Claims to have no messages.
+    /// It claims to have no messages.
     EmptyBatch(Bytes),
     Wrong(String),
 }
 
-/// A header that is there and doesn't say no.
+/// Returns whether a header is there and doesn't say no.
 fn says(headers: &HeaderMap, name: &str) -> bool {
     headers.get(name).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"false"))
 }
@@ -90,7 +91,7 @@ fn verdict(said: Result<(HeaderMap, Bytes), String>) -> Verdict {
     }
 }
 
-/// Ledger, first entry and end of the stretches of the hole.
+/// Returns ledger, first entry and end of each stretch of the hole.
 fn ranges(ledgers: &[(u64, u64)], after: Position, found: Position) -> Result<Vec<(u64, u64, u64)>, String> {
     let is_listed = |ledger: u64| ledgers.iter().any(|(listed, _)| *listed == ledger);
     if !after.is_end_of_ledger() && !is_listed(after.ledger) {
@@ -115,7 +116,7 @@ fn ranges(ledgers: &[(u64, u64)], after: Position, found: Position) -> Result<Ve
     Ok(ranges)
 }
 
-/// Which of so many entries are asked about.
+/// Returns the numbers of those entries, of so many, that are asked about.
 fn spread(entries: u64) -> impl Iterator<Item = u64> {
     let asked = entries.min(QUESTIONS_MAX);
     let last = u128::from(entries.saturating_sub(1));

@@ -1,4 +1,4 @@
-//! What a sink accepted for each partition and has no receipt for.
+//! Messages that a sink accepted for each partition and has no receipt for.
 
 use super::{TopicName, errors::of_pulsar};
 use crate::BusError;
@@ -17,7 +17,7 @@ use std::{
 struct Pending {
     message: Message,
     bytes: usize,
-    /// `None`: to be sent (again).
+    /// The receipt to come; `None` where the message is to be sent (again).
     receipt: Option<SendFuture>,
 }
 
@@ -25,20 +25,20 @@ struct Pending {
 /// weren't yet.
 #[derive(Default)]
 pub(super) struct Lane {
-    /// `None`: to be made (anew).
+    /// The producer; `None` where it is to be made (anew).
     producer: Option<Producer<TokioExecutor>>,
     pending: VecDeque<Pending>,
-    /// How many at the back were not sent.
+    /// The number of messages at the back that were not sent.
     unsent: usize,
     bytes: usize,
     acknowledged: u64,
     resent: u64,
-    /// Producers that were made for it.
+    /// The number of producers that were made for it.
     made: u64,
 }
 
 impl Lane {
-    /// For a caller who works with it and gives it back; after an error it doesn't.
+    /// Takes the producer for a caller who works with it and gives it back; after an error the caller doesn't.
     pub(super) fn take_producer(&mut self) -> Option<Producer<TokioExecutor>> {
         self.producer.take()
     }
@@ -47,7 +47,7 @@ impl Lane {
         self.producer = Some(producer);
     }
 
-    /// A producer was made for it.
+    /// Counts a producer that was made for it.
     pub(super) fn count_made(&mut self) {
         self.made += 1;
     }
@@ -58,17 +58,17 @@ impl Lane {
         self.bytes += bytes;
     }
 
-    /// Messages without a receipt.
+    /// Returns the number of messages without a receipt.
     pub(super) fn len(&self) -> usize {
         self.pending.len()
     }
 
-    /// The first message that wasn't sent.
+    /// Returns the first message that wasn't sent.
     pub(super) fn first_unsent(&self) -> Option<&Message> {
         self.pending.get(self.pending.len() - self.unsent).map(|pending| &pending.message)
     }
 
-    /// The first one that wasn't sent is on its way.
+    /// Notes that the first message that wasn't sent is on its way.
     pub(super) fn mark_sent(&mut self, receipt: SendFuture) {
         let at = self.pending.len() - self.unsent;
         if let Some(pending) = self.pending.get_mut(at) {
@@ -77,7 +77,7 @@ impl Lane {
         }
     }
 
-    /// Everything without a receipt is to be sent again, by another producer.
+    /// Notes that everything without a receipt is to be sent again, by another producer.
     pub(super) fn start_over(&mut self) {
         self.producer = None;
         self.resent += self.pending.iter_mut().filter_map(|pending| pending.receipt.take()).count() as u64;
@@ -101,7 +101,7 @@ impl Lane {
     }
 }
 
-/// What was sent, and how often again.
+/// Counts of a sink's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PulsarSinkCounters {
     /// Messages that the broker acknowledged.
@@ -126,7 +126,7 @@ impl Lanes {
         Self { topic, lanes: BTreeMap::new() }
     }
 
-    /// What is being done, for an error.
+    /// Returns what is being done, as an error says it.
     pub(super) fn sending_to(&self, partition: u32) -> String {
         format!("send to {}", self.topic.partition(partition))
     }
@@ -135,17 +135,17 @@ impl Lanes {
         self.lanes.entry(partition).or_default()
     }
 
-    /// Partitions with messages without a receipt.
+    /// Returns the partitions that have messages without a receipt.
     pub(super) fn waiting(&self) -> Vec<u32> {
         self.lanes.iter().filter(|(_, lane)| !lane.pending.is_empty()).map(|(partition, _)| *partition).collect()
     }
 
-    /// The partition with the most messages without a receipt.
+    /// Returns the partition with the most messages without a receipt.
     pub(super) fn fullest(&self) -> Option<u32> {
         self.lanes.iter().max_by_key(|(_, lane)| lane.pending.len()).map(|(partition, _)| *partition)
     }
 
-    /// Messages without a receipt, and their bytes.
+    /// Returns the number of messages without a receipt, and their bytes.
     pub(super) fn unacknowledged(&self) -> (usize, usize) {
         self.lanes.values().fold((0, 0), |(messages, bytes), lane| (messages + lane.pending.len(), bytes + lane.bytes))
     }
@@ -158,13 +158,14 @@ impl Lanes {
         })
     }
 
-    /// After a failure: everything of the lane that has no receipt is sent again by another producer.
+    /// Starts a lane over after a failure: everything in it that has no receipt is sent again by another producer.
     pub(super) fn start_over(&mut self, partition: u32, error: &BusError) {
         tracing::warn!(topic = %self.topic, partition, %error, "messages have no receipt: they are sent again");
         self.of(partition).start_over();
     }
 
-    /// The output of `doing`, which is work on `partition`, unless a message of that lane fails before it is there.
+    /// Returns the output of `doing`, which is work on `partition`, unless a message of that lane fails before it is
+    /// there.
     pub(super) async fn while_watching<T>(
         &mut self,
         partition: u32,
@@ -174,7 +175,7 @@ impl Lanes {
         self.watch(partition, |_, context| doing.as_mut().poll(context)).await
     }
 
-    /// Waits until at most `len` messages of a lane have no receipt; an error where one of that lane fails.
+    /// Waits until at most `len` messages of a lane have no receipt; returns an error where one of that lane fails.
     pub(super) async fn shrink(&mut self, partition: u32, len: usize) -> Result<(), BusError> {
         let shrunk = |lanes: &mut Self, _: &mut Context<'_>| match lanes.of(partition).len() <= len {
             true => Poll::Ready(()),
@@ -183,7 +184,8 @@ impl Lanes {
         self.watch(partition, shrunk).await
     }
 
-    /// Takes receipts until `ready` is. Another lane that fails meanwhile starts over; that of `partition` ends the wait.
+    /// Takes receipts until `ready` is ready. Another lane that fails meanwhile starts over; that of `partition` ends
+    /// the wait.
     async fn watch<T>(
         &mut self,
         partition: u32,

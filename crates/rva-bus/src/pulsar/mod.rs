@@ -1,4 +1,4 @@
-//! Pulsar: a sink, a source, and the set-up of their topic. Cargo feature `pulsar`.
+//! Pulsar: a sink, a source, and the set-up of their topic. Needs the cargo feature `pulsar`.
 
 mod admin;
 mod entry;
@@ -14,6 +14,8 @@ mod topic;
 mod wire;
 
 pub use admin::{TopicSetup, set_up_topic};
+#[doc(hidden)]
+pub use entry::{Outcome, unpack_entries};
 pub use forward::{Forwarder, ForwarderCounters, ForwarderOptions};
 pub use lanes::PulsarSinkCounters;
 pub use sink::{PulsarSink, PulsarSinkOptions, RecordCompression};
@@ -26,23 +28,23 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 type Client = Pulsar<TokioExecutor>;
 
-/// Where the broker is, and who asks.
+/// The addresses of the broker, and the credentials of the asker.
 #[derive(Clone)]
 pub struct PulsarConnection {
-    /// `pulsar://host:6650`, or `pulsar+ssl://host:6651` for TLS.
+    /// The broker's address: `pulsar://host:6650`, or `pulsar+ssl://host:6651` for TLS.
     pub service_url: String,
-    /// `http://host:8080`, or `https://…` for TLS.
+    /// The admin interface's address: `http://host:8080`, or `https://…` for TLS.
     pub admin_url: String,
     /// A token (JWT), sent to both; never shown.
     pub token: Option<String>,
     /// A file of certificates (PEM) to trust beside the well-known ones.
     pub ca_file: Option<PathBuf>,
-    /// How long one request may take. Default 15 s.
+    /// The time that one request may take. Default 15 s.
     pub request_timeout: Duration,
 }
 
 impl PulsarConnection {
-    /// Without authentication.
+    /// Makes a connection without authentication.
     pub fn new(service_url: impl Into<String>, admin_url: impl Into<String>) -> Self {
         Self {
             service_url: service_url.into(),
@@ -56,7 +58,7 @@ impl PulsarConnection {
     /// Connects to the broker.
     ///
     /// # Errors
-    /// `Permanent` for a wrong address, token or certificate, `Transient` where nobody answers.
+    /// Returns `Permanent` for a wrong address, token or certificate, `Transient` where nobody answers.
     async fn connect(&self) -> Result<Client, BusError> {
         let mut builder = Pulsar::builder(&self.service_url, TokioExecutor)
             .with_connection_retry_options(ConnectionRetryOptions {
@@ -89,7 +91,7 @@ impl PulsarConnection {
     }
 }
 
-/// Without the token.
+/// Writes everything but the token.
 impl fmt::Debug for PulsarConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PulsarConnection")

@@ -17,22 +17,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// First and longest wait before a partition whose consumer failed is opened again.
+/// The first and the longest wait before a partition whose consumer failed is opened again.
 const AGAIN_MIN: Duration = Duration::from_millis(200);
 const AGAIN_MAX: Duration = Duration::from_secs(5);
 
-/// After so long a message whose chunks don't all come is given up.
+/// The time after which a message whose chunks don't all come is given up.
 const CHUNKS_AGE_MAX: Duration = Duration::from_secs(60);
 
-/// What every partition needs to be read.
+/// The connections and settings that every partition needs to be read.
 pub(super) struct Shared {
     pub admin: Admin,
     pub wire: Wire,
     pub topic: TopicName,
     pub subscription: String,
-    /// Most that an entry may cost when it is unpacked.
+    /// The most bytes that an entry may cost when it is unpacked.
     pub entry_bytes_max: usize,
-    /// Bytes of entries that one partition may have on their way.
+    /// The bytes of entries that one partition may have on their way.
     pub share_bytes: usize,
 }
 
@@ -48,31 +48,31 @@ pub(super) struct Partition {
     consumer: Option<Consumer>,
     down: Option<Down>,
     permits: Permits,
-    /// Where entries are expected to begin, where nothing was read.
+    /// The position where entries are expected to begin, where nothing was read.
     expected: Position,
     /// The last entry that was looked at.
     seen: Option<Position>,
-    /// The last message that was made; what isn't behind it was given already.
+    /// The last message that was made; a message that isn't behind it was given already.
     made: Option<Position>,
-    /// Whether everything between `made` and `seen` is accounted for.
+    /// Set where everything between `made` and `seen` is accounted for.
     is_proven: bool,
-    /// Up to here entries are asked for one at a time: the broker didn't give some of them.
+    /// The position up to which entries are asked for one at a time: the broker didn't give some of them.
     careful_until: Option<Position>,
-    /// Came and not looked at yet.
+    /// The delivery that came and was not looked at yet.
     held: Option<Result<Delivery, BusError>>,
-    /// Messages of which some parts, in entries before them, wait for others.
+    /// The messages that wait since parts of others, in entries before them, are still to come.
     waiting: Vec<Message>,
     joins: Joins,
     joins_since: Instant,
     ready: VecDeque<Message>,
 }
 
-/// Whether the entry of `next` comes right behind that of `seen`, or is the same.
+/// Returns whether the entry of `next` comes right behind that of `seen`, or is the same.
 fn is_next(seen: Position, next: Position) -> bool {
     seen.ledger == next.ledger && (seen.entry == next.entry || seen.entry.checked_add(1) == Some(next.entry))
 }
 
-/// A position that `position`, the first message of an entry, is behind.
+/// Returns a position that `position`, the first message of an entry, is behind.
 fn before(position: Position) -> Position {
     match position.entry.checked_sub(1) {
         Some(entry) => Position { entry, batch_index: -1, ..position },
@@ -81,7 +81,7 @@ fn before(position: Position) -> Position {
 }
 
 impl Partition {
-    /// To be read behind `after`; [`Partition::open`] makes its consumer.
+    /// Makes a partition to be read behind `after`; [`Partition::open`] makes its consumer.
     pub fn new(number: u32, after: Option<Position>) -> Self {
         Self {
             number,
@@ -122,7 +122,7 @@ impl Partition {
         Ok(())
     }
 
-    /// What comes again with a new consumer.
+    /// Forgets everything that comes again with a new consumer.
     fn forget(&mut self) {
         self.consumer = None;
         self.held = None;
@@ -132,13 +132,14 @@ impl Partition {
         self.is_proven = true;
     }
 
-    /// The position to go on behind, where the broker still has its entry or one before.
+    /// Returns the position to go on behind, where the broker still has its entry or one before.
     fn there(&self, state: &PartitionState) -> Option<Position> {
         self.made.filter(|made| state.first.is_some_and(|first| first <= *made))
     }
 
-    /// Where the subscription stands is a hint: what counts is what was made. It stands right where the first entry that it
-    /// would give is the one with that position in it: its batch may go on behind the position, and the broker keeps it.
+    /// Returns whether the subscription stands right, which is a hint: what counts is what was made. It stands right
+    /// where the first entry that it would give is the one with that position in it: its batch may go on behind the
+    /// position, and the broker keeps it.
     fn stands_right(&self, state: &PartitionState, shared: &Shared) -> Result<bool, BusError> {
         let Some(acknowledged) = state.acknowledged else {
             return Err(permanent(format!(
@@ -160,7 +161,7 @@ impl Partition {
         }
     }
 
-    /// Its consumer failed: it is opened again later, behind what was made.
+    /// Notes that its consumer failed: it is opened again later, behind what was made.
     pub fn fail(&mut self, error: &BusError) {
         self.forget();
         let wait = self.down.as_ref().map_or(AGAIN_MIN, |down| (down.wait * 2).min(AGAIN_MAX));
@@ -174,7 +175,7 @@ impl Partition {
         self.consumer.is_none()
     }
 
-    /// When it is to be opened again, where it failed.
+    /// Returns the time at which it is to be opened again, where it failed.
     pub fn again(&self) -> Option<Instant> {
         self.down.as_ref().map(|down| down.again).filter(|_| self.is_down())
     }
@@ -183,17 +184,17 @@ impl Partition {
         self.consumer.as_ref()
     }
 
-    /// Whether messages wait for parts of others.
+    /// Returns whether messages wait for parts of others.
     pub fn has_open_chunks(&self) -> bool {
         !self.joins.is_empty()
     }
 
-    /// Messages that are there to be given.
+    /// Returns the messages that are there to be given.
     pub fn ready(&mut self) -> &mut VecDeque<Message> {
         &mut self.ready
     }
 
-    /// Returns when an entry is there, or an error instead.
+    /// Waits until an entry is there, or an error instead.
     pub async fn wait(&mut self) {
         if self.held.is_some() || !self.ready.is_empty() {
             return;
@@ -204,7 +205,8 @@ impl Partition {
         }
     }
 
-    /// Looks at the next entry that came, if there is one; then there may be messages, or not. `false`: nothing came.
+    /// Looks at the next entry that came, if there is one; then there may be messages, or not. Returns `false` where
+    /// nothing came.
     pub async fn advance(&mut self, shared: &Shared) -> Result<bool, BusError> {
         let Some(consumer) = &mut self.consumer else { return Ok(false) };
         let delivery = match self.held.take() {
@@ -240,7 +242,7 @@ impl Partition {
         Ok(())
     }
 
-    /// Whether the whole entry is before what was made, or at it.
+    /// Returns whether the whole entry is before what was made, or at it.
     fn was_made(&self, at: Position) -> bool {
         self.made.is_some_and(|made| match (at.ledger, at.entry).cmp(&(made.ledger, made.entry)) {
             std::cmp::Ordering::Less => true,
@@ -279,12 +281,12 @@ impl Partition {
         Ok(())
     }
 
-    /// The last entry that was looked at, or where none was the place before the first.
+    /// Returns the last entry that was looked at, or where none was the place before the first.
     fn last_seen(&self) -> Position {
         self.seen.unwrap_or_else(|| before(self.expected))
     }
 
-    /// Batches of no messages that the broker kept to itself, each a message that can't be unpacked.
+    /// Notes batches of no messages that the broker kept to itself, each as a message that can't be unpacked.
     fn note_empty(&mut self, batches: Vec<(u64, u64, Bytes)>) {
         for (ledger, entry, payload) in batches {
             let at = Position { ledger, entry, batch_index: -1 };
@@ -297,8 +299,8 @@ impl Partition {
         }
     }
 
-    /// The last message that it has or will have, of which the broker says that it is `last`: what the broker keeps to itself
-    /// at the end of the log is none.
+    /// Returns the last message that it has or will have, where the broker says that it is `last`: anything that the
+    /// broker keeps to itself at the end of the log is none.
     pub async fn end(&mut self, last: Position, shared: &Shared) -> Option<Position> {
         let (seen, is_quiet) = (self.last_seen(), self.held.is_none() && self.consumer.is_some());
         if !is_quiet || (seen.ledger, seen.entry) >= (last.ledger, last.entry) {
@@ -380,7 +382,7 @@ impl Partition {
         message
     }
 
-    /// A message goes to those that are ready, unless parts of another, before it, still wait for the rest.
+    /// Puts a message to those that are ready, unless parts of another, before it, still wait for the rest.
     fn push(&mut self, message: Message) {
         match self.joins.is_empty() && self.waiting.is_empty() {
             true => self.make(message),
@@ -397,8 +399,8 @@ impl Partition {
         self.ready.push_back(message);
     }
 
-    /// What waited is ready. Nothing of it may be committed without the rest: a message that was put together has parts
-    /// before all of them, and a position alone can't say which.
+    /// Makes the messages ready that waited. None of them may be committed without the rest: a message that was put
+    /// together has parts before all of them, and a position alone can't say which.
     fn release(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
         let last = waiting.len().saturating_sub(1);

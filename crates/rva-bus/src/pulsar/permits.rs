@@ -1,25 +1,27 @@
-//! How many messages the broker may send: it counts messages, and what is bounded are bytes.
+//! Permits for the broker to send messages: it counts messages, and the bound is on bytes.
 
-/// Messages that may be on their way at most, however small they are.
+/// The most messages that may be on their way, however small they are.
 const TARGET_MAX: i32 = 10_000;
 
-/// The broker's count of permits, and how large messages are.
+/// The broker's count of permits, and the size of messages.
 ///
-/// The size of an entry isn't known before it comes, so permits are few at first and follow what came: the largest of late
-/// counts at once, smaller ones slowly. A wrong guess doesn't break the bound, which is held where bytes are read from the
-/// socket; it only makes the broker wait there.
+/// The size of an entry isn't known before it comes, so permits are few at first and follow what came: the largest of
+/// late counts at once, smaller ones slowly. A wrong guess doesn't break the bound, which is held where bytes are read
+/// from the socket; it only makes the broker wait there.
 #[derive(Debug)]
 pub(super) struct Permits {
-    /// As the broker counts, in a number that wraps: an entry counts as the messages that its producer claims it has.
+    /// The count as the broker has it, in a number that wraps: an entry counts as the messages that its producer
+    /// claims.
     outstanding: i32,
     bytes_per_message: f64,
     bytes_max: f64,
-    /// One entry at a time.
+    /// Set where one entry may come at a time.
     is_careful: bool,
 }
 
 impl Permits {
-    /// Of a new consumer: messages are as large as they may be, until they are seen; so many bytes may be on their way.
+    /// Makes the permits of a new consumer: messages count as large as they may be, until they are seen; so many bytes
+    /// may be on their way.
     pub fn new(message_bytes_max: usize, bytes_max: usize) -> Self {
         Self {
             outstanding: 0,
@@ -52,7 +54,7 @@ impl Permits {
         ((self.bytes_max / self.bytes_per_message) as i32).clamp(1, TARGET_MAX)
     }
 
-    /// Permits to give now, 0 for none. They count as given.
+    /// Returns the permits to give now, 0 for none. They count as given.
     pub fn give(&mut self) -> i64 {
         let target = self.target();
         if self.outstanding > target / 2 {
@@ -63,7 +65,7 @@ impl Permits {
         permits
     }
 
-    /// Whether the broker has permits that nobody gave: an entry claimed to have fewer messages than none.
+    /// Returns whether the broker has permits that nobody gave: an entry claimed to have fewer messages than none.
     pub fn are_spoiled(&self) -> bool {
         self.outstanding > 2 * TARGET_MAX
     }

@@ -1,4 +1,4 @@
-//! Messages to a topic: sent in order within a partition, and sent again from the first one without a receipt.
+//! Sending to a topic: in order within a partition, and again from the first message without a receipt.
 
 use super::{
     Client, PulsarConnection, TopicName,
@@ -20,45 +20,45 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes of a batch at which it is sent; a larger message is a batch of its own.
+/// The bytes of a batch at which it is sent; a larger message is a batch of its own.
 const BATCH_BYTES: usize = 128 << 10;
-/// What an entry may need beside its messages: metadata, keys and properties of a batch.
+/// The bytes that an entry may need beside its messages: metadata, keys and properties of a batch.
 const ENTRY_OVERHEAD_BYTES: usize = 64 << 10;
 
-/// Runs whose partition is remembered; the oldest are forgotten first. A run that was forgotten gets the partition of
-/// its key again, another one only where the topic was enlarged meanwhile.
+/// The number of runs whose partition is remembered; the oldest are forgotten first. A run that was forgotten gets the
+/// partition of its key again, another one only where the topic was enlarged meanwhile.
 const RUNS_MAX: usize = 10_000;
 
-/// How batches are compressed.
+/// The compression of batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordCompression {
-    /// Not at all.
+    /// Sends batches as they are.
     None,
-    /// LZ4.
+    /// Compresses with LZ4.
     Lz4,
-    /// Zstandard of a level.
+    /// Compresses with Zstandard of a level.
     Zstd(i32),
 }
 
-/// How a sink sends.
+/// The settings of a sink.
 #[derive(Debug, Clone)]
 pub struct PulsarSinkOptions {
-    /// The topic; it must have been set up.
+    /// The topic, which must have been set up.
     pub topic: TopicName,
-    /// How batches are compressed. Default Zstandard, level 1.
+    /// The compression of batches. Default Zstandard, level 1.
     pub compression: RecordCompression,
-    /// Longest time that a message waits for its batch to fill. Default 20 ms.
+    /// The longest time that a message waits for its batch to fill. Default 20 ms.
     pub batch_delay: Duration,
-    /// Messages without a receipt at which `send` waits. Default 8192.
+    /// The number of messages without a receipt at which `send` waits. Default 8192.
     pub unacknowledged_max: usize,
-    /// The same in bytes of their bodies. Default 16 MiB.
+    /// The bytes of bodies without a receipt at which `send` waits. Default 16 MiB.
     pub unacknowledged_bytes_max: usize,
-    /// How long a call goes on trying before it gives up with a transient error. Default 30 s.
+    /// The time for which a call goes on trying before it gives up with a transient error. Default 30 s.
     pub retry_for: Duration,
 }
 
 impl PulsarSinkOptions {
-    /// With the defaults.
+    /// Makes settings with the defaults.
     pub fn new(topic: TopicName) -> Self {
         Self {
             topic,
@@ -71,7 +71,7 @@ impl PulsarSinkOptions {
     }
 }
 
-/// Sends to a partitioned topic: an [`EventSink`].
+/// An [`EventSink`] that sends to a partitioned topic.
 ///
 /// A frame record goes out in the envelope of the data contract; any other body as it is. The partition is chosen by
 /// [`partition_of`] of the key when a run is seen first and kept for the run. A message counts as sent when the broker
@@ -89,7 +89,7 @@ pub struct PulsarSink {
     runs: BTreeMap<String, u32>,
 }
 
-/// The partition of a key among `partitions`: CRC-32C of its bytes, modulo.
+/// Returns the partition of a key among `partitions`: CRC-32C of its bytes, modulo.
 pub fn partition_of(key: &str, partitions: u32) -> u32 {
     crc32c::crc32c(key.as_bytes()) % partitions.max(1)
 }
@@ -102,7 +102,7 @@ struct RecordHead {
     /// The event time, where the message has none of its own.
     #[serde(default)]
     capture_ts: Option<String>,
-    /// There in an envelope, which goes out as it is.
+    /// The payload of an envelope, which goes out as it is.
     #[serde(default)]
     payload: Option<serde::de::IgnoredAny>,
 }
@@ -111,8 +111,8 @@ impl PulsarSink {
     /// Connects, and checks that the topic was set up and takes the contract's schema.
     ///
     /// # Errors
-    /// `Permanent` for a wrong address, token or certificate, a topic that wasn't set up, or one with another schema; `Transient`
-    /// where the broker doesn't answer.
+    /// Returns `Permanent` for a wrong address, token or certificate, a topic that wasn't set up, or one with another
+    /// schema; `Transient` where the broker doesn't answer.
     pub async fn connect(connection: &PulsarConnection, options: PulsarSinkOptions) -> Result<Self, BusError> {
         let admin = Admin::new(connection)?;
         let partitions = admin.partitions(&options.topic).await?;
@@ -138,12 +138,12 @@ impl PulsarSink {
         Ok(sink)
     }
 
-    /// What it did so far.
+    /// Returns the counts since it connected.
     pub fn counters(&self) -> PulsarSinkCounters {
         self.lanes.counters()
     }
 
-    /// The partition that each run was given, for whoever keeps it across restarts.
+    /// Returns the partition that each run was given, for whoever keeps it across restarts.
     pub fn runs(&self) -> &BTreeMap<String, u32> {
         &self.runs
     }
@@ -153,7 +153,7 @@ impl PulsarSink {
         self.runs.insert(run.into(), partition);
     }
 
-    /// Fixes the partition of the message's run; true where it is a new run.
+    /// Fixes the partition of the message's run; returns whether it is a new run.
     pub fn assign(&mut self, message: &OutgoingMessage) -> bool {
         let Some(head) = serde_json::from_slice::<RecordHead>(&message.body).ok().filter(|head| head.payload.is_none())
         else {
@@ -177,7 +177,7 @@ impl PulsarSink {
         by_key
     }
 
-    /// The message as it goes out, and its run.
+    /// Returns the message as it goes out, and its run.
     fn encode(message: OutgoingMessage) -> Result<(PulsarMessage, Option<String>), BusError> {
         let head = serde_json::from_slice::<RecordHead>(&message.body).ok().filter(|head| head.payload.is_none());
         let run = head.as_ref().map(|head| head.pipeline_run_id.clone());
@@ -207,7 +207,7 @@ impl PulsarSink {
         Ok((encoded, run))
     }
 
-    /// Sends what a lane holds and hasn't sent, with a new producer where there is none.
+    /// Sends the messages that a lane holds and hasn't sent, with a new producer where there is none.
     async fn push(&mut self, partition: u32) -> Result<(), BusError> {
         // It is out of its lane for as long as it works: the lanes are watched meanwhile, and an error ends it.
         let kept = self.lanes.of(partition).take_producer();
@@ -232,7 +232,7 @@ impl PulsarSink {
         Ok(())
     }
 
-    /// One try: sends what wasn't sent and waits until at most `left` messages have no receipt.
+    /// Tries once: sends what wasn't sent and waits until at most `left` messages have no receipt.
     async fn push_and_wait(&mut self, partition: u32, left: usize, deadline: Instant) -> Result<(), BusError> {
         self.push(partition).await?;
         let arriving = async {

@@ -1,4 +1,4 @@
-//! Messages of a topic: one exclusive consumer for each partition, positioned by what the table holds.
+//! Reading of a topic: one exclusive consumer for each partition, positioned by what the table holds.
 
 use super::{
     PulsarConnection, TopicName,
@@ -15,28 +15,28 @@ use futures::{
 use rva_types::{OffsetMap, Position};
 use std::time::{Duration, Instant};
 
-/// How long the next chunk is waited for, before a message whose chunks aren't all there is given up at the log's end.
+/// The wait for the next chunk, before a message whose chunks aren't all there is given up at the log's end.
 const CHUNKS_WAIT: Duration = Duration::from_secs(2);
 
-/// How a source reads.
+/// The settings of a source.
 #[derive(Debug, Clone)]
 pub struct PulsarSourceOptions {
-    /// The topic; it must have been set up.
+    /// The topic, which must have been set up.
     pub topic: TopicName,
     /// The subscription that was set up with it.
     pub subscription: String,
-    /// Bytes of entries, of all partitions together, that may wait in memory before they are unpacked. Raising it bridges
-    /// longer pauses of the reader. Default 32 MiB; at least the broker's largest message fits, alone.
+    /// The bytes of entries, of all partitions together, that may wait in memory before they are unpacked. Raising it
+    /// bridges longer pauses of the reader. Default 32 MiB; at least the broker's largest message fits, alone.
     pub queue_bytes_max: usize,
-    /// Most bytes that one entry, or one message in chunks, may unpack to, with what its messages cost in memory. What is
-    /// larger is a dead letter. Default 32 MiB.
+    /// The most bytes that one entry, or one message in chunks, may unpack to, with what its messages cost in memory. A
+    /// larger one is a dead letter. Default 32 MiB.
     pub entry_bytes_max: usize,
-    /// How often new partitions are looked for. Default 30 s.
+    /// The interval at which new partitions are looked for. Default 30 s.
     pub refresh_interval: Duration,
 }
 
 impl PulsarSourceOptions {
-    /// With the defaults.
+    /// Makes settings with the defaults.
     pub fn new(topic: TopicName, subscription: impl Into<String>) -> Self {
         Self {
             topic,
@@ -48,36 +48,37 @@ impl PulsarSourceOptions {
     }
 }
 
-/// Whether there are consumers.
+/// The state of the consumers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Positioned {
-    /// Not yet: the first poll makes them, at the oldest messages.
+    /// No consumers yet: the first poll makes them, at the oldest messages.
     Never,
     Yes,
-    /// Not since an error: only a seek makes new ones.
+    /// No consumers since an error: only a seek makes new ones.
     Lost,
 }
 
-/// Reads a partitioned topic: an [`EventSource`].
+/// An [`EventSource`] that reads a partitioned topic.
 ///
-/// A partition's name is its number. Positions are ledger, entry and the index in the entry's batch. The identity is the
-/// topic with the random id that its set-up gave it, so a broker that was wiped and set up again is another log.
+/// A partition's name is its number. Positions are ledger, entry and the index in the entry's batch. The identity is
+/// the topic with the random id that its set-up gave it, so a broker that was wiped and set up again is another log.
 ///
-/// Each partition has a connection and a consumer of its own. One that fails is opened again behind what it gave, while the
-/// others go on; it is an error of [`poll`](EventSource::poll) when no partition can be read, or for good. After an error the
-/// consumers are gone: [`seek`](EventSource::seek) makes new ones. A second source of the same subscription waits in its
-/// `seek` until the first one is gone: a standby.
+/// Each partition has a connection and a consumer of its own. One that fails is opened again behind what it gave, while
+/// the others go on; it is an error of [`poll`](EventSource::poll) when no partition can be read, or for good. After an
+/// error the consumers are gone: [`seek`](EventSource::seek) makes new ones. A second source of the same subscription
+/// waits in its `seek` until the first one is gone: a standby.
 ///
-/// Memory: entries that wait have at most `queue_bytes_max`; one entry at a time is unpacked beyond what was asked for, to at
-/// most `entry_bytes_max`; and messages that wait for chunks have twice that in each partition that has any.
+/// Its memory is bounded: entries that wait have at most `queue_bytes_max`; one entry at a time is unpacked beyond what
+/// was asked for, to at most `entry_bytes_max`; and messages that wait for chunks have twice that in each partition
+/// that has any.
 pub struct PulsarSource {
     shared: Shared,
     identity: String,
     partitions: Vec<Partition>,
     positioned: Positioned,
-    /// How many partitions the topic has.
+    /// The number of partitions that the topic has.
     count: u32,
-    /// Whose turn it is to be read first.
+    /// The partition whose turn it is to be read first.
     turn: usize,
     refreshed: Instant,
     refresh_interval: Duration,
@@ -87,8 +88,8 @@ impl PulsarSource {
     /// Connects to a topic that was set up.
     ///
     /// # Errors
-    /// `Permanent` for a wrong address, token or certificate, or a topic that wasn't set up; `Transient` where the broker doesn't
-    /// answer.
+    /// Returns `Permanent` for a wrong address, token or certificate, or a topic that wasn't set up; `Transient` where
+    /// the broker doesn't answer.
     pub async fn connect(connection: &PulsarConnection, options: PulsarSourceOptions) -> Result<Self, BusError> {
         let admin = Admin::new(connection)?;
         let PulsarSourceOptions { topic, subscription, queue_bytes_max, entry_bytes_max, refresh_interval } = options;
@@ -113,8 +114,8 @@ impl PulsarSource {
         })
     }
 
-    /// Makes all consumers anew, behind `offsets`. A partition that can't be read now is tried again later, unless it is
-    /// another reader's, or for good, or there is no other.
+    /// Makes all consumers anew, behind `offsets`. A partition that can't be read now is tried again later, unless it
+    /// is another reader's, or for good, or there is no other.
     async fn open_all(&mut self, offsets: &OffsetMap) -> Result<(), BusError> {
         join_all(self.partitions.iter_mut().map(Partition::close)).await;
         self.partitions.clear();
@@ -176,8 +177,8 @@ impl PulsarSource {
         Ok(())
     }
 
-    /// Takes what is ready, without waiting: first what is left of an entry, then entries of each partition in turn, from
-    /// another one each time, so that a full one doesn't starve the others.
+    /// Takes the messages that are ready, without waiting: first the rest of an entry, then entries of each partition
+    /// in turn, from another one each time, so that a full one doesn't starve the others.
     async fn take_ready(&mut self, bytes_max: usize) -> Result<Vec<Message>, BusError> {
         let mut taken = Taken { messages: Vec::new(), bytes: 0, bytes_max };
         for partition in &mut self.partitions {
@@ -198,7 +199,8 @@ impl PulsarSource {
         Ok(taken.messages)
     }
 
-    /// Takes entries of one partition; whether there is no room for more. The failure of a partition is its own.
+    /// Takes entries of one partition; returns whether there is no room for more. The failure of a partition is its
+    /// own.
     async fn take_entries(&mut self, at: usize, taken: &mut Taken) -> Result<bool, BusError> {
         let Some(partition) = self.partitions.get_mut(at) else { return Ok(false) };
         loop {
@@ -254,8 +256,8 @@ impl PulsarSource {
         }
     }
 
-    /// Waits a moment for chunks that are still to come; then their messages are given up. Asked for its end, a log must say
-    /// where that is, and half a message doesn't move it.
+    /// Waits a moment for chunks that are still to come; then their messages are given up. Asked for its end, a log
+    /// must say where that is, and half a message doesn't move it.
     async fn settle_chunks(&mut self) {
         let mut end = Instant::now() + CHUNKS_WAIT;
         while self.partitions.iter().any(Partition::has_open_chunks) && Instant::now() < end {
@@ -277,8 +279,8 @@ impl PulsarSource {
         self.partitions.iter_mut().for_each(|partition| partition.expire(true, entry_bytes_max));
     }
 
-    /// The last message of a partition, as its consumer may get it: markers at the end of the log are none. Without a
-    /// consumer it is the last entry.
+    /// Returns the last message of a partition, as its consumer may get it: markers at the end of the log are none.
+    /// Without a consumer it is the last entry.
     async fn last(&mut self, number: u32, last_entry: Option<Position>) -> Result<Option<Position>, BusError> {
         let Some(partition) = self.partitions.get_mut(number as usize) else { return Ok(last_entry) };
         let Some(consumer) = partition.consumer() else { return Ok(last_entry) };
@@ -301,7 +303,7 @@ impl PulsarSource {
     }
 }
 
-/// The position of an acknowledged entry; entry -1 is all before its ledger.
+/// Returns the position of an acknowledged entry; entry -1 is all before its ledger.
 fn up_to((ledger, entry): (i64, i64)) -> Option<Position> {
     let ledger = u64::try_from(ledger).ok()?;
     match u64::try_from(entry) {
@@ -310,7 +312,7 @@ fn up_to((ledger, entry): (i64, i64)) -> Option<Position> {
     }
 }
 
-/// What a poll gives.
+/// The messages that a poll gives, and their bound.
 struct Taken {
     messages: Vec<Message>,
     bytes: usize,
@@ -322,7 +324,7 @@ impl Taken {
         self.bytes >= self.bytes_max
     }
 
-    /// Takes what a partition has ready; whether that was all.
+    /// Takes the messages that a partition has ready; returns whether those were all.
     fn take(&mut self, partition: &mut Partition) -> bool {
         let ready = partition.ready();
         while let Some(message) = ready.front() {
@@ -408,9 +410,9 @@ impl EventSource for PulsarSource {
     async fn acknowledge(&mut self, committed: &OffsetMap) -> Result<(), BusError> {
         let asked = committed.iter().filter_map(|(partition, position)| {
             let partition = self.partitions.get(partition.parse::<usize>().ok()?)?;
-            // Whole entries only: the broker takes one message of a batch for all of it. And never the last one: a broker
-            // deletes whole ledgers, and only those that every subscription is through with. So the ledger of the
-            // position stays, and with it the proof that nothing behind the position was deleted.
+            // Whole entries only: the broker takes one message of a batch for all of it. And never the last one: a
+            // broker deletes whole ledgers, and only those that every subscription is through with. So the ledger of
+            // the position stays, and with it the proof that nothing behind the position was deleted.
             let entry = position.entry.checked_sub(1).filter(|_| !position.is_end_of_ledger())?;
             Some(async move {
                 match partition.consumer() {

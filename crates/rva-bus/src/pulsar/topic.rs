@@ -1,4 +1,4 @@
-//! Names: a partitioned topic and its partitions.
+//! The names of a partitioned topic and of its partitions.
 
 use crate::{BusError, BusErrorKind};
 use std::{fmt, str::FromStr};
@@ -15,17 +15,17 @@ pub struct TopicName {
 }
 
 impl TopicName {
-    /// `persistent://…-partition-N`, which the broker keeps as a topic of its own.
+    /// Returns `persistent://…-partition-N`, which the broker keeps as a topic of its own.
     pub fn partition(&self, number: u32) -> String {
         format!("{self}-partition-{number}")
     }
 
-    /// `tenant/namespace`.
+    /// Returns `tenant/namespace`.
     pub(super) fn namespace_path(&self) -> String {
         format!("{}/{}", self.tenant, self.namespace)
     }
 
-    /// `persistent/tenant/namespace/topic`, as the admin interface has it.
+    /// Returns `persistent/tenant/namespace/topic`, as the admin interface has it.
     pub(super) fn path(&self) -> String {
         format!("persistent/{}/{}/{}", self.tenant, self.namespace, self.local)
     }
@@ -40,9 +40,11 @@ impl fmt::Display for TopicName {
 impl FromStr for TopicName {
     type Err = BusError;
 
+    /// Parses a topic's full name.
+    ///
     /// # Errors
-    /// `Permanent` for another form, for a name with characters that a URL would need escaped, and for the name of
-    /// one partition.
+    /// Returns `Permanent` for another form, for a name with characters that a URL would need escaped, and for the name
+    /// of one partition.
     fn from_str(text: &str) -> Result<Self, BusError> {
         let error = |why: &str| {
             let text = format!("found topic {text:?}, wanted persistent://TENANT/NAMESPACE/TOPIC{why}");

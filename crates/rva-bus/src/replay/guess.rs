@@ -1,6 +1,6 @@
-//! What a file may be that holds no frame records.
+//! Guesses at the kind of a file that holds no frame records.
 
-/// Starts of files that are no text, and what they are.
+/// The starts of files that are no text: offset, bytes, and the kind of file.
 const MARKS: &[(usize, &[u8], &str)] = &[
     (4, b"ftyp", "a video (MP4 or MOV)"),
     (4, b"moov", "a video (MOV)"),
@@ -46,7 +46,7 @@ const MARKS: &[(usize, &[u8], &str)] = &[
     (0, b"\0\0\xfe\xff", "a text in UTF-32"),
 ];
 
-/// What a file is that can't hold records, by its first bytes.
+/// Returns the kind of a file that can't hold records, by its first bytes.
 pub(super) fn binary(head: &[u8]) -> Option<&'static str> {
     let holds = |(at, mark, _): &&(usize, &[u8], &str)| head.get(*at..).is_some_and(|rest| rest.starts_with(mark));
     if let Some((.., what)) = MARKS.iter().find(holds) {
@@ -60,16 +60,16 @@ pub(super) fn binary(head: &[u8]) -> Option<&'static str> {
     (zeros > 0 && zeros * 20 > head.len()).then_some("binary data")
 }
 
-/// What a text may be.
+/// A guess at the kind of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Guess {
-    /// In words.
+    /// The kind in words.
     pub what: &'static str,
-    /// It can't hold a record.
+    /// Set where it can't hold a record.
     pub is_sure: bool,
 }
 
-/// Guesses by a text's start what it is where it holds no records.
+/// Guesses the kind of a text that may hold no records, by its start.
 pub(super) fn text(head: &[u8]) -> Option<Guess> {
     let head = String::from_utf8_lossy(head);
     let head = head.trim_start_matches('\u{feff}');
@@ -89,7 +89,7 @@ pub(super) fn text(head: &[u8]) -> Option<Guess> {
     })
 }
 
-/// How texts begin that are no records, in small letters.
+/// The beginnings of texts that are no records, in small letters, and their kinds.
 const STARTS: &[(&str, &str)] = &[
     ("<!doctype html", "an HTML page (a login or an error instead of a download?)"),
     ("<html", "an HTML page (a login or an error instead of a download?)"),
@@ -105,7 +105,7 @@ const STARTS: &[(&str, &str)] = &[
     ("[", "JSON of another kind"),
 ];
 
-/// Which kind of table the lines are of.
+/// Returns the kind of table that the lines are of.
 fn table(lines: &[&str]) -> Option<&'static str> {
     let columns = |separator: char| {
         let count = lines[0].split(separator).count();

@@ -1,7 +1,8 @@
-//! A file of records into a log.
+//! Replay of a file of records into a log.
 //!
-//! A file is read by a thread of its own: [`open`] takes packing and encoding off, [`split`] cuts the text into records,
-//! and what stands here makes messages of them. So a reader that hangs, or an endless line, keeps nobody from stopping.
+//! A file is read by a thread of its own: [`open`] takes packing and encoding off, [`split`] cuts the text into
+//! records, and the code here makes messages of them. So a reader that hangs, or an endless line, keeps nobody from
+//! stopping.
 
 mod guess;
 mod open;
@@ -22,29 +23,29 @@ use tokio::sync::mpsc;
 
 /// The partition of lines that name no camera; the ingest makes dead letters of them.
 pub const REPLAY_PARTITION: &str = "replay";
-/// Property: the file that a message was replayed from.
+/// Names the property that holds the file that a message was replayed from.
 pub const REPLAY_FILE: &str = "replay_file";
-/// Property: its line there, from 1.
+/// Names the property that holds its line there, from 1.
 pub const REPLAY_LINE: &str = "replay_line";
-/// Property of a line over the bound: its length in bytes; the body holds only its start.
+/// Names the property of a line over the bound that holds its length in bytes; the body holds only its start.
 pub const REPLAY_LINE_BYTES: &str = "replay_line_bytes";
 
-/// Ends the body of such a line, so that it can never pass for a whole record.
+/// The end of the body of such a line, so that it can never pass for a whole record.
 const CUT_TEXT: &[u8] = b" ...cut";
 
-/// Buffers that are read ahead.
+/// The number of buffers that are read ahead.
 const BUFFERS_AHEAD: usize = 2;
 
-/// What a text is guessed by.
+/// The bytes of a text that its kind is guessed by.
 const HEAD_BYTES: usize = 4096;
 
-/// How a file is replayed.
+/// The settings of a replay.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplayOptions {
-    /// Longest line in bytes. Of a longer one only the first 64 KiB and the text ` ...cut` go into the log, so that
+    /// The longest line in bytes. Of a longer one only the first 64 KiB and the text ` ...cut` go into the log, so that
     /// it becomes a dead letter. Default 16 MiB.
     pub line_bytes_max: usize,
-    /// How long to wait before a message is sent again after a transient error (no space left). Default 1 s.
+    /// The wait before a message is sent again after a transient error (no space left). Default 1 s.
     pub retry_wait: Duration,
 }
 
@@ -54,7 +55,7 @@ impl Default for ReplayOptions {
     }
 }
 
-/// What a replay did.
+/// The counts of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReplayReport {
     /// Lines read, empty ones too.
@@ -66,27 +67,27 @@ pub struct ReplayReport {
 }
 
 impl ReplayReport {
-    /// Whether more than half of what was sent will be dead letters.
+    /// Returns whether more than half of the messages will be dead letters.
     pub fn is_mostly_bad(&self) -> bool {
         self.bad > self.sent - self.bad
     }
 }
 
-/// What was read, and where most of it is no record, what the file may be.
+/// The outcome of a replay: the counts, and the kind that the file may be where most of it is no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Replayed {
-    /// The counts.
+    /// The counts of lines and messages.
     pub report: ReplayReport,
-    /// In words: `CSV`.
+    /// The kind of the file in words: `CSV`.
     pub looks_like: Option<&'static str>,
-    /// The file is of a kind that holds no records: nothing of it was sent.
+    /// Set where the file is of a kind that holds no records: nothing of it was sent.
     pub is_refused: bool,
 }
 
 /// Replays a file; see [`replay_stream`].
 ///
 /// # Errors
-/// The file can't be read, or the sink refuses for good.
+/// Returns an error where the file can't be read, or the sink refuses for good.
 pub async fn replay_file(
     path: impl AsRef<Path>,
     sink: &mut dyn EventSink,
@@ -97,10 +98,10 @@ pub async fn replay_file(
     replay_stream(file, &path.display().to_string(), sink, options).await
 }
 
-/// Replays text whose kind is known: [`replay_stream`] with the counts alone.
+/// Replays text whose kind is known, as [`replay_stream`] does, and returns the counts alone.
 ///
 /// # Errors
-/// As there.
+/// Fails as [`replay_stream`] does.
 pub async fn replay(
     reader: impl Read + Send + 'static,
     name: &str,
@@ -114,13 +115,14 @@ pub async fn replay(
 ///
 /// The text may be packed (gzip, zstd) and in UTF-8 or UTF-16. Records stand one a line, which ends in `\n`, `\r\n` or
 /// `\r`, or are spread over lines or held by an array; then the blanks between their parts are left out. The body is
-/// otherwise the record's bytes. A record or an envelope goes into its camera's partition, with `store_id`, `camera_id` and
-/// `stream_id` as properties and its capture time; a line that is neither goes into [`REPLAY_PARTITION`]. Every message has
-/// [`REPLAY_FILE`] (`name`) and [`REPLAY_LINE`]. A transient error of the sink is waited out. Of a file that can't hold
-/// records (a video, an HTML page) nothing is sent.
+/// otherwise the record's bytes. A record or an envelope goes into its camera's partition, with `store_id`, `camera_id`
+/// and `stream_id` as properties and its capture time; a line that is neither goes into [`REPLAY_PARTITION`]. Every
+/// message has [`REPLAY_FILE`] (`name`) and [`REPLAY_LINE`]. A transient error of the sink is waited out. Of a file
+/// that can't hold records (a video, an HTML page) nothing is sent.
 ///
 /// # Errors
-/// The reader fails, or the sink refuses for good; the text names file and line. What was read before is in the log.
+/// Returns an error that names file and line where the reader fails, or the sink refuses for good. Records read before
+/// it are in the log.
 pub async fn replay_stream(
     reader: impl Read + Send + 'static,
     name: &str,
@@ -168,13 +170,13 @@ pub async fn replay_stream(
     Ok(replayed)
 }
 
-/// What the reading thread says.
+/// A message of the reading thread.
 enum Part {
     Head {
         looks_like: Option<&'static str>,
         is_refused: bool,
     },
-    /// Records in order, and the lines up to their end.
+    /// Records in order, and the number of lines up to their end.
     Pieces {
         pieces: Vec<Piece>,
         lines: u64,
@@ -250,7 +252,7 @@ async fn send(sink: &mut dyn EventSink, message: OutgoingMessage, wait: Duration
     }
 }
 
-/// The message of a piece, and whether it will be a dead letter.
+/// Returns the message of a piece, and whether it will be a dead letter.
 fn message(decoder: &mut MessageDecoder, piece: Piece, name: &str) -> (OutgoingMessage, bool) {
     let Piece { mut body, length, line } = piece;
     let mut properties =

@@ -1,22 +1,23 @@
-//! From a file's bytes to UTF-8: what is packed is unpacked, and UTF-16 is turned round.
+//! The way from a file's bytes to UTF-8: packing is taken off, and UTF-16 is turned round.
 //!
-//! What a file is, its first bytes say, never its name.
+//! A file's first bytes say what it is, never its name.
 
 use std::io::{self, BufRead, BufReader, Read};
 
-/// How much is read at a time.
+/// The number of bytes that are read at a time.
 pub(super) const BUFFER_BYTES: usize = 256 << 10;
 
-/// Layers of packing that are taken off.
+/// The layers of packing that are taken off.
 const LAYERS_MAX: usize = 2;
 
-/// As large a window as zstd takes without being told to: 128 MiB.
+/// The largest window (as a power of 2) that zstd takes without being told to: 128 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
-/// Unpacked bytes that nobody asks about. Beyond them a packed byte may give [`RATIO_MAX`] unpacked ones.
+/// The unpacked bytes that nobody asks about. Beyond them a packed byte may give [`RATIO_MAX`] unpacked ones.
 const UNPACKED_FREE_BYTES: u64 = 1 << 30;
 
-/// Records of empty frames shrink about a hundredfold; what shrinks more is made to fill a disk.
+/// The most that a file may be packed: records of empty frames shrink about a hundredfold; a file that shrinks more is
+/// made to fill a disk.
 const RATIO_MAX: u64 = 500;
 
 /// The bytes that are needed to tell what a file is.
@@ -25,10 +26,10 @@ const HEAD_BYTES: usize = 512;
 const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// A reader of which the first bytes were looked at.
+/// A reader whose first bytes were looked at.
 pub(super) type Peeked = io::Chain<io::Cursor<Vec<u8>>, Box<dyn Read + Send>>;
 
-/// Reads enough to tell what it is: up to `enough` bytes, or what a pipe gives that ends in a whole line.
+/// Reads enough to tell what a file is: up to `enough` bytes, or as much as a pipe gives that ends in a whole line.
 pub(super) fn peek(mut reader: Box<dyn Read + Send>, enough: usize) -> io::Result<(Vec<u8>, Peeked)> {
     let mut head = Vec::new();
     let mut buffer = [0; 4096];
@@ -45,7 +46,7 @@ pub(super) fn peek(mut reader: Box<dyn Read + Send>, enough: usize) -> io::Resul
     Ok((head, whole))
 }
 
-/// Takes packing and encoding off: what is read from the answer is UTF-8, as far as the file is text at all.
+/// Takes packing and encoding off: the returned reader gives UTF-8, as far as the file is text at all.
 pub(super) fn plain(reader: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
     let mut reader = reader;
     for _ in 0..LAYERS_MAX {
@@ -70,7 +71,8 @@ pub(super) fn plain(reader: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + S
     })
 }
 
-/// A frame that holds nothing to unpack, which tools put before the first one (`pzstd`).
+/// Returns whether a text begins with a frame that holds nothing to unpack, which tools put before the first one
+/// (`pzstd`).
 fn is_skippable_zstd(head: &[u8]) -> bool {
     matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
@@ -101,7 +103,7 @@ impl Read for Counted {
     }
 }
 
-/// Unpacks, names the format in errors, and ends where a file gives much more than it can hold.
+/// A reader that unpacks, names the format in errors, and ends where a file gives much more than it can hold.
 struct Unpacking {
     format: &'static str,
     reader: Box<dyn Read + Send>,
@@ -132,8 +134,8 @@ impl Read for Unpacking {
     }
 }
 
-/// Whether a text is UTF-16, and whether its bytes come in the order of the network: by its mark, or because it begins as
-/// JSON does in it.
+/// Returns whether a text is UTF-16, and whether its bytes come in the order of the network: by its mark, or because it
+/// begins as JSON does in it.
 fn utf16(head: &[u8]) -> Option<bool> {
     match head {
         [0xff, 0xfe, 0, 0, ..] => None,
@@ -145,7 +147,8 @@ fn utf16(head: &[u8]) -> Option<bool> {
     }
 }
 
-/// UTF-16 read as UTF-8. Half a surrogate becomes bytes that are no UTF-8, so that its line is known to be damaged.
+/// A reader of UTF-16 that gives UTF-8. Half a surrogate becomes bytes that are no UTF-8, so that its line is known to
+/// be damaged.
 struct Utf16 {
     reader: BufReader<Peeked>,
     is_big_endian: bool,
@@ -179,7 +182,7 @@ impl Utf16 {
         self.out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
     }
 
-    /// Turns what the buffer holds. False at the end.
+    /// Turns the bytes that the buffer holds. Returns false at the end.
     fn fill(&mut self) -> io::Result<bool> {
         self.out.clear();
         self.taken = 0;

@@ -1,27 +1,27 @@
-//! A text cut into records: one a line, or one a JSON value where they are spread over lines.
+//! Cutting of a text into records: one a line, or one a JSON value where they are spread over lines.
 
 use std::mem;
 
-/// A record, or what stands in the place of one.
+/// A record, or a text that stands in the place of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// Its bytes; of one over the bound only the start.
+    /// The bytes; of a piece over the bound only the start.
     pub body: Vec<u8>,
-    /// Its length in the file.
+    /// The length in the file, in bytes.
     pub length: u64,
     /// The line that it starts in, from 1.
     pub line: u64,
 }
 
-/// How much of a piece over the bound is kept.
+/// The bytes that are kept of a piece over the bound.
 const KEPT_BYTES: usize = 64 << 10;
 
-/// As much of a text is looked at before it is decided how it is cut.
+/// The bytes of a text that are looked at before it is decided how it is cut.
 const UNDECIDED_BYTES_MAX: usize = 64 << 10;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Cuts a text that comes in parts.
+/// A splitter that cuts a text which comes in parts.
 #[derive(Debug)]
 pub(super) struct Splitter {
     bytes_max: usize,
@@ -30,19 +30,19 @@ pub(super) struct Splitter {
 
 #[derive(Debug)]
 enum Mode {
-    /// What came so far doesn't tell how it is to be cut.
+    /// The text so far, which doesn't tell how it is to be cut.
     Undecided(Vec<u8>),
     Lines(Lines),
     Values(Values),
 }
 
 impl Splitter {
-    /// Keeps pieces of up to `bytes_max` whole.
+    /// Makes a splitter that keeps pieces of up to `bytes_max` whole.
     pub fn new(bytes_max: usize) -> Self {
         Self { bytes_max, mode: Mode::Undecided(Vec::new()) }
     }
 
-    /// Takes the next bytes and gives the pieces that they complete.
+    /// Takes the next bytes and returns the pieces that they complete.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Piece> {
         match &mut self.mode {
             Mode::Lines(lines) => lines.push(bytes),
@@ -55,7 +55,7 @@ impl Splitter {
         }
     }
 
-    /// Gives what is left at the end of the text, which may not end in a line end.
+    /// Returns the pieces that are left at the end of the text, which may not end in a line end.
     pub fn finish(&mut self) -> Vec<Piece> {
         let mut pieces = match &self.mode {
             Mode::Undecided(held) => {
@@ -72,7 +72,7 @@ impl Splitter {
         pieces
     }
 
-    /// Lines so far.
+    /// Returns the number of lines so far.
     pub fn lines(&self) -> u64 {
         match &self.mode {
             Mode::Lines(lines) => lines.count,
@@ -81,7 +81,7 @@ impl Splitter {
         }
     }
 
-    /// Whether an array of records was begun and not ended.
+    /// Returns whether an array of records was begun and not ended.
     pub fn is_open(&self) -> bool {
         matches!(&self.mode, Mode::Values(values) if values.arrays > 0)
     }
@@ -99,8 +99,8 @@ impl Splitter {
     }
 }
 
-/// Whether a text holds JSON values that are not one a line, as far as its start tells: an array of objects, an object
-/// over several lines, several objects on one.
+/// Returns whether a text holds JSON values that are not one a line, as far as its start tells: an array of objects, an
+/// object over several lines, several objects on one.
 fn are_values(text: &[u8]) -> Option<bool> {
     let text = text.strip_prefix(BOM).unwrap_or(text);
     let is_blank = |byte: &u8| byte.is_ascii_whitespace();
@@ -171,7 +171,7 @@ impl Building {
         self.body.shrink_to_fit();
     }
 
-    /// Gives the piece, unless it is blank.
+    /// Takes the piece, unless it is blank.
     fn take(&mut self, line: u64) -> Option<Piece> {
         let Self { mut body, mut length, is_over, .. } = mem::replace(self, Self::new(self.bytes_max));
         while body.starts_with(BOM) {
@@ -184,11 +184,11 @@ impl Building {
     }
 }
 
-/// A record a line. Lines end in `\n`, `\r\n` or `\r`.
+/// The cutting of records that stand one a line. Lines end in `\n`, `\r\n` or `\r`.
 #[derive(Debug)]
 struct Lines {
     building: Building,
-    /// Lines that were begun.
+    /// The number of lines that were begun.
     count: u64,
     after_return: bool,
     in_line: bool,
@@ -232,20 +232,20 @@ impl Lines {
     }
 }
 
-/// Values one behind the other or in arrays, without the blanks between their parts: the bytes that the same record has
-/// on one line.
+/// The cutting of values that stand one behind the other or in arrays, without the blanks between their parts: the
+/// bytes that the same record has on one line.
 #[derive(Debug)]
 struct Values {
     building: Building,
-    /// Open braces and brackets of the value.
+    /// The number of open braces and brackets of the value.
     depth: u64,
-    /// Open brackets around values.
+    /// The number of open brackets around values.
     arrays: u64,
     in_string: bool,
     is_escaped: bool,
     line_ends: u64,
     after_return: bool,
-    /// Nothing of this line came yet.
+    /// Set where nothing of this line came yet.
     starts_line: bool,
     /// The line that the value starts in.
     line: u64,

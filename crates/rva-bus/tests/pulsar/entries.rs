@@ -250,7 +250,8 @@ async fn chunks_of_several_producers_are_put_together_and_what_is_missing_is_one
         assert_eq!(reasons, [RejectionReason::IncompleteChunks; 2]);
         let ends: Vec<_> = messages.iter().map(|message| message.ends_entry).collect();
         assert_eq!(ends, [true, false, false, false, true, true, true, true, false, true], "no cut within chunks");
-        // A table that has everything up to one of the places where a cut is allowed goes on behind it, with all the rest.
+        // A table that has everything up to one of the places where a cut is allowed goes on behind it, with all the
+        // rest.
         for cut in [0, 4, 7].into_iter().filter(|cut| ends[*cut]) {
             let mut offsets = OffsetMap::new();
             offsets.advance(&last.to_string(), messages[cut].position);

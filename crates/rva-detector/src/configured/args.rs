@@ -1,4 +1,4 @@
-//! Flags that stand for keys of the configuration. What a value may be is said by the configuration's table of keys, so
+//! Flags that stand for keys of the configuration. The configuration's table of keys says which values are allowed, so
 //! that a flag, a variable and a file are checked alike and all problems are reported at once.
 
 use clap::{Args, ValueHint};
@@ -87,17 +87,17 @@ pub struct CaptureArgs {
 pub struct Given(Vec<Override>);
 
 impl Given {
-    /// A flag with a value.
+    /// Takes a flag with a value.
     pub fn text(&mut self, path: &'static str, flag: &'static str, value: Option<&String>) {
         self.0.extend(value.map(|text| Override { path, flag, text: text.clone() }));
     }
 
-    /// A flag without one.
+    /// Takes a flag without one.
     pub fn on(&mut self, path: &'static str, flag: &'static str, is_on: bool) {
         self.text(path, flag, is_on.then(|| "true".to_owned()).as_ref());
     }
 
-    /// All that were given.
+    /// Returns all that were given.
     pub fn overrides(self) -> Vec<Override> {
         self.0
     }

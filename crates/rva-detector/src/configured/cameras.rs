@@ -1,15 +1,15 @@
-//! Which sources a command looks at, under which names, and how.
+//! The sources that a command looks at, their names and settings.
 
 use super::refused;
 use rva_service::{CameraConfig, Config, Loaded, Origin, SourceText};
 use rva_types::{CameraId, SourceIdentity, StoreId, StreamId};
 
-/// A source, what its records say about it, and its own settings.
+/// A source, the identity that its records tell, and its own settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraPlan {
-    /// As the user gave it; may hold a password.
+    /// The source as the user gave it; it may hold a password.
     pub source: SourceText,
-    /// Store, camera, stream.
+    /// The store, camera and stream.
     pub identity: SourceIdentity,
     /// The settings that hold for this camera: those of all, and over them its own.
     pub config: Config,
@@ -18,16 +18,16 @@ pub struct CameraPlan {
 /// The cameras of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// In the order of the command line, or of their ids.
+    /// The cameras in the order of the command line, or of their ids.
     pub cameras: Vec<CameraPlan>,
-    /// They are the `cameras` of the configuration file, which may be edited while they run.
+    /// Set where they are the `cameras` of the configuration file, which may be edited while they run.
     pub is_from_file: bool,
 }
 
-/// The sources of the command line; else `VIDEO_PATH`; else the enabled cameras of the file; else its `source`.
+/// Returns the sources of the command line; else `VIDEO_PATH`; else the enabled cameras of the file; else its `source`.
 ///
 /// # Errors
-/// There are none, or one camera id is to stand for several.
+/// Returns an error where there are none, or one camera id is to stand for several.
 pub fn plan(sources: &[SourceText], loaded: &Loaded) -> anyhow::Result<Plan> {
     let config = &loaded.config;
     let source_origin = loaded.settings.iter().find(|setting| setting.path == "source").map(|setting| &setting.origin);
@@ -66,7 +66,7 @@ fn warn_of_passwords(sources: &[SourceText]) {
     }
 }
 
-/// The settings of all with those of one camera over them.
+/// Returns the settings of all with those of one camera over them.
 fn of_camera(config: &Config, camera: &CameraConfig) -> Config {
     let mut config = config.clone();
     let CameraConfig {

@@ -14,7 +14,7 @@ pub use open::{OpenSpec, open_all, reconnect_pace, specs};
 
 use rva_vision::{VisionError, VisionErrorKind};
 
-/// What was asked for makes no sense.
+/// Returns the error of a request that makes no sense.
 fn refused(text: impl Into<String>) -> VisionError {
     VisionError::new(VisionErrorKind::Config, text)
 }

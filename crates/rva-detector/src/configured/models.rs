@@ -1,8 +1,8 @@
-//! Which model files there are.
+//! The search for model files.
 
 use std::path::{Path, PathBuf};
 
-/// Where models lie, below the working directory and below the folders above this program (its workspace).
+/// The folder of models, below the working directory and below the folders above this program (its workspace).
 const MODELS: &str = "data/models";
 
 const HOW: &str = "`make model` fetches the official YOLOv8n (AGPL-3.0); any YOLOv8 detection export works: \
@@ -11,7 +11,8 @@ const HOW: &str = "`make model` fetches the official YOLOv8n (AGPL-3.0); any YOL
 /// Finds a model by path, or by file name in the model folders.
 ///
 /// # Errors
-/// None was named, it isn't there, or it is a PyTorch file; says which there are and how to get one.
+/// Returns an error where none was named, it isn't there, or it is a PyTorch file; it says which there are and how to
+/// get one.
 pub fn find(named: Option<&str>) -> anyhow::Result<PathBuf> {
     let Some(named) = named else {
         anyhow::bail!("found no model, wanted --model FILE (or detector.model, MODEL_NAME). {}", offer());
@@ -19,10 +20,10 @@ pub fn find(named: Option<&str>) -> anyhow::Result<PathBuf> {
     find_file(named, "model")
 }
 
-/// The same for a model that is named; `what` it is called in errors.
+/// Finds a model that is named; `what` is its name in errors.
 ///
 /// # Errors
-/// As those of [`find`].
+/// Fails as [`find`] does.
 pub fn find_file(named: &str, what: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(named);
     if path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("pt")) {
@@ -41,7 +42,7 @@ pub fn find_file(named: &str, what: &str) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// The model files of the model folders, in name order.
+/// Returns the model files of the model folders, in name order.
 pub fn available() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = folders()
         .iter()

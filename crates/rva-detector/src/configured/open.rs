@@ -1,4 +1,4 @@
-//! From the configuration to cameras: checked before anything is opened.
+//! The way from the configuration to cameras, which is checked before anything is opened.
 
 use super::{CameraPlan, models, refused, trackers};
 use crate::{
@@ -19,7 +19,7 @@ use std::{
 /// Checks sources, trackers, devices, thresholds, sizes and times, and finds model and library. Opens nothing.
 ///
 /// # Errors
-/// What is wrong or missing, of all cameras, with found and wanted.
+/// Returns everything that is wrong or missing, of all cameras, with found and wanted.
 pub fn specs(plans: &[CameraPlan]) -> anyhow::Result<Vec<CameraSpec>> {
     let (mut specs, mut errors) = (Vec::new(), Vec::new());
     for plan in plans {
@@ -49,13 +49,13 @@ fn spec(plan: &CameraPlan) -> anyhow::Result<CameraSpec> {
     Ok(CameraSpec { camera: camera(plan)?, detector: detector_setup(&plan.config)? })
 }
 
-/// A camera that is open, and what it was opened from.
+/// A camera that is open, and the specification that it was opened from.
 pub type OpenSpec = (CameraSpec, OpenCamera, RunSettings);
 
-/// Opens every source and loads the model, once for all. Blocks: on files, on networks, on loading.
+/// Opens every source and loads the model, once for all. It blocks: on files, on networks, on loading.
 ///
 /// # Errors
-/// The first thing that is wrong or missing; what was open is closed again.
+/// Returns the first thing that is wrong or missing; sources that were open are closed again.
 pub fn open_all(specs: Vec<CameraSpec>) -> anyhow::Result<(Vec<OpenSpec>, SharedModelOpener)> {
     let named = |spec: &CameraSpec| format!("camera {}", spec.camera.identity.camera_id);
     if let [spec] = &specs[..] {
@@ -76,7 +76,7 @@ pub fn open_all(specs: Vec<CameraSpec>) -> anyhow::Result<(Vec<OpenSpec>, Shared
     Ok((joined, SharedModelOpener::with(model)))
 }
 
-/// The pauses before a source is opened again.
+/// Returns the pauses before a source is opened again.
 pub fn reconnect_pace(config: &Config) -> ReconnectPace {
     let (first, max) = (config.capture.reconnect_min, config.capture.reconnect_max);
     ReconnectPace { first, max: max.max(first) }
@@ -131,6 +131,7 @@ fn detector_setup(config: &Config) -> anyhow::Result<DetectorSetup> {
         max_det: detector.max_det as usize,
         agnostic_nms: detector.agnostic_nms,
         imgsz: detector.imgsz.as_deref().map(parse_imgsz).transpose()?,
+        pixels_max: config.capture.pixels_max,
         half: detector.half,
         device: Device::parse(&detector.device)?,
         intra_threads: detector.threads.map(|threads| threads as usize),

@@ -1,4 +1,4 @@
-//! A tracker by name or by Ultralytics' YAML file.
+//! The choice of a tracker by name or by Ultralytics' YAML file.
 
 use super::{models, refused};
 use anyhow::Context;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Reads `--tracker`: a name, or a YAML file whose `tracker_type` names one and whose other keys set it up.
 ///
 /// # Errors
-/// An unknown name; a file that can't be read, with the key that is wrong.
+/// Returns an error for an unknown name, and for a file that can't be read, with the key that is wrong.
 pub fn choose(text: &str) -> anyhow::Result<TrackerChoice> {
     let path = Path::new(text);
     if !is_file(path) {
@@ -21,10 +21,12 @@ pub fn choose(text: &str) -> anyhow::Result<TrackerChoice> {
     Ok(choice)
 }
 
-/// The appearance model: `--reid-model`, else `model` of the tracker's file; only for a tracker that looks at appearance.
+/// Returns the appearance model: `--reid-model`, else `model` of the tracker's file; only for a tracker that looks at
+/// appearance.
 ///
 /// # Errors
-/// No such file; `model: auto`, which are features of Ultralytics' own detector; a PyTorch file.
+/// Returns an error for a file that isn't there, for `model: auto`, which are features of Ultralytics' own detector,
+/// and for a PyTorch file.
 pub fn reid_model(given: Option<&str>, tracker: &str, choice: &TrackerChoice) -> anyhow::Result<Option<PathBuf>> {
     if choice.build()?.cues().appearance_from.is_none() {
         return Ok(None);

@@ -1,19 +1,19 @@
-//! When a source is opened again. Decisions only: time and chance come from the caller.
+//! The decision when a source is opened again. Time and chance come from the caller.
 
 use rva_vision::Reopen;
 use std::time::Duration;
 
-/// How long to wait before a source that broke off or can't be opened is tried again.
+/// The waits before a source that broke off or can't be opened is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReconnectPace {
-    /// Before the first try; doubled after each that fails.
+    /// The wait before the first try; doubled after each that fails.
     pub first: Duration,
-    /// At most this, and for what heals only when somebody changes something.
+    /// The longest wait, which is also that for troubles that heal only when somebody changes something.
     pub max: Duration,
 }
 
 impl Default for ReconnectPace {
-    /// 1 s, at most 60 s.
+    /// Returns 1 s, at most 60 s.
     fn default() -> Self {
         Self { first: Duration::from_secs(1), max: Duration::from_secs(60) }
     }
@@ -31,8 +31,8 @@ impl Backoff {
         Self { pace, next: pace.first }
     }
 
-    /// The pause before the next opening; `None`: there is no use in one. `chance`, in [0, 1), shortens it by up to
-    /// half: cameras behind one switch that comes back must not all knock at the same moment.
+    /// Returns the pause before the next opening; `None` where there is no use in one. `chance`, in [0, 1), shortens it
+    /// by up to half: cameras behind one switch that comes back must not all knock at the same moment.
     pub(super) fn pause(&mut self, reopen: Reopen, chance: f64) -> Option<Duration> {
         let whole = match reopen {
             Reopen::Never => return None,
@@ -45,7 +45,7 @@ impl Backoff {
         Some(whole.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0))
     }
 
-    /// A run lasted that long: one that outlasts the pause that is due has healed.
+    /// Notes that a run lasted so long: one that outlasts the pause that is due has healed.
     pub(super) fn lasted(&mut self, time: Duration) {
         if time >= self.next {
             self.next = self.pace.first;

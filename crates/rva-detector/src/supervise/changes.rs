@@ -1,22 +1,22 @@
-//! What a new configuration means for the cameras that run.
+//! Changes of the cameras that run, made of a new configuration.
 
 use super::CameraSpec;
 use rva_types::CameraId;
 use std::collections::BTreeMap;
 
-/// Cameras by what happens to them; each is in at most one list, in the order of their ids.
+/// Cameras by their change; each is in at most one list, in the order of their ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// Begin.
+    /// The cameras that begin.
     pub added: Vec<CameraId>,
-    /// End, and begin anew as they are wanted now.
+    /// The cameras that end, and begin anew as they are wanted now.
     pub changed: Vec<CameraId>,
-    /// End.
+    /// The cameras that end.
     pub removed: Vec<CameraId>,
 }
 
 impl Changes {
-    /// From what runs to what is wanted. Cameras that are the same in both are in no list.
+    /// Compares what runs with what is wanted. Cameras that are the same in both are in no list.
     pub fn between(running: &BTreeMap<CameraId, CameraSpec>, wanted: &BTreeMap<CameraId, CameraSpec>) -> Self {
         let mut changes = Self::default();
         for (id, spec) in wanted {
@@ -30,7 +30,7 @@ impl Changes {
         changes
     }
 
-    /// Whether nothing happens.
+    /// Returns whether nothing changes.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
     }

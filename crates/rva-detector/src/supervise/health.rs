@@ -1,4 +1,4 @@
-//! What the cameras are to a service's health.
+//! The cameras as a part of a service's health.
 
 use super::{
     CameraState, Supervisor,
@@ -7,13 +7,13 @@ use super::{
 use rva_service::{Health, Totals};
 use std::collections::BTreeSet;
 
-/// The part of the health that the cameras are together.
+/// Names all cameras together as a part of the health.
 const CAMERAS: &str = "cameras";
-/// The part that is the place where records go.
+/// Names the place where records go as a part of it.
 const SINK: &str = "sink";
 
-/// Tells a [`Health`] how cameras are: a camera that waits is something to know; a service is unready where none of its
-/// cameras runs, and where records wait for their sink.
+/// A look that tells a [`Health`] how cameras are: a camera that waits is something to know; a service is unready where
+/// none of its cameras runs, and where records wait for their sink.
 #[derive(Debug)]
 pub struct CameraHealth {
     health: Health,
@@ -22,7 +22,7 @@ pub struct CameraHealth {
 }
 
 impl CameraHealth {
-    /// Of a service, which shows the cameras' counts at `/metrics` from now on.
+    /// Makes the look of a service, which shows the cameras' counts at `/metrics` from now on.
     pub fn new(health: Health) -> Self {
         let seen = Totals::of(METRICS);
         health.show(seen.clone());

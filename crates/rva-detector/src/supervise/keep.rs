@@ -1,4 +1,4 @@
-//! One camera, kept running: opened, run, and opened again when it breaks off.
+//! The keeping of one camera: it is opened, run, and opened again when it breaks off.
 
 use super::{CameraState, CameraSummary, Shared, Spot, backoff::Backoff};
 use crate::{CameraEnd, CameraReport, CameraSpec, Observers, OpenCamera, RunSettings, next_run, run_camera};
@@ -9,13 +9,13 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// How often a wait looks whether it was asked to stop.
+/// The interval at which a wait looks whether it was asked to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A camera that is open.
 pub(super) type Opened = (OpenCamera, RunSettings);
 
-/// Until the source ends, it can't be opened in a way that no further try cures, or a stop is asked for.
+/// Keeps a camera until the source ends, it can't be opened in a way that no further try cures, or a stop is asked for.
 pub(super) async fn keep(spec: CameraSpec, first: Option<Opened>, shared: Arc<Shared>, spot: Spot) -> CameraSummary {
     // A camera of the same id that is being replaced has to be gone: many serve one client.
     let _seat = spot.seat.clone().lock_owned().await;
@@ -52,9 +52,10 @@ pub(super) async fn keep(spec: CameraSpec, first: Option<Opened>, shared: Arc<Sh
             }
             Err(error) => (CameraEnd::NotOpened(error), Duration::ZERO),
         };
-        if let (CameraEnd::Incomplete(change), Some(rest)) = (&end, rest)
-            && !spot.stop.is_set()
-        {
+        if let (CameraEnd::Incomplete(change), Some(rest)) = (&end, rest) {
+            if spot.stop.is_set() {
+                break CameraEnd::Stopped;
+            }
             tracing::info!(camera_id = %spec.camera.identity.camera_id, "{change}");
             match next_run(*rest, &spec.detector.tracker) {
                 Ok(opened) => first = Some(opened),
@@ -88,8 +89,8 @@ pub(super) async fn keep(spec: CameraSpec, first: Option<Opened>, shared: Arc<Sh
     summary
 }
 
-/// On a thread of its own: an opening that hangs is left behind when a stop is asked for, and keeps nobody from ending.
-/// `None`: stopped meanwhile.
+/// Opens a camera on a thread of its own: an opening that hangs is left behind when a stop is asked for, and keeps
+/// nobody from ending. Returns `None` where it was stopped meanwhile.
 async fn open(spec: &CameraSpec, shared: &Arc<Shared>, stop: &StopFlag) -> Option<Result<Opened, VisionError>> {
     if stop.is_set() {
         return None;
@@ -126,7 +127,7 @@ fn with_tap(camera: OpenCamera, settings: RunSettings, shared: &Shared) -> Resul
     Ok((camera, settings, tap))
 }
 
-/// Whether a stop came before the time was over.
+/// Returns whether a stop came before the time was over.
 async fn sleep_unless(time: Duration, stop: &StopFlag) -> bool {
     tokio::select! {
         () = tokio::time::sleep(time) => false,

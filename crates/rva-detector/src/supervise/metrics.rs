@@ -1,21 +1,22 @@
-//! What the service shows of its cameras at `/metrics`.
+//! The metrics of the cameras, which the service shows at `/metrics`.
 
 use super::{CameraState, CameraView};
 use crate::CameraCounts;
-use rva_service::Metric;
+use rva_service::{Metric, Series};
+use rva_vision::abandoned_captures;
 
 /// The cameras that there were when they were looked at last.
 pub(super) type Seen = Vec<CameraView>;
 
-fn by_camera<T>(seen: &Seen, value: impl Fn(&CameraView) -> T) -> Vec<(String, T)> {
-    seen.iter().map(|view| (view.camera_id.to_string(), value(view))).collect()
+fn by_camera<T>(seen: &Seen, value: impl Fn(&CameraView) -> T) -> Vec<Series<T>> {
+    seen.iter().map(|view| Series::of([&view.camera_id.to_string()], value(view))).collect()
 }
 
-fn counted(seen: &Seen, count: impl Fn(&CameraCounts) -> u64) -> Vec<(String, u64)> {
+fn counted(seen: &Seen, count: impl Fn(&CameraCounts) -> u64) -> Vec<Series<u64>> {
     by_camera(seen, |view| count(&view.counters.counts()))
 }
 
-const CAMERA: &str = "camera_id";
+const CAMERA: &[&str] = &["camera_id"];
 
 /// The metrics of the cameras.
 pub(super) const METRICS: &[Metric<Seen>] = &[
@@ -33,9 +34,16 @@ pub(super) const METRICS: &[Metric<Seen>] = &[
     ),
     Metric::counter_by(
         "rva_detector_frames_skipped",
-        CAMERA,
-        "Frames left out: between those of the stride, or because the machine was busy",
-        |seen| counted(seen, |counts| counts.frames.skipped.total()),
+        &["camera_id", "reason"],
+        "Frames left out: between those of the stride, no room for them, or a newer one came first",
+        |seen| {
+            let skipped = |view: &CameraView| view.counters.counts().frames.skipped.by_reason();
+            let of = |view: &CameraView| {
+                let camera = view.camera_id.to_string();
+                skipped(view).map(|(reason, count)| Series::of([&camera, reason], count))
+            };
+            seen.iter().flat_map(of).collect()
+        },
     ),
     Metric::counter_by("rva_detector_decode_errors", CAMERA, "Complaints of the decoder about damaged data", |seen| {
         counted(seen, |counts| counts.frames.decode_errors)
@@ -46,6 +54,24 @@ pub(super) const METRICS: &[Metric<Seen>] = &[
         "Frames of files whose own time was missing or couldn't be right",
         |seen| counted(seen, |counts| counts.frames.times_replaced),
     ),
+    Metric::counter_by(
+        "rva_detector_tracks_refused",
+        CAMERA,
+        "New tracks that the tracker refused since it held as many as it may",
+        |seen| counted(seen, |counts| counts.frames.tracks_refused),
+    ),
+    Metric::histogram_by(
+        "rva_detector_record_latency_seconds",
+        CAMERA,
+        "Time from a frame's decoding to its record in the log",
+        |seen| by_camera(seen, |view| view.counters.latency_seconds()),
+    ),
+    Metric::gauge("rva_detector_captures_hung", "Captures that hang inside a library and were given up", |_| {
+        i64::try_from(abandoned_captures().now).unwrap_or(i64::MAX)
+    }),
+    Metric::counter("rva_detector_captures_abandoned", "Captures that were given up since they hung", |_| {
+        abandoned_captures().total
+    }),
     Metric::counter_by("rva_detector_records", CAMERA, "Frame records that the log took", |seen| {
         counted(seen, |counts| counts.records)
     }),

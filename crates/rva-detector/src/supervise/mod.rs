@@ -31,33 +31,33 @@ pub use changes::Changes;
 pub use health::CameraHealth;
 pub use watching::{Reload, Watching, watch_cameras};
 
-/// So many sources are opened at the same time.
+/// The number of sources that are opened at the same time.
 const OPENINGS_MAX: usize = 32;
 
 /// A camera as it is wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraSpec {
-    /// Where its frames come from.
+    /// The source of its frames.
     pub camera: CameraSetup,
-    /// What looks at them. What it says of the model is that of all cameras.
+    /// The detector that looks at them. Its words about the model are those of all cameras.
     pub detector: DetectorSetup,
 }
 
-/// Opens cameras. It is called on threads of their own, of several cameras at the same time.
+/// An opener of cameras. It is called on threads of their own, of several cameras at the same time.
 pub trait OpenCameras: Send + Sync + 'static {
-    /// Opens the source and mints a run id: each call is a run of its own. Blocks.
+    /// Opens the source and mints a run id: each call is a run of its own. It blocks.
     ///
     /// # Errors
-    /// What is wrong with the source, the tracker or the model.
+    /// Returns the trouble of the source, the tracker or the model.
     fn open(&self, spec: &CameraSpec) -> Result<(OpenCamera, RunSettings), VisionError>;
 }
 
-/// Opens cameras that share one model, which is loaded when the first is opened.
+/// An opener of cameras that share one model, which is loaded when the first is opened.
 #[derive(Default)]
 pub struct SharedModelOpener(Mutex<Option<Arc<SharedModel>>>);
 
 impl SharedModelOpener {
-    /// With a model that is loaded already.
+    /// Makes an opener with a model that is loaded already.
     pub fn with(model: SharedModel) -> Self {
         Self(Mutex::new(Some(Arc::new(model))))
     }
@@ -79,24 +79,24 @@ impl OpenCameras for SharedModelOpener {
     }
 }
 
-/// What a camera is doing.
+/// The state of a camera.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CameraState {
     /// Its source is being opened, or waits for its turn.
     Opening,
     /// Frames are processed.
     Running {
-        /// The run.
+        /// The id of the run.
         run: RunId,
     },
     /// It broke off or couldn't be opened, and is opened again later.
     Waiting {
-        /// What was wrong; no credentials.
+        /// The trouble; it holds no credentials.
         why: String,
-        /// How long from then on.
+        /// The pause from then on.
         pause: Duration,
     },
-    /// For good.
+    /// It has ended for good.
     Ended,
 }
 
@@ -111,28 +111,28 @@ impl fmt::Display for CameraState {
     }
 }
 
-/// What a camera did, over all of its runs.
+/// The summary of a camera, over all of its runs.
 #[derive(Debug)]
 pub struct CameraSummary {
-    /// Its id.
+    /// The camera's id.
     pub camera_id: CameraId,
-    /// Its source as it may be shown.
+    /// The source as it may be shown.
     pub uri: String,
-    /// What was known of it at its last opening; `None`: it never opened.
+    /// The facts that were known of the source at its last opening; `None` where it never opened.
     pub source: Option<SourceDescription>,
-    /// Whether it has no end of its own.
+    /// Set where it has no end of its own.
     pub is_live: bool,
-    /// How the last run ended, or what kept it from being opened.
+    /// The end of the last run, or the trouble that kept it from being opened.
     pub end: CameraEnd,
-    /// Frames, records, openings, latency.
+    /// The counts of frames, records and openings, and the latency.
     pub counts: CameraCounts,
-    /// Detections in the records.
+    /// The number of detections in the records.
     pub detections: u64,
-    /// Different (run, track id) in the records.
+    /// The number of different (run, track id) in the records.
     pub tracks: u64,
-    /// Detections whose appearance wasn't looked at, since their frames had too many.
+    /// The number of detections whose appearance wasn't looked at, since their frames had too many.
     pub crops_left_out: u64,
-    /// From its start to its end.
+    /// The time from its start to its end.
     pub elapsed: Duration,
 }
 
@@ -159,10 +159,10 @@ impl CameraSummary {
     }
 }
 
-/// Makes the observer of the frames of each run, if there is to be one.
+/// A function that makes the observer of the frames of each run, if there is to be one.
 pub type MakeTap = Box<dyn Fn(&OpenCamera, &RunSettings) -> Result<Option<FrameTap>, VisionError> + Send + Sync>;
 
-/// What all cameras of a supervisor use.
+/// The parts that all cameras of a supervisor use.
 struct Shared {
     opener: Arc<dyn OpenCameras>,
     sink: SharedSink,
@@ -171,37 +171,38 @@ struct Shared {
     openings: Semaphore,
 }
 
-/// How a camera is watched and stopped from outside.
+/// The handles by which a camera is watched and stopped from outside.
 #[derive(Clone)]
 struct Spot {
     stop: StopFlag,
     state: watch::Sender<CameraState>,
     progress: watch::Sender<Progress>,
     counters: Arc<CameraCounters>,
-    /// Taken while a camera of this id runs.
+    /// The seat that is taken while a camera of this id runs.
     seat: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A camera as it is seen from outside.
 #[derive(Debug, Clone)]
 pub struct CameraView {
-    /// Its id.
+    /// The camera's id.
     pub camera_id: CameraId,
-    /// Every n-th frame is processed.
+    /// The stride: every n-th frame is processed.
     pub vid_stride: u32,
-    /// What it is doing.
+    /// The state that it is in.
     pub state: watch::Receiver<CameraState>,
-    /// How far its run is.
+    /// The progress of its run.
     pub progress: watch::Receiver<Progress>,
-    /// What was counted.
+    /// The counters.
     pub counters: Arc<CameraCounters>,
 }
 
-/// Keeps cameras running. A camera that is slow, dead or wrong keeps no other waiting, but for the sink that they share.
+/// A supervisor that keeps cameras running. A camera that is slow, dead or wrong keeps no other waiting, but for the
+/// sink that they share.
 pub struct Supervisor {
     shared: Arc<Shared>,
     specs: BTreeMap<CameraId, CameraSpec>,
-    /// Of the first camera: the model that all share.
+    /// The detector of the first camera, whose model all share.
     detector: Option<DetectorSetup>,
     spots: BTreeMap<CameraId, Spot>,
     tasks: JoinSet<CameraSummary>,
@@ -209,7 +210,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// With no camera yet. Must be called, as all of its functions, within a Tokio runtime.
+    /// Makes a supervisor with no camera yet. It must be called, as all of its functions, within a Tokio runtime.
     pub fn new(
         opener: Arc<dyn OpenCameras>,
         sink: SharedSink,
@@ -272,10 +273,10 @@ impl Supervisor {
         self.tasks.spawn(keep::keep(spec, first, Arc::clone(&self.shared), spot));
     }
 
-    /// The next camera that ended; `None`: none runs any more. May be dropped and called again.
+    /// Returns the next camera that ended; `None` where none runs any more. The future may be dropped, and made again.
     ///
     /// # Errors
-    /// A task panicked, which is a fault in this program.
+    /// Returns an error where a task panicked, which is a fault in this program.
     pub async fn ended(&mut self) -> Option<Result<CameraSummary, tokio::task::JoinError>> {
         self.tasks.join_next().await
     }
@@ -285,7 +286,7 @@ impl Supervisor {
         self.spots.values().for_each(|spot| spot.stop.stop());
     }
 
-    /// All cameras that are wanted, by id.
+    /// Returns all cameras that are wanted, by id.
     pub fn views(&self) -> Vec<CameraView> {
         let view = |(id, spot): (&CameraId, &Spot)| CameraView {
             camera_id: id.clone(),
@@ -297,7 +298,7 @@ impl Supervisor {
         self.spots.iter().map(view).collect()
     }
 
-    /// A sentence where the machine couldn't keep up since this was called last.
+    /// Returns a sentence where the machine couldn't keep up since this was called last.
     pub fn overload(&mut self) -> Option<String> {
         let now = self.spots.values().map(|spot| spot.counters.counts().frames);
         let now = now.fold(FrameCounts::default(), |sum, counts| sum + counts);

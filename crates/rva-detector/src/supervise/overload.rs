@@ -1,25 +1,25 @@
-//! What a machine manages when it is asked for more.
+//! Overload: the machine is asked for more than it manages.
 
 use rva_vision::FrameCounts;
 use std::time::Duration;
 
-/// From this share of left out frames on it is said, in [0, 1].
+/// The share of left out frames from which on it is said, in [0, 1].
 const LEFT_OUT_MIN: f64 = 0.1;
 
-/// While it lasts it is said this often.
+/// The interval at which it is said while it lasts.
 const SAY_EVERY: Duration = Duration::from_secs(600);
 
-/// Compares what came with what was processed, from one look to the next.
+/// A comparison of the frames that came with those that were processed, from one look to the next.
 #[derive(Debug, Default)]
 pub(super) struct Overload {
     before: FrameCounts,
-    /// How long ago it was said that it lasts; `None`: it doesn't.
+    /// The time since it was said that it lasts; `None` where it doesn't.
     said: Option<Duration>,
 }
 
 impl Overload {
-    /// A sentence where more than a tenth of the frames since the last look had to be left out, when that begins and
-    /// every ten minutes while it lasts. Frames that a stride leaves out were never wanted.
+    /// Returns a sentence where more than a tenth of the frames since the last look had to be left out, when that
+    /// begins and every ten minutes while it lasts. Frames that a stride leaves out were never wanted.
     pub(super) fn look(&mut self, cameras: usize, now: FrameCounts, since: Duration) -> Option<String> {
         let new = now - std::mem::replace(&mut self.before, now);
         let left_out = new.skipped.by_overload + new.skipped.superseded;

@@ -1,5 +1,5 @@
-//! The life of a process that keeps cameras: until the last has ended or a stop is asked for, with the configuration read
-//! again on SIGHUP.
+//! The life of a process that keeps cameras: until the last has ended or a stop is asked for, with the configuration
+//! read again on SIGHUP.
 
 use super::{CameraSpec, CameraSummary, Supervisor};
 use crate::{CameraEnd, DetectorSetup};
@@ -7,37 +7,37 @@ use rva_service::StopFlag;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
-/// How often it is looked whether the machine keeps up.
+/// The interval at which it is looked whether the machine keeps up.
 const OVERLOAD_EVERY: Duration = Duration::from_secs(10);
-/// When it is looked first.
+/// The time when it is looked first.
 const OVERLOAD_FIRST: Duration = Duration::from_secs(5);
 
-/// How often the cameras are looked at.
+/// The interval at which the cameras are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Reads the cameras that are wanted now.
+/// A function that reads the cameras that are wanted now.
 pub type Reload = Box<dyn FnMut() -> anyhow::Result<Vec<CameraSpec>> + Send>;
 
-/// What [`watch_cameras`] does besides waiting.
+/// The work of [`watch_cameras`] besides waiting.
 pub struct Watching<'a> {
-    /// What SIGHUP reads; without it the signal is left alone. While there is one, a process without cameras waits for
-    /// some.
+    /// The function that SIGHUP calls; without it the signal is left alone. While there is one, a process without
+    /// cameras waits for some.
     pub reload: Option<Reload>,
-    /// How often the counts of each camera are logged.
+    /// The interval at which the counts of each camera are logged.
     pub stats_interval: Option<Duration>,
-    /// Ends all cameras.
+    /// The flag that ends all cameras.
     pub stop: &'a StopFlag,
-    /// Called when the cameras are others than before.
+    /// The function that is called when the cameras are others than before.
     pub on_change: &'a mut (dyn FnMut(&Supervisor) + Send),
-    /// Called at the beginning and every half second.
+    /// The function that is called at the beginning and every half second.
     pub on_look: &'a mut (dyn FnMut(&Supervisor) + Send),
 }
 
-/// Waits until every camera has ended, and gives their summaries in the order of their ends. A sink that fails ends all
-/// of them.
+/// Waits until every camera has ended, and returns their summaries in the order of their ends. A sink that fails ends
+/// all of them.
 ///
 /// # Errors
-/// The signal action can't be installed; a camera's task panicked.
+/// Returns an error where the signal action can't be installed, or a camera's task panicked.
 pub async fn watch_cameras(supervisor: &mut Supervisor, watching: Watching<'_>) -> anyhow::Result<Vec<CameraSummary>> {
     let Watching { mut reload, stats_interval, stop, on_change, on_look } = watching;
     let mut hangup = Hangup::new(reload.is_some())?;

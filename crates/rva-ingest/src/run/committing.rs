@@ -1,11 +1,11 @@
-//! From memory into the tables: dead letters, bronze, then the acknowledgement (I2, I5, I6).
+//! The way from memory into the tables: dead letters, bronze, then the acknowledgement (I2, I5, I6).
 
 use super::{BRONZE, DEAD_LETTERS, Ingest, Step, Then, of_table};
 use crate::{Cut, IngestError, IngestEvent, Phase, error::with_causes};
 use rva_lake::{Batch, CommitOutcome, LakeError, LakeErrorKind};
 use rva_types::{DeadLetter, OffsetMap, RejectionReason};
 
-/// Failed attempts to commit after which [`Phase::Stop`] gives up.
+/// The number of failed attempts to commit after which [`Phase::Stop`] gives up.
 const STOP_ATTEMPTS_MAX: u32 = 3;
 
 impl Ingest<'_> {
@@ -23,7 +23,7 @@ impl Ingest<'_> {
         Some(Step::CommitDead { dead, cut })
     }
 
-    /// The end, but what was read before it is committed first.
+    /// Ends with an error, but commits first what was read before it.
     pub(super) fn cut_or_fail(&mut self, error: IngestError) -> Result<Step, IngestError> {
         if self.batcher.has_news() {
             let step = self.cut(Then::Fail(error));
@@ -37,7 +37,8 @@ impl Ingest<'_> {
         Step::Rebuild
     }
 
-    /// Dead letters first: bronze's map alone is the resume point, so a crash in between only repeats them.
+    /// Commits dead letters, first of all: bronze's map alone is the resume point, so a crash in between only repeats
+    /// them.
     pub(super) async fn commit_dead(&mut self, dead: Batch<DeadLetter>, cut: Cut) -> Result<Step, IngestError> {
         match self.dead.commit(&dead).await {
             Ok(CommitOutcome::Committed { rows_appended: _, rows_known }) => {
@@ -71,7 +72,11 @@ impl Ingest<'_> {
         if !self.options.rules.acknowledge_after_commit {
             self.acknowledge(cut.bronze.to.clone()).await;
         }
-        match self.bronze.commit(&cut.bronze).await {
+        let began = self.clock.elapsed();
+        let outcome = self.bronze.commit(&cut.bronze).await;
+        let took = self.clock.elapsed().saturating_sub(began);
+        self.counters.keys = self.bronze.key_counts();
+        match outcome {
             Ok(CommitOutcome::Committed { rows_appended, rows_known }) => {
                 self.cured(BRONZE);
                 self.counters.commits += 1;
@@ -80,7 +85,7 @@ impl Ingest<'_> {
                 let to = cut.bronze.to;
                 self.known = to.clone();
                 self.batcher.mark_committed(&to, self.clock.elapsed());
-                self.tell(IngestEvent::Committed { offsets: to.clone(), rows: rows_appended });
+                self.tell(IngestEvent::Committed { offsets: to.clone(), rows: rows_appended, took });
                 // I5: only now, and never beyond the table's map.
                 self.acknowledge(to).await;
                 match std::mem::replace(&mut self.then, Then::Read) {
@@ -98,7 +103,7 @@ impl Ingest<'_> {
         }
     }
 
-    /// Rows that lost become dead letters, which are committed first; the rest of the batch follows.
+    /// Makes dead letters of rows that lost, which are committed first; the rest of the batch follows.
     fn on_conflicts(&mut self, mut cut: Cut, places: &[usize]) -> Step {
         self.cured(BRONZE);
         let rows = cut.lose(places);
@@ -111,8 +116,9 @@ impl Ingest<'_> {
         Step::CommitDead { dead, cut }
     }
 
-    /// What is a dead letter stays one, also where it would be judged otherwise now: after a crash between the commits
-    /// of both tables the same messages may come in another order, or later than a day before their capture time.
+    /// Leaves out rows that are dead letters already, also where they would be judged otherwise now: after a crash
+    /// between the commits of both tables the same messages may come in another order, or later than a day before their
+    /// capture time.
     async fn leave_out_dead(&mut self, cut: &mut Cut) -> Result<(), LakeError> {
         if self.known.merged(&self.dead_at_start) == self.known {
             return Ok(());
@@ -127,7 +133,7 @@ impl Ingest<'_> {
         Ok(())
     }
 
-    /// A stop does not wait for a table that is away.
+    /// Gives up where a stop would wait for a table that is away.
     fn give_up(&self, table: &'static str, rows: usize, error: &LakeError) -> Result<(), IngestError> {
         if self.phase() == Phase::Stop && self.trouble.attempts() >= STOP_ATTEMPTS_MAX {
             let error = LakeError::new(error.kind(), with_causes(error));
@@ -145,7 +151,7 @@ impl Ingest<'_> {
         self.start_over()
     }
 
-    /// A failure is only a hint that is late: the next acknowledgement covers it.
+    /// Acknowledges offsets to the log. A failure is only a hint that is late: the next acknowledgement covers it.
     pub(super) async fn acknowledge(&mut self, offsets: OffsetMap) {
         if offsets.is_empty() {
             return;

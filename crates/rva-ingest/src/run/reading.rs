@@ -1,4 +1,4 @@
-//! From the log into memory, and everything that a log can do wrong (I8).
+//! The way from the log into memory, and everything that a log can do wrong (I8).
 
 use super::{Failure, Ingest, LOG, Step, Then, of_log};
 use crate::{Gap, Halt, IngestEnd, IngestError, IngestEvent, Offer, Phase, start::reaches};
@@ -6,7 +6,7 @@ use rva_bus::{BusError, Message};
 use rva_types::Position;
 use std::time::Duration;
 
-/// Rebuilds in a row that may bring nothing new before a log that contradicts itself ends the ingest.
+/// The number of rebuilds in a row that may bring nothing new before a log that contradicts itself ends the ingest.
 const STALLED_MAX: u32 = 5;
 
 impl Ingest<'_> {
@@ -44,8 +44,9 @@ impl Ingest<'_> {
         }
     }
 
-    /// I8: a stream error rebuilds from the stored offsets. What was read before it is a whole stretch, and is kept.
-    /// Also a permanent one: records that retention dropped are one to the stream, and a decision to the start.
+    /// Rebuilds from the stored offsets after a stream error (I8). Messages that were read before it are a whole
+    /// stretch, and are kept. It does so after a permanent error too: records that retention dropped are one to the
+    /// stream, and a decision to the start.
     async fn on_stream_error(&mut self, error: BusError) -> Result<Step, IngestError> {
         match of_log(error) {
             Failure::Fatal(error) if self.stalled > 0 => return self.cut_or_fail(error),
@@ -55,7 +56,7 @@ impl Ingest<'_> {
         Ok(self.cut(Then::Rebuild).unwrap_or_else(|| self.start_over()))
     }
 
-    /// Nothing came: is there nothing, or is the log silent about what its ranges promise?
+    /// Decides on silence: either there is nothing, or the log is silent about what its ranges promise.
     async fn on_silence(&mut self) -> Result<Step, IngestError> {
         let draining = self.phase() == Phase::Drain;
         if let Some((partition, promised)) = self.unread() {
@@ -89,7 +90,7 @@ impl Ingest<'_> {
         Ok(self.cut(Then::Read).unwrap_or(Step::End(IngestEnd::Drained)))
     }
 
-    /// A partition of ours that is not read up to where its range said.
+    /// Returns a partition of ours that is not read up to where its range said, and that position.
     fn unread(&self) -> Option<(String, Position)> {
         let read = self.batcher.read();
         self.promised
@@ -98,7 +99,7 @@ impl Ingest<'_> {
             .map(|(partition, last)| (partition.to_owned(), last))
     }
 
-    /// The log contradicts itself: rebuild, but not for ever.
+    /// Rebuilds since the log contradicts itself, but not for ever.
     async fn on_contradiction(&mut self, text: String) -> Result<Step, IngestError> {
         self.stalled += 1;
         if self.stalled > STALLED_MAX {
@@ -157,8 +158,8 @@ impl Ingest<'_> {
         }
     }
 
-    /// A message does not follow what was read. A stream may have dropped some, so it is read once more; a hole that
-    /// is still there is in the log itself.
+    /// Rebuilds since a message does not follow what was read. A stream may have dropped some, so it is read once more;
+    /// a hole that is still there is in the log itself.
     async fn on_gap(&mut self, gap: Gap) -> Result<Step, IngestError> {
         if self.gap_seen.as_ref() == Some(&gap) {
             return self.cut_or_fail(Halt::RecordsLost(gap).into());

@@ -1,4 +1,4 @@
-//! The command line. What a value may be is said by the configuration's table of keys, so that a flag, a variable and a
+//! The command line. The configuration's table of keys says which values are allowed, so that a flag, a variable and a
 //! file are checked alike.
 
 use clap::Parser;
@@ -70,10 +70,10 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The merged configuration.
+    /// Loads the merged configuration.
     ///
     /// # Errors
-    /// All its problems.
+    /// Returns all its problems.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let accept_gap = self.accept_gap.then(|| "true".to_owned());
         let given = [

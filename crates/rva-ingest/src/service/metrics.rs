@@ -1,18 +1,40 @@
-//! What the service shows at `/metrics`.
+//! The metrics that the service shows at `/metrics`.
 
 use crate::IngestCounters;
-use rva_service::Metric;
+use rva_service::{Histogram, Metric, Series};
 use std::collections::BTreeMap;
 
-/// Totals of the process.
-#[derive(Debug, Default)]
+/// The upper bounds of the times of a commit, in seconds: from a table on the same disk to one far away that is slow.
+const COMMIT_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// The upper bounds of the rows of a commit.
+const COMMIT_ROWS: &[f64] = &[0.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0];
+
+/// The totals of the process.
+#[derive(Debug)]
 pub struct Counted {
-    /// Of the loop.
+    /// The totals of the loop.
     pub ingest: IngestCounters,
-    /// Failed attempts to open a part at the start.
+    /// The number of failed attempts to open a part at the start.
     pub open_retries: BTreeMap<&'static str, u64>,
-    /// Whole seconds since 1970 at the last commit; 0 before the first.
+    /// The whole seconds since 1970 at the last commit; 0 before the first.
     pub committed_at: i64,
+    /// The times of the attempts that committed to bronze_raw, in seconds.
+    pub commit_seconds: Histogram,
+    /// The rows that they added.
+    pub commit_rows: Histogram,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self {
+            ingest: IngestCounters::default(),
+            open_retries: BTreeMap::new(),
+            committed_at: 0,
+            commit_seconds: Histogram::new(COMMIT_SECONDS),
+            commit_rows: Histogram::new(COMMIT_ROWS),
+        }
+    }
 }
 
 /// The metrics of `rva-ingest`.
@@ -30,11 +52,23 @@ pub const METRICS: &[Metric<Counted>] = &[
         "Events whose key bronze_raw held already with another payload",
         |counted| counted.ingest.conflicts,
     ),
-    Metric::counter_by("rva_ingest_dead_letters", "reason", "Messages that are no rows, by reason", |counted| {
-        counted.ingest.dead_letters.iter().map(|(reason, count)| (reason.code().to_owned(), *count)).collect()
+    Metric::counter_by("rva_ingest_dead_letters", &["reason"], "Messages that are no rows, by reason", |counted| {
+        counted.ingest.dead_letters.iter().map(|(reason, count)| Series::of([reason.code()], *count)).collect()
     }),
-    Metric::counter_by("rva_ingest_commits", "table", "Commits, by table", |Counted { ingest, .. }| {
-        vec![("bronze_raw".into(), ingest.commits), ("bronze_dead_letters".into(), ingest.dead_letter_commits)]
+    Metric::counter_by("rva_ingest_commits", &["table"], "Commits, by table", |Counted { ingest, .. }| {
+        vec![
+            Series::of(["bronze_raw"], ingest.commits),
+            Series::of(["bronze_dead_letters"], ingest.dead_letter_commits),
+        ]
+    }),
+    Metric::histogram_by(
+        "rva_ingest_commit_duration_seconds",
+        &[],
+        "Time of a commit to bronze_raw, from the batch in memory until the table is known to have it",
+        |counted| vec![Series::of([], counted.commit_seconds.counts())],
+    ),
+    Metric::histogram_by("rva_ingest_commit_rows", &[], "Rows that a commit added to bronze_raw", |counted| {
+        vec![Series::of([], counted.commit_rows.counts())]
     }),
     Metric::gauge(
         "rva_ingest_last_commit_timestamp_seconds",
@@ -43,7 +77,7 @@ pub const METRICS: &[Metric<Counted>] = &[
     ),
     Metric::counter_by(
         "rva_ingest_retries",
-        "at",
+        &["at"],
         "Attempts repeated after an error that may pass, by where it was",
         |Counted { ingest, open_retries, .. }| {
             let opening = |part| open_retries.get(part).copied().unwrap_or(0);
@@ -53,7 +87,7 @@ pub const METRICS: &[Metric<Counted>] = &[
                 ("open_bus", opening(super::open::BUS)),
                 ("open_catalog", opening(super::open::CATALOG)),
             ];
-            at.map(|(at, count)| (at.to_owned(), count)).into()
+            at.map(|(at, count)| Series::of([at], count)).into()
         },
     ),
     Metric::counter("rva_ingest_fenced", "Batches dropped because another worker was first", |counted| {
@@ -74,6 +108,22 @@ pub const METRICS: &[Metric<Counted>] = &[
         "rva_ingest_acknowledge_failures",
         "Acknowledgements that failed and that a later one covers",
         |counted| counted.ingest.acknowledge_failures,
+    ),
+    Metric::counter_by(
+        "rva_ingest_key_files_read",
+        &["columns"],
+        "Data files that were read to see which events are known: their keys, or payloads to compare",
+        |Counted { ingest, .. }| {
+            vec![Series::of(["keys"], ingest.keys.files_read), Series::of(["payloads"], ingest.keys.payload_files_read)]
+        },
+    ),
+    Metric::counter_by(
+        "rva_ingest_key_blocks",
+        &["event"],
+        "Blocks of known frame indexes that were loaded from the table, and dropped to stay within the bound",
+        |Counted { ingest, .. }| {
+            vec![Series::of(["loaded"], ingest.keys.blocks_loaded), Series::of(["dropped"], ingest.keys.blocks_dropped)]
+        },
     ),
 ];
 

@@ -7,40 +7,38 @@ mod mutant;
 mod open;
 mod overdue;
 mod settings;
+mod view;
 
 pub use args::Arguments;
 #[cfg(debug_assertions)]
 pub use mutant::Mutant;
 pub use open::lake_to_read;
 pub use settings::{Settings, TableSettings, Tables};
+pub use view::ServiceView;
 
-use crate::{IngestCounters, IngestEvent, IngestReport, Phase, SystemClock, run_ingest};
+use crate::{IngestCounters, IngestEvent, IngestObserver, IngestReport, Phase, SystemClock, run_ingest};
 use anyhow::bail;
-use metrics::{Counted, METRICS};
 use open::Opening;
 use overdue::CommitWatch;
-use rva_service::{Health, StopFlag, Totals, format_duration};
+use rva_service::{Health, StopFlag, format_duration};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
-/// The part of the service's health that the loop is.
-const INGEST: &str = "ingest";
-
-/// What a run is asked for on the command line alone.
+/// The requests that a run gets on the command line alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked {
-    /// Make what is missing, and end.
+    /// Makes what is missing, and ends.
     pub init: bool,
-    /// End with the log.
+    /// Ends with the log.
     pub drain: bool,
-    /// Pause after each step of a commit.
+    /// The pause after each step of a commit.
     pub step_pause: Duration,
 }
 
-/// Opens everything and ingests. `None`: stopped, or done, before there was anything to ingest.
+/// Opens everything and ingests. Returns `None` where it was stopped, or was done, before there was anything to ingest.
 ///
 /// # Errors
-/// Something can't be opened, or the ingest ended by itself.
+/// Returns an error where something can't be opened, or the ingest ended by itself.
 pub async fn serve(
     mut settings: Settings,
     asked: Asked,
@@ -53,12 +51,10 @@ pub async fn serve(
     for part in [open::BUS, open::CATALOG] {
         health.not_ready(part, "not open yet");
     }
-    health.not_ready(INGEST, "not started yet");
-    let totals = Totals::of(METRICS);
-    health.show(totals.clone());
+    let view = ServiceView::of(health.clone());
     // Where something is only made, a service may be running already, and has the address.
     let _server = health.listen(address.filter(|_| !asked.init)).await?;
-    let opening = Opening { stop: &stop, health: &health, totals: &totals, waits: !asked.drain && !asked.init };
+    let opening = Opening { stop: &stop, health: &health, totals: view.totals(), waits: !asked.drain && !asked.init };
     let _lease = match &settings.data_dir {
         Some(dir) => match opening.lease(dir).await? {
             Some(lease) => Some(lease),
@@ -77,7 +73,7 @@ pub async fn serve(
     let Some(source) = opening.source(&settings.bus).await? else { return Ok(None) };
     let Some(lake) = opening.lake(&settings).await? else { return Ok(None) };
     tokio::select! {
-        report = ingest(settings, asked, source, &lake, (&health, &totals, &commits), stop) => report.map(Some),
+        report = ingest(settings, asked, source, &lake, (view, &commits), stop) => report.map(Some),
         () = commits.tell(&health) => Ok(None),
     }
 }
@@ -97,24 +93,24 @@ async fn ingest(
     asked: Asked,
     mut source: Box<dyn rva_bus::EventSource>,
     lake: &rva_lake::Lake,
-    (health, totals, commits): (&Health, &Totals<Counted>, &CommitWatch),
+    (view, commits): (ServiceView, &CommitWatch),
     stop: StopFlag,
 ) -> anyhow::Result<IngestReport> {
     let (mut bronze, mut dead) = (lake.bronze_sink()?, lake.dead_letter_sink()?);
     let (set_phase, phase) = watch::channel(if asked.drain { Phase::Drain } else { Phase::Follow });
     let clock = SystemClock::new();
+    let mut looking = view.clone();
     let mut observer = |event: &IngestEvent, counters: &IngestCounters| {
         // Whatever happened, a commit is over.
         commits.idle();
-        tell_health(health, event);
-        tell_metrics(&mut totals.latest(), event, counters);
+        looking.on_event(event, counters);
         log_commits(event, counters);
     };
     let running = run_ingest(&mut *source, &mut bronze, &mut dead, &settings.ingest, &clock, phase, &mut observer);
     let overdue = async {
         stop.stopped().await;
         tracing::info!("stopping: what was read is committed first; a second signal stops at once");
-        health.not_ready(INGEST, "stopping");
+        view.stopping();
         set_phase.send_replace(Phase::Stop);
         tokio::time::sleep(settings.stop_timeout).await;
     };
@@ -127,29 +123,15 @@ async fn ingest(
     }
 }
 
-fn tell_health(health: &Health, event: &IngestEvent) {
-    match event {
-        IngestEvent::Waiting { text } => health.not_ready(INGEST, text.clone()),
-        IngestEvent::Started { .. } | IngestEvent::Recovered | IngestEvent::Committed { .. } => health.ready(INGEST),
-        _ => {}
-    }
-}
-
-fn tell_metrics(counted: &mut Counted, event: &IngestEvent, counters: &IngestCounters) {
-    counted.ingest.clone_from(counters);
-    if let IngestEvent::Committed { .. } = event {
-        counted.committed_at = rva_types::Timestamp::from(std::time::SystemTime::now()).as_micros() / 1_000_000;
-    }
-}
-
 fn log_commits(event: &IngestEvent, counters: &IngestCounters) {
-    if let IngestEvent::Committed { rows, offsets } = event {
+    if let IngestEvent::Committed { rows, offsets, took } = event {
         tracing::info!(
             rows,
+            took = ?took,
             rows_total = counters.rows,
             dead_letters_total = counters.dead_letters_total(),
             "committed up to {}",
-            offsets.to_json()
+            offsets.to_text()
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Rules broken on purpose: the torture must notice each of them.
+//! Rules that are broken on purpose: the torture must notice each of them.
 
 use super::Settings;
 use crate::IngestRules;
@@ -7,11 +7,11 @@ use rva_lake::CommitRules;
 /// A rule of exactly once that is broken on purpose.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub enum Mutant {
-    /// The stored offsets aren't compared with those that a batch was built on.
+    /// Doesn't compare the stored offsets with those that a batch was built on.
     NoFence,
-    /// The catalog's answer is believed.
+    /// Believes the catalog's answer.
     NoReload,
-    /// The log is told before the table has it.
+    /// Tells the log before the table has it.
     AcknowledgeFirst,
 }
 

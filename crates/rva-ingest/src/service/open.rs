@@ -1,4 +1,4 @@
-//! Opening log and tables, and waiting for what is away.
+//! Opening of log and tables, which waits for what is away.
 
 use super::metrics::Counted;
 #[cfg(feature = "pulsar")]
@@ -15,35 +15,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// First wait before something is opened again; it doubles.
+/// The first wait before something is opened again; it doubles.
 const AGAIN_MIN: Duration = Duration::from_millis(200);
 
-/// Longest wait before something is opened again.
+/// The longest wait before something is opened again.
 const AGAIN_MAX: Duration = Duration::from_secs(5);
 
-/// How long it is waited before that is said again, and how much longer each further time.
+/// The wait until that is said again, and the factor by which each further one is longer.
 const REMINDER_MIN: Duration = Duration::from_secs(60);
 const REMINDER_FACTOR: u32 = 8;
 
-/// The part of the service's health that the bus is.
+/// Names the bus as a part of the service's health.
 pub const BUS: &str = "bus";
-/// The part that the tables are.
+/// Names the tables as a part of it.
 pub const CATALOG: &str = "catalog";
 
-/// How opening goes on.
+/// The ends and the onlookers of opening.
 pub struct Opening<'a> {
-    /// Ends the waiting.
+    /// The flag that ends the waiting.
     pub stop: &'a StopFlag,
-    /// Hears what is waited for.
+    /// The health that hears what is waited for.
     pub health: &'a Health,
-    /// Counts the attempts.
+    /// The totals that count the attempts.
     pub totals: &'a Totals<Counted>,
-    /// Whether what is away is waited for; else it is an error.
+    /// Set where things that are away are waited for; else they are errors.
     pub waits: bool,
 }
 
 impl Opening<'_> {
-    /// Tries until it is open. `None`: stopped meanwhile.
+    /// Tries until it is open; `None` where it was stopped meanwhile.
     async fn until_open<T>(
         &self,
         part: &'static str,
@@ -87,7 +87,7 @@ impl Opening<'_> {
         }
     }
 
-    /// The right to ingest into the data folder. `None`: stopped meanwhile.
+    /// Takes the right to ingest into the data folder; `None` where it was stopped meanwhile.
     pub async fn lease(&self, dir: &Path) -> anyhow::Result<Option<IngestLease>> {
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -108,17 +108,17 @@ impl Opening<'_> {
         Ok(Some(lease))
     }
 
-    /// The source. `None`: stopped meanwhile.
+    /// Opens the source; `None` where it was stopped meanwhile.
     pub async fn source(&self, bus: &Bus) -> anyhow::Result<Option<Box<dyn EventSource>>> {
         self.until_open(BUS, async || open_source(bus).await).await
     }
 
-    /// The tables, which are made where they are missing. `None`: stopped meanwhile.
+    /// Opens the tables, which are made where they are missing; `None` where it was stopped meanwhile.
     pub async fn lake(&self, settings: &Settings) -> anyhow::Result<Option<Lake>> {
         self.until_open(CATALOG, async || open_lake(settings).await).await
     }
 
-    /// Makes what a bus needs to be used. `None`: stopped meanwhile.
+    /// Makes everything that a bus needs to be used; `None` where it was stopped meanwhile.
     pub async fn set_up(&self, bus: &Bus) -> anyhow::Result<Option<()>> {
         self.until_open(BUS, async || match bus {
             // Its writer makes it.
@@ -162,10 +162,10 @@ async fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
     opened.context("open the tables")
 }
 
-/// The tables to read, which must be there.
+/// Opens the tables to read, which must be there.
 ///
 /// # Errors
-/// There are none, or they can't be reached.
+/// Returns an error where there are none, or they can't be reached.
 pub async fn lake_to_read(settings: &TableSettings) -> anyhow::Result<Lake> {
     // Two providers in one program would make the first TLS connection panic. It fails where one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -177,7 +177,7 @@ pub async fn lake_to_read(settings: &TableSettings) -> anyhow::Result<Lake> {
     opened.context("open the tables")
 }
 
-/// Whether an error may go away by itself.
+/// Returns whether an error may go away by itself.
 fn may_come(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let bus = cause.downcast_ref::<BusError>().map(BusError::kind);

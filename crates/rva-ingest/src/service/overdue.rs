@@ -1,5 +1,5 @@
-//! Commits that take long, told before they fail: each call inside has time-outs and retries of its own, which add up to
-//! minutes.
+//! Commits that take long, told before they fail: each call inside has time-outs and retries of its own, which add up
+//! to minutes.
 
 use rva_lake::{CommitStep, StepObserver};
 use rva_service::Health;
@@ -8,21 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The part of the service's health that a commit is.
+/// Names a commit as a part of the service's health.
 const COMMIT: &str = "commit";
 
-/// A step that takes longer than this makes the service unready.
+/// The time that a step may take before it makes the service unready.
 const STEP_MAX: Duration = Duration::from_secs(10);
 
-/// How often it is looked.
+/// The interval at which it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Which step a commit is at, and since when. Clones are the same.
+/// The step that a commit is at, and the time since when. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct CommitWatch(Arc<Mutex<Option<(CommitStep, Instant)>>>);
 
 impl CommitWatch {
-    /// Hears of each step before `next` does.
+    /// Returns an observer that hears of each step before `next` does.
     pub fn before(&self, next: StepObserver) -> StepObserver {
         let watch = self.clone();
         Arc::new(move |step| {
@@ -31,7 +31,7 @@ impl CommitWatch {
         })
     }
 
-    /// No commit is under way.
+    /// Notes that no commit is under way.
     pub fn idle(&self) {
         self.set(None);
     }
@@ -40,7 +40,7 @@ impl CommitWatch {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = step;
     }
 
-    /// What takes too long at `now`.
+    /// Returns what takes too long at `now`.
     fn overdue(&self, now: Instant) -> Option<String> {
         let (step, since) = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
         let lasts = now.saturating_duration_since(since);

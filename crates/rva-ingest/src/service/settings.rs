@@ -1,4 +1,4 @@
-//! From the configuration's keys to what the adapters take; what does not fit together is told all at once.
+//! The way from the configuration's keys to the adapters' settings; keys that don't fit together are told all at once.
 
 use crate::IngestOptions;
 use rva_lake::{
@@ -11,10 +11,10 @@ use std::{path::PathBuf, time::Duration};
 #[cfg(feature = "pulsar")]
 use rva_bus::pulsar::{PulsarConnection, PulsarSourceOptions, TopicName, TopicSetup};
 
-/// Where records come from.
+/// The source of records.
 #[derive(Debug, Clone)]
 pub enum Bus {
-    /// The embedded log in this folder.
+    /// The folder of an embedded log.
     Log(PathBuf),
     /// A topic of a broker.
     #[cfg(feature = "pulsar")]
@@ -25,54 +25,54 @@ pub enum Bus {
 #[cfg(feature = "pulsar")]
 #[derive(Debug, Clone)]
 pub struct PulsarBus {
-    /// The broker.
+    /// The connection to the broker.
     pub connection: PulsarConnection,
-    /// How it is read.
+    /// The settings that it is read with.
     pub source: PulsarSourceOptions,
-    /// What it is made with.
+    /// The settings that it is made with.
     pub setup: TopicSetup,
 }
 
-/// Where the tables are.
+/// The place of the tables.
 #[derive(Debug, Clone)]
 pub enum Tables {
-    /// `catalog.db` and `warehouse/` of this folder.
+    /// A folder with `catalog.db` and `warehouse/`.
     Embedded(PathBuf),
     /// A REST catalog.
     Rest(RestOptions),
 }
 
-/// All that the service needs to know.
+/// The settings of the whole service.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where records come from.
+    /// The source of records.
     pub bus: Bus,
-    /// Where they go.
+    /// The tables that they go to.
     pub tables: Tables,
-    /// How the tables' files are reached and kept.
+    /// The settings that the tables' files are reached and kept by.
     pub lake: LakeOptions,
-    /// How the loop works.
+    /// The settings of the loop.
     pub ingest: IngestOptions,
-    /// How long a signal waits for the last commit.
+    /// The time that a signal waits for the last commit.
     pub stop_timeout: Duration,
     /// The data folder, where log or tables are in it.
     pub data_dir: Option<PathBuf>,
 }
 
-/// What it takes to read the tables.
+/// The settings that reading the tables takes.
 #[derive(Debug, Clone)]
 pub struct TableSettings {
-    /// Where the tables are.
+    /// The place of the tables.
     pub tables: Tables,
-    /// How the tables' files are reached.
+    /// The settings that the tables' files are reached by.
     pub lake: LakeOptions,
 }
 
 impl TableSettings {
-    /// Of a configuration. Where records come from is not looked at.
+    /// Makes settings of a configuration. The source of records is not looked at.
     ///
     /// # Errors
-    /// All that doesn't fit together.
+    /// Returns all problems: keys that don't fit together.
     pub fn of(loaded: &Loaded) -> Result<Self, ConfigError> {
         let mut check = Check { loaded, problems: Vec::new() };
         let made = Self { tables: check.tables(), lake: check.lake() };
@@ -81,10 +81,10 @@ impl TableSettings {
 }
 
 impl Settings {
-    /// Of a configuration.
+    /// Makes settings of a configuration.
     ///
     /// # Errors
-    /// All that doesn't fit together.
+    /// Returns all problems: keys that don't fit together.
     pub fn of(loaded: &Loaded) -> Result<Self, ConfigError> {
         let config = &loaded.config;
         let mut check = Check { loaded, problems: Vec::new() };
@@ -139,7 +139,7 @@ impl Check<'_> {
         lake
     }
 
-    /// Where the catalog may send us.
+    /// Returns the locations that the catalog may send us to.
     fn locations(&mut self, prefixes: Option<&[String]>) -> AllowedLocations {
         let Some(prefixes) = prefixes.filter(|prefixes| !prefixes.is_empty()) else {
             return AllowedLocations::object_stores();
@@ -188,11 +188,10 @@ impl Check<'_> {
         };
         let setup =
             TopicSetup { partitions: config.partitions, ..TopicSetup::new(topic.clone(), &config.subscription) };
-        let ingest = &self.loaded.config.ingest;
-        // What is read of an entry must fit, together with what waits for its chunks, into what may be held.
-        let entry_bytes_max = ingest.entry_bytes_max.min(ingest.buffered_bytes_max / 3);
+        let IngestOptions { queue_bytes_max, entry_bytes_max, .. } = IngestOptions::of(&self.loaded.config.ingest);
         let source = PulsarSourceOptions {
-            entry_bytes_max: usize::try_from(entry_bytes_max).unwrap_or(usize::MAX),
+            queue_bytes_max,
+            entry_bytes_max,
             ..PulsarSourceOptions::new(topic, &config.subscription)
         };
         Some(Bus::Pulsar(Box::new(PulsarBus { connection, source, setup })))

@@ -13,6 +13,11 @@ pub fn bronze_ident() -> TableIdent {
     TableIdent::from_strs(["rva", "bronze_raw"]).unwrap()
 }
 
+#[allow(dead_code, reason = "not every test that has this module looks at dead letters")]
+pub fn dead_ident() -> TableIdent {
+    TableIdent::from_strs(["rva", "bronze_dead_letters"]).unwrap()
+}
+
 pub async fn scan<const N: usize>(
     lake: &Lake,
     ident: &TableIdent,

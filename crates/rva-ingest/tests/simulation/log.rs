@@ -74,8 +74,9 @@ impl SimLog {
         end
     }
 
-    /// Keys of the valid events up to `offsets`, and (partition, message id) of the others: what is no event, and what has
-    /// another payload than the first of its key. A camera's events lie in one partition, so its order says which is first.
+    /// Keys of the valid events up to `offsets`, and (partition, message id) of the others: what is no event, and what
+    /// has another payload than the first of its key. A camera's events lie in one partition, so its order says which
+    /// is first.
     pub fn contents(&self, offsets: &OffsetMap) -> (BTreeSet<Key>, BTreeSet<(String, String)>) {
         let (mut firsts, mut bad) = (BTreeMap::new(), BTreeSet::new());
         for (partition, records) in &self.state().partitions {

@@ -230,7 +230,7 @@ impl World {
             let faults = self.faults.clone();
             let mut observer = move |event: &IngestEvent, _: &IngestCounters| match event {
                 IngestEvent::Started { offsets } => faults.note(format!("started {}", offsets.to_json())),
-                IngestEvent::Committed { offsets, rows } => {
+                IngestEvent::Committed { offsets, rows, .. } => {
                     faults.note(format!("committed {rows} rows up to {}", offsets.to_json()));
                 }
                 _ => {}

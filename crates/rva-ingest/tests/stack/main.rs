@@ -4,8 +4,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_entries;
+#[path = "../common/cgroup.rs"]
+mod cgroup;
 mod days;
 mod failures;
+#[path = "../common/flood.rs"]
+mod flood;
+mod floods;
 mod publisher;
 mod refusals;
 mod retention;

@@ -1,5 +1,5 @@
-//! Kills by seed: of Pulsar, the catalog, the store, the ingest and the publisher, and worse, while events come. Totals are
-//! kept in a file by seed, so that a run that was ended goes on where it was.
+//! Kills by seed: of Pulsar, the catalog, the store, the ingest and the publisher, and worse, while events come. Totals
+//! are kept in a file by seed, so that a run that was ended goes on where it was.
 
 use crate::{
     publisher::Publisher,
@@ -32,8 +32,8 @@ enum Blow {
     Publisher,
     /// The catalog does commits whose answers are lost.
     Answers,
-    /// The ingest is stopped in the middle of a commit, the broker is killed, another ingest takes over and commits; then the
-    /// first one goes on, and is killed at last.
+    /// The ingest is stopped in the middle of a commit, the broker is killed, another ingest takes over and commits;
+    /// then the first one goes on, and is killed at last.
     Zombie,
 }
 
@@ -222,8 +222,8 @@ impl Round<'_> {
         self.ingest = Some(second);
     }
 
-    /// I6: an ingest that is alone and has committed once is never told that another was faster. One that believes an answer
-    /// instead of the table meets its own commit.
+    /// I6: an ingest that is alone and has committed once is never told that another was faster. One that believes an
+    /// answer instead of the table meets its own commit.
     fn check_fences(&mut self, said: &[String]) {
         let own = said.iter().skip_while(|line| !line.contains("committed up to"));
         if let Some(line) = own.into_iter().find(|line| line.contains("another worker advanced")) {

@@ -1,6 +1,9 @@
 //! A topic of one's own, who sends to it, `rva-ingest` on it, and what the table holds at the end.
 
-use crate::tables::{Key, bronze_keys};
+use crate::{
+    cgroup::MemoryGroup,
+    tables::{Key, bronze_keys},
+};
 use iceberg::TableIdent;
 use rva_bus::{
     EventSink, OutgoingMessage,
@@ -65,15 +68,19 @@ impl<'a> World<'a> {
         self.environment.insert(name.to_owned(), value.into());
     }
 
+    /// The program in a memory cgroup.
+    pub fn command_in(&self, group: &MemoryGroup) -> Command {
+        self.with_environment(group.command(env!("CARGO_BIN_EXE_rva-ingest")))
+    }
+
+    fn with_environment(&self, mut command: Command) -> Command {
+        command.env_remove("RVA_CONFIG").envs(&self.environment).current_dir(std::env::temp_dir());
+        command
+    }
+
     pub fn start(&self, arguments: &[&str]) -> Ingest {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rva-ingest"))
-            .args(arguments)
-            .env_remove("RVA_CONFIG")
-            .envs(&self.environment)
-            .current_dir(std::env::temp_dir())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = self.with_environment(Command::new(env!("CARGO_BIN_EXE_rva-ingest")));
+        let mut child = command.args(arguments).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let (send, lines) = mpsc::channel();
         std::thread::spawn(move || {

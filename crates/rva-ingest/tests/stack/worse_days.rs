@@ -1,5 +1,5 @@
-//! Days on which a server loses its data, has no room or takes more than usual, and clocks that are wrong. Where a server is
-//! changed for good, it is one of a stack of its own.
+//! Days on which a server loses its data, has no room or takes more than usual, and clocks that are wrong. Where a
+//! server is changed for good, it is one of a stack of its own.
 
 use crate::world::{World, metric};
 use rva_bus::EventSink;
@@ -170,7 +170,8 @@ async fn clocks_that_are_wrong_lose_nothing() {
     }
     sink.flush().await.unwrap();
     world.run(&["--drain"]);
-    // Of the ingest: an hour behind, its commits would look older than what they follow; an hour ahead, the store refuses it.
+    // Of the ingest: an hour behind, its commits would look older than what they follow; an hour ahead, the store
+    // refuses it.
     world.set("LD_PRELOAD", wrong_clock(folder.path()));
     for (offset, words, last) in [("-3600", "the clock is", 40), ("3600", "RequestTimeTooSkewed", 60)] {
         world.send(&CAMERAS, last - 19..=last).await;

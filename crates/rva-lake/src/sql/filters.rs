@@ -1,5 +1,5 @@
-//! Filters of a query as Iceberg predicates. They only prune: DataFusion filters again, so what can't be translated is
-//! left out.
+//! Filters of a query as Iceberg predicates. They only prune: DataFusion filters again, so a filter that can't be
+//! translated is left out.
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::logical_expr::expr::{Cast, TryCast};
@@ -8,10 +8,10 @@ use datafusion::scalar::ScalarValue;
 use iceberg::expr::{Predicate, Reference};
 use iceberg::spec::Datum;
 
-/// Columns whose bounds or partition values prune files.
+/// The columns whose bounds or partition values prune files.
 pub(super) const PRUNING: [&str; 5] = ["store_id", "camera_id", "pipeline_run_id", "frame_index", TIME];
 
-/// The one of them that holds moments.
+/// Names the one of them that holds moments.
 const TIME: &str = "ingest_ts";
 
 fn column(expr: &Expr) -> Option<&str> {
@@ -27,12 +27,12 @@ fn column(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// A column of texts.
+/// Returns the name of a column of texts.
 fn text_column(expr: &Expr) -> Option<&str> {
     column(expr).filter(|name| !["frame_index", TIME].contains(name))
 }
 
-/// Microseconds of a moment, rounded up or down.
+/// Returns the microseconds of a moment, rounded up or down.
 fn micros(value: &ScalarValue, round_up: bool) -> Option<i64> {
     match value {
         ScalarValue::TimestampSecond(Some(value), _) => value.checked_mul(1_000_000),
@@ -46,7 +46,8 @@ fn micros(value: &ScalarValue, round_up: bool) -> Option<i64> {
     }
 }
 
-/// A comparison of the time column. Where a literal is finer than the column, the next wider moment prunes less.
+/// Translates a comparison of the time column. If a literal is finer than the column, the next wider moment prunes
+/// less.
 fn time_comparison(operator: Operator, value: &ScalarValue) -> Option<Predicate> {
     let reference = Reference::new(TIME);
     let datum = |round_up| micros(value, round_up).map(Datum::timestamptz_micros);
@@ -60,7 +61,7 @@ fn time_comparison(operator: Operator, value: &ScalarValue) -> Option<Predicate>
     })
 }
 
-/// What every text that a pattern of LIKE matches begins with.
+/// Returns the beginning of every text that a pattern of LIKE matches.
 fn prefix_of(pattern: &str, escape: Option<char>) -> &str {
     let end = pattern.find(|character| ['%', '_', '\\'].contains(&character) || Some(character) == escape);
     &pattern[..end.unwrap_or(pattern.len())]
@@ -80,7 +81,7 @@ fn text_of(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// A literal of the column's own type.
+/// Returns a literal of the column's own type.
 fn datum(column: &str, expr: &Expr) -> Option<Datum> {
     let Expr::Literal(value, _) = expr else { return None };
     let number = column == "frame_index";
@@ -111,7 +112,7 @@ fn comparison(name: &str, operator: Operator, value: &Expr) -> Option<Predicate>
     })
 }
 
-/// The predicate of one filter, or `None` if it prunes nothing.
+/// Returns the predicate of one filter, or `None` if it prunes nothing.
 pub(super) fn predicate(filter: &Expr) -> Option<Predicate> {
     match filter {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => match (predicate(left), predicate(right)) {

@@ -1,4 +1,4 @@
-//! What a query may hold: a pool of memory, a folder to spill to, and joins that can.
+//! The bounds of a query: a pool of memory, a folder to spill to, and joins that can.
 
 use super::SqlOptions;
 use arrow::datatypes::SchemaRef;
@@ -14,13 +14,13 @@ use futures::{StreamExt, TryStreamExt};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-/// Whose shares stand in the error where memory is exhausted.
+/// The number of consumers whose shares stand in the error where memory is exhausted.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
-/// Rows of a batch where memory is short.
+/// The rows of a batch where memory is short.
 const SPILLING_ROWS: usize = 1024;
 
-/// A pool that shares its memory fairly, and a folder for what doesn't fit.
+/// Makes a pool that shares its memory fairly, and a folder for what doesn't fit.
 pub(super) fn runtime(options: &SqlOptions) -> Result<Arc<RuntimeEnv>> {
     let mode = match &options.spill_dir {
         Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
@@ -31,7 +31,7 @@ pub(super) fn runtime(options: &SqlOptions) -> Result<Arc<RuntimeEnv>> {
     RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()
 }
 
-/// Sorts keep something aside to merge what they spilled with: no more than there is.
+/// Bounds the memory that sorts keep aside to merge what they spilled: no more than there is.
 pub(super) fn bounded(mut config: SessionConfig, options: &SqlOptions) -> SessionConfig {
     let execution = &mut config.options_mut().execution;
     execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(options.memory_max_bytes / 32);
@@ -40,7 +40,7 @@ pub(super) fn bounded(mut config: SessionConfig, options: &SqlOptions) -> Sessio
 
 type Batches = BoxStream<'static, Result<RecordBatch>>;
 
-/// Runs a plan. A join by hashing holds one side in memory, whatever its size: where that doesn't fit and nothing was
+/// Runs a plan. A join by hashing holds one side in memory, whatever its size: if that doesn't fit and nothing was
 /// answered yet, the plan is run again with joins that sort both sides, which can spill.
 pub(super) async fn run(context: &SessionContext, plan: LogicalPlan) -> Result<(SchemaRef, Batches)> {
     let spilling = spilling(context);
@@ -62,8 +62,8 @@ pub(super) async fn run(context: &SessionContext, plan: LogicalPlan) -> Result<(
     Ok((schema, stream::once(answer).try_flatten().boxed()))
 }
 
-/// The same session with joins that spill. A share of the memory falls to each sort of each partition, so there is one
-/// partition, and what is sorted comes in small pieces.
+/// Returns the same session with joins that spill. A share of the memory falls to each sort of each partition, so there
+/// is one partition, and rows that are sorted come in small pieces.
 fn spilling(context: &SessionContext) -> SessionContext {
     let mut state = context.state();
     let options = state.config_mut().options_mut();

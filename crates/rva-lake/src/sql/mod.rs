@@ -27,16 +27,17 @@ use std::sync::Arc;
 use tables::NamespaceTables;
 pub use travel::AsOf;
 
-/// Bounds of a query, and which moment of the tables it sees.
+/// The bounds of a query, and the moment of the tables that it sees.
 #[derive(Debug, Clone)]
 pub struct SqlOptions {
-    /// What a query may hold in memory; beyond it sorts, groups and joins go on on disk. Raising it spills later.
+    /// The bytes that a query may hold in memory; beyond them sorts, groups and joins go on on disk. Raising it spills
+    /// later.
     pub memory_max_bytes: usize,
-    /// Where they do, in a folder of their own; the system's folder for temporary files where not given.
+    /// The folder where they do, in a folder of their own; the system's folder for temporary files where not given.
     pub spill_dir: Option<PathBuf>,
-    /// What they may take there.
+    /// The bytes that they may take there.
     pub spill_max_bytes: u64,
-    /// The tables as they were then; as they are now where not given.
+    /// The moment that the tables are seen at; now where not given.
     pub as_of: Option<AsOf>,
 }
 
@@ -48,17 +49,17 @@ impl Default for SqlOptions {
 
 /// The rows of an answer, as they are computed.
 pub struct SqlAnswer {
-    /// Columns of every batch.
+    /// The columns of every batch.
     pub schema: SchemaRef,
-    /// Batches of at most 8,192 rows. An error ends the stream.
+    /// The batches, each of at most 8,192 rows. An error ends the stream.
     pub batches: BoxStream<'static, Result<RecordBatch, LakeError>>,
 }
 
 impl SqlAnswer {
-    /// All batches at once, for answers that are known to be small.
+    /// Returns all batches at once, for answers that are known to be small.
     ///
     /// # Errors
-    /// The first error of the stream.
+    /// Returns the first error of the stream.
     pub async fn collect(self) -> Result<Vec<RecordBatch>, LakeError> {
         let mut batches = Vec::new();
         let mut stream = self.batches;
@@ -75,7 +76,8 @@ impl std::fmt::Debug for SqlAnswer {
     }
 }
 
-/// What only a change of the query cures is permanent; storage and memory may be better later.
+/// Turns an error of DataFusion into one of the seam. It is permanent where only a change of the query cures it;
+/// storage and memory may be better later.
 fn sql_error(error: DataFusionError) -> LakeError {
     if let DataFusionError::External(cause) = error.find_root()
         && let Some(told) = cause.downcast_ref::<LakeError>()
@@ -102,8 +104,8 @@ impl Lake {
     /// of this call; `payload->>'frame_index'` and the `json_…` functions read the payload.
     ///
     /// # Errors
-    /// `Permanent`: a query that can't be parsed or planned, or one that is no query (nothing is ever written).
-    /// `Transient`: catalog or storage are away.
+    /// Returns `Permanent` for a query that can't be parsed or planned, or one that is no query (nothing is ever
+    /// written); `Transient` where catalog or storage are away.
     pub async fn sql(&self, query: &str) -> Result<SqlAnswer, LakeError> {
         self.sql_with(query, &SqlOptions::default()).await
     }
@@ -111,7 +113,7 @@ impl Lake {
     /// Runs one query within bounds, on the tables as of a moment.
     ///
     /// # Errors
-    /// As [`Lake::sql`]; also where the tables don't reach back to that moment.
+    /// Fails as [`Lake::sql`] does, and also where the tables don't reach back to that moment.
     pub async fn sql_with(&self, query: &str, options: &SqlOptions) -> Result<SqlAnswer, LakeError> {
         let context = self.session(options).await?;
         let plan = statement::plan(&context, query).await.map_err(sql_error)?;

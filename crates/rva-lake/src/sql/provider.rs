@@ -28,7 +28,7 @@ use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// A column that is cheap to read when a query, such as `count(*)`, wants none.
+/// Names a column that is cheap to read when a query, such as `count(*)`, wants none.
 const COUNTING: &str = "frame_index";
 
 /// A table at one snapshot.
@@ -46,7 +46,8 @@ impl IcebergTable {
     }
 }
 
-/// Field ids are Iceberg's business; as metadata, at any depth, they would show up as a difference between equal types.
+/// Returns a field without metadata: field ids are Iceberg's business, and would, at any depth, show up as a difference
+/// between equal types.
 fn without_metadata(field: &Field) -> Field {
     let plain = |field: &FieldRef| Arc::new(without_metadata(field));
     let kind = match field.data_type() {
@@ -60,7 +61,7 @@ fn without_metadata(field: &Field) -> Field {
     Field::new(field.name(), kind, field.is_nullable())
 }
 
-/// Names of the table's columns in the schema of its newest snapshot; `None`: the column isn't there.
+/// Returns the names of the table's columns in the schema of its newest snapshot; `None` for a column that isn't there.
 fn names_then(table: &Table, schema: &SchemaRef) -> Vec<Option<String>> {
     let metadata = table.metadata();
     let (now, snapshot) = (metadata.current_schema(), metadata.current_snapshot());
@@ -131,7 +132,7 @@ impl TableProvider for IcebergTable {
 struct Scan {
     table: Table,
     schema: SchemaRef,
-    /// What the schema's columns are called in the snapshot that is read.
+    /// The names of the schema's columns in the snapshot that is read.
     names: Vec<Option<String>>,
     filter: Option<Predicate>,
 }
@@ -140,7 +141,7 @@ fn external(error: iceberg::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-/// A batch in the names and types that the plan was made for.
+/// Returns a batch in the names and types that the plan was made for.
 fn conform(batch: &RecordBatch, schema: &SchemaRef, names: &[Option<String>]) -> Result<RecordBatch> {
     let columns = schema.fields().iter().zip(names).map(|(field, name)| {
         let Some(name) = name else { return Ok(new_null_array(field.data_type(), batch.num_rows())) };
@@ -155,7 +156,7 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef, names: &[Option<String>]) ->
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect::<Result<_>>()?, &options)?)
 }
 
-/// A column in another type: under other labels where it is the same by shape, else converted.
+/// Returns a column in another type: under other labels where it is the same by shape, else converted.
 fn as_type(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
     if column.data_type() == wanted {
         return Ok(Arc::clone(column));
@@ -166,7 +167,7 @@ fn as_type(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
     }
 }
 
-/// The same values under a type that differs in the names and metadata of inner fields alone.
+/// Returns the same values under a type that differs in the names and metadata of inner fields alone.
 fn relabelled(data: ArrayData, wanted: &DataType) -> Option<ArrayData> {
     if data.data_type() == wanted {
         return Some(data);
@@ -210,7 +211,7 @@ impl PartitionStream for Scan {
     }
 }
 
-/// The rows of a table's newest snapshot.
+/// Returns the rows of a table's newest snapshot.
 async fn rows_of(
     table: &Table,
     read: Vec<&String>,
@@ -233,7 +234,7 @@ async fn rows_of(
     Ok(stream.map_err(external).map(move |batch| batch.and_then(|batch| conform(&batch, &schema, &names))).boxed())
 }
 
-/// Whether iceberg's reader makes nulls of a type for a file that was written before the column was added.
+/// Returns whether iceberg's reader makes nulls of a type for a file that was written before the column was added.
 fn can_be_filled(kind: &DataType) -> bool {
     !matches!(
         kind,
@@ -247,7 +248,7 @@ fn can_be_filled(kind: &DataType) -> bool {
     )
 }
 
-/// The rows of one file, without the columns that it doesn't have and that the reader couldn't make nulls of.
+/// Returns the rows of one file, without the columns that it doesn't have and that the reader couldn't make nulls of.
 async fn rows_of_file(
     io: FileIO,
     mut task: FileScanTask,
@@ -265,7 +266,7 @@ async fn rows_of_file(
     Ok(reader.read(tasks)?.stream().boxed())
 }
 
-/// Field ids of a data file's columns, as they stand in it.
+/// Returns the field ids of a data file's columns, as they stand in it.
 async fn ids_in_file(io: &FileIO, task: &FileScanTask) -> iceberg::Result<HashSet<i32>> {
     let reader = io.new_input(task.data_file_path())?.reader().await?;
     let reader = ArrowFileReader::new(FileMetadata { size: task.file_size_in_bytes }, reader);

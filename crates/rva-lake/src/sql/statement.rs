@@ -1,4 +1,4 @@
-//! From a query's text to a plan that only reads.
+//! The way from a query's text to a plan that only reads.
 
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::LogicalPlan;
@@ -7,8 +7,8 @@ use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::dialect::{GenericDialect, PostgreSqlDialect};
 
 /// Reads a text as PostgreSQL does, to which `payload->'source'` is an operator, and one that binds stronger than `=`.
-/// What PostgreSQL doesn't know (`SELECT * EXCLUDE (payload)`) is read as DataFusion's own dialect, whose message stands
-/// in the error.
+/// A text that PostgreSQL doesn't know (`SELECT * EXCLUDE (payload)`) is read as DataFusion's own dialect, whose
+/// message stands in the error.
 fn parse(query: &str) -> Result<Statement> {
     let statements = match DFParser::parse_sql_with_dialect(query, &PostgreSqlDialect {}) {
         Ok(statements) => statements,

@@ -30,7 +30,7 @@ impl NamespaceTables {
     /// Lists the tables, as they are now or were at a moment.
     ///
     /// # Errors
-    /// As the catalog says. `Permanent`: no table has the snapshot that is asked for.
+    /// Fails as the catalog does; returns `Permanent` where no table has the snapshot that is asked for.
     pub(super) async fn of(
         catalog: Arc<dyn Catalog>,
         allowed: AllowedLocations,
@@ -51,7 +51,7 @@ impl NamespaceTables {
     }
 }
 
-/// The tables that may have a snapshot. One that can't be read has none that anybody asks for.
+/// Returns the tables that may have a snapshot. One that can't be read has none that anybody asks for.
 async fn readable(catalog: &dyn Catalog, as_of: AsOf, idents: &[TableIdent]) -> Vec<Table> {
     let mut tables = Vec::new();
     if matches!(as_of, AsOf::Snapshot(_)) {

@@ -6,16 +6,16 @@ use iceberg::spec::{SnapshotReference, SnapshotRetention, TableMetadata};
 use iceberg::table::Table;
 use rva_types::Timestamp;
 
-/// A moment of the tables.
+/// A moment at which the tables are seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AsOf {
-    /// Of the table that has this snapshot; of the others when it was made.
+    /// The moment of this snapshot: its own table at it, the others at the time when it was made.
     Snapshot(i64),
-    /// Of every table the newest snapshot up to then.
+    /// The newest snapshot of every table up to this time.
     Time(Timestamp),
 }
 
-/// Snapshots that an error names.
+/// The number of snapshots that an error names.
 const NAMED_MAX: usize = 5;
 
 /// A moment as each table is asked for it: its own snapshot, or its newest one up to then.
@@ -29,7 +29,7 @@ impl Moment {
     /// Finds out when a snapshot of one of `tables` was made.
     ///
     /// # Errors
-    /// `Permanent`: no table has that snapshot.
+    /// Returns `Permanent` where no table has that snapshot.
     pub(super) fn of(as_of: AsOf, tables: &[Table]) -> Result<Self, LakeError> {
         Ok(match as_of {
             AsOf::Time(time) => Self { snapshot: None, time },
@@ -40,7 +40,7 @@ impl Moment {
     /// Returns a table as it was then, with the columns that it has now.
     ///
     /// # Errors
-    /// `Permanent`: the table doesn't reach back so far.
+    /// Returns `Permanent` where the table doesn't reach back so far.
     pub(super) fn of_table(self, table: Table) -> Result<Table, LakeError> {
         match self.snapshot.filter(|id| table.metadata().snapshot_by_id(*id).is_some()) {
             Some(id) => at(&table, Some(id)),
@@ -77,7 +77,7 @@ fn at_time(table: Table, time: Timestamp) -> Result<Table, LakeError> {
     Err(LakeError::new(LakeErrorKind::Permanent, text))
 }
 
-/// The current snapshot at a time, as the table's own history tells it.
+/// Returns the current snapshot at a time, as the table's own history tells it.
 fn newest_up_to(metadata: &TableMetadata, time: Timestamp) -> Option<i64> {
     let millis = time.as_micros().div_euclid(1000);
     let history = metadata.history().iter().filter(|entry| entry.timestamp_ms <= millis);
@@ -85,7 +85,7 @@ fn newest_up_to(metadata: &TableMetadata, time: Timestamp) -> Option<i64> {
     metadata.snapshot_by_id(id).map(|snapshot| snapshot.snapshot_id())
 }
 
-/// A table whose newest snapshot is another one, or none.
+/// Returns a table whose newest snapshot is another one, or none.
 fn at(table: &Table, snapshot: Option<i64>) -> Result<Table, LakeError> {
     let doing = || format!("read {} as of snapshot {snapshot:?}", table.identifier());
     let failed = |error| lake_error(doing(), error);
@@ -109,7 +109,7 @@ fn at(table: &Table, snapshot: Option<i64>) -> Result<Table, LakeError> {
         .map_err(|error| permanent(doing(), error))
 }
 
-/// The oldest snapshots of a table in words.
+/// Returns the oldest snapshots of a table in words.
 fn oldest_of(table: &Table) -> String {
     let mut snapshots: Vec<_> = table.metadata().snapshots().collect();
     snapshots.sort_by_key(|snapshot| snapshot.timestamp_ms());

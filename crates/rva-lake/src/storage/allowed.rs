@@ -1,7 +1,7 @@
-//! Which locations may be touched at all.
+//! The locations that may be touched at all.
 //!
 //! A REST catalog says where its tables are, so whoever holds the catalog could point at anything that this process may
-//! write. What a catalog says is therefore followed only into the places that are named here.
+//! write. Its word is therefore followed only into the places that are named here.
 
 use super::{Place, place, plain, refused};
 use iceberg::Result;
@@ -13,22 +13,22 @@ pub struct AllowedLocations(Option<Arc<[Allowed]>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Allowed {
-    /// Every bucket.
+    /// Every bucket of an object store.
     EveryBucket,
-    /// A folder and what is in it, in the spelling of [`plain`].
+    /// A folder and everything in it, in the spelling of [`plain`].
     Folder(String),
 }
 
 impl AllowedLocations {
-    /// Object stores only: what a catalog over the network may name by default.
+    /// Allows object stores only, which a catalog over the network may name by default.
     pub fn object_stores() -> Self {
         Self(Some(Arc::from([Allowed::EveryBucket])))
     }
 
-    /// Only these: `s3://`, `s3://BUCKET`, `s3://BUCKET/PATH` or `file:///PATH`.
+    /// Allows only these: `s3://`, `s3://BUCKET`, `s3://BUCKET/PATH` or `file:///PATH`.
     ///
     /// # Errors
-    /// The first text that is none of these.
+    /// Returns an error for the first text that is none of these.
     pub fn only<T: AsRef<str>>(prefixes: impl IntoIterator<Item = T>) -> Result<Self> {
         let wanted = "s3://, s3://BUCKET, s3://BUCKET/PATH or file:///PATH";
         let allowed = prefixes.into_iter().map(|prefix| {
@@ -44,12 +44,12 @@ impl AllowedLocations {
         Ok(Self(Some(allowed.collect::<Result<_>>()?)))
     }
 
-    /// Whether every place is allowed: the catalog is a file of the same owner.
+    /// Returns whether every place is allowed: the catalog is a file of the same owner.
     pub(crate) fn is_everything(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Whether somebody named a folder that holds this location.
+    /// Returns whether somebody named a folder that holds this location.
     pub(crate) fn names(&self, location: &str) -> bool {
         self.0.iter().flat_map(|all| all.iter()).any(|allowed| match allowed {
             Allowed::EveryBucket => false,
@@ -60,7 +60,7 @@ impl AllowedLocations {
     /// Refuses a location that is in none of the places.
     ///
     /// # Errors
-    /// `DataInvalid`, with the way out.
+    /// Returns `DataInvalid`, with the way out.
     pub(crate) fn check(&self, location: &str) -> Result<()> {
         let is_bucket = || matches!(place(location), Ok(Place::S3 { .. }));
         let allowed = match &self.0 {
@@ -74,7 +74,7 @@ impl AllowedLocations {
     }
 }
 
-/// `s3://, file:///srv/warehouse`.
+/// Writes the places: `s3://, file:///srv/warehouse`.
 impl std::fmt::Display for AllowedLocations {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Some(all) = &self.0 else { return f.write_str("any place") };
@@ -90,7 +90,7 @@ impl std::fmt::Display for AllowedLocations {
     }
 }
 
-/// Whether a plain location is a folder or something in it, by whole parts of the path.
+/// Returns whether a plain location is a folder or something in it, by whole parts of the path.
 pub(crate) fn is_inside(location: &str, folder: &str) -> bool {
     let folder = folder.trim_end_matches('/');
     location.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

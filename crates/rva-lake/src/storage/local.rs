@@ -88,7 +88,7 @@ pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// A file under its temporary name. Dropped without `close` it is removed.
+/// A file under its temporary name. If it is dropped without `close` it is removed.
 struct LocalWrite {
     open: Option<Open>,
     path: PathBuf,

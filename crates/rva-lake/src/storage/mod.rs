@@ -1,4 +1,4 @@
-//! Where the tables' files live: one [`StorageFactory`] of our own for every scheme.
+//! The storage of the tables' files: one [`StorageFactory`] of our own for every scheme.
 //!
 //! `file://` and bare absolute paths are local files that survive a power loss; `s3://` is a bucket; `memory:/` is a
 //! store inside the process. A location is parsed into a place before anything is done with it; text is never joined
@@ -28,15 +28,15 @@ use std::{path::PathBuf, sync::Arc, time::SystemTime};
 /// A file of the warehouse as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFile {
-    /// Its location, in the form that the table's metadata uses.
+    /// The location, in the form that the table's metadata uses.
     pub location: String,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// When it was last written.
+    /// The time at which it was last written.
     pub modified: SystemTime,
 }
 
-/// Where a location points to.
+/// The place that a location points to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
     Local(PathBuf),
@@ -75,12 +75,12 @@ fn place(location: &str) -> Result<Place> {
     Ok(Place::Local(PathBuf::from(path)))
 }
 
-/// One spelling for each place, to compare locations that different engines wrote.
+/// Returns the one spelling of a place, to compare locations that different engines wrote.
 pub(crate) fn plain(location: &str) -> String {
     normal(location).unwrap_or_else(|| location.to_owned())
 }
 
-/// The same, where the location is one that could be used at all: without `..` and of a scheme that is known.
+/// Returns the one spelling of a location that could be used at all: without `..` and of a scheme that is known.
 pub(crate) fn normal(location: &str) -> Option<String> {
     Some(match place(location).ok()? {
         Place::Local(path) => path.to_string_lossy().into_owned(),
@@ -111,17 +111,17 @@ impl Default for LakeStorage {
 }
 
 impl LakeStorage {
-    /// Where a location points to, if that is a place that may be touched.
+    /// Returns the place that a location points to, if that is one that may be touched.
     fn place(&self, location: &str) -> Result<Place> {
         let place = place(location)?;
         self.allowed.check(location)?;
         Ok(place)
     }
 
-    /// Every file under a location, in no order. A folder that isn't there holds none.
+    /// Lists every file under a location, in no order. A folder that isn't there holds none.
     ///
     /// # Errors
-    /// A location that can't be parsed, a folder that can't be read.
+    /// Returns an error for a location that can't be parsed, or a folder that can't be read.
     pub async fn list(&self, location: &str) -> Result<Vec<StoredFile>> {
         match self.place(location)? {
             Place::Local(path) => local::list(path).await,
@@ -214,7 +214,7 @@ impl Storage for LakeStorage {
     }
 }
 
-/// Makes [`LakeStorage`]s. Those of one factory share their memory and their S3 clients.
+/// A factory of [`LakeStorage`]s. Those of one factory share their memory and their S3 clients.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LakeStorageFactory {
     #[serde(skip)]
@@ -222,24 +222,24 @@ pub struct LakeStorageFactory {
 }
 
 impl LakeStorageFactory {
-    /// A factory that reaches `s3://` locations, and nothing else until [`LakeStorageFactory::allowing`] says so.
+    /// Makes a factory that reaches `s3://` locations, and nothing else until [`LakeStorageFactory::allowing`] says so.
     pub fn with_s3(options: S3Options) -> Self {
         let allowed = AllowedLocations::object_stores();
         Self { storage: LakeStorage { s3: S3Stores::new(options), allowed, ..LakeStorage::default() } }
     }
 
-    /// The same for other places.
+    /// Allows other places.
     pub fn allowing(mut self, allowed: AllowedLocations) -> Self {
         self.storage.allowed = allowed;
         self
     }
 
-    /// Tells whether a location can be reached without keys that a catalog vends.
+    /// Returns whether a location can be reached without keys that a catalog vends.
     pub(crate) fn has_own_keys(&self, location: &str) -> bool {
         !location.starts_with("s3") || self.storage.s3.has_keys()
     }
 
-    /// The storage that this factory gives out, for listings: iceberg's own trait has none.
+    /// Returns the storage that this factory gives out, for listings: iceberg's own trait has none.
     pub fn storage(&self) -> LakeStorage {
         self.storage.clone()
     }

@@ -9,10 +9,10 @@ use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayloadMut, 
 use std::{ops::Range, sync::Arc};
 use tokio::task::JoinSet;
 
-/// A file up to this size is one request, a larger one an upload in parts of this size. S3's least is 5 MiB.
+/// The size up to which a file is one request; a larger one is an upload in parts of this size. S3's least is 5 MiB.
 const PART_BYTES: usize = 8 << 20;
 
-/// A store, and what its locations begin with: `memory:/`, `s3://bucket/`.
+/// A store, and the beginning of its locations: `memory:/`, `s3://bucket/`.
 #[derive(Debug, Clone)]
 pub(super) struct ObjectFiles {
     store: Arc<dyn ObjectStore>,
@@ -103,7 +103,7 @@ impl FileRead for ObjectRead {
     }
 }
 
-/// Parts of one file that are on their way at a time.
+/// The number of parts of one file that are on their way at a time.
 const PARTS_AT_ONCE: usize = 8;
 
 /// An upload in parts.
@@ -128,8 +128,8 @@ impl Parts {
         Ok(())
     }
 
-    /// Gives the parts back. Best effort: what a dead process or a store that is away leaves is the bucket's lifecycle
-    /// rule's.
+    /// Gives the parts back as far as it can: parts that a dead process or a store that is away leaves are the bucket's
+    /// lifecycle rule's.
     async fn abort(mut self) {
         self.tasks.shutdown().await;
         if let Err(error) = self.upload.abort().await {
@@ -138,8 +138,8 @@ impl Parts {
     }
 }
 
-/// What is written so far. (object_store's own writer gives parts back when the completion is refused, and leaves them
-/// when a part is.)
+/// The bytes that are written so far. (object_store's own writer gives parts back when the completion is refused, and
+/// leaves them when a part is.)
 #[derive(Debug, Default)]
 struct Upload {
     buffer: PutPayloadMut,
@@ -191,7 +191,8 @@ impl Upload {
     }
 }
 
-/// A file being written. It appears whole, when it is closed; parts of an upload that fails or is dropped are given back.
+/// A file being written. It appears whole, when it is closed; parts of an upload that fails or is dropped are given
+/// back.
 struct ObjectWrite {
     files: ObjectFiles,
     path: Path,

@@ -1,4 +1,4 @@
-//! S3 and what speaks its protocol (MinIO): one client a bucket and set of keys.
+//! S3 and stores that speak its protocol (MinIO): one client a bucket and set of keys.
 
 use super::object::ObjectFiles;
 use iceberg::io::StorageConfig;
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// Properties of Iceberg's S3 clients that a catalog sends with a table.
+/// The properties of Iceberg's S3 clients that a catalog sends with a table.
 const ENDPOINT: &str = "s3.endpoint";
 const REGIONS: [&str; 2] = ["s3.region", "client.region"];
 const PATH_STYLE: &str = "s3.path-style-access";
@@ -20,48 +20,50 @@ const ACCESS_KEY: &str = "s3.access-key-id";
 const SECRET_KEY: &str = "s3.secret-access-key";
 const SESSION_TOKEN: &str = "s3.session-token";
 
-/// Clients that are kept. Vended keys change every hour or so, and the old client is of no use then.
+/// The number of clients that are kept. Vended keys change every hour or so, and the old client is of no use then.
 const CLIENTS_MAX: usize = 16;
 
-/// Keys of an S3 account.
+/// The keys of an S3 account.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct S3Keys {
-    /// `AWS_ACCESS_KEY_ID`.
+    /// The account's name, as `AWS_ACCESS_KEY_ID` has it.
     pub access_key: String,
-    /// `AWS_SECRET_ACCESS_KEY`.
+    /// The account's secret, as `AWS_SECRET_ACCESS_KEY` has it.
     pub secret_key: String,
-    /// Of temporary keys.
+    /// The token of temporary keys.
     pub session_token: Option<String>,
 }
 
-/// The account's name at most.
+/// Writes the account's name at most.
 impl fmt::Debug for S3Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("S3Keys").field("access_key", &self.access_key).finish_non_exhaustive()
     }
 }
 
-/// How `s3://` locations are reached. What is `None` is what the catalog sends with a table, and AWS's own default
-/// where it sends nothing.
+/// The settings that `s3://` locations are reached with. One that is `None` is what the catalog sends with a table, and
+/// AWS's own default where it sends nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Options {
-    /// `http://minio:9000`; `None`: the catalog's word, else AWS.
+    /// The address: `http://minio:9000`; `None` for the catalog's word, else AWS.
     pub endpoint: Option<String>,
-    /// MinIO takes any: `us-east-1`.
+    /// The region; MinIO takes any: `us-east-1`.
     pub region: Option<String>,
-    /// The bucket is in the path, not in the host name: MinIO wants it, so it is the default for an endpoint of one's own.
+    /// Set where the bucket is in the path, not in the host name: MinIO wants it, so it is the default for an endpoint
+    /// of one's own.
     pub path_style: Option<bool>,
-    /// Static keys. They go before keys that the catalog vends.
+    /// The static keys. They go before keys that the catalog vends.
     pub keys: Option<S3Keys>,
-    /// Certificates (PEM) to trust besides the system's.
+    /// The certificates (PEM) to trust besides the system's.
     pub ca_certificates: Option<Vec<u8>>,
-    /// For the connection to be there.
+    /// The time for the connection to be there.
     pub connect_timeout: Duration,
-    /// For a whole request. Longer lets slow stores finish a part of 8 MiB, shorter notices a dead one sooner.
+    /// The time for a whole request. A longer one lets slow stores finish a part of 8 MiB, a shorter one notices a dead
+    /// one sooner.
     pub request_timeout: Duration,
-    /// Tries of a request after the first, with exponential backoff.
+    /// The tries of a request after the first, with exponential backoff.
     pub retries_max: usize,
-    /// No further try begins later than this after the first.
+    /// The time after the first try beyond which no further one begins.
     pub retry_timeout: Duration,
 }
 
@@ -82,7 +84,7 @@ impl Default for S3Options {
 }
 
 impl S3Options {
-    /// With what a catalog sent: settings and keys of one's own go first.
+    /// Returns the settings with what a catalog sent; settings and keys of one's own go first.
     fn with_catalog(&self, config: &HashMap<String, String>) -> Self {
         let text = |key: &str| config.get(key).filter(|value| !value.is_empty()).cloned();
         let vended = || {
@@ -132,7 +134,7 @@ impl S3Options {
     }
 }
 
-/// Without the keys.
+/// Leaves out the keys.
 impl fmt::Debug for S3Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("S3Stores").field("options", &self.options).finish_non_exhaustive()
@@ -142,16 +144,16 @@ impl fmt::Debug for S3Stores {
 /// The clients of one factory.
 #[derive(Debug, Default)]
 struct Clients {
-    /// What the catalog sent last: its answer to a commit comes without keys.
+    /// The properties that the catalog sent last: its answer to a commit comes without keys.
     vended: Option<Arc<HashMap<String, String>>>,
     open: Vec<((String, S3Options), ObjectFiles)>,
 }
 
-/// `s3://` locations of one factory, or of one table of it. `None`: there are no settings for S3.
+/// The `s3://` locations of one factory, or of one table of it; none where there are no settings for S3.
 #[derive(Clone, Default)]
 pub(super) struct S3Stores {
     options: Option<S3Options>,
-    /// What the catalog sent with this table: vended keys open no other table's folder.
+    /// The properties that the catalog sent with this table: vended keys open no other table's folder.
     sent: Option<Arc<HashMap<String, String>>>,
     clients: Arc<Mutex<Clients>>,
 }
@@ -161,12 +163,12 @@ impl S3Stores {
         Self { options: Some(options), ..Self::default() }
     }
 
-    /// Tells whether there are static keys.
+    /// Returns whether there are static keys.
     pub(super) fn has_keys(&self) -> bool {
         self.options.as_ref().is_some_and(|options| options.keys.is_some())
     }
 
-    /// The same clients for a table whose catalog sent these properties.
+    /// Returns the same clients for a table whose catalog sent these properties.
     pub(super) fn of_config(&self, config: &StorageConfig) -> Self {
         if config.props().contains_key(ACCESS_KEY) || config.props().contains_key(ENDPOINT) {
             let sent = Arc::new(config.props().clone());

@@ -1,4 +1,4 @@
-//! BoT-SORT: ByteTrack with a filter over width and height, the camera's motion, and appearance.
+//! BoT-SORT, a ByteTrack with a filter over width and height, the camera's motion, and appearance.
 //!
 //! Source: Aharon et al., "BoT-SORT: Robust Associations Multi-Pedestrian Tracking" (2022), as Ultralytics runs it:
 //! thresholds and keys are those of its `botsort.yaml`, both gates of appearance are likenesses (`1 -` distance, the
@@ -25,7 +25,7 @@ use crate::{ByteTrackParams, Cues, GmcMethod, ParamError, TrackEstimate, Tracker
 use motion::SizeFilter;
 use rva_types::TrackedDetection;
 
-/// Share of the old in the moving average of a track's appearance.
+/// The share of the old in the moving average of a track's appearance.
 const LOOK_INERTIA: f32 = 0.9;
 
 params! {
@@ -41,31 +41,31 @@ params! {
     /// Confidence from which (inclusive) a detection that no track took starts one, in [0, 1]. Raising it means
     /// fewer false tracks and later starts.
     new_track_thresh: f32 = 0.25, Kind::SHARE;
-    /// For how many processed frames a lost track is kept. Raising it bridges longer occlusions and confuses more
-    /// people.
+    /// The number of processed frames for which a lost track is kept. Raising it bridges longer occlusions and
+    /// confuses more people.
     track_buffer: u32 = 30, Kind::FRAMES;
     /// Highest distance (exclusive; the lower of that by overlap and that by appearance) at which a track takes a
     /// detection in the first association, in [0, 1]. Raising it accepts pairs that overlap less.
     match_thresh: f32 = 0.8, Kind::SHARE;
-    /// Whether the overlap is multiplied with the detection's confidence in the first association and in that of
-    /// the tentative tracks.
+    /// Multiplies the overlap with the detection's confidence in the first association and in that of the tentative
+    /// tracks.
     fuse_score: bool = true, Kind::Flag;
-    /// How the camera's motion is found; all but `none` need the cargo feature `camera-motion`.
+    /// The method by which the camera's motion is found; all but `none` need the cargo feature `camera-motion`.
     gmc_method: GmcMethod = GmcMethod::SparseOptFlow, GmcMethod::KIND;
     /// Lowest IoU (inclusive) at which appearance counts, in [0, 1]. Raising it leaves more to overlap.
     proximity_thresh: f32 = 0.5, Kind::SHARE;
     /// Lowest likeness (inclusive; 1 - half the cosine distance) at which appearance counts, in [0, 1]. Raising it
     /// leaves more to overlap.
     appearance_thresh: f32 = 0.8, Kind::SHARE;
-    /// Whether appearance is used, which needs an appearance model.
+    /// Uses appearance, which needs an appearance model.
     with_reid: bool = false, Kind::Flag;
 }
 
 impl BotSortParams {
-    /// Checks every range, and that `track_low_thresh` is not above `track_high_thresh`.
+    /// Checks every key against its range, and that `track_low_thresh` is not above `track_high_thresh`.
     ///
     /// # Errors
-    /// The first key that is out of its range, with found and wanted.
+    /// Returns an error for the first key that is out of its range, with found and wanted.
     pub fn validate(&self) -> Result<(), ParamError> {
         self.check_ranges()?;
         check_order(("track_low_thresh", self.track_low_thresh), ("track_high_thresh", self.track_high_thresh))
@@ -83,7 +83,7 @@ impl BotSortParams {
     }
 }
 
-/// From where appearance counts.
+/// The limits from which appearance counts: an overlap, and half a cosine distance.
 #[derive(Debug)]
 struct Gates {
     iou_min: f64,
@@ -93,7 +93,7 @@ struct Gates {
 #[derive(Debug)]
 struct Person {
     filter: SizeFilter,
-    /// Moving average of appearance, of length 1; empty until somebody looked.
+    /// The moving average of appearance, of length 1; empty until somebody looked.
     look: Vec<f32>,
 }
 
@@ -153,7 +153,7 @@ impl Target for Person {
     }
 }
 
-/// BoT-SORT for one camera and run.
+/// Tracks by BoT-SORT, for one camera and run.
 ///
 /// Association doesn't look at the class. A detection without finite numbers or without an area gets no track. Ids are
 /// minted when a track starts, so a tentative track that nobody confirms uses one up. A warp that isn't finite is none.
@@ -164,13 +164,13 @@ pub struct BotSort {
 }
 
 impl BotSort {
-    /// Its name for `--tracker`.
+    /// The tracker's name as `--tracker` takes it.
     pub const NAME: &'static str = "botsort";
 
-    /// A tracker that has seen nothing.
+    /// Makes a tracker that has seen nothing.
     ///
     /// # Errors
-    /// As [`BotSortParams::validate`].
+    /// Fails as [`BotSortParams::validate`] does.
     pub fn new(params: BotSortParams) -> Result<Self, ParamError> {
         params.validate()?;
         let gates = Gates {
@@ -180,14 +180,9 @@ impl BotSort {
         Ok(Self { params, tracks: TwoStage::new(params.two_stage(), Overlap::Predicted, gates) })
     }
 
-    /// All tracks as they are after the latest frame, in no promised order.
+    /// Returns all tracks as they are after the latest frame, in no promised order.
     pub fn tracks(&self) -> impl Iterator<Item = TrackEstimate> {
         self.tracks.tracks()
-    }
-
-    /// How many times a detection could not start a track because there were [`crate::TRACKS_MAX`] already.
-    pub fn new_tracks_refused(&self) -> u64 {
-        self.tracks.new_tracks_refused()
     }
 }
 
@@ -215,6 +210,10 @@ impl Tracker for BotSort {
             gmc_method: self.params.gmc_method,
             appearance_from: self.params.with_reid.then_some(self.params.track_high_thresh),
         }
+    }
+
+    fn new_tracks_refused(&self) -> u64 {
+        self.tracks.new_tracks_refused()
     }
 }
 

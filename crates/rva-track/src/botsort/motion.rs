@@ -1,5 +1,5 @@
-//! The motion model: a Kalman filter with constant velocity over centre, width and height of a box, that a camera's
-//! motion can be applied to.
+//! A Kalman filter with constant velocity over centre, width and height of a box, that a camera's motion can be
+//! applied to.
 //!
 //! Source: Aharon et al., "BoT-SORT" (2022), sections 3.1 and 3.2: noise follows the width across and the height down.
 //! The camera's 2x2 part turns and scales (x, y), (w, h) and their velocities alike, so centre and size each have a
@@ -18,12 +18,13 @@ type Four = [f64; 4];
 /// Two quantities, across and down, their velocities per frame, and their covariance.
 #[derive(Debug, Clone, Copy)]
 struct Pair {
-    /// Across, down, and the velocities of both.
+    /// The values across and down, and the velocities of both.
     mean: Four,
     cov: [Four; 4],
 }
 
-/// The diagonal of a covariance: those of the two quantities and of their velocities, for a box of this size.
+/// Returns the diagonal of a covariance, for a box of this size: the variances of the two quantities and of their
+/// velocities.
 fn noise([width, height]: [f64; 2], position: f64, velocity: f64) -> Four {
     let square = |std: f64| std * std;
     [square(position * width), square(position * height), square(velocity * width), square(velocity * height)]
@@ -36,7 +37,7 @@ impl Pair {
         Self { mean: [across, down, 0.0, 0.0], cov }
     }
 
-    /// F = [[I, I], [0, I]]: x ← F x, P ← F P Fᵀ + Q.
+    /// Goes one frame on with F = [[I, I], [0, I]]: x ← F x, P ← F P Fᵀ + Q.
     fn predict(&mut self, size: [f64; 2]) {
         let Self { mean, cov } = self;
         mean[0] += mean[2];
@@ -70,7 +71,7 @@ impl Pair {
         }
     }
 
-    /// The camera's 2x2 part M, in M = [[M, 0], [0, M]]: x ← M x, P ← M P Mᵀ.
+    /// Applies the camera's 2x2 part M, in M = [[M, 0], [0, M]]: x ← M x, P ← M P Mᵀ.
     fn turn(&mut self, [[a, b], [c, d]]: [[f64; 2]; 2]) {
         let turned = |across: f64, down: f64| (a * across + b * down, c * across + d * down);
         for i in [0, 2] {
@@ -86,7 +87,7 @@ impl Pair {
     }
 }
 
-/// Where a box is and where it goes. One step is one frame.
+/// The filter of one box: its centre and size, and their velocities. One step is one frame.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SizeFilter {
     centre: Pair,
@@ -101,7 +102,7 @@ impl SizeFilter {
         Self { centre: Pair::new([x, y], size), size: Pair::new(size, size) }
     }
 
-    /// One frame on.
+    /// Goes one frame on.
     pub(super) fn predict(&mut self) {
         let size = self.extent();
         self.centre.predict(size);
@@ -116,12 +117,12 @@ impl SizeFilter {
         self.size.update([width, height], size);
     }
 
-    /// The size stays as it is: a box that nobody sees must not grow or shrink away.
+    /// Keeps the size as it is: a box that nobody sees must not grow or shrink away.
     pub(super) fn hold_size(&mut self) {
         self.size.mean[2..].fill(0.0);
     }
 
-    /// From the coordinates of the picture before to those of this one.
+    /// Goes from the coordinates of the picture before to those of this one.
     pub(super) fn follow_camera(&mut self, Warp([[a, b, x], [c, d, y]]): Warp) {
         let part = [[a, b], [c, d]];
         self.centre.turn(part);
@@ -130,7 +131,7 @@ impl SizeFilter {
         self.centre.mean[1] += y;
     }
 
-    /// The estimated box.
+    /// Returns the estimated box.
     pub(super) fn rect(&self) -> Rect {
         let [width, height] = self.extent();
         Rect::centred(self.centre.mean[0], self.centre.mean[1], width, height)

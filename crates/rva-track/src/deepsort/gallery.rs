@@ -1,11 +1,11 @@
-//! How a track looked.
+//! The memory of how a track looked.
 
 use crate::frame::likeness;
 
 /// The latest looks of one track.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gallery {
-    /// Whole rows of `dim` numbers.
+    /// The looks one after the other, each a row of `dim` numbers.
     rows: Vec<f32>,
     dim: usize,
     /// The row that the next one takes the place of, once there are as many as may be.
@@ -27,7 +27,7 @@ impl Gallery {
         self.oldest = (self.oldest + 1) % budget;
     }
 
-    /// The least cosine distance to one of the looks; `None` where nothing can be compared.
+    /// Returns the least cosine distance to one of the looks; `None` where nothing can be compared.
     pub(super) fn distance(&self, look: &[f32]) -> Option<f64> {
         let rows = self.rows.chunks_exact(self.dim.max(1));
         rows.filter_map(|row| likeness(row, look)).max_by(f64::total_cmp).map(|likeness| 1.0 - likeness)

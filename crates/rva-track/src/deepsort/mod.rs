@@ -1,4 +1,4 @@
-//! DeepSORT: lost tracks are found again by how they look, those that were seen latest first.
+//! DeepSORT, which finds lost tracks again by how they look, those that were seen latest first.
 //!
 //! Source: Wojke et al., "Simple online and realtime tracking with a deep association metric" (ICIP 2017), with the
 //! life of a track as in the authors' code; defaults are those of the widely used PyTorch port. Confirmed tracks take
@@ -25,7 +25,7 @@ use rva_types::TrackedDetection;
 /// Squared Mahalanobis distance above which a detection is improbable: the 0.95 quantile of the chi-square
 /// distribution with four degrees of freedom.
 const GATE: f64 = 9.4877;
-/// Most looks of a track.
+/// The most looks that a track may remember.
 const NN_BUDGET_MAX: u32 = 1000;
 
 params! {
@@ -38,13 +38,13 @@ params! {
     /// Highest distance (inclusive; 1 - IoU) at which a track takes a detection by overlap, in [0, 1]. Raising it
     /// accepts pairs that overlap less.
     max_iou_distance: f32 = 0.7, Kind::SHARE;
-    /// For how many processed frames a confirmed track that isn't seen is kept. Raising it bridges longer occlusions
-    /// and confuses more people.
+    /// The number of processed frames for which a confirmed track that isn't seen is kept. Raising it bridges longer
+    /// occlusions and confuses more people.
     max_age: u32 = 70, Kind::FRAMES;
-    /// In how many frames in a row, its first included, a track must be seen to be confirmed. Raising it means fewer
-    /// false tracks and later starts.
+    /// The number of frames in a row, its first included, in which a track must be seen to be confirmed. Raising it
+    /// means fewer false tracks and later starts.
     n_init: u32 = 3, Kind::FRAMES;
-    /// How many of its latest looks a track remembers. Raising it costs time and memory.
+    /// The number of its latest looks that a track remembers. Raising it costs time and memory.
     nn_budget: u32 = 100, Kind::Count { least: 1, most: NN_BUDGET_MAX };
     /// Confidence from which (inclusive) a detection is used at all, in [0, 1]. Raising it means fewer false tracks
     /// and more breaks.
@@ -52,10 +52,10 @@ params! {
 }
 
 impl DeepSortParams {
-    /// Checks every range.
+    /// Checks every key against its range.
     ///
     /// # Errors
-    /// The first key that is out of its range, with found and wanted.
+    /// Returns an error for the first key that is out of its range, with found and wanted.
     pub fn validate(&self) -> Result<(), ParamError> {
         self.check_ranges()
     }
@@ -69,22 +69,22 @@ struct Track {
     rect: Rect,
     conf: f32,
     gallery: Gallery,
-    /// Detections so far.
+    /// The number of detections so far.
     hits: u32,
-    /// Frames since the latest detection.
+    /// The number of frames since the latest detection.
     unseen: u32,
-    /// Index of the detection of the latest frame.
+    /// The index of the track's detection in the latest frame.
     detection: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     rect: Rect,
-    /// Index in the caller's order.
+    /// The detection's index in the caller's order.
     detection: usize,
 }
 
-/// DeepSORT for one camera and run.
+/// Tracks by DeepSORT, for one camera and run.
 ///
 /// Association doesn't look at the class. A detection without finite numbers or without an area gets no track. Ids are
 /// minted when a track starts, so a tentative track that is not seen again uses one up.
@@ -102,13 +102,13 @@ pub struct DeepSort {
 }
 
 impl DeepSort {
-    /// Its name for `--tracker`.
+    /// The tracker's name as `--tracker` takes it.
     pub const NAME: &'static str = "deepsort";
 
-    /// A tracker that has seen nothing.
+    /// Makes a tracker that has seen nothing.
     ///
     /// # Errors
-    /// As [`DeepSortParams::validate`].
+    /// Fails as [`DeepSortParams::validate`] does.
     pub fn new(params: DeepSortParams) -> Result<Self, ParamError> {
         params.validate()?;
         Ok(Self {
@@ -123,7 +123,7 @@ impl DeepSort {
         })
     }
 
-    /// All tracks as they are after the latest frame, in no promised order.
+    /// Returns all tracks as they are after the latest frame, in no promised order.
     pub fn tracks(&self) -> impl Iterator<Item = TrackEstimate> {
         self.tracks.iter().map(|track| TrackEstimate {
             track_id: track.id,
@@ -135,11 +135,6 @@ impl DeepSort {
                 true => TrackState::Confirmed,
             },
         })
-    }
-
-    /// How many times a detection could not start a track because there were [`crate::TRACKS_MAX`] already.
-    pub fn new_tracks_refused(&self) -> u64 {
-        self.mint.refused()
     }
 
     fn begin(&mut self, frame: &TrackerFrame<'_>) {
@@ -159,7 +154,7 @@ impl DeepSort {
         }
     }
 
-    /// Confirmed tracks take detections by appearance, those that were seen latest first.
+    /// Gives confirmed tracks detections by appearance, those first that were seen latest.
     fn cascade(&mut self, frame: &TrackerFrame<'_>, looks: Embeddings<'_>) {
         let mut by_age = std::mem::take(&mut self.by_age);
         by_age.clear();
@@ -182,7 +177,7 @@ impl DeepSort {
         self.by_age = by_age;
     }
 
-    /// Tentative tracks and those of the frame before take what is left, by overlap.
+    /// Gives tentative tracks and those of the frame before what is left, by overlap.
     fn associate_by_overlap(&mut self, frame: &TrackerFrame<'_>) {
         let waiting = |track: &Track| track.detection.is_none() && (!track.confirmed || track.unseen == 1);
         self.pool.clear();
@@ -243,7 +238,7 @@ impl DeepSort {
     }
 }
 
-/// The limit of an assignment is exclusive, the authors' aren't.
+/// Returns the limit as the assignment takes it: exclusive, where the authors' is inclusive.
 fn exclusive(limit: f32) -> f64 {
     f64::from(limit).next_up()
 }
@@ -277,5 +272,9 @@ impl Tracker for DeepSort {
 
     fn cues(&self) -> Cues {
         Cues { gmc_method: GmcMethod::None, appearance_from: Some(self.params.min_confidence) }
+    }
+
+    fn new_tracks_refused(&self) -> u64 {
+        self.mint.refused()
     }
 }

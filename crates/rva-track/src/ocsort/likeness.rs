@@ -1,4 +1,4 @@
-//! How much two boxes are alike: overlap and its generalisations, which also tell boxes apart that don't overlap.
+//! Measures of how alike two boxes are: overlap, and its generalisations that tell apart boxes without any.
 
 use crate::kalman::Rect;
 use crate::params::{Kind, Scalar};
@@ -20,7 +20,7 @@ pub enum AssoFunc {
 
 impl AssoFunc {
     const NAMES: &'static [&'static str] = &["iou", "giou", "ciou", "diou"];
-    /// What the parameter takes.
+    /// The words that the parameter takes.
     pub(crate) const KIND: Kind = Kind::OneOf(Self::NAMES);
 
     fn name(self) -> &'static str {
@@ -32,8 +32,8 @@ impl AssoFunc {
         }
     }
 
-    /// In [0, 1]; 0 or NaN where it has no meaning. As in the authors' code, what lies in [-1, 1] is brought to
-    /// [0, 1] by adding 1 and halving; so a threshold means something else for each measure.
+    /// Returns the likeness in [0, 1]; 0 or NaN where it has no meaning. As in the authors' code, what lies in [-1, 1]
+    /// is brought to [0, 1] by adding 1 and halving; so a threshold means something else for each measure.
     pub(crate) fn of(self, a: &Rect, b: &Rect) -> f64 {
         let iou = a.iou(b, 0.0);
         match self {
@@ -74,7 +74,7 @@ fn halved(signed: f64) -> f64 {
     (signed + 1.0) / 2.0
 }
 
-/// Squared distance of the centres, over that of the hull's corners.
+/// Returns the squared distance of the centres, over that of the hull's corners.
 fn distance(a: &Rect, b: &Rect) -> f64 {
     let ([ax, ay], [bx, by], hull) = (a.centre(), b.centre(), a.hull(b));
     ((ax - bx).powi(2) + (ay - by).powi(2)) / (hull.width().powi(2) + hull.height().powi(2))

@@ -1,4 +1,4 @@
-//! OC-SORT: SORT that trusts what it observed more than what its filter foretells.
+//! OC-SORT, a SORT that trusts what it observed more than what its filter foretells.
 //!
 //! Source: Cao et al., "Observation-centric SORT: rethinking SORT for robust multi-object tracking" (CVPR 2023). SORT's
 //! filter and life of a track (shared with [`crate::Sort`]), and on top of them:
@@ -45,14 +45,14 @@ const WEAK_THRESH: f32 = 0.1;
 /// A detection that can be followed.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
-    /// Index in the frame.
+    /// The detection's index in the frame.
     detection: usize,
     rect: Rect,
     conf: f32,
     matched: bool,
 }
 
-/// What an association goes by.
+/// The boxes and detections that an association goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// Predicted boxes and directions, strong detections.
@@ -63,7 +63,7 @@ enum Stage {
     Recovery,
 }
 
-/// OC-SORT for one camera and run.
+/// Tracks by OC-SORT, for one camera and run.
 ///
 /// Association doesn't look at the class. A detection without finite numbers or without an area gets no track. Ids are
 /// minted when a track starts, so a track that is never confirmed uses one up and leaves a gap.
@@ -81,18 +81,18 @@ pub struct OcSort {
     column_candidates: Vec<usize>,
     columns: Vec<Rect>,
     matching: Matching,
-    /// Of tracks that ended.
+    /// Memory of tracks that ended.
     spare: Vec<Observed>,
 }
 
 impl OcSort {
-    /// Its name for `--tracker`.
+    /// The tracker's name as `--tracker` takes it.
     pub const NAME: &'static str = "ocsort";
 
-    /// A tracker that has seen nothing.
+    /// Makes a tracker that has seen nothing.
     ///
     /// # Errors
-    /// As [`OcSortParams::validate`].
+    /// Fails as [`OcSortParams::validate`] does.
     pub fn new(params: OcSortParams) -> Result<Self, ParamError> {
         params.validate()?;
         Ok(Self {
@@ -111,7 +111,7 @@ impl OcSort {
         })
     }
 
-    /// All tracks as they are after the latest frame, in no promised order. Boxes are the filter's.
+    /// Returns all tracks as they are after the latest frame, in no promised order. Boxes are the filter's.
     pub fn tracks(&self) -> impl Iterator<Item = TrackEstimate> {
         self.tracks.iter().map(|track| TrackEstimate {
             track_id: track.id,
@@ -119,11 +119,6 @@ impl OcSort {
             conf: track.conf,
             state: track.streak.state(self.params.min_hits, self.frame),
         })
-    }
-
-    /// How many times a detection could not start a track because there were [`crate::TRACKS_MAX`] already.
-    pub fn new_tracks_refused(&self) -> u64 {
-        self.mint.refused()
     }
 
     fn sort_out(&mut self, frame: &TrackerFrame<'_>) {
@@ -241,5 +236,9 @@ impl Tracker for OcSort {
 
     fn lowest_conf(&self) -> f32 {
         if self.params.use_byte { self.params.det_thresh.min(WEAK_THRESH) } else { self.params.det_thresh }
+    }
+
+    fn new_tracks_refused(&self) -> u64 {
+        self.mint.refused()
     }
 }

@@ -16,19 +16,19 @@ pub(super) struct Track {
     /// The filter's box in the latest frame.
     pub(super) rect: Rect,
     pub(super) conf: f32,
-    /// Index of the detection of the latest frame.
+    /// The index of the track's detection in the latest frame.
     pub(super) detection: Option<usize>,
     filter: AreaFilter,
-    /// The filter as it was after the latest observation: what a re-update starts from.
+    /// The filter as it was after the latest observation, from which a re-update starts.
     settled: AreaFilter,
     /// The latest observation, and those at most `delta_t` frames before it.
     observed: Observed,
-    /// Unit vector of the way at the latest observation; zero where there was none.
+    /// The unit vector of the way at the latest observation; zero where there was none.
     direction: [f64; 2],
 }
 
 impl Track {
-    /// `observed` is memory that isn't used any more.
+    /// Starts a track at a candidate; `observed` is memory that isn't used any more.
     pub(super) fn new(id: u64, frame: u64, candidate: &Candidate, mut observed: Observed) -> Self {
         let &Candidate { rect, conf, detection, .. } = candidate;
         observed.clear();
@@ -47,12 +47,12 @@ impl Track {
         }
     }
 
-    /// The track ends and leaves its memory.
+    /// Ends the track, and returns its memory for another.
     pub(super) fn end(&mut self) -> Observed {
         std::mem::take(&mut self.observed)
     }
 
-    /// One frame on.
+    /// Goes one frame on.
     pub(super) fn predict(&mut self) {
         self.filter.predict();
         self.rect = self.filter.rect();
@@ -60,20 +60,20 @@ impl Track {
         self.detection = None;
     }
 
-    /// The latest observation.
+    /// Returns the frame and box of the latest observation.
     pub(super) fn last_observation(&self) -> (u64, Rect) {
         // There is one from the start on, and the latest is never dropped.
         self.observed.back().copied().unwrap_or((0, self.rect))
     }
 
-    /// The observation that directions start from: the oldest of the last `delta_t` frames, else the latest.
+    /// Returns the observation that directions start from: the oldest of the last `delta_t` frames, else the latest.
     fn origin(&self, frame: u64, delta_t: u32) -> Rect {
         let recent = self.observed.iter().find(|(at, _)| frame - at <= u64::from(delta_t));
         recent.map_or_else(|| self.last_observation().1, |(_, rect)| *rect)
     }
 
-    /// Agreement of the track's direction with the way to `rect` (section 4.2): the angle between them, brought from
-    /// [π, 0] to [-1/2, 1/2]; 0 where one of them is no way.
+    /// Returns the agreement of the track's direction with the way to `rect` (section 4.2): the angle between them,
+    /// brought from [π, 0] to [-1/2, 1/2]; 0 where one of them is no way.
     pub(super) fn agreement(&self, rect: &Rect, frame: u64, delta_t: u32) -> f64 {
         let way = direction(&self.origin(frame, delta_t), rect);
         let cos = way[0] * self.direction[0] + way[1] * self.direction[1];
@@ -105,7 +105,7 @@ impl Track {
     }
 }
 
-/// Unit vector from centre to centre; zero where they are one.
+/// Returns the unit vector from centre to centre; zero where they are one.
 fn direction(from: &Rect, to: &Rect) -> [f64; 2] {
     let ([x1, y1], [x2, y2]) = (from.centre(), to.centre());
     let (dx, dy) = (x2 - x1, y2 - y1);

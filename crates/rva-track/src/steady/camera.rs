@@ -1,4 +1,4 @@
-//! How far the picture moved since the frame before, found from boxes alone.
+//! The shift of the picture since the frame before, found from boxes alone.
 //!
 //! A camera that turns or is jolted moves everybody alike, so most of the vectors from where tracks were expected to
 //! where detections of their size are lie near one another. Two steps: the vectors vote, as in a Hough transform
@@ -12,27 +12,27 @@
 
 use super::extent::Extent;
 
-/// Most tracks that take part: more would cost time and say the same.
+/// The most tracks that take part: more would cost time and say the same.
 const KNOWN_MAX: usize = 64;
-/// Fewest tracks that can tell the camera's motion from their own.
+/// The fewest tracks that can tell the camera's motion from their own.
 const KNOWN_MIN: usize = 3;
 /// Side of a voting cell, as a share of the tracks' median height.
 const CELL: f64 = 0.1;
 /// Cells on either side of the middle one, so that shifts of up to about two heights are found.
 const REACH: usize = 20;
 const SIDE: usize = 2 * REACH + 1;
-/// How the size of a detection may differ from that of the track it votes with.
+/// The least ratio of the sizes of a detection and the track that it votes with.
 const HEIGHT_RATIO_MIN: f64 = 0.8;
 const WIDTH_RATIO_MIN: f64 = 0.7;
-/// Where this share of the tracks or more overlap a detection, the picture moved little and nobody needs to vote.
+/// The share of the tracks that overlap a detection from which the picture moved little and nobody needs to vote.
 const CALM: f64 = 0.7;
-/// A shift needs this many times the votes for standing still, and one more.
+/// The times the votes for standing still that a shift needs, and one vote more.
 const LEAD: f64 = 1.3;
-/// And as many votes as this share of the tracks.
+/// The share of the tracks that a shift needs as votes besides.
 const SUPPORT: f64 = 0.3;
-/// Overlap with a prediction above which a detection counts for the median.
+/// The overlap with a prediction above which a detection counts for the median.
 const IOU_MIN: f64 = 0.4;
-/// Standard errors that a median must be away from 0.
+/// The number of standard errors that a median must be away from 0.
 const SIGNIFICANCE: f64 = 2.0;
 
 /// Finds shifts, and keeps its memory from one frame to the next.
@@ -46,8 +46,8 @@ pub(super) struct CameraMotion {
 }
 
 impl CameraMotion {
-    /// The shift in pixels from where well-known tracks are `expected` to where the `seen` are; (0, 0) where too few
-    /// are known.
+    /// Returns the shift in pixels from where well-known tracks are `expected` to where the `seen` are; (0, 0) where
+    /// too few are known.
     pub(super) fn shift(&mut self, expected: &[Extent], seen: &[Extent]) -> (f64, f64) {
         let expected = &expected[..expected.len().min(KNOWN_MAX)];
         if expected.len() < KNOWN_MIN {
@@ -67,7 +67,7 @@ impl CameraMotion {
         (voted.0 + significant_median(&mut self.x), voted.1 + significant_median(&mut self.y))
     }
 
-    /// The shift with most votes, to about half a cell; (0, 0) where none stands out.
+    /// Returns the shift with most votes, to about half a cell; (0, 0) where none stands out.
     fn vote(&mut self, expected: &[Extent], seen: &[Extent]) -> (f64, f64) {
         self.heights.clear();
         self.heights.extend(expected.iter().map(|extent| extent.height));
@@ -110,12 +110,12 @@ impl CameraMotion {
         }
     }
 
-    /// Votes for a cell and its eight neighbours; the cell isn't at the edge.
+    /// Returns the votes for a cell and its eight neighbours; the cell isn't at the edge.
     fn around(&self, row: usize, column: usize) -> u32 {
         neighbours(row, column).map(|(row, column)| self.votes[row * SIDE + column]).sum()
     }
 
-    /// Where in a cell and its neighbours the votes lie on average, in cells from the middle.
+    /// Returns the place where the votes in a cell and its neighbours lie on average, in cells from the middle.
     fn centre(&self, row: usize, column: usize) -> (f64, f64) {
         let (mut x, mut y, mut sum) = (0.0, 0.0, 0.0);
         for (row, column) in neighbours(row, column) {
@@ -127,7 +127,7 @@ impl CameraMotion {
         (x / sum, y / sum)
     }
 
-    /// What remains after a shift: for each track the vector to the detection that overlaps it most.
+    /// Measures what remains after a shift: for each track the vector to the detection that overlaps it most.
     fn measure(&mut self, expected: &[Extent], seen: &[Extent], shift: (f64, f64)) {
         self.x.clear();
         self.y.clear();
@@ -152,7 +152,7 @@ impl CameraMotion {
     }
 }
 
-/// The cell of a distance in cells, unless that is too far or no number. Cells at the edge are left empty, so that
+/// Returns the cell of a distance in cells, unless that is too far or NaN. Cells at the edge are left empty, so that
 /// every cell with votes has eight neighbours.
 fn index(cells: f64) -> Option<usize> {
     let near = cells.abs() < REACH as f64 - 0.5;
@@ -163,8 +163,8 @@ fn neighbours(row: usize, column: usize) -> impl Iterator<Item = (usize, usize)>
     (row - 1..=row + 1).flat_map(move |row| (column - 1..=column + 1).map(move |column| (row, column)))
 }
 
-/// The median, or 0 where it could as well be chance: within [`SIGNIFICANCE`] standard errors, of which one is
-/// 1.2533 s / √n with the deviation s taken as 1.4826 times the median distance from the median. So a camera that
+/// Returns the median, or 0 where it could as well be chance: within [`SIGNIFICANCE`] standard errors, of which one
+/// is 1.2533 s / √n with the deviation s taken as 1.4826 times the median distance from the median. So a camera that
 /// stands still stays still, and lost tracks aren't dragged along by the jitter of boxes.
 fn significant_median(values: &mut [f64]) -> f64 {
     let middle = median(values);
@@ -173,7 +173,7 @@ fn significant_median(values: &mut [f64]) -> f64 {
     if middle.abs() > SIGNIFICANCE * error { middle } else { 0.0 }
 }
 
-/// The middle value, or the mean of the two in the middle; there is at least one. The values are sorted by it.
+/// Returns the middle value, or the mean of the two in the middle; there is at least one. It sorts the values.
 fn median(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;

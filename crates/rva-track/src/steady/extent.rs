@@ -1,4 +1,4 @@
-//! Boxes by their centre and size, and how alike two of them are.
+//! Boxes by their centre and size, and measures of how alike two of them are.
 
 use rva_types::BBox;
 
@@ -12,7 +12,7 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    /// `None` for a box without finite numbers or without an area: it can't be followed.
+    /// Converts a box; `None` for one without finite numbers or without an area, which can't be followed.
     pub(super) fn of(bbox: BBox) -> Option<Self> {
         let [x1, y1, x2, y2] = [bbox.x1, bbox.y1, bbox.x2, bbox.y2].map(f64::from);
         let has_area = bbox.is_finite() && x2 > x1 && y2 > y1;
@@ -24,7 +24,7 @@ impl Extent {
         BBox::new(x1 as f32, y1 as f32, (x1 + self.width) as f32, (y1 + self.height) as f32)
     }
 
-    /// Left and right side.
+    /// Returns the left and the right side.
     pub(super) fn span(&self) -> (f64, f64) {
         (self.left(), self.right())
     }
@@ -45,15 +45,15 @@ impl Extent {
         self.y - self.height / 2.0
     }
 
-    /// Every side pushed outwards by a share of the box's own width or height, as in C-BIoU (Yang et al., "Hard to
-    /// Track Objects with Irregular Motions and Similar Appearances? Make It Easier by Buffering the Matching
-    /// Space", WACV 2023, section 3.1).
+    /// Returns the box with every side pushed outwards by a share of its own width or height, as in C-BIoU (Yang et
+    /// al., "Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by Buffering the
+    /// Matching Space", WACV 2023, section 3.1).
     pub(super) fn expanded(&self, share: f64) -> Self {
         let factor = 1.0 + 2.0 * share;
         Self { width: self.width * factor, height: self.height * factor, ..*self }
     }
 
-    /// Intersection over union, in [0, 1].
+    /// Returns the intersection over union, in [0, 1].
     pub(super) fn iou(&self, other: &Self) -> f64 {
         let width = self.right().min(other.right()) - self.left().max(other.left());
         let height = self.bottom().min(other.bottom()) - self.top().max(other.top());
@@ -65,15 +65,15 @@ impl Extent {
         if union > 0.0 { intersection / union } else { 0.0 }
     }
 
-    /// Intersection over union of the vertical ranges alone, in [0, 1]: on a floor it tells near from far where
-    /// boxes overlap (HMIoU of Hybrid-SORT, Yang et al., AAAI 2024, equation 4).
+    /// Returns the intersection over union of the vertical ranges alone, in [0, 1]: on a floor it tells near from far
+    /// where boxes overlap (HMIoU of Hybrid-SORT, Yang et al., AAAI 2024, equation 4).
     pub(super) fn vertical_iou(&self, other: &Self) -> f64 {
         let common = self.bottom().min(other.bottom()) - self.top().max(other.top());
         let spanned = self.bottom().max(other.bottom()) - self.top().min(other.top());
         if common > 0.0 { common / spanned } else { 0.0 }
     }
 
-    /// The smaller height over the larger, in [0, 1].
+    /// Returns the smaller height over the larger, in [0, 1].
     pub(super) fn height_ratio(&self, other: &Self) -> f64 {
         self.height.min(other.height) / self.height.max(other.height)
     }

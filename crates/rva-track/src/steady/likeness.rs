@@ -1,21 +1,21 @@
-//! How alike two boxes are, and which track takes which detection by that.
+//! The likeness of two boxes, and the assignment of tracks to detections by it.
 
 use super::extent::Extent;
 use crate::matching::{Matching, Pair};
 
-/// When two boxes are alike.
+/// The conditions under which two boxes are alike.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Likeness {
     /// Likeness above which (exclusive) two boxes may be a pair, in [0, 1].
     pub(super) floor: f64,
-    /// By which share of their size both boxes are expanded before their overlap is taken.
+    /// The share of their size by which both boxes are expanded before their overlap is taken.
     pub(super) expansion: f64,
-    /// Whether the likeness is also multiplied with the ratio of the heights.
+    /// Set where the likeness is also multiplied with the ratio of the heights.
     pub(super) size_matters: bool,
 }
 
 impl Likeness {
-    /// IoU of the expanded boxes times IoU of the vertical ranges, in [0, 1].
+    /// Returns the IoU of the expanded boxes times the IoU of the vertical ranges, in [0, 1].
     fn of(&self, track: &Extent, detection: &Extent) -> f64 {
         let iou = track.expanded(self.expansion).iou(&detection.expanded(self.expansion));
         if iou <= self.floor {
@@ -26,7 +26,7 @@ impl Likeness {
         iou * vertical * size
     }
 
-    /// Pairs (row, column) that make the sum of (likeness - floor) largest.
+    /// Returns the pairs (row, column) that make the sum of (likeness - floor) largest.
     pub(super) fn pairs<'a>(&self, rows: &[Extent], columns: &[Extent], matching: &'a mut Matching) -> &'a [Pair] {
         let span = |extent: &Extent| extent.expanded(self.expansion).span();
         matching.find(rows.iter().map(span), columns.iter().map(span), -self.floor, |row, column| {

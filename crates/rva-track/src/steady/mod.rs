@@ -1,4 +1,4 @@
-//! SteadyTrack: association by boxes alone that stays steady when the camera, the frame rate or the detector doesn't.
+//! SteadyTrack, association by boxes alone that stays steady when the camera, the frame rate or the detector doesn't.
 //!
 //! It follows the two-stage scheme of ByteTrack (Zhang et al., ECCV 2022) with what else has proven itself on public
 //! detections, and two things of its own:
@@ -19,10 +19,10 @@
 //! 4. confirmed tracks that are left: weak detections, `match_thresh`;
 //! 5. tentative tracks: strong detections, `match_thresh`; a tentative track that finds none ends.
 //!
-//! What differs from ByteTrack besides: the confidence has no part in the likeness but in the filter's noise and in
-//! the birth of a track, which is confirmed once the confidences of its detections sum up to `confirm_conf_sum`; the
-//! first frame is a frame like any other; there is no search for duplicate tracks. What was tried and left out
-//! stands in docs/steady.md.
+//! It differs from ByteTrack in this besides: the confidence has no part in the likeness but in the filter's noise and
+//! in the birth of a track, which is confirmed once the confidences of its detections sum up to `confirm_conf_sum`;
+//! the first frame is a frame like any other; there is no search for duplicate tracks. Ideas that were tried and left
+//! out stand in docs/steady.md.
 
 mod camera;
 mod extent;
@@ -42,29 +42,29 @@ use likeness::Likeness;
 use motion::Motion;
 use rva_types::{Detection, MediaTime, TrackedDetection};
 
-/// Seconds since a track was seen up to which it counts as in view; a track seen in the frame before always does.
+/// The seconds since a track was seen up to which it counts as in view; a track seen in the frame before always does.
 const IN_VIEW_SECONDS: f64 = 0.1;
-/// Detections that make a track so well known that the camera's motion can be told from it.
+/// The number of detections that make a track so well known that the camera's motion can be told from it.
 const WELL_KNOWN_HITS: u32 = 3;
-/// The step where media time says none: before the second frame, and where it doesn't increase.
+/// The step where media time says none, in seconds: before the second frame, and where it doesn't increase.
 const STEP_SECONDS: f64 = 1.0 / 30.0;
-/// Longest step that is repeated.
+/// The longest step that is repeated, in seconds.
 const STEP_SECONDS_MAX: f64 = 1.0;
 
 #[derive(Debug, Clone)]
 struct Track {
-    /// Minted when the track is confirmed; 0 before.
+    /// The id that was minted when the track was confirmed; 0 before.
     id: u64,
     motion: Motion,
     /// The filter's box in this frame.
     extent: Extent,
-    /// Of the latest detection.
+    /// The confidence of the latest detection, on the detector's scale.
     conf: f32,
     conf_sum: f64,
     hits: u32,
     unseen_frames: u32,
     unseen_seconds: f64,
-    /// Index of the detection of the latest frame.
+    /// The index of the track's detection in the latest frame.
     detection: Option<usize>,
 }
 
@@ -87,7 +87,7 @@ impl Track {
         self.id > 0
     }
 
-    /// Whether it was in view until this frame.
+    /// Returns whether the track was in view until this frame.
     fn was_in_view(&self) -> bool {
         self.unseen_frames <= 1 || self.unseen_seconds <= IN_VIEW_SECONDS
     }
@@ -122,25 +122,25 @@ impl Track {
 struct Candidate {
     extent: Extent,
     conf: f32,
-    /// Index in the caller's order.
+    /// The detection's index in the caller's order.
     detection: usize,
 }
 
 impl Candidate {
-    /// The confidence in [0, 1], whatever the detector's scale: some score above 1.
+    /// Returns the confidence in [0, 1], whatever the detector's scale: some score above 1.
     fn conf_share(&self) -> f64 {
         f64::from(self.conf).min(1.0)
     }
 }
 
-/// Strong detections can start a track, weak ones only go on with one.
+/// The strength of a detection: a strong one can start a track, a weak one only go on with one.
 #[derive(Debug, Clone, Copy)]
 enum Strength {
     Strong,
     Weak,
 }
 
-/// SteadyTrack for one camera and run.
+/// Tracks by SteadyTrack, for one camera and run.
 ///
 /// Two boxes are as like as their IoU times the IoU of their vertical ranges, in [0, 1]. Association doesn't look at
 /// the class, as in ByteTrack. A detection without finite numbers or without an area gets no track. Ids are minted
@@ -165,13 +165,13 @@ pub struct SteadyTrack {
 }
 
 impl SteadyTrack {
-    /// Its name for `--tracker`.
+    /// The tracker's name as `--tracker` takes it.
     pub const NAME: &'static str = "steady";
 
-    /// A tracker that has seen nothing.
+    /// Makes a tracker that has seen nothing.
     ///
     /// # Errors
-    /// As [`SteadyTrackParams::validate`].
+    /// Fails as [`SteadyTrackParams::validate`] does.
     pub fn new(params: SteadyTrackParams) -> Result<Self, ParamError> {
         params.validate()?;
         Ok(Self {
@@ -192,7 +192,7 @@ impl SteadyTrack {
         })
     }
 
-    /// All confirmed tracks as they are after the latest frame, in no promised order.
+    /// Returns all confirmed tracks as they are after the latest frame, in no promised order.
     pub fn tracks(&self) -> impl Iterator<Item = TrackEstimate> {
         self.tracks.iter().filter(|track| track.is_confirmed()).map(|track| TrackEstimate {
             track_id: track.id,
@@ -202,12 +202,7 @@ impl SteadyTrack {
         })
     }
 
-    /// How many times a detection could not start a track because there were [`TRACKS_MAX`] already.
-    pub fn new_tracks_refused(&self) -> u64 {
-        self.new_tracks_refused
-    }
-
-    /// Seconds since the frame before. Where the clock stands still or jumps back, the last step is repeated.
+    /// Returns the seconds since the frame before. Where the clock stands still or jumps back, that is the last step.
     fn step(&mut self, now: MediaTime) -> f64 {
         let passed = self.time.map_or(0.0, |before| now.as_secs_f64() - before.as_secs_f64());
         self.time = Some(now);
@@ -292,13 +287,13 @@ impl SteadyTrack {
         self.associate(|track| !track.is_confirmed(), Strength::Strong, near);
     }
 
-    /// Lost tracks end after their time; one that was seen in the frame before is not lost, however long that is ago.
+    /// Ends lost tracks after their time; one that was seen in the frame before is not lost, however long that is ago.
     fn remove_expired(&mut self) {
         let lost_seconds_max = f64::from(self.params.lost_seconds_max);
         self.tracks.retain(|track| track.unseen_frames <= 1 || track.unseen_seconds <= lost_seconds_max);
     }
 
-    /// Tentative tracks that found no detection end.
+    /// Ends tentative tracks that found no detection.
     fn remove_unconfirmed(&mut self) {
         self.tracks.retain(|track| track.is_confirmed() || track.detection.is_some());
     }
@@ -350,5 +345,9 @@ impl Tracker for SteadyTrack {
 
     fn lowest_conf(&self) -> f32 {
         self.params.track_low_thresh
+    }
+
+    fn new_tracks_refused(&self) -> u64 {
+        self.new_tracks_refused
     }
 }

@@ -1,4 +1,4 @@
-//! Where a box is, how large, and where it goes.
+//! The motion of a box: where it is, how large, and where it goes.
 //!
 //! A Kalman filter over (x, y, w, h) of the box, of which x and y have a velocity and the size has none: a box that
 //! nobody sees must not grow or shrink away. All noise is a share of the height, as in DeepSORT (Wojke et al., ICIP
@@ -27,7 +27,7 @@ const SIZE_MEASURED_STD: f64 = 0.05;
 /// Standard deviation of the velocity of a new track, as a share of the height per step. A small one: people whom
 /// the detector finds anew stand or walk slowly more often than its jitter between two frames would say.
 const FIRST_VELOCITY_STD: f64 = 0.02;
-/// How much larger the measured deviations are at confidence 0 than at 1.
+/// The share by which the measured deviations are larger at confidence 0 than at 1.
 const DOUBT: f64 = 0.5;
 
 /// A quantity that wanders. It stays above 0 where all that is measured is.
@@ -68,7 +68,7 @@ impl Motion {
         }
     }
 
-    /// Goes on by a time in seconds.
+    /// Goes on by a time in seconds, of which at most one second is extrapolated.
     pub(super) fn predict(&mut self, seconds: f64) {
         let steps = (seconds * STEPS_PER_SECOND).min(STEPS_MAX);
         let height = self.height.value;
@@ -92,13 +92,13 @@ impl Motion {
         self.height.update(measured.height, size_std);
     }
 
-    /// The picture moved under the box.
+    /// Moves the box with the picture that moved under it, by pixels.
     pub(super) fn shift(&mut self, x: f64, y: f64) {
         self.x.value += x;
         self.y.value += y;
     }
 
-    /// The estimated box.
+    /// Returns the estimated box.
     pub(super) fn extent(&self) -> Extent {
         Extent { x: self.x.value, y: self.y.value, width: self.width.value, height: self.height.value }
     }

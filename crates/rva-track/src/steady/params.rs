@@ -33,16 +33,16 @@ params! {
     /// Share of their size by which boxes are expanded on every side where `lost_match_thresh` applies, in [0, 1].
     /// Raising it has the same effects.
     lost_expansion: f32 = 0.1, Kind::SHARE;
-    /// For how many seconds a lost track is kept, in [0, 600]. Raising it bridges longer occlusions and confuses
-    /// more people.
+    /// The number of seconds for which a lost track is kept, in [0, 600]. Raising it bridges longer occlusions and
+    /// confuses more people.
     lost_seconds_max: f32 = 2.0, Kind::Number { least: 0.0, most: LOST_SECONDS_LIMIT };
 }
 
 impl SteadyTrackParams {
-    /// Checks every range, and that `track_low_thresh` is not above `track_high_thresh`.
+    /// Checks every key against its range, and that `track_low_thresh` is not above `track_high_thresh`.
     ///
     /// # Errors
-    /// The first key that is out of its range, with found and wanted.
+    /// Returns an error for the first key that is out of its range, with found and wanted.
     pub fn validate(&self) -> Result<(), ParamError> {
         self.check_ranges()?;
         check_order(("track_low_thresh", self.track_low_thresh), ("track_high_thresh", self.track_high_thresh))

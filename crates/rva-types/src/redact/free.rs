@@ -1,8 +1,8 @@
-//! Text of any kind, a log line or an error, in which URLs and credentials may stand.
+//! Texts of any kind, log lines or errors, in which URLs and credentials may stand.
 
 use super::{HIDDEN, url};
 
-/// What ends the names of settings whose values are secret; in free text nothing else tells a secret from a word.
+/// The ends of names of settings whose values are secret; in free text nothing else tells a secret from a word.
 const SECRET_ENDS: [&str; 20] = [
     "password",
     "passwd",
@@ -26,7 +26,7 @@ const SECRET_ENDS: [&str; 20] = [
     "access_key",
 ];
 
-/// Headers whose whole rest of the line is secret.
+/// The headers whose whole rest of the line is secret.
 const SECRET_HEADERS: [&str; 8] = [
     "proxy-authorization",
     "authorization",
@@ -38,11 +38,12 @@ const SECRET_HEADERS: [&str; 8] = [
     "x-auth-token",
 ];
 
-/// How authorisations begin.
+/// The words that authorisations begin with.
 const AUTHORISATIONS: [&str; 3] = ["bearer ", "basic ", "digest "];
 
-/// The text with what may be secret in it hidden: URLs by the rule of [`shown_source`](super::shown_source), `user:password@`
-/// without a scheme, headers, and `name=value` and `"name": "value"` where the name is that of a secret.
+/// Returns the text with the parts hidden that may be secret: URLs by the rule of
+/// [`shown_source`](super::shown_source), `user:password@` without a scheme, headers, and `name=value` and
+/// `"name": "value"` where the name is that of a secret.
 pub fn redact(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
@@ -65,7 +66,7 @@ fn urls(line: &str) -> String {
     shown
 }
 
-/// Where the URL at the beginning of `from` ends.
+/// Returns the place where the URL at the beginning of `from` ends.
 fn url_end(before: &str, from: &str) -> usize {
     let quote = before.chars().next_back().filter(|c| "\"'`<(".contains(*c));
     let closing = quote.map(|quote| match quote {
@@ -96,12 +97,12 @@ fn ends_url(c: char) -> bool {
     c.is_whitespace() || "\"'`<>{}|".contains(c) || c.is_control()
 }
 
-/// Without the punctuation that a sentence puts behind a URL.
+/// Returns a URL without the punctuation that a sentence puts behind it.
 fn trim_end(url: &str) -> &str {
     url.trim_end_matches([':', ',', '.', ';', ')', ']', '!'])
 }
 
-/// Text without URLs.
+/// Returns a text without URLs, with the parts hidden that may be secret.
 fn words(text: &str) -> String {
     let text = headers(text);
     let mut shown = String::with_capacity(text.len());
@@ -121,7 +122,7 @@ fn words(text: &str) -> String {
     shown
 }
 
-/// A word, and whether the next one is its value.
+/// Returns a word as it may be shown, and whether the next one is its value.
 fn one_word(word: &str) -> (String, bool) {
     let lower = word.to_ascii_lowercase();
     if lower.contains("%3a%2f%2f") || lower.contains("%3a//") {
@@ -152,7 +153,7 @@ fn one_word(word: &str) -> (String, bool) {
     (word.to_owned(), false)
 }
 
-/// Hides what follows the names of headers, and the words `Bearer`, `Basic` and `Digest`.
+/// Hides the values behind the names of headers, and behind the words `Bearer`, `Basic` and `Digest`.
 fn headers(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     for name in SECRET_HEADERS {
@@ -179,7 +180,7 @@ fn headers(text: &str) -> String {
     text.to_owned()
 }
 
-/// Whether what follows `Basic` is no word of a sentence.
+/// Returns whether the text behind `Basic` begins with no word of a sentence.
 fn is_token(text: &str) -> bool {
     let word = text.split(char::is_whitespace).next().unwrap_or_default();
     word.len() >= 8

@@ -1,9 +1,10 @@
-//! What may be shown of a text that may hold a password: one rule for logs, errors, records, `/ready` and `config show`.
+//! The parts of a text that may be shown where it may hold a password: one rule for logs, errors, records, `/ready` and
+//! `config show`.
 //!
-//! The rule allows what is known to be harmless and hides the rest; a list of what is secret would never be whole. Of a URL
-//! that is scheme, host, port, a path of plain words, and the values of parameters that are known to be harmless
-//! (`channel`, `subtype`, …). Where it isn't clear which part is which (a password with an unencoded `/` or `@`), only the
-//! scheme stays.
+//! The rule allows what is known to be harmless and hides the rest; a list of secrets would never be whole. Of a URL,
+//! scheme, host, port, a path of plain words, and the values of parameters that are known to be harmless (`channel`,
+//! `subtype`, …) are shown. Where it isn't clear which part is which (a password with an unencoded `/` or `@`), only
+//! the scheme stays.
 //!
 //! ```
 //! use rva_types::{redact, shown_source};
@@ -20,12 +21,14 @@ pub use free::redact;
 pub use parts::{forms_of, secrets_of};
 pub use pipeline::pipeline_properties;
 
-/// Stands for what isn't shown.
+/// The text that stands for anything that isn't shown.
 pub const HIDDEN: &str = "***";
 
-/// A source as it may be shown: a URL, a GStreamer pipeline, or a path, which is shown as it is but for URLs in it.
+/// Returns a source as it may be shown: a URL, a GStreamer pipeline, or a path, which is shown as it is but for URLs in
+/// Other than [`redact`] it knows where the text ends, so a URL with blanks or quotes in its password is one URL.
 ///
-/// Other than [`redact`] it knows where the text ends, so that a URL with blanks or quotes in its password is one URL.
+/// Other than [`redact`] this knows where the text ends, so that a URL with blanks or quotes in its password is one
+/// URL.
 pub fn shown_source(text: &str) -> String {
     let text = text.trim();
     if pipeline::is_pipeline(text) {

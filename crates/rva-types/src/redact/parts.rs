@@ -2,11 +2,11 @@
 
 use super::{pipeline, url};
 
-/// A shorter one would take letters out of innocent words.
+/// The fewest bytes of a secret: a shorter one would take letters out of innocent words.
 const SECRET_BYTES_MIN: usize = 3;
 
-/// What of a source must not be shown, in each form that a library may say it: as it stands there and percent-decoded, and
-/// as the Basic scheme sends it. The longest come first.
+/// Returns the secrets of a source, in each form that a library may say them: as they stand there, percent-decoded, and
+/// as the Basic scheme sends them. The longest come first.
 pub fn secrets_of(source: &str) -> Vec<String> {
     let mut found = Vec::new();
     if pipeline::is_pipeline(source) {
@@ -26,7 +26,7 @@ pub fn secrets_of(source: &str) -> Vec<String> {
     found
 }
 
-/// The forms in which libraries say a secret: as it is, percent-decoded, percent-encoded, and in base64.
+/// Returns the forms in which libraries say a secret: as it is, percent-decoded, percent-encoded, and in base64.
 pub fn forms_of(secret: &str) -> Vec<String> {
     let mut found = vec![base64(secret.as_bytes())];
     push(secret, &mut found);
@@ -94,7 +94,7 @@ fn push(value: &str, found: &mut Vec<String>) {
     found.push(encoded(&decoded(value)));
 }
 
-/// Percent-decoded; what isn't encoded stays.
+/// Decodes percent signs; text that isn't encoded stays.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -114,7 +114,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Percent-encoded as a form sends it: letters, digits and `-_.~` stay.
+/// Encodes with percent signs as a form does: letters, digits and `-_.~` stay.
 fn encoded(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
@@ -124,7 +124,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// RFC 4648, with padding.
+/// Encodes in base64 (RFC 4648), with padding.
 fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);

@@ -44,12 +44,12 @@ const SETTINGS: [&str; 38] = [
     "alignment",
 ];
 
-/// Whether a text is meant for GStreamer.
+/// Returns whether a text is meant for GStreamer.
 pub(super) fn is_pipeline(text: &str) -> bool {
     text.starts_with("gst:") || text.contains(" ! ")
 }
 
-/// Whether a property is one that may be shown.
+/// Returns whether a property is one that may be shown.
 pub(super) fn is_setting(name: &str, value: &str) -> bool {
     let value = value.strip_prefix('(').and_then(|value| value.split_once(')')).map_or(value, |(_, value)| value);
     let is_fraction = value.split_once('/').is_some_and(|(a, b)| url::is_plain(a) && url::is_plain(b));
@@ -60,7 +60,7 @@ pub(super) fn is_setting(name: &str, value: &str) -> bool {
         || (name == "framerate" && is_number)
 }
 
-/// The pipeline with what may be secret hidden.
+/// Returns the pipeline with the parts hidden that may be secret.
 pub(super) fn shown(text: &str) -> String {
     let body = text.strip_prefix("gst:").unwrap_or(text).trim();
     let mut shown = Vec::new();
@@ -78,7 +78,8 @@ pub(super) fn shown(text: &str) -> String {
     format!("gst:{}", shown.join(" "))
 }
 
-/// Names and values of the properties of all elements, without the quotes and escapes that GStreamer takes away.
+/// Returns names and values of the properties of all elements, without the quotes and escapes that GStreamer takes
+/// away.
 pub fn pipeline_properties(text: &str) -> Vec<(String, String)> {
     let body = text.strip_prefix("gst:").unwrap_or(text);
     let pairs = words(body).into_iter().filter_map(|word| match word {
@@ -90,9 +91,9 @@ pub fn pipeline_properties(text: &str) -> Vec<(String, String)> {
 
 enum Word {
     Link,
-    /// `name=value`, unquoted.
+    /// A pair `name=value`, unquoted.
     Pair(String, String),
-    /// An element, caps, a reference.
+    /// An element, caps, or a reference.
     Bare(String),
 }
 
@@ -128,7 +129,8 @@ fn caps(text: &str) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Splits a pipeline: at blanks, but not at those inside quotes or behind a backslash; blanks around `=` belong to the pair.
+/// Splits a pipeline: at blanks, but not at those inside quotes or behind a backslash; blanks around `=` belong to the
+/// pair.
 fn words(text: &str) -> Vec<Word> {
     let mut tokens: Vec<(String, Option<usize>)> = Vec::new();
     let mut token = String::new();

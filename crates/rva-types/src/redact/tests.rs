@@ -209,7 +209,8 @@ proptest! {
 
     #[test]
     fn no_secret_in_any_shape_survives(secret in secret(), shape in prop::sample::select(SHAPES)) {
-        // A key in a path of other schemes than RTMP, or in a value that may be shown, is told from a word by its letters.
+        // A key in a path of other schemes than RTMP, or in a value that may be shown, is told from a word by its
+        // letters.
         let is_word = shape.contains("/{}") || shape.ends_with("channel={}");
         let secret = if is_word && !shape.starts_with("rtmp:") {
             secret.chars().filter(char::is_ascii_alphanumeric).collect()

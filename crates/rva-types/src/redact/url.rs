@@ -1,8 +1,8 @@
-//! URLs: which parts of one may be shown.
+//! URLs, and the parts of one that may be shown.
 
 use super::HIDDEN;
 
-/// Schemes that a URL with a single slash (`rtsp:/host`) is still taken for.
+/// The schemes that a URL with a single slash (`rtsp:/host`) is still taken for.
 const SCHEMES: [&str; 20] = [
     "rtsp",
     "rtsps",
@@ -26,10 +26,10 @@ const SCHEMES: [&str; 20] = [
     "ftp",
 ];
 
-/// Schemes whose paths name files and topics, and are no secret.
+/// The schemes whose paths name files and topics, and are no secret.
 const OPEN_PATHS: [&str; 8] = ["s3", "s3a", "s3n", "file", "persistent", "non-persistent", "memory", "jdbc"];
 
-/// Parameters whose values say which picture is wanted, and nothing else.
+/// The parameters whose values say which picture is wanted, and nothing else.
 const HARMLESS_NAMES: [&str; 58] = [
     "action",
     "audio",
@@ -91,10 +91,10 @@ const HARMLESS_NAMES: [&str; 58] = [
     "width",
 ];
 
-/// Parameters without a value that are switches.
+/// The parameters without a value that are switches.
 const SWITCHES: [&str; 8] = ["tcp", "udp", "multicast", "unicast", "live", "enablesrtp", "audio", "video"];
 
-/// Names of parameters that may be shown, although their values may not: who reads the text sees what kind of thing is
+/// The names of parameters that may be shown, although their values may not: a reader sees what kind of thing is
 /// hidden. Any other name is hidden with its value, since a bare token looks like a name.
 const KNOWN_NAMES: [&str; 44] = [
     "access_token",
@@ -143,27 +143,27 @@ const KNOWN_NAMES: [&str; 44] = [
     "cookies",
 ];
 
-/// First parts of RTMP's paths that are an application, not a key.
+/// The first parts of RTMP's paths that are an application, not a key.
 const APPLICATIONS: [&str; 10] = ["app", "hls", "live", "live2", "play", "publish", "rtmp", "stream", "streams", "vod"];
 
-/// How a URL with a login is written in a hint.
+/// The login as a hint writes it.
 const PLACEHOLDER: &str = "user:password@";
 
-/// Longest value of a harmless parameter, and longest word of a path.
+/// The longest value of a harmless parameter, and the longest word of a path.
 const WORD_MAX: usize = 64;
 
-/// Where a URL begins in a text.
+/// The place where a URL begins in a text.
 #[derive(Debug)]
 pub(super) struct Start {
-    /// Of the scheme's first letter.
+    /// The place of the scheme's first letter.
     pub at: usize,
-    /// Behind the slashes.
+    /// The place behind the slashes.
     rest: usize,
     scheme_end: usize,
 }
 
 impl Start {
-    /// The first URL of a text: `scheme://`, also with `\` for `/`; with one slash for schemes that are known.
+    /// Finds the first URL of a text: `scheme://`, also with `\` for `/`; with one slash for schemes that are known.
     pub(super) fn find(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         for (colon, _) in text.match_indices(':') {
@@ -190,18 +190,18 @@ impl Start {
 }
 
 impl Start {
-    /// Whether the paths of its scheme are no secret.
+    /// Returns whether the paths of its scheme are no secret.
     pub(super) fn has_open_path(&self, text: &str) -> bool {
         OPEN_PATHS.contains(&text[self.at..self.scheme_end].to_ascii_lowercase().as_str())
     }
 
-    /// What stands behind the slashes.
+    /// Returns the text behind the slashes.
     pub(super) fn rest_of<'a>(&self, text: &'a str) -> &'a str {
         &text[self.rest..]
     }
 }
 
-/// A text that begins with a URL and holds nothing behind it.
+/// Returns, as it may be shown, a text that begins with a URL and holds nothing behind it.
 pub(super) fn shown_from(text: &str) -> String {
     match Start::find(text) {
         Some(start) => shown(text, &start),
@@ -209,7 +209,7 @@ pub(super) fn shown_from(text: &str) -> String {
     }
 }
 
-/// The URL from `start` to the end of `text`.
+/// Returns the URL from `start` to the end of `text` as it may be shown.
 pub(super) fn shown(text: &str, start: &Start) -> String {
     let scheme = text[start.at..start.scheme_end].to_ascii_lowercase();
     let begin = format!("{scheme}{}", &text[start.scheme_end..start.rest]);
@@ -223,16 +223,16 @@ pub(super) fn shown(text: &str, start: &Start) -> String {
     }
 }
 
-/// Whether the text behind a scheme has an end of the user's part still to come: `user:pass word@host`.
+/// Returns whether the user's part in the text behind a scheme has its end still to come: `user:pass word@host`.
 pub(super) fn is_cut(rest: &str) -> bool {
     let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
     // What is hidden already has no end to come.
     !authority.contains('@') && !authority.starts_with(HIDDEN) && !is_host(authority)
 }
 
-/// What a URL is made of, where that is clear.
+/// The parts of a URL, where it is clear which is which.
 pub(super) struct Parts<'a> {
-    /// User and password, as they stand there.
+    /// The user and password, as they stand there.
     pub user: Option<&'a str>,
     host: &'a str,
     pub path: &'a str,
@@ -241,7 +241,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// `None` where a part may belong to another: an `@` behind the host, a host that isn't one.
+    /// Splits a URL; `None` where a part may belong to another: an `@` behind the host, a host that isn't one.
     pub(super) fn of(rest: &'a str) -> Option<Self> {
         let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
         let (authority, behind) = rest.split_at(end);
@@ -281,7 +281,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// A name or address, and a port.
+/// Returns whether a text is a name or address, and maybe a port.
 fn is_host(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !text.ends_with(']') => (host, port),
@@ -297,7 +297,7 @@ fn is_host(text: &str) -> bool {
     is_port && (is_address || is_name)
 }
 
-/// Words of a path that are plain; what is behind a `name=` may go on over slashes.
+/// Shows the words of a path that are plain; a value behind `name=` may go on over slashes, and hides all.
 fn shown_path(path: &str) -> String {
     let mut shown = String::new();
     for part in path.split_inclusive(['/', '\\']) {
@@ -322,7 +322,7 @@ fn shown_path(path: &str) -> String {
     shown
 }
 
-/// RTMP: the path is the key, but for an application before it.
+/// Shows a path of RTMP, which is the key but for an application before it.
 fn shown_keys(path: &str) -> String {
     let words = path.trim_start_matches(['/', '\\']);
     match words.split_once(['/', '\\']) {
@@ -342,7 +342,7 @@ fn shown_query(query: &str) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// A name of a parameter, where it is one that is known.
+/// Returns the name of a parameter, where it is one that is known.
 pub(super) fn shown_name(name: &str) -> &str {
     let lower = name.to_ascii_lowercase();
     let is_known = KNOWN_NAMES.contains(&lower.as_str()) || HARMLESS_NAMES.contains(&lower.as_str());
@@ -353,14 +353,14 @@ pub(super) fn is_harmless(name: &str, value: &str) -> bool {
     HARMLESS_NAMES.contains(&name.to_ascii_lowercase().as_str()) && is_plain(value)
 }
 
-/// A word as people write it, unlike a token.
+/// Returns whether a word is written as people write, unlike a token.
 pub(super) fn is_plain(word: &str) -> bool {
     word.len() <= WORD_MAX
         && word.chars().all(|c| c.is_alphanumeric() || "-_.~+,".contains(c))
         && !word.split(['-', '_', '.', '~', '+', ',']).any(is_random)
 }
 
-/// Letters of both cases and digits in one run, or a run longer than words and dates are.
+/// Returns whether a run has letters of both cases and digits, or is longer than words and dates are.
 fn is_random(run: &str) -> bool {
     let has = |wanted: fn(char) -> bool| run.chars().any(wanted);
     let (upper, lower, digit) = (has(char::is_uppercase), has(char::is_lowercase), has(|c: char| c.is_ascii_digit()));

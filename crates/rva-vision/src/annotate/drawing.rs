@@ -6,31 +6,31 @@ use opencv::{
 };
 use rva_types::{ImageSize, Point, TrackedDetection};
 
-/// Boxes without a track.
+/// The colour of boxes without a track.
 const UNTRACKED: [u8; 3] = [170, 170, 170];
 
-/// Line width and text size for a picture. As Ultralytics has it: lines are 3 thousandths of the mean side.
+/// The line width and text size for a picture. As Ultralytics has it, lines are 3 thousandths of the mean side.
 pub(super) struct Pen {
     thickness: i32,
     font_scale: f64,
 }
 
 impl Pen {
-    /// For pictures of a size.
+    /// Makes a pen for pictures of a size.
     pub(super) fn of(size: ImageSize) -> Self {
         let mean_side = (f64::from(size.width) + f64::from(size.height)) / 2.0;
         let thickness = (mean_side * 0.003).round().max(1.0);
         Self { thickness: thickness as i32, font_scale: (thickness / 4.0).max(0.4) }
     }
 
-    /// A line through the points.
+    /// Draws a line through the points.
     pub(super) fn trail(&self, canvas: &mut Mat, id: u64, points: impl Iterator<Item = Point>) -> opencv::Result<()> {
         let points: Vector<Pixel> = points.map(|point| Pixel::new(pixel(point.x), pixel(point.y))).collect();
         let colour = scalar(track_colour(id));
         imgproc::polylines(canvas, &points, false, colour, self.thickness, imgproc::LINE_AA, 0)
     }
 
-    /// A box, and its label above it, or inside where there is no room above.
+    /// Draws a box, and its label above it, or inside where there is no room above.
     pub(super) fn detection(
         &self,
         canvas: &mut Mat,
@@ -65,11 +65,11 @@ impl Pen {
     }
 }
 
-/// Letters of a class name that are drawn.
+/// The number of letters of a class name that are drawn.
 const NAME_LETTERS_MAX: usize = 24;
 
-/// `person 3 0.87`: class, track id where there is one, confidence. The font has no letters beyond ASCII: those are
-/// written as they sound, and a long name is cut, so that id and confidence stay in the picture.
+/// Returns `person 3 0.87`: class, track id where there is one, confidence. The font has no letters beyond ASCII: those
+/// are written as they sound, and a long name is cut, so that id and confidence stay in the picture.
 pub(super) fn label(tracked: &TrackedDetection, class_names: &[String]) -> String {
     let class_id = tracked.detection.class_id;
     let name =
@@ -84,8 +84,8 @@ pub(super) fn label(tracked: &TrackedDetection, class_names: &[String]) -> Strin
     format!("{name}{track} {:.2}", tracked.detection.conf)
 }
 
-/// The colour of a track, blue, green, red: always the same for an id, and far from those of its neighbours. Hues are
-/// a golden ratio of the circle apart (a low-discrepancy sequence).
+/// Returns the colour of a track, blue, green, red: always the same for an id, and far from those of its neighbours.
+/// Hues are a golden ratio of the circle apart (a low-discrepancy sequence).
 pub(super) fn track_colour(track_id: u64) -> [u8; 3] {
     const GOLDEN: f64 = 0.618_033_988_749_894_8;
     // Below 2^20 the product is exact enough, and no camera sees more tracks at a time.
@@ -100,7 +100,7 @@ pub(super) fn track_colour(track_id: u64) -> [u8; 3] {
     [channel(1.0), channel(3.0), channel(5.0)]
 }
 
-/// Perceived brightness (ITU-R BT.601) above the middle.
+/// Returns whether the perceived brightness (ITU-R BT.601) is above the middle.
 fn is_bright([blue, green, red]: [u8; 3]) -> bool {
     0.114 * f64::from(blue) + 0.587 * f64::from(green) + 0.299 * f64::from(red) > 140.0
 }
@@ -109,7 +109,7 @@ fn scalar([blue, green, red]: [u8; 3]) -> Scalar {
     Scalar::new(f64::from(blue), f64::from(green), f64::from(red), 0.0)
 }
 
-/// A coordinate as a pixel; far outside is as good as further outside.
+/// Returns a coordinate as a pixel; far outside is as good as further outside.
 fn pixel(coordinate: f32) -> i32 {
     coordinate.round().clamp(-32_000.0, 32_000.0) as i32
 }

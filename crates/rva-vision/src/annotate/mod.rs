@@ -3,52 +3,55 @@
 //! The video grows under another name (`people.unfinished.mp4` for `people.mp4`) and gets its own when it is whole. A
 //! writer that is dropped without [`AnnotatedWriter::finish`] removes its file; a process that is killed leaves the
 //! unfinished one, which no player takes for a whole video (an MP4 has no index then), and the next run overwrites it.
+//!
+//! Videos are H.264 in 4:2:0 with the index in front, which browsers play while they load it; each picture is shown
+//! when it was seen, whatever rate the source announces.
 
 mod drawing;
+mod encoder;
 mod trails;
 
 use crate::{Image, VisionError, VisionErrorKind, image::opencv_failed, source::noise};
+use encoder::{Container, EncodeError, Encoder};
 use opencv::{
     core::{CV_8UC3, Mat, Rect, Scalar, Size, Vector},
     imgcodecs, imgproc,
     prelude::*,
-    videoio::{self, VideoCapture, VideoWriter},
 };
-use rva_types::{ImageSize, TrackedDetection};
+use rva_types::{ImageSize, MediaTime, TrackedDetection};
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
 };
 use trails::Trails;
 
-/// Containers that are written, and the codec of each: MPEG-4 part 2 plays everywhere and needs no licence; Motion
-/// JPEG is what an AVI can be relied on to hold.
-const CONTAINERS: [(&str, [char; 4]); 4] = [
-    ("mp4", ['m', 'p', '4', 'v']),
-    ("mov", ['m', 'p', '4', 'v']),
-    ("mkv", ['m', 'p', '4', 'v']),
-    ("avi", ['M', 'J', 'P', 'G']),
-];
+/// The containers that are written, by extension.
+const CONTAINERS: [(&str, Container); 4] =
+    [("mp4", Container::Free), ("mov", Container::Free), ("mkv", Container::Free), ("avi", Container::Avi)];
+/// The longest step by which a video goes on where a source is opened again and begins at 0.
+const STEP_MICROS_MAX: i64 = 1_000_000;
 
-/// How pictures are annotated.
+/// The settings that pictures are annotated with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnnotateOptions {
-    /// Frames that a trail reaches back, and after which the trail of a lost track disappears; 0 draws none.
+    /// The number of frames that a trail reaches back, and after which the trail of a lost track disappears; 0 draws
+    /// none.
     pub trail_frames: usize,
-    /// Write class, track id and confidence above each box.
+    /// Writes class, track id and confidence above each box.
     pub has_labels: bool,
 }
 
 impl Default for AnnotateOptions {
-    /// Labels, and trails of 50 frames.
+    /// Returns labels, and trails of 50 frames.
     fn default() -> Self {
         Self { trail_frames: 50, has_labels: true }
     }
 }
 
-/// Writes one annotated video. One for each camera: track ids are the camera's.
+/// A writer of one annotated video. There is one for each camera: track ids are the camera's.
 pub struct AnnotatedWriter {
-    writer: VideoWriter,
+    encoder: Encoder,
+    clock: Clock,
     path: PathBuf,
     unfinished: PathBuf,
     size: ImageSize,
@@ -62,13 +65,14 @@ pub struct AnnotatedWriter {
 
 impl AnnotatedWriter {
     /// Begins a video. The extension chooses the container: `mp4`, `mov`, `mkv` or `avi`. Pictures of another size are
-    /// scaled to fit.
+    /// scaled to fit; an odd side grows by a pixel. `fps` is what the source announces, a hint for the encoder:
+    /// pictures have times of their own. Without an encoder of H.264 the video is MPEG-4 part 2, and a warning says so;
+    /// an AVI is Motion JPEG, and its times are rounded to a quarter of a step, since it knows but one rate.
     ///
-    /// # Errors
-    /// [`VisionErrorKind::Config`] for another extension, a rate outside (0, 1000], or a side below 2 pixels or above
-    /// 16384; [`VisionErrorKind::Io`] where the file can't be made.
+    /// Returns [`VisionErrorKind::Config`] for another extension, a rate outside (0, 1000], or a side below 2 pixels or
+    /// above 16384; [`VisionErrorKind::Io`] where the file can't be made.
     pub fn create(path: &Path, size: ImageSize, fps: f64, options: &AnnotateOptions) -> Result<Self, VisionError> {
-        let codec = codec_of(path)?;
+        let container = container_of(path)?;
         if !(fps > 0.0 && fps <= 1000.0) {
             return Err(config(format!(
                 "{}: found {fps} frames a second, wanted above 0 and at most 1000",
@@ -82,63 +86,64 @@ impl AnnotatedWriter {
                 path.display()
             )));
         }
-        let unfinished = unfinished_path(path);
-        // OpenCV would only say that it can't; the operating system says why.
-        File::create(&unfinished).map_err(|error| cannot_write(&unfinished, error))?;
-        let frame_size = Size::new(size.width as i32, size.height as i32);
-        let (writer, lines) = noise::listen(|| {
-            let codec = VideoWriter::fourcc(codec[0], codec[1], codec[2], codec[3])?;
-            VideoWriter::new_with_backend(&unfinished, videoio::CAP_FFMPEG, codec, fps, frame_size, true)
-        });
-        match writer {
-            Ok(writer) if writer.is_opened().unwrap_or(false) => Ok(Self {
-                writer,
-                path: path.to_owned(),
-                unfinished,
-                size,
-                options: options.clone(),
-                trails: Trails::new(options.trail_frames),
-                latest: Mat::default(),
-                written: 0,
-                is_finished: false,
-            }),
-            _ => {
-                remove(&unfinished);
-                Err(VisionError::new(
-                    VisionErrorKind::Io,
-                    format!(
-                        "{}: opencv can't write {} video here ({}), wanted its ffmpeg back end with that codec",
-                        path.display(),
-                        codec.iter().collect::<String>(),
-                        lines.join("; ")
-                    ),
-                ))
-            }
+        if path.to_str().is_none() {
+            return Err(config(format!("{}: found a name that isn't UTF-8, wanted one", path.display())));
         }
+        let unfinished = unfinished_path(path);
+        // FFmpeg says less of why it can't than the operating system.
+        File::create(&unfinished).map_err(|error| cannot_write(&unfinished, error))?;
+        let (encoder, lines) = noise::listen(|| {
+            Encoder::create(&unfinished, container, &container.encoders(), (size.width, size.height), fps)
+        });
+        let encoder = encoder.map_err(|error| {
+            remove(&unfinished);
+            let wanted = format!("wanted an FFmpeg that has one of {}", container.encoders().join(", "));
+            failed(path, &format!("can't encode a video here ({})", said(&error, &lines)), &wanted)
+        })?;
+        if container == Container::Free && !encoder.is_h264() {
+            tracing::warn!(
+                path = %path.display(),
+                encoder = encoder.name(),
+                "found no encoder of H.264 (libx264, libopenh264) in this FFmpeg: browsers won't play the annotated video"
+            );
+        }
+        Ok(Self {
+            encoder,
+            clock: Clock::default(),
+            path: path.to_owned(),
+            unfinished,
+            size,
+            options: options.clone(),
+            trails: Trails::new(options.trail_frames),
+            latest: Mat::default(),
+            written: 0,
+            is_finished: false,
+        })
     }
 
     /// Draws on a copy of the picture and appends it. Boxes are in source pixels; a class id without a name is written
-    /// as its number.
+    /// as its number. A time that isn't behind the last one is another opening of the source, and follows it.
     ///
-    /// # Errors
+    /// Returns an error where the picture can't be drawn or encoded.
     /// The picture can't be drawn or encoded.
     pub fn write(
         &mut self,
+        media_time: MediaTime,
         image: &Image,
         detections: &[TrackedDetection],
         class_names: &[String],
     ) -> Result<(), VisionError> {
         self.trails.advance(detections);
         self.draw(image, detections, class_names).map_err(opencv_failed)?;
-        let is_sized = image.size() == self.size;
-        let (written, _) = noise::listen(|| {
-            if is_sized {
-                self.writer.write(&self.latest)
-            } else {
-                self.writer.write(&fitted(&self.latest, self.size)?)
-            }
-        });
-        written.map_err(opencv_failed)?;
+        let fitted = match image.size() == self.size {
+            true => None,
+            false => Some(fitted(&self.latest, self.size).map_err(opencv_failed)?),
+        };
+        let at = self.clock.place(media_time);
+        let (written, lines) = noise::listen(|| self.encoder.write(fitted.as_ref().unwrap_or(&self.latest), at));
+        written.map_err(|error| {
+            failed(&self.path, &format!("can't write a picture ({})", said(&error, &lines)), "wanted space for it")
+        })?;
         self.written += 1;
         Ok(())
     }
@@ -159,7 +164,7 @@ impl AnnotatedWriter {
     /// Saves the latest annotated picture, in its own size, as JPEG or PNG by the extension.
     ///
     /// # Errors
-    /// [`VisionErrorKind::Empty`] before the first picture, [`VisionErrorKind::Config`] for another extension,
+    /// Returns [`VisionErrorKind::Empty`] before the first picture, [`VisionErrorKind::Config`] for another extension,
     /// [`VisionErrorKind::Io`] where the file can't be written.
     pub fn snapshot(&self, path: &Path) -> Result<(), VisionError> {
         let extension = match extension_of(path).as_str() {
@@ -184,7 +189,7 @@ impl AnnotatedWriter {
         })
     }
 
-    /// Pictures written so far.
+    /// Returns the number of pictures written so far.
     pub fn written(&self) -> u64 {
         self.written
     }
@@ -192,20 +197,22 @@ impl AnnotatedWriter {
     /// Ends the video, checks that it can be read back, and gives it its name.
     ///
     /// # Errors
-    /// [`VisionErrorKind::Empty`] where nothing was written, [`VisionErrorKind::Io`] where the file isn't whole (no
-    /// space left) or can't be renamed. No file remains then.
+    /// Returns [`VisionErrorKind::Empty`] where nothing was written, [`VisionErrorKind::Io`] where the file isn't whole
+    /// (no space left) or can't be renamed. No file remains then.
     pub fn finish(mut self) -> Result<(), VisionError> {
         let path = self.path.display();
-        self.writer.release().map_err(opencv_failed)?;
+        let (ended, lines) = noise::listen(|| self.encoder.end());
         if self.written == 0 {
             return Err(VisionError::new(
                 VisionErrorKind::Empty,
                 format!("{path}: found no pictures to write, wanted at least 1"),
             ));
         }
-        let found = count_frames(&self.unfinished);
-        // The count is an estimate in some containers; what a full disk cuts off is more than a frame.
-        if found.is_none_or(|found| found + 1 < self.written) {
+        ended.map_err(|error| {
+            failed(&self.path, &format!("can't end the video ({})", said(&error, &lines)), "wanted space for it")
+        })?;
+        let (found, _) = noise::listen(|| encoder::count_pictures(&self.unfinished));
+        if found != Some(self.written) {
             return Err(VisionError::new(
                 VisionErrorKind::Io,
                 format!(
@@ -225,7 +232,7 @@ impl Drop for AnnotatedWriter {
     fn drop(&mut self) {
         if !self.is_finished {
             // The file goes, so it doesn't matter how it ends.
-            let _ = self.writer.release();
+            let _ = noise::listen(|| self.encoder.end());
             remove(&self.unfinished);
         }
     }
@@ -237,7 +244,34 @@ impl std::fmt::Debug for AnnotatedWriter {
     }
 }
 
-/// The picture scaled to fit into `size`, centred on black.
+/// The times of a video that goes on where its source is opened again.
+#[derive(Debug, Default)]
+struct Clock {
+    last: Option<i64>,
+    step: i64,
+    /// The time that is added to the times of this opening.
+    offset: i64,
+}
+
+impl Clock {
+    /// Returns the time in the video, in microseconds: 0 for the first picture.
+    fn place(&mut self, media_time: MediaTime) -> i64 {
+        let micros = media_time.as_micros();
+        let Some(last) = self.last else {
+            self.offset = micros.saturating_neg();
+            return *self.last.insert(0);
+        };
+        let mut at = micros.saturating_add(self.offset);
+        if at <= last {
+            at = last + self.step.clamp(1, STEP_MICROS_MAX);
+            self.offset = at.saturating_sub(micros);
+        }
+        self.step = at - last;
+        *self.last.insert(at)
+    }
+}
+
+/// Returns the picture scaled to fit into `size`, centred on black.
 fn fitted(picture: &Mat, size: ImageSize) -> opencv::Result<Mat> {
     let (width, height) = (f64::from(size.width), f64::from(size.height));
     let scale = (width / f64::from(picture.cols())).min(height / f64::from(picture.rows()));
@@ -256,9 +290,9 @@ fn fitted(picture: &Mat, size: ImageSize) -> opencv::Result<Mat> {
     Ok(canvas)
 }
 
-fn codec_of(path: &Path) -> Result<[char; 4], VisionError> {
+fn container_of(path: &Path) -> Result<Container, VisionError> {
     let found = extension_of(path);
-    CONTAINERS.iter().find(|(extension, _)| *extension == found).map(|(_, codec)| *codec).ok_or_else(|| {
+    CONTAINERS.iter().find(|(extension, _)| *extension == found).map(|(_, container)| *container).ok_or_else(|| {
         let wanted: Vec<&str> = CONTAINERS.iter().map(|(extension, _)| *extension).collect();
         config(format!("{}: found extension {found:?}, wanted one of {}", path.display(), wanted.join(", ")))
     })
@@ -268,15 +302,9 @@ fn extension_of(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
-/// `people.unfinished.mp4` for `people.mp4`: the extension stays, since it names the container.
+/// Returns `people.unfinished.mp4` for `people.mp4`: the extension stays, since it names the container.
 fn unfinished_path(path: &Path) -> PathBuf {
     path.with_extension(format!("unfinished.{}", extension_of(path)))
-}
-
-fn count_frames(path: &Path) -> Option<u64> {
-    let (capture, _) = noise::listen(|| VideoCapture::from_file(path, videoio::CAP_FFMPEG));
-    let count = capture.ok()?.get(videoio::CAP_PROP_FRAME_COUNT).ok()?;
-    (count >= 0.5).then_some(count.round() as u64)
 }
 
 fn remove(path: &Path) {
@@ -298,6 +326,28 @@ fn cannot_write(path: &Path, error: std::io::Error) -> VisionError {
     .with_source(error)
 }
 
+/// Returns FFmpeg's error, and the lines that it logged.
+fn said(error: &EncodeError, lines: &[String]) -> String {
+    std::iter::once(error.to_string()).chain(lines.iter().cloned()).collect::<Vec<_>>().join("; ")
+}
+
+fn failed(path: &Path, found: &str, wanted: &str) -> VisionError {
+    VisionError::new(VisionErrorKind::Io, format!("{}: {found}, {wanted}", path.display()))
+}
+
 fn config(text: String) -> VisionError {
     VisionError::new(VisionErrorKind::Config, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_video_goes_on_where_its_source_begins_again_at_nothing() {
+        let mut clock = Clock::default();
+        let placed: Vec<i64> =
+            [40, 140, 340, 0, 100, 9_000, 0].iter().map(|ms| clock.place(MediaTime::from_micros(ms * 1000))).collect();
+        assert_eq!(placed, [0, 100, 300, 500, 600, 9_500, 10_500].map(|ms| ms * 1000));
+    }
 }

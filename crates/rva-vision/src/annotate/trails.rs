@@ -1,4 +1,4 @@
-//! Where tracks have been.
+//! Trails of the places where tracks have been.
 
 use rva_types::{Point, TrackedDetection};
 use std::collections::{BTreeMap, VecDeque};
@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) struct Trails {
     frames_max: usize,
     frame: u64,
-    /// By track id: frame number and anchor, oldest first, never empty.
+    /// The trails by track id: frame number and anchor, oldest first, never empty.
     trails: BTreeMap<u64, VecDeque<(u64, Point)>>,
 }
 
 impl Trails {
-    /// Trails that reach back `frames_max` frames; 0 keeps none.
+    /// Makes trails that reach back `frames_max` frames; 0 keeps none.
     pub(super) fn new(frames_max: usize) -> Self {
         Self { frames_max, frame: 0, trails: BTreeMap::new() }
     }
@@ -41,7 +41,7 @@ impl Trails {
         });
     }
 
-    /// Track ids in order, each with its anchors from the oldest on.
+    /// Iterates over track ids in order, each with its anchors from the oldest on.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, impl Iterator<Item = Point>)> {
         self.trails.iter().map(|(track_id, points)| (*track_id, points.iter().map(|(_, point)| *point)))
     }

@@ -9,11 +9,13 @@ use opencv::{
 };
 use rva_types::{BBox, ImageSize};
 
-/// Mean and standard deviation of ImageNet's red, green and blue in [0, 1]: what torchvision's models are trained with.
+/// The mean and standard deviation of ImageNet's red, green and blue in [0, 1], which torchvision's models are trained
+/// with.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// The pixels that a box touches, clipped to the picture, at least 1 x 1; `None` where it lies outside or isn't finite.
+/// Returns the pixels that a box touches, clipped to the picture, at least 1 x 1; `None` where it lies outside or isn't
+/// finite.
 pub(super) fn pixels(bbox: &BBox, image: ImageSize) -> Option<Rect> {
     let sides = [bbox.x1, bbox.y1, bbox.x2, bbox.y2];
     if sides.iter().any(|side| !side.is_finite()) {
@@ -26,12 +28,12 @@ pub(super) fn pixels(bbox: &BBox, image: ImageSize) -> Option<Rect> {
     (right > left && bottom > top).then(|| Rect::new(left, top, right - left, bottom - top))
 }
 
-/// Scales crops to the network's input (bilinear, each side by itself) and normalises them.
+/// A cropper that scales crops to the network's input (bilinear, each side by itself) and normalises them.
 #[derive(Debug)]
 pub(super) struct Cropper {
     input: ImageSize,
     resized: Mat,
-    /// Network value by channel (red, green, blue) and byte.
+    /// The network value by channel (red, green, blue) and byte.
     value: [[f32; 256]; 3],
 }
 
@@ -57,7 +59,7 @@ impl Cropper {
     }
 }
 
-/// The same numbers in 16 bits.
+/// Appends the same numbers in 16 bits.
 pub(super) fn halved(values: &[f32], halves: &mut Vec<f16>) {
     halves.clear();
     halves.extend(values.iter().map(|&value| f16::from_f32(value)));

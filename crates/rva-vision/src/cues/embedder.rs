@@ -1,4 +1,4 @@
-//! How detections look: an appearance model in an ONNX Runtime session.
+//! The looks of detections, by an appearance model in an ONNX Runtime session.
 
 use super::crops::{Cropper, halved, pixels};
 use crate::{
@@ -16,31 +16,31 @@ use ort::{
 use rva_types::{BBox, ImageSize};
 use std::{num::NonZeroUsize, path::Path};
 
-/// What a file should be.
+/// The kind of file that is wanted.
 const WANTED: &str = "an appearance model in ONNX";
 const WANTED_INPUT: &str = "one input [batch, 3, height, width] of float32 or float16, height and width fixed";
 const WANTED_OUTPUT: &str = "one output [batch, numbers] of float32 or float16";
-/// Sides of an input and numbers of an output, for a sane amount of memory.
+/// The longest side of an input and the most numbers of an output, for a sane amount of memory.
 const SIDE_MAX: i64 = 2048;
 const DIM_MAX: usize = 65_536;
 
-/// How crops are looked at.
+/// The settings that crops are looked at with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EmbedderOptions {
-    /// What runs the network.
+    /// The device that runs the network.
     pub device: Device,
-    /// Compute in 16 bits: a model that takes float16, or TensorRT, which converts a float32 one.
+    /// Computes in 16 bits: takes a model of float16, or TensorRT, which converts a float32 one.
     pub half: bool,
-    /// Threads that share one run; `None` takes all cores.
+    /// The threads that share one run; `None` takes all cores.
     pub intra_threads: Option<usize>,
-    /// Crops of one run of the network at most; raising it costs memory.
+    /// The most crops of one run of the network; raising it costs memory.
     pub batch_max: NonZeroUsize,
-    /// Crops of one frame at most, the surest detections; raising it costs time in crowds.
+    /// The most crops of one frame, those of the surest detections; raising it costs time in crowds.
     pub crops_max: NonZeroUsize,
 }
 
 impl Default for EmbedderOptions {
-    /// On the processor, 16 crops a run, 64 a frame.
+    /// Returns the processor, 16 crops a run, 64 a frame.
     fn default() -> Self {
         Self {
             device: Device::Cpu,
@@ -55,16 +55,16 @@ impl Default for EmbedderOptions {
 /// A loaded appearance model: crops of a picture to vectors of length 1, near each other for the same person.
 ///
 /// Any network from `[batch, 3, height, width]` (red, green, blue, normalised with ImageNet's mean and deviation) to
-/// `[batch, numbers]` does: DeepSORT's MobileNetV2 bottleneck (224 x 224 to 1,280), OSNet (256 x 128 to 512; Zhou et al.,
-/// Omni-Scale Feature Learning for Person Re-Identification, 2019). Sizes are read from the model. A crop is what a box
-/// touches of the picture, scaled to the input without keeping its proportions, as both were trained.
+/// `[batch, numbers]` does: DeepSORT's MobileNetV2 bottleneck (224 x 224 to 1,280), OSNet (256 x 128 to 512; Zhou et
+/// al., Omni-Scale Feature Learning for Person Re-Identification, 2019). Sizes are read from the model. A crop is what
+/// a box touches of the picture, scaled to the input without keeping its proportions, as both were trained.
 pub struct Embedder {
     session: Session,
     layout: Layout,
     cropper: Cropper,
     batch_max: usize,
     crops_max: usize,
-    /// Input of one run, reused, and the same in 16 bits.
+    /// The input of one run, reused, and the same in 16 bits.
     input: Vec<f32>,
     input_half: Vec<f16>,
 }
@@ -75,24 +75,24 @@ impl std::fmt::Debug for Embedder {
     }
 }
 
-/// What the model takes and gives.
+/// The layout of the model's input and output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Layout {
     input_name: String,
     half_input: bool,
     input_size: ImageSize,
-    /// Crops of one run where the model fixes it.
+    /// The number of crops of one run where the model fixes it.
     batch: Option<usize>,
     output_name: String,
     dim: usize,
 }
 
 impl Embedder {
-    /// Loads a model and runs it once, so that what is wrong with it shows here.
+    /// Loads a model and runs it once, so that any trouble with it shows here.
     ///
     /// # Errors
-    /// `NotFound` and `Io` for the file, `Model` where it isn't ONNX or takes or gives something else, `Device` and
-    /// `Runtime` as for a detector; each names found and wanted.
+    /// Returns `NotFound` and `Io` for the file, `Model` where it isn't ONNX or takes or gives something else, `Device`
+    /// and `Runtime` as for a detector; each names found and wanted.
     pub fn load(library: &FoundLibrary, model: &Path, options: EmbedderOptions) -> Result<Self, VisionError> {
         check_file(model, WANTED)?;
         let EmbedderOptions { device, half, intra_threads, batch_max, crops_max } = options;
@@ -120,26 +120,26 @@ impl Embedder {
         Ok(embedder)
     }
 
-    /// Numbers of a vector.
+    /// Returns the count of numbers in a vector.
     pub fn dim(&self) -> usize {
         self.layout.dim
     }
 
-    /// Width and height of the network's input.
+    /// Returns width and height of the network's input.
     pub fn input_size(&self) -> ImageSize {
         self.layout.input_size
     }
 
-    /// Crops of one frame at most, as it was loaded; who calls [`Embedder::embed`] keeps to it.
+    /// Returns the most crops of one frame, as it was loaded; callers of [`Embedder::embed`] keep to it.
     pub fn crops_max(&self) -> usize {
         self.crops_max
     }
 
-    /// One row of [`Embedder::dim`] numbers a box, of length 1 in the Euclidean norm, in the boxes' order; NaN for a box
-    /// without pixels in the picture, and for a vector that is zero or not finite.
+    /// Returns one row of [`Embedder::dim`] numbers a box, of length 1 in the Euclidean norm, in the boxes' order; NaN
+    /// for a box without pixels in the picture, and for a vector that is zero or not finite.
     ///
     /// # Errors
-    /// The network failed, or gave another shape than it said.
+    /// Returns an error where the network failed, or gave another shape than it said.
     pub fn embed(&mut self, image: &Image, boxes: &[BBox]) -> Result<Vec<f32>, VisionError> {
         let dim = self.layout.dim;
         let mut rows = vec![f32::NAN; boxes.len() * dim];
@@ -195,7 +195,7 @@ impl Embedder {
     }
 }
 
-/// Length 1; `to` is left as it is where there is no direction.
+/// Scales a vector to length 1; `to` is left as it is where there is no direction.
 fn normalise(from: &[f32], to: &mut [f32]) {
     let length = from.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
     if length.is_finite() && length > 1e-12 {
@@ -204,8 +204,10 @@ fn normalise(from: &[f32], to: &mut [f32]) {
 }
 
 impl Layout {
+    /// Reads the layout.
+    ///
     /// # Errors
-    /// What was found and what is wanted, without the model's name.
+    /// Returns a text with found and wanted, without the model's name.
     fn read(inputs: &[TensorShape], outputs: &[TensorShape]) -> Result<Self, String> {
         let is_float = |element: &Element| matches!(element, Element::F32 | Element::F16);
         let no_input = || format!("found {}, wanted {WANTED_INPUT}", shown("input", inputs));

@@ -1,4 +1,4 @@
-//! Camera motion with OpenCV.
+//! The camera's motion, found with OpenCV.
 
 use crate::{Image, VisionError, image::opencv_failed};
 use opencv::{
@@ -11,21 +11,21 @@ use opencv::{
 use rva_track::{GmcMethod, Warp};
 use rva_types::{Detection, ImageSize};
 
-/// Source pixels a side for one pixel of the picture that is looked at.
+/// The source pixels a side for one pixel of the picture that is looked at.
 const DOWNSCALE: u32 = 2;
-/// Sides of that picture at least, in pixels: the Lucas-Kanade window is 21 wide.
+/// The shortest side of that picture, in pixels: the Lucas-Kanade window is 21 wide.
 const SIDE_MIN: u32 = 32;
-/// Pairs of points at least; raising it refuses more of the frames that show little background.
+/// The fewest pairs of points; raising it refuses more of the frames that show little background.
 const PAIRS_MIN: usize = 10;
-/// Part of the pairs that must agree with the warp.
+/// The part of the pairs that must agree with the warp.
 const AGREEING_MIN: f64 = 1.0 / 3.0;
-/// Scales between two frames that a camera can have; beyond it the fit is degenerate.
+/// The largest scale between two frames that a camera can have; beyond it the fit is degenerate.
 const SCALE_MAX: f64 = 1.5;
-/// Farthest that a pair may be apart, in parts of the picture's sides (ORB).
+/// The farthest that a pair may be apart, in parts of the picture's sides (ORB).
 const APART_MAX: f32 = 0.25;
-/// A match must be nearer than this part of the second best (ORB).
+/// The part of the second best distance that a match must be nearer than (ORB).
 const RATIO_MAX: f32 = 0.9;
-/// Steps of ECC at most, and the gain of a step below which it ends.
+/// The most steps of ECC, and the gain of a step below which it ends.
 const ECC_STEPS_MAX: i32 = 100;
 const ECC_GAIN_MIN: f64 = 1e-6;
 
@@ -33,7 +33,7 @@ const ECC_GAIN_MIN: f64 = 1e-6;
 pub(super) struct Finder {
     method: Method,
     before: Option<Seen>,
-    /// Whether OpenCV's refusal of a frame was logged: once a run.
+    /// Set once OpenCV's refusal of a frame was logged: once a run.
     warned: bool,
 }
 
@@ -51,7 +51,7 @@ struct Orb {
     matcher: Ptr<features2d::BFMatcher>,
 }
 
-/// What the next frame is compared with.
+/// The frame that the next one is compared with.
 #[derive(Debug)]
 struct Seen {
     source: ImageSize,
@@ -61,7 +61,7 @@ struct Seen {
     descriptors: Mat,
 }
 
-/// Points of the frame before and where they are now.
+/// Points of the frame before and the places where they are now.
 type Pairs = (Vector<Point2f>, Vector<Point2f>);
 
 impl Finder {
@@ -150,7 +150,7 @@ impl Orb {
         })
     }
 
-    /// Pairs by Lowe's ratio test that aren't far apart, without those whose shift is far from the mean.
+    /// Returns pairs by Lowe's ratio test that aren't far apart, without those whose shift is far from the mean.
     fn matched(&self, before: &Seen, now: &Seen) -> opencv::Result<Pairs> {
         if before.descriptors.rows() < 2 || now.descriptors.rows() < 2 {
             return Ok(Pairs::default());
@@ -189,7 +189,7 @@ impl Orb {
     }
 }
 
-/// Grey at half the size, blurred a little for ECC, which compares pixels.
+/// Returns the picture in grey at half the size, blurred a little for ECC, which compares pixels.
 fn small_grey(image: &Image, small: ImageSize, is_blurred: bool) -> opencv::Result<Mat> {
     let mut grey = Mat::default();
     imgproc::cvt_color_def(image.mat(), &mut grey, imgproc::COLOR_BGR2GRAY)?;
@@ -204,7 +204,7 @@ fn small_grey(image: &Image, small: ImageSize, is_blurred: bool) -> opencv::Resu
     Ok(resized)
 }
 
-/// 255 where no detection lies; a border of that part of the sides is left out too.
+/// Returns a mask of 255 where no detection lies; a border of that part of the sides is left out too.
 fn background(small: ImageSize, detections: &[Detection], border: f64) -> opencv::Result<Mat> {
     let (width, height) = (small.width as i32, small.height as i32);
     let mut mask = Mat::new_rows_cols_with_default(height, width, core::CV_8UC1, Scalar::all(0.0))?;
@@ -225,7 +225,7 @@ fn background(small: ImageSize, detections: &[Detection], border: f64) -> opencv
     Ok(mask)
 }
 
-/// The corners of the frame before that were found again.
+/// Returns the corners of the frame before that were found again.
 fn followed(before: &Seen, grey: &Mat) -> opencv::Result<Pairs> {
     if before.corners.is_empty() {
         return Ok(Pairs::default());
@@ -242,7 +242,7 @@ fn followed(before: &Seen, grey: &Mat) -> opencv::Result<Pairs> {
     Ok((from, to))
 }
 
-/// Shift, rotation and scale that most pairs agree with.
+/// Returns the shift, rotation and scale that most pairs agree with.
 fn through_most((from, to): &Pairs) -> opencv::Result<Option<[[f64; 3]; 2]>> {
     if from.len() < PAIRS_MIN {
         return Ok(None);
@@ -257,7 +257,7 @@ fn through_most((from, to): &Pairs) -> opencv::Result<Option<[[f64; 3]; 2]>> {
     rows::<f64>(&found).map(Some)
 }
 
-/// Shift and rotation with the highest correlation of the two pictures; none where it isn't found.
+/// Returns the shift and rotation with the highest correlation of the two pictures; none where it isn't found.
 fn correlated(before: &Seen, grey: &Mat) -> opencv::Result<Option<[[f64; 3]; 2]>> {
     let mut warp = Mat::eye(2, 3, core::CV_32F)?.to_mat()?;
     let kind = core::TermCriteria_COUNT | core::TermCriteria_EPS;
@@ -282,7 +282,8 @@ fn rows<T: opencv::core::DataType + Into<f64>>(matrix: &Mat) -> opencv::Result<[
     Ok(rows)
 }
 
-/// From pixel centres of the small picture (OpenCV's points) to source pixels as boxes count them, from the edge.
+/// Converts from pixel centres of the small picture (OpenCV's points) to source pixels as boxes count them, from the
+/// edge.
 ///
 /// With `p` in small pixels from the edge, `p' = A (p - 1/2) + t + 1/2`, and a source point is `S p`.
 fn in_source_pixels([[a, b, tx], [c, d, ty]]: [[f64; 3]; 2], source: ImageSize, small: ImageSize) -> Warp {

@@ -1,4 +1,4 @@
-//! What a tracker wants to know of a frame besides boxes: how the camera moved, and how each detection looks.
+//! Cues of a frame that a tracker wants besides boxes: the camera's motion, and the looks of detections.
 
 mod crops;
 mod embedder;
@@ -13,43 +13,43 @@ use crate::{Image, VisionError, VisionErrorKind};
 use rva_track::{Cues, Embeddings, Warp};
 use rva_types::{BBox, Detection};
 
-/// What was found in a frame for its tracker.
+/// The cues that were found in a frame for its tracker.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FrameCues {
-    /// How the picture moved since the frame before.
+    /// The motion of the picture since the frame before.
     pub camera_motion: Option<Warp>,
-    /// Rows for [`FrameCues::embeddings`].
+    /// The rows for [`FrameCues::embeddings`].
     pub appearance: Option<Appearance>,
-    /// Detections that should have been looked at and weren't, since the frame had too many of them.
+    /// The number of detections that should have been looked at and weren't, since the frame had too many of them.
     pub crops_left_out: u64,
 }
 
-/// How the detections of a frame look.
+/// The looks of the detections of a frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Appearance {
-    /// Numbers in a row, at least 1.
+    /// The count of numbers in a row, at least 1.
     pub dim: usize,
-    /// One row a detection, of length 1; NaN where nobody looked.
+    /// The rows, one for each detection, of length 1; NaN where nobody looked.
     pub values: Vec<f32>,
 }
 
 impl FrameCues {
-    /// As a tracker takes them.
+    /// Returns the looks as a tracker takes them.
     pub fn embeddings(&self) -> Option<Embeddings<'_>> {
         self.appearance.as_ref().and_then(|appearance| Embeddings::new(appearance.dim, &appearance.values))
     }
 }
 
-/// Looks at each processed frame for a tracker, in frame order. One follows one camera through one run.
+/// A finder that looks at each processed frame for a tracker, in frame order. One follows one camera through one run.
 pub trait FindCues: Send {
-    /// What there is to know of the next frame, whose detections are in the detector's order.
+    /// Finds the cues of the next frame, whose detections are in the detector's order.
     ///
     /// # Errors
-    /// The run can't go on: a network failed.
+    /// Returns an error where the run can't go on: a network failed.
     fn find(&mut self, image: &Image, detections: &[Detection]) -> Result<FrameCues, VisionError>;
 }
 
-/// Finds what [`Cues`] ask for.
+/// A finder of the cues that [`Cues`] ask for.
 #[derive(Debug)]
 pub struct CueFinder {
     motion: Option<CameraMotion>,
@@ -57,10 +57,11 @@ pub struct CueFinder {
 }
 
 impl CueFinder {
-    /// For a tracker that wants `cues`; `None` where it wants boxes only. `embedder` is asked for when appearance is wanted.
+    /// Makes a finder for a tracker that wants `cues`; `None` where it wants boxes only. `embedder` is asked for when
+    /// appearance is wanted.
     ///
     /// # Errors
-    /// As those of [`CameraMotion::new`] and of `embedder`.
+    /// Fails as [`CameraMotion::new`] and `embedder` do.
     pub fn for_tracker(
         cues: Cues,
         embedder: impl FnOnce() -> Result<Embedder, VisionError>,

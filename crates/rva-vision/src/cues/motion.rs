@@ -8,20 +8,20 @@ use crate::{Image, VisionError};
 use rva_track::{GmcMethod, Warp};
 use rva_types::Detection;
 
-/// Whether this program was built with the feature `camera-motion`.
+/// Set where this program was built with the feature `camera-motion`.
 pub const CAMERA_MOTION_IS_BUILT_IN: bool = cfg!(feature = "camera-motion");
 
-/// Follows the background from frame to frame. One follows one camera through one run.
+/// A follower of the background from frame to frame. One follows one camera through one run.
 ///
-/// Aharon, Orfaig, Bobrovsky: BoT-SORT (2022), section 3.2, and Ultralytics' `trackers/utils/gmc.py`: the picture at half
-/// its size in grey, pairs of points (corners followed by pyramidal Lucas-Kanade, or ORB descriptors of FAST corners that
-/// are matched), and a shift, rotation and scale through most of them (RANSAC, 3 pixels of the half picture); or a shift
-/// and rotation that maximises the enhanced correlation coefficient.
+/// Aharon, Orfaig, Bobrovsky: BoT-SORT (2022), section 3.2, and Ultralytics' `trackers/utils/gmc.py`: the picture at
+/// half its size in grey, pairs of points (corners followed by pyramidal Lucas-Kanade, or ORB descriptors of FAST
+/// corners that are matched), and a shift, rotation and scale through most of them (RANSAC, 3 pixels of the half
+/// picture); or a shift and rotation that maximises the enhanced correlation coefficient.
 ///
-/// What differs from Ultralytics: points on detections are left out for optical flow too, since people move by
+/// It differs from Ultralytics in this: points on detections are left out for optical flow too, since people move by
 /// themselves; ECC compares with the frame before (theirs with the first of all) in at most 100 steps (5,000); the way
-/// back to source pixels knows of pixel centres and odd sides; what is hardly supported (below 10 pairs, or less than a
-/// third of them agree, or a scale beyond 2/3 to 3/2) is no answer instead of the identity.
+/// back to source pixels knows of pixel centres and odd sides; a warp that is hardly supported (below 10 pairs, or less
+/// than a third of them agree, or a scale beyond 2/3 to 3/2) is no answer instead of the identity.
 #[derive(Debug)]
 pub struct CameraMotion {
     #[cfg(feature = "camera-motion")]
@@ -31,10 +31,10 @@ pub struct CameraMotion {
 }
 
 impl CameraMotion {
-    /// For a run; `None` for [`GmcMethod::None`].
+    /// Makes a follower for a run; `None` for [`GmcMethod::None`].
     ///
     /// # Errors
-    /// `Config` where this program was built without the feature `camera-motion`.
+    /// Returns `Config` where this program was built without the feature `camera-motion`.
     pub fn new(method: GmcMethod) -> Result<Option<Self>, VisionError> {
         if method == GmcMethod::None {
             return Ok(None);
@@ -45,8 +45,8 @@ impl CameraMotion {
         Err(not_built_in(method))
     }
 
-    /// How the picture moved since the frame given before, in source pixels; `None` for the first frame, after a change of
-    /// size, and where too little of the background is seen again.
+    /// Returns the motion of the picture since the frame given before, in source pixels; `None` for the first frame,
+    /// after a change of size, and where too little of the background is seen again.
     pub fn next(&mut self, image: &Image, detections: &[Detection]) -> Option<Warp> {
         #[cfg(feature = "camera-motion")]
         return self.finder.next(image, detections);
@@ -58,7 +58,7 @@ impl CameraMotion {
     }
 }
 
-/// The error of a program without the feature.
+/// Returns the error of a program without the feature.
 #[cfg(any(test, not(feature = "camera-motion")))]
 fn not_built_in(method: GmcMethod) -> VisionError {
     VisionError::new(
@@ -72,7 +72,7 @@ fn not_built_in(method: GmcMethod) -> VisionError {
     )
 }
 
-/// As `gmc_method` of a tracker's YAML has it.
+/// Returns the name as `gmc_method` of a tracker's YAML has it.
 #[cfg(any(test, not(feature = "camera-motion")))]
 fn name(method: GmcMethod) -> &'static str {
     match method {

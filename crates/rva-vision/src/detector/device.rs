@@ -1,9 +1,9 @@
-//! What runs a network.
+//! Devices that run a network.
 
 use crate::{VisionError, VisionErrorKind};
 use std::fmt;
 
-/// What runs a network.
+/// A device that runs a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Device {
     /// The processor.
@@ -19,7 +19,7 @@ impl Device {
     /// Reads `cpu`, `cuda`, `cuda:1`, `tensorrt:0`, or an index alone for a CUDA card. Letter case is ignored.
     ///
     /// # Errors
-    /// `Device`: another text; names the known ones.
+    /// Returns `Device` for another text; it names the known ones.
     pub fn parse(text: &str) -> Result<Self, VisionError> {
         let lower = text.trim().to_ascii_lowercase();
         let (kind, index) = match lower.split_once(':') {

@@ -7,86 +7,86 @@ use rva_types::ImageSize;
 /// A tensor of a model: its element type as ONNX Runtime writes it (`f32`, `f16`, …) and its shape, -1 where symbolic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorShape {
-    /// Name in the graph.
+    /// The name in the graph.
     pub name: String,
-    /// Element type.
+    /// The element type.
     pub element: Element,
-    /// Dimensions.
+    /// The dimensions, -1 where symbolic.
     pub dims: Vec<i64>,
 }
 
-/// Element types as far as they matter here.
+/// The element types as far as they matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Element {
     /// 32-bit float.
     F32,
     /// 16-bit float.
     F16,
-    /// Another one, by name.
+    /// Another type, by name.
     Other(String),
 }
 
-/// What a model file says of itself.
+/// The facts that a model file tells of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ModelFacts {
-    /// Inputs in order.
+    /// The inputs in order.
     pub inputs: Vec<TensorShape>,
-    /// Outputs in order.
+    /// The outputs in order.
     pub outputs: Vec<TensorShape>,
-    /// Ultralytics' `names`.
+    /// The text of Ultralytics' `names`.
     pub names: Option<String>,
-    /// Ultralytics' `task`.
+    /// The text of Ultralytics' `task`.
     pub task: Option<String>,
-    /// Ultralytics' `stride`.
+    /// The text of Ultralytics' `stride`.
     pub stride: Option<String>,
-    /// Ultralytics' `imgsz`, height and width.
+    /// The text of Ultralytics' `imgsz`, height and width.
     pub imgsz: Option<String>,
 }
 
 /// How to run a detection model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// Name of the input.
+    /// The name of the input.
     pub input_name: String,
-    /// Whether the input is float16 (else float32).
+    /// Set where the input is float16 (else float32).
     pub half_input: bool,
-    /// Size of the input as it will be used.
+    /// The size of the input as it will be used, in pixels.
     pub input_size: ImageSize,
-    /// Pictures of one run where the model fixes it.
+    /// The number of pictures of one run where the model fixes it.
     pub batch: Option<usize>,
-    /// What it gives.
+    /// The outputs that are read.
     pub outputs: Outputs,
-    /// Class names by id, at least one.
+    /// The class names by id, at least one.
     pub class_names: Vec<String>,
 }
 
 /// The outputs of a detection model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outputs {
-    /// YOLO: one of this name, `[batch, 4 + classes, anchors]` or `[batch, rows, 6]`.
+    /// The one output of YOLO, by its name, `[batch, 4 + classes, anchors]` or `[batch, rows, 6]`.
     One(String),
-    /// RT-DETR, D-FINE and DEIM as their own scripts export them: label, corners and score of each detection, best first,
+    /// The outputs of RT-DETR, D-FINE and DEIM as their own scripts export them: label, corners and score of each detection, best first,
     /// scaled to the sizes (width, height) that another input holds.
     Ranked {
-        /// Name of the input of sizes, `[batch, 2]`.
+        /// The name of the input of sizes, `[batch, 2]`.
         sizes: String,
-        /// Name of the labels, `[batch, rows]`.
+        /// The name of the labels, `[batch, rows]`.
         labels: String,
-        /// Name of the boxes, `[batch, rows, 4]`.
+        /// The name of the boxes, `[batch, rows, 4]`.
         boxes: String,
-        /// Name of the scores, `[batch, rows]`.
+        /// The name of the scores, `[batch, rows]`.
         scores: String,
     },
 }
 
-/// Sides of a network input in pixels, for a sane amount of memory.
+/// The longest side of a network input in pixels, for a sane amount of memory.
 const SIDE_MAX: u32 = 8192;
 
 impl Layout {
-    /// Reads the layout. `imgsz` is what the user wants, if anything.
+    /// Reads the layout. `imgsz` is the size that the user wants, if any.
     ///
     /// # Errors
-    /// What was found and what is wanted, without the model's name.
+    /// Returns a text with found and wanted, without the model's name.
     pub fn read(facts: &ModelFacts, imgsz: Option<ImageSize>) -> Result<Self, String> {
         if let Some(task) = facts.task.as_deref().map(str::trim)
             && task != "detect"
@@ -259,7 +259,7 @@ fn is_float(element: &Element) -> bool {
     matches!(element, Element::F32 | Element::F16)
 }
 
-/// `output output0 float32 [1, 84, 8400]`, or how many there are and each.
+/// Returns tensors in words: `output output0 float32 [1, 84, 8400]`, or how many there are and each.
 pub(crate) fn shown(what: &str, tensors: &[TensorShape]) -> String {
     let each: Vec<String> = tensors
         .iter()

@@ -9,21 +9,21 @@ use opencv::{
 };
 use rva_types::ImageSize;
 
-/// Grey of the borders, of 255.
+/// The grey of the borders, of 255.
 const PADDING: u8 = 114;
 
-/// Where a picture lies in a network input. All in input pixels.
+/// The place of a picture in a network input. All in input pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Letterbox {
-    /// Source pixels times this are input pixels, across: of the scaled picture, whose sides are whole pixels.
+    /// The factor from source pixels to input pixels, across: that of the scaled picture, whose sides are whole pixels.
     pub scale_x: f64,
-    /// The same, down.
+    /// The factor from source pixels to input pixels, down.
     pub scale_y: f64,
-    /// Size of the scaled picture, at least 1 x 1.
+    /// The size of the scaled picture, at least 1 x 1.
     pub scaled: ImageSize,
-    /// Columns to its left.
+    /// The number of columns to its left.
     pub left: u32,
-    /// Rows above it.
+    /// The number of rows above it.
     pub top: u32,
 }
 
@@ -66,17 +66,17 @@ impl Letterbox {
 #[derive(Debug)]
 pub struct LetterboxPreparer {
     input: ImageSize,
-    /// Reused from picture to picture; small enough to stay in a core's cache between the two steps.
+    /// The scaled picture, reused; small enough to stay in a core's cache between the two steps.
     resized: Mat,
     inputs: InputBuffers,
-    /// Whether pictures fill the input, distorted.
+    /// Set where pictures fill the input, distorted.
     is_stretching: bool,
-    /// What a byte is in [0, 1]: a table gives the very quotient and is quicker than the division.
+    /// The value of each byte in [0, 1]: a table gives the very quotient and is quicker than the division.
     unit: [f32; 256],
 }
 
 impl LetterboxPreparer {
-    /// For a network input of this size.
+    /// Makes a preparer for a network input of this size.
     pub fn new(input: ImageSize) -> Self {
         Self {
             input,
@@ -123,7 +123,7 @@ impl Prepare for LetterboxPreparer {
     }
 }
 
-/// Blue, green, red bytes to planes of red, green and blue with the border around, each value written once.
+/// Turns blue, green, red bytes to planes of red, green and blue with the border around, each value written once.
 fn planes(bgr: &[u8], place: &Letterbox, input: ImageSize, unit: &[f32; 256], chw: &mut [f32]) {
     let (width, height) = (input.width as usize, input.height as usize);
     let (left, top) = (place.left as usize, place.top as usize);

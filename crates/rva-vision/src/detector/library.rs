@@ -1,4 +1,4 @@
-//! Where the ONNX Runtime library is.
+//! The search for the ONNX Runtime library.
 
 use super::probe::{API_WANTED, probe};
 use crate::{VisionError, VisionErrorKind};
@@ -11,19 +11,19 @@ use std::{
 /// An ONNX Runtime library of a version that can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundLibrary {
-    /// The file, absolute.
+    /// The library's file, absolute.
     pub path: PathBuf,
-    /// As the library gives it: `1.31.1`.
+    /// The version as the library gives it: `1.31.1`.
     pub version: String,
 }
 
-/// Variable that names the library; `ort` and Python tools know it too.
+/// Names the variable that names the library; `ort` and Python tools know it too.
 const VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// Folder of the fetched library, below the workspace of a program that was built there.
+/// The folder of the fetched library, below the workspace of a program that was built there.
 const CACHE: &str = "data/cache/onnxruntime";
 
-/// Finds the library. The first of these that is given or there:
+/// Finds the library. It is the first of these that is given or there:
 ///
 /// 1. `configured` (flag or configuration), a file or a folder;
 /// 2. `ORT_DYLIB_PATH`, a file or a folder;
@@ -31,22 +31,23 @@ const CACHE: &str = "data/cache/onnxruntime";
 /// 4. `data/cache/onnxruntime/` of the workspace whose `target/` the executable lies in;
 /// 5. `libonnxruntime.so` wherever the loader looks.
 ///
-/// Never in the working folder: a library is code, and whoever can write the folder that one stands in could put it there.
-/// So the loader's own search is left out where `LD_LIBRARY_PATH` sends it there (an empty or a relative part).
+/// It is never in the working folder: a library is code, and whoever can write the folder that one stands in could put
+/// it there. So the loader's own search is left out where `LD_LIBRARY_PATH` sends it there (an empty or a relative
+/// part).
 ///
 /// # Errors
-/// `Runtime`: what 1 or 2 names can't be used, or no place has one that can. Names each path, what was found there,
-/// the version wanted and how to get it.
+/// Returns `Runtime` where the library of 1 or 2 can't be used, or no place has one that can. It names each path, what
+/// was found there, the version wanted and how to get it.
 pub fn find_library(configured: Option<&Path>) -> Result<FoundLibrary, VisionError> {
     find_library_in(configured, &LibraryPlaces::of_this_process())
 }
 
-/// What of the process decides where a library is looked for.
+/// The places of the process that decide where a library is looked for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LibraryPlaces {
     variable: Option<OsString>,
     executable: Option<PathBuf>,
-    /// Whether the loader's own search counts.
+    /// Set where the loader's own search counts.
     loader: bool,
 }
 
@@ -59,7 +60,7 @@ impl LibraryPlaces {
         }
     }
 
-    /// Folders of 3 and 4, in order.
+    /// Returns the folders of 3 and 4, in order.
     fn folders(&self) -> Vec<PathBuf> {
         let mut folders = Vec::new();
         let beside = self.executable.as_deref().and_then(Path::parent);
@@ -75,7 +76,7 @@ impl LibraryPlaces {
     }
 }
 
-/// Whether the loader would look into the folder that one stands in.
+/// Returns whether the loader would look into the folder that one stands in.
 fn is_sent_to_working_folder(path: Option<&OsStr>) -> bool {
     path.is_some_and(|path| !path.is_empty() && std::env::split_paths(path).any(|part| !part.is_absolute()))
 }
@@ -111,7 +112,7 @@ fn find_library_in(configured: Option<&Path>, places: &LibraryPlaces) -> Result<
     Err(failed(&format!("looked in {}; {}", looked.join(", "), refused.join("; "))))
 }
 
-/// A library that the user names: it is that one or an error, never another one.
+/// Returns a library that the user names: it is that one or an error, never another one.
 fn named(path: &Path, by: &str) -> Result<FoundLibrary, VisionError> {
     let candidates = if path.is_dir() { libraries_in(path) } else { vec![path.to_owned()] };
     let mut refused = Vec::new();
@@ -146,7 +147,7 @@ fn failed(found: &str) -> VisionError {
     )
 }
 
-/// Files of a folder that are named like the library, with or without a version, the highest version first.
+/// Returns the files of a folder that are named like the library, with or without a version, the highest version first.
 fn libraries_in(folder: &Path) -> Vec<PathBuf> {
     let stem = format!("{DLL_PREFIX}onnxruntime");
     let Ok(entries) = std::fs::read_dir(folder) else {

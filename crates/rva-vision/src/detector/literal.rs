@@ -1,10 +1,10 @@
-//! Reads the Python literals that Ultralytics writes into a model's metadata: `{0: 'person', 1: "driver's van"}`
-//! and `[640, 640]`. JSON of the same shape is read too.
+//! Python literals that Ultralytics writes into a model's metadata: `{0: 'person', 1: "driver's van"}` and `[640,
+//! 640]`. JSON of the same shape is read too.
 
-/// Class names by id from a dict literal with the keys 0 to n-1 in any order, or from a list literal of strings.
+/// Reads class names by id from a dict literal with the keys 0 to n-1 in any order, or from a list literal of strings.
 ///
 /// # Errors
-/// Where the text stops being such a literal, and what was wanted there.
+/// Returns where the text stops being such a literal, and what was wanted there.
 pub fn parse_names(text: &str) -> Result<Vec<String>, String> {
     let mut reader = Reader { chars: text.chars().collect(), at: 0 };
     let entries = match reader.peek() {
@@ -29,7 +29,7 @@ pub fn parse_names(text: &str) -> Result<Vec<String>, String> {
     Ok(names.into_iter().flatten().collect())
 }
 
-/// The numbers of a list or tuple literal of non-negative integers, or of a bare integer.
+/// Reads the numbers of a list or tuple literal of non-negative integers, or of a bare integer.
 pub fn parse_integers(text: &str) -> Option<Vec<u32>> {
     let inner = text.trim();
     let inner = inner
@@ -40,7 +40,7 @@ pub fn parse_integers(text: &str) -> Option<Vec<u32>> {
     inner.trim_end_matches([',', ' ']).split(',').map(|part| part.trim().parse().ok()).collect()
 }
 
-/// Class names at most: a bound on what a damaged file can make us allocate.
+/// The most class names: a bound on what a damaged file can make us allocate.
 const NAMES_MAX: usize = 100_000;
 
 struct Reader {
@@ -80,7 +80,7 @@ impl Reader {
         if self.peek().is_some() { Err(self.wanted("the end")) } else { Ok(()) }
     }
 
-    /// Items between two brackets, separated by commas; one may trail.
+    /// Reads items between two brackets, separated by commas; one may trail.
     fn sequence<T>(
         &mut self,
         open: char,
@@ -102,7 +102,7 @@ impl Reader {
         Ok(items)
     }
 
-    /// An integer, in quotes or bare.
+    /// Reads an integer, in quotes or bare.
     fn key(&mut self) -> Result<usize, String> {
         let start = self.at;
         let digits = match self.peek() {
@@ -121,7 +121,7 @@ impl Reader {
         })
     }
 
-    /// A string in either kind of quote, with Python's escapes.
+    /// Reads a string in either kind of quote, with Python's escapes.
     fn string(&mut self) -> Result<String, String> {
         let quote = match self.peek() {
             Some(c @ ('\'' | '"')) => c,

@@ -1,32 +1,36 @@
-//! What a user may say about detection, in Ultralytics' words, and the checks of it.
+//! Options of detection, in Ultralytics' words, and their checks.
 
 use super::Device;
-use crate::{VisionError, VisionErrorKind};
+use crate::{PIXELS_MAX, VisionError, VisionErrorKind};
 use rva_types::ImageSize;
 
 /// Options of detection. Names and defaults are Ultralytics' own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DetectOptions {
-    /// Confidence in [0, 1] that a detection must exceed. Raising it gives fewer and surer detections. A tracker that
-    /// uses weak detections needs the lower of its own bound and the user's here; the caller works that out.
+    /// The confidence in [0, 1] that a detection must exceed. Raising it gives fewer and surer detections. A tracker
+    /// that uses weak detections needs the lower of its own bound and the user's here; the caller works that out.
     pub conf: f32,
-    /// Overlap in [0, 1] (intersection over union) above which the less confident of two boxes of a class is dropped.
-    /// Raising it keeps more boxes that overlap: people close to each other, and also doubles.
+    /// The overlap in [0, 1] (intersection over union) above which the less confident of two boxes of a class is
+    /// dropped. Raising it keeps more boxes that overlap: people close to each other, and also doubles.
     pub iou: f32,
-    /// Class ids to keep; `None` keeps all.
+    /// The class ids to keep; `None` keeps all.
     pub classes: Option<Vec<u32>>,
-    /// Detections of a picture at most, the most confident ones. Raising it matters in crowds only.
+    /// The most detections of a picture, of which the most confident ones stay. Raising it matters in crowds only.
     pub max_det: usize,
-    /// Whether boxes of different classes suppress each other.
+    /// Lets boxes of different classes suppress each other.
     pub agnostic_nms: bool,
-    /// Network input for a model whose input size is symbolic. Raising it finds smaller objects and takes longer, in
-    /// proportion to the area. A model with a size of its own is used at that size, and another one is refused.
+    /// The network input for a model whose input size is symbolic. Raising it finds smaller objects and takes longer,
+    /// in proportion to the area. A model with a size of its own is used at that size, and another one is refused.
     pub imgsz: Option<ImageSize>,
-    /// Compute in 16-bit floats: takes a model whose input is float16, or TensorRT, which converts a float32 one.
+    /// The most pixels of a network input: a larger one is refused before it is computed, whoever wants it, the user or
+    /// the model. Each takes twelve bytes, and many more within the network.
+    pub pixels_max: u64,
+    /// Computes in 16-bit floats: takes a model whose input is float16, or TensorRT, which converts a float32 one.
     pub half: bool,
-    /// What runs the network.
+    /// The device that runs the network.
     pub device: Device,
-    /// Threads that share one inference; `None` takes all cores. Raising it helps until other threads need the cores.
+    /// The threads that share one inference; `None` takes all cores. Raising it helps until other threads need the
+    /// cores.
     pub intra_threads: Option<usize>,
 }
 
@@ -39,6 +43,7 @@ impl Default for DetectOptions {
             max_det: 300,
             agnostic_nms: false,
             imgsz: None,
+            pixels_max: PIXELS_MAX,
             half: false,
             device: Device::Cpu,
             intra_threads: None,
@@ -46,14 +51,14 @@ impl Default for DetectOptions {
     }
 }
 
-/// Threads of one inference at most: more never helps, and a mistyped number must not exhaust the machine.
+/// The most threads of one inference: more never helps, and a mistyped number must not exhaust the machine.
 const INTRA_THREADS_MAX: usize = 256;
 
 impl DetectOptions {
-    /// Checks every value by itself; what depends on the model is checked when it is loaded.
+    /// Checks every value by itself; values that depend on the model are checked when it is loaded.
     ///
     /// # Errors
-    /// `Config`: all that is wrong, with found and wanted, in one text.
+    /// Returns `Config` with everything that is wrong, with found and wanted, in one text.
     pub fn validate(&self) -> Result<(), VisionError> {
         let mut problems = Vec::new();
         for (name, value) in [("conf", self.conf), ("iou", self.iou)] {
@@ -83,7 +88,7 @@ impl DetectOptions {
 /// Reads `640` (a square) or `480,640` (height, width as Ultralytics orders them; `x` may stand for the comma).
 ///
 /// # Errors
-/// `Config`: not one or two numbers from 1 to 16384.
+/// Returns `Config` for anything but one or two numbers from 1 to 16384.
 pub fn parse_imgsz(text: &str) -> Result<ImageSize, VisionError> {
     let wanted = || {
         VisionError::new(
@@ -105,10 +110,10 @@ pub fn parse_imgsz(text: &str) -> Result<ImageSize, VisionError> {
     }
 }
 
-/// Class ids for a list of ids and names (letter case is ignored), ascending and without doubles.
+/// Returns the class ids for a list of ids and names (letter case is ignored), ascending and without doubles.
 ///
 /// # Errors
-/// `Config`: an id or a name that the model doesn't have; names the nearest known name.
+/// Returns `Config` for an id or a name that the model doesn't have; it names the nearest known name.
 pub fn resolve_classes(wanted: &[String], class_names: &[String]) -> Result<Vec<u32>, VisionError> {
     let mut ids = Vec::with_capacity(wanted.len());
     let mut problems = Vec::new();
@@ -149,7 +154,7 @@ fn class_id(text: &str, class_names: &[String]) -> Result<u32, String> {
     }
 }
 
-/// The first names, and how many more there are.
+/// Returns the first names, and how many more there are.
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 8;
     let mut text = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");

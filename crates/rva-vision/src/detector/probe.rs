@@ -1,4 +1,4 @@
-//! Looks into a shared library and asks it for its ONNX Runtime version, without trusting that it is one.
+//! The probe of a shared library, which asks for its ONNX Runtime version without trusting that it is one.
 //!
 //! `ort` panics on some wrong libraries (no API table, no such API version), so everything that it takes for granted
 //! is checked here first.
@@ -19,11 +19,11 @@ pub const API_WANTED: u32 = ort::MINOR_VERSION;
 pub struct Probed {
     /// The file that the loader took.
     pub path: PathBuf,
-    /// As the library gives it: `1.31.1`.
+    /// The version as the library gives it: `1.31.1`.
     pub version: String,
 }
 
-/// Why a library can't be used: what was found, without the path.
+/// The reason why a library can't be used: what was found, without the path.
 pub type Unusable = String;
 
 /// Loads a library (an absolute path, or a bare name for the loader's own search) and checks its version.
@@ -65,8 +65,8 @@ fn check_whole(path: &Path) -> Result<(), Unusable> {
     Ok(())
 }
 
-/// Where the last loadable segment of a 64-bit little-endian ELF file ends; `None` for other files, which the loader
-/// refuses by itself. Offsets are those of the ELF-64 object file format, figures 2 and 6.
+/// Returns where the last loadable segment of a 64-bit little-endian ELF file ends; `None` for other files, which the
+/// loader refuses by itself. Offsets are those of the ELF-64 object file format, figures 2 and 6.
 fn elf64_length(head: &[u8]) -> Option<u64> {
     let number = |at: usize, bytes: usize| -> Option<u64> {
         let mut value = [0u8; 8];
@@ -88,7 +88,7 @@ fn elf64_length(head: &[u8]) -> Option<u64> {
     Some(end)
 }
 
-/// The library's version, whether it has our API, and the file that it was loaded from.
+/// Returns the library's version, whether it has our API, and the file that it was loaded from.
 #[allow(unsafe_code)]
 fn ask(path: &Path) -> Result<(String, bool, Option<PathBuf>), Unusable> {
     // SAFETY: loading runs the library's initialisers. The user names the library, or it lies where only ONNX Runtime
@@ -115,7 +115,7 @@ fn ask(path: &Path) -> Result<(String, bool, Option<PathBuf>), Unusable> {
     Ok((version, !api.is_null(), loaded_from(*symbol as *const ())))
 }
 
-/// The loader's text without the path, which the caller names.
+/// Returns the loader's text without the path, which the caller names.
 fn loader_text(error: &libloading::Error) -> String {
     let text = match std::error::Error::source(error) {
         Some(source) => source.to_string(),
@@ -124,7 +124,7 @@ fn loader_text(error: &libloading::Error) -> String {
     text.rsplit_once(": ").map_or(text.clone(), |(_, last)| last.to_owned())
 }
 
-/// The file that holds a function.
+/// Returns the file that holds a function.
 #[allow(unsafe_code)]
 fn loaded_from(function: *const ()) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;

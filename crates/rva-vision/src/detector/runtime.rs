@@ -15,10 +15,10 @@ use std::{
 /// The library that was loaded, and its environment. ONNX Runtime allows one of each in a process, for its whole life.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
-/// The environment of a library, which is loaded at the first call.
+/// Returns the environment of a library, which is loaded at the first call.
 ///
 /// # Errors
-/// `Runtime`: the library can't be initialised, or another one was loaded before.
+/// Returns `Runtime` where the library can't be initialised, or another one was loaded before.
 pub(super) fn environment(library: &FoundLibrary) -> Result<Environment, VisionError> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((path, environment)) = loaded.as_ref() {
@@ -49,17 +49,17 @@ fn failed(library: &FoundLibrary, found: &str) -> VisionError {
     )
 }
 
-/// The devices that a library can use on this machine: `cpu` always, then each NVIDIA card through what the library
-/// was built with.
+/// Returns the devices that a library can use on this machine: `cpu` always, then each NVIDIA card through the
+/// providers that the library was built with.
 ///
 /// # Errors
-/// `Runtime`: the library can't be started.
+/// Returns `Runtime` where the library can't be started.
 pub fn devices(library: &FoundLibrary) -> Result<Vec<Device>, VisionError> {
     environment(library)?;
     Ok(available())
 }
 
-/// As [`devices`], with the library loaded.
+/// Returns the devices as [`devices`] does, with the library loaded.
 fn available() -> Vec<Device> {
     let cards: Vec<u32> = (0..64).filter(|index| PathBuf::from(format!("/dev/nvidia{index}")).exists()).collect();
     let mut devices = vec![Device::Cpu];
@@ -72,11 +72,11 @@ fn available() -> Vec<Device> {
     devices
 }
 
-/// The providers that run a network on a device, in the order in which they take its operators; each refuses loudly.
-/// Without any, ONNX Runtime would choose a device by itself.
+/// Returns the providers that run a network on a device, in the order in which they take its operators; each refuses
+/// loudly. Without any, ONNX Runtime would choose a device by itself.
 ///
 /// # Errors
-/// `Device`: it isn't there; names those that are.
+/// Returns `Device` where it isn't there; it names those that are.
 pub(super) fn providers(
     library: &FoundLibrary,
     device: Device,
@@ -105,7 +105,7 @@ pub(super) fn providers(
     })
 }
 
-/// The error of a device that isn't there or doesn't start.
+/// Returns the error of a device that isn't there or doesn't start.
 pub(crate) fn absent(library: &FoundLibrary, device: Device, found: &str) -> VisionError {
     let there: Vec<String> = available().iter().map(Device::to_string).collect();
     VisionError::new(

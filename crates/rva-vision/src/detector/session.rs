@@ -1,4 +1,4 @@
-//! From a model file to a session of ONNX Runtime, for every network of this crate.
+//! The way from a model file to a session of ONNX Runtime, for every network of this crate.
 
 use super::{
     Device, FoundLibrary,
@@ -12,18 +12,18 @@ use ort::{
 };
 use std::{fs::File, io::Read, path::Path};
 
-/// How a session runs.
+/// The settings that a session runs with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SessionOptions {
-    /// What runs the network.
+    /// The device that runs the network.
     pub device: Device,
-    /// Whether TensorRT may convert a float32 network to 16 bits.
+    /// Lets TensorRT convert a float32 network to 16 bits.
     pub half: bool,
-    /// Threads that share one inference; `None` takes all cores.
+    /// The threads that share one inference; `None` takes all cores.
     pub intra_threads: Option<usize>,
 }
 
-/// What the file is, as far as its first bytes tell; ONNX itself has no magic number.
+/// Checks the file, as far as its first bytes tell; ONNX itself has no magic number.
 pub(crate) fn check_file(model: &Path, wanted: &str) -> Result<(), VisionError> {
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => {
@@ -47,11 +47,11 @@ pub(crate) fn check_file(model: &Path, wanted: &str) -> Result<(), VisionError> 
     }
 }
 
-/// A session for a file that [`check_file`] let through; `wanted` says what it should be.
+/// Opens a session for a file that [`check_file`] let through; `wanted` says what it should be.
 ///
 /// # Errors
-/// `Runtime` where the library fails, `Device` where the device isn't there, `Model` where the file isn't ONNX or holds
-/// what the library doesn't know.
+/// Returns `Runtime` where the library fails, `Device` where the device isn't there, `Model` where the file isn't ONNX
+/// or holds something that the library doesn't know.
 pub(crate) fn open_session(
     library: &FoundLibrary,
     model: &Path,
@@ -87,10 +87,10 @@ pub(crate) fn open_session(
     })
 }
 
-/// Whether idle threads of a session wait in a busy loop. They would take the cores that decoding and the ingest need.
+/// Lets idle threads of a session wait in a busy loop. They would take the cores that decoding and the ingest need.
 const SPINNING: bool = false;
 
-/// Name, element type and shape of an input or output.
+/// Returns name, element type and shape of an input or output.
 pub(crate) fn tensor_shape(outlet: &Outlet) -> TensorShape {
     let element = match outlet.dtype().tensor_type() {
         Some(TensorElementType::Float32) => Element::F32,
@@ -114,7 +114,7 @@ pub(crate) fn inference_failed(error: ort::Error) -> VisionError {
     VisionError::new(VisionErrorKind::Runtime, format!("run model: {}", first_line(error.message())))
 }
 
-/// ONNX Runtime appends stack traces to some of its texts.
+/// Returns the first line of a text, since ONNX Runtime appends stack traces to some.
 pub(crate) fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim().to_owned()
 }

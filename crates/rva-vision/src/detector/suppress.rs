@@ -1,18 +1,18 @@
-//! From the network's raw output to detections in source pixels, as Ultralytics' `non_max_suppression`
+//! The way from the network's raw output to detections in source pixels, as Ultralytics' `non_max_suppression`
 //! (`multi_label=False`) and `scale_boxes` define it, on torchvision's greedy `nms`.
 
 use super::{DetectOptions, Selection};
 use crate::Prepared;
 use rva_types::{BBox, Detection};
 
-/// Boxes that take part in the suppression at most, the most confident ones (Ultralytics' `max_nms`).
+/// The most boxes that take part in the suppression, of which the most confident ones do (Ultralytics' `max_nms`).
 const CANDIDATES_MAX: usize = 30_000;
 
-/// Boxes are moved by this times their class, in input pixels, so that classes don't suppress each other
+/// The distance in input pixels that boxes are moved by, times their class, so that classes don't suppress each other
 /// (Ultralytics' `max_wh`).
 const CLASS_OFFSET: f32 = 7680.0;
 
-/// Which detections stay.
+/// The suppression, which decides which detections stay.
 #[derive(Debug, Clone)]
 pub struct Suppression {
     conf: f32,
@@ -20,7 +20,7 @@ pub struct Suppression {
     classes: Option<Vec<u32>>,
     max_det: usize,
     agnostic: bool,
-    /// Best score of each anchor, reused.
+    /// The best score of each anchor, reused.
     best: Vec<f32>,
 }
 
@@ -33,7 +33,7 @@ struct Candidate {
 }
 
 impl Suppression {
-    /// With the thresholds and the class filter of the options.
+    /// Makes a suppression with the thresholds and the class filter of the options.
     pub fn new(options: &DetectOptions) -> Self {
         Self {
             conf: options.conf,
@@ -51,8 +51,8 @@ impl Suppression {
         self.classes.clone_from(&selection.classes);
     }
 
-    /// Detections of one picture, best first, clipped to it. `output` is `[4 + classes, anchors]` row by row: centre x
-    /// and y, width and height in input pixels, then a score in [0, 1] for each class.
+    /// Returns the detections of one picture, best first, clipped to it. `output` is `[4 + classes, anchors]` row by
+    /// row: centre x and y, width and height in input pixels, then a score in [0, 1] for each class.
     pub fn detections(&mut self, output: &[f32], anchors: usize, prepared: &Prepared) -> Vec<Detection> {
         if anchors == 0 {
             return Vec::new();
@@ -93,8 +93,9 @@ impl Suppression {
         let scores = &output[4 * anchors..];
         self.best.clear();
         self.best.resize(anchors, f32::NEG_INFINITY);
-        // Class by class and not anchor by anchor: that is how the scores lie in memory. The best score alone, which the
-        // compiler makes vector code of; few anchors are above the threshold, and only those are asked for their class.
+        // Class by class and not anchor by anchor: that is how the scores lie in memory. The best score alone, which
+        // the compiler makes vector code of; few anchors are above the threshold, and only those are asked for their
+        // class.
         for row in scores.chunks_exact(anchors) {
             for (best, &score) in self.best.iter_mut().zip(row) {
                 *best = if score > *best { score } else { *best };
@@ -116,8 +117,8 @@ impl Suppression {
             .collect()
     }
 
-    /// Greedy: a box stays unless one that stayed overlaps it by more than `iou`. Ends at `max_det`, since what comes
-    /// after can't change what came before.
+    /// Suppresses greedily: a box stays unless one that stayed overlaps it by more than `iou`. It ends at `max_det`,
+    /// since later boxes can't change earlier ones.
     fn suppress(&self, candidates: &[Candidate]) -> Vec<Candidate> {
         let mut kept: Vec<(BBox, Candidate)> = Vec::new();
         for candidate in candidates {

@@ -20,17 +20,17 @@ use std::{borrow::Cow, path::Path};
 /// What a file should be.
 const WANTED: &str = "a YOLO or RT-DETR detection model in ONNX";
 
-/// A loaded model. One session; it is cheap to keep and takes a while to make.
+/// A loaded model, in one session; it is cheap to keep and takes a while to make.
 pub struct YoloDetector {
     session: Session,
     layout: Layout,
     description: ModelDescription,
     suppression: Suppression,
-    /// What this detector itself keeps.
+    /// The selection that this detector itself keeps.
     selection: Selection,
-    /// Input of a batch of several pictures, reused.
+    /// The input of a batch of several pictures, reused.
     batch: Vec<f32>,
-    /// The same in 16 bits, for models that take that.
+    /// The input in 16 bits, for models that take that.
     batch_half: Vec<f16>,
     /// The output in 32 bits, for models that give 16.
     output: Vec<f32>,
@@ -43,7 +43,7 @@ impl std::fmt::Debug for YoloDetector {
 }
 
 impl YoloDetector {
-    /// Loads a model and runs it once on grey, so that what is wrong with it shows here.
+    /// Loads a model and runs it once on grey, so that any trouble with it shows here.
     ///
     /// # Errors
     /// `Config` for options out of range, `Runtime` where the library fails, `Device` where the device isn't there or
@@ -60,6 +60,15 @@ impl YoloDetector {
         )?;
         let facts = facts(&session).map_err(|error| refused(model, &error.to_string()))?;
         let layout = Layout::read(&facts, options.imgsz).map_err(|found| refused(model, &found))?;
+        let ImageSize { width, height } = layout.input_size;
+        if u64::from(width) * u64::from(height) > options.pixels_max {
+            let found = format!(
+                "found a network input of {height}x{width} (height x width), wanted at most {} pixels \
+                 (capture.pixels_max)",
+                options.pixels_max
+            );
+            return Err(refused(model, &found));
+        }
         if options.half && !layout.half_input && !matches!(options.device, Device::TensorRt(_)) {
             let found = "found a model that takes float32, wanted float16 for half: leave half out, export the model \
                          with half=True, or use the device tensorrt, which converts it";
@@ -100,19 +109,19 @@ impl YoloDetector {
     /// Changes which detections are kept, without loading the model again.
     ///
     /// # Errors
-    /// `Config`: a confidence outside [0, 1], an empty list of classes, or one that the model doesn't have.
+    /// Returns `Config` for a confidence outside [0, 1], an empty list of classes, or one that the model doesn't have.
     pub fn select(&mut self, selection: Selection) -> Result<(), VisionError> {
         selection.check(self.layout.class_names.len())?;
         self.selection = selection;
         Ok(())
     }
 
-    /// Pictures of one run: what the model fixes, or all.
+    /// Returns the number of pictures of one run: as many as the model fixes, or all.
     fn chunk(&self, pictures: usize) -> usize {
         self.layout.batch.unwrap_or(pictures).max(1)
     }
 
-    /// One run of at most a chunk of pictures.
+    /// Runs the network on at most a chunk of pictures.
     ///
     /// `selections` has one for each picture, or is empty: then the detector's own counts.
     fn run(&mut self, pictures: &[Prepared], selections: &[Selection]) -> Result<Vec<Vec<Detection>>, VisionError> {

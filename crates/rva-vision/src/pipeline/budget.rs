@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Bounds frames and bytes between decoding and delivery.
+/// A budget that bounds frames and bytes between decoding and delivery.
 #[derive(Debug)]
 pub(super) struct Budget {
     frames_max: usize,
@@ -18,14 +18,15 @@ struct Used {
     closed: bool,
 }
 
-/// A frame's place and bytes; dropping it gives them back.
+/// The place and bytes of a frame; dropping it gives them back.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     budget: &'a Budget,
     bytes: u64,
 }
 
-/// Closes the budget when a stage ends, however it ends: nobody would free what the stage before it waits for.
+/// A guard that closes the budget when a stage ends, however it ends: nobody would free what the stage before it waits
+/// for.
 #[derive(Debug)]
 pub(super) struct CloseOnDrop<'a>(pub(super) &'a Budget);
 
@@ -34,7 +35,7 @@ impl Budget {
         Self { frames_max, bytes_max, used: Mutex::default(), freed: Condvar::new() }
     }
 
-    /// Waits for room; `None` when the budget is closed. A frame larger than all of `bytes_max` passes alone.
+    /// Waits for room; returns `None` when the budget is closed. A frame larger than all of `bytes_max` passes alone.
     pub(super) fn acquire(&self, bytes: u64) -> Option<Permit<'_>> {
         let used = self
             .freed
@@ -49,7 +50,7 @@ impl Budget {
         if !used.closed && self.has_room(&used, bytes) { Some(self.take(used, bytes)) } else { None }
     }
 
-    /// Whether a later stage has ended.
+    /// Returns whether a later stage has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }

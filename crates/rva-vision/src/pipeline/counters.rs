@@ -1,4 +1,4 @@
-//! What a pipeline counts while it runs.
+//! Counts of a pipeline while it runs.
 
 use std::{
     ops::{Add, Sub},
@@ -15,6 +15,7 @@ pub struct FrameCounters {
     superseded: AtomicU64,
     decode_errors: AtomicU64,
     times_replaced: AtomicU64,
+    tracks_refused: AtomicU64,
 }
 
 /// The counts at one moment, or of one pipeline: a difference of two moments.
@@ -24,39 +25,43 @@ pub struct FrameCounts {
     pub decoded: u64,
     /// Frames that were delivered.
     pub processed: u64,
-    /// Decoded frames that weren't processed. Once a pipeline has ended without a failure, decoded = processed + skipped.
+    /// Decoded frames that weren't processed. Once a pipeline has ended without a failure, decoded = processed +
+    /// skipped.
     pub skipped: FramesSkipped,
     /// Complaints of the decoder about damaged data.
     pub decode_errors: u64,
     /// Frames whose own time was missing or couldn't be right.
     pub times_replaced: u64,
+    /// New tracks that the tracker refused since it held as many as it may.
+    pub tracks_refused: u64,
 }
 
 /// Decoded frames that weren't processed, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FramesSkipped {
-    /// Between two frames of the stride.
+    /// Frames between two frames of the stride.
     pub by_stride: u64,
-    /// There was no room for it ([`CapturePolicy::EveryNth`](crate::CapturePolicy::EveryNth)).
+    /// Frames for which there was no room ([`CapturePolicy::EveryNth`](crate::CapturePolicy::EveryNth)).
     pub by_overload: u64,
-    /// A newer one came before it was looked at ([`CapturePolicy::Latest`](crate::CapturePolicy::Latest)).
+    /// Frames that a newer one replaced before they were looked at
+    /// ([`CapturePolicy::Latest`](crate::CapturePolicy::Latest)).
     pub superseded: u64,
 }
 
 impl FramesSkipped {
-    /// All of them.
+    /// Returns the number of all of them.
     pub fn total(&self) -> u64 {
         self.by_stride + self.by_overload + self.superseded
     }
 
-    /// Each reason with its count.
+    /// Returns each reason with its count.
     pub fn by_reason(&self) -> [(&'static str, u64); 3] {
         [("stride", self.by_stride), ("overload", self.by_overload), ("superseded", self.superseded)]
     }
 }
 
 impl FrameCounters {
-    /// The counts now. Each is whole; between them a frame may be on its way.
+    /// Returns the counts now. Each is whole; between them a frame may be on its way.
     pub fn counts(&self) -> FrameCounts {
         FrameCounts {
             decoded: self.decoded.load(Relaxed),
@@ -68,6 +73,7 @@ impl FrameCounters {
             },
             decode_errors: self.decode_errors.load(Relaxed),
             times_replaced: self.times_replaced.load(Relaxed),
+            tracks_refused: self.tracks_refused.load(Relaxed),
         }
     }
 
@@ -96,9 +102,13 @@ impl FrameCounters {
             self.decode_errors.fetch_add(more, Relaxed);
         }
     }
-}
 
-impl FrameCounters {
+    pub(super) fn count_tracks_refused(&self, more: u64) {
+        if more > 0 {
+            self.tracks_refused.fetch_add(more, Relaxed);
+        }
+    }
+
     pub(super) fn count_times_replaced(&self, more: u64) {
         if more > 0 {
             self.times_replaced.fetch_add(more, Relaxed);
@@ -109,7 +119,7 @@ impl FrameCounters {
 impl Sub for FrameCounts {
     type Output = Self;
 
-    /// What was counted since `earlier`.
+    /// Returns the counts since `earlier`.
     fn sub(self, earlier: Self) -> Self {
         self.each(earlier, u64::saturating_sub)
     }
@@ -135,6 +145,7 @@ impl FrameCounts {
             },
             decode_errors: of(self.decode_errors, other.decode_errors),
             times_replaced: of(self.times_replaced, other.times_replaced),
+            tracks_refused: of(self.tracks_refused, other.tracks_refused),
         }
     }
 }

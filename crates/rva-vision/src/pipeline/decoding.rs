@@ -1,4 +1,4 @@
-//! The first stage: frames out of the source, at which pace, and which of them.
+//! The first stage, which takes frames out of the source: it decides at which pace, and which of them.
 
 use super::budget::{Budget, Permit};
 use super::{CapturePolicy, FrameCounters, PipelineControl, PipelineOptions, stages::timed};
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// How often a wait for a frame's time looks whether it is still wanted.
+/// The interval at which a wait for a frame's time looks whether it is still wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A frame that is out of the decoder.
@@ -19,7 +19,7 @@ pub(super) struct DecodedFrame<'a> {
     pub(super) frame: Frame,
     pub(super) decoded_at: SystemTime,
     pub(super) decoded: Instant,
-    /// Its part of the budget; none where the newest frame waits, which takes its part when it is its turn.
+    /// The frame's part of the budget; none where the newest frame waits, which takes its part when it is its turn.
     pub(super) permit: Option<Permit<'a>>,
 }
 
@@ -30,23 +30,24 @@ pub(super) struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// It holds the newest frame alone, or all in flight: then the budget is the bound, and sending never waits.
+    /// Makes a way that holds the newest frame alone, or all in flight: then the budget is the bound, and sending never
+    /// waits.
     pub(super) fn new(policy: CapturePolicy, frames_max: usize) -> Self {
         let (in_end, out_end) = bounded(if policy == CapturePolicy::Latest { 1 } else { frames_max });
         Self { in_end, out_end }
     }
 }
 
-/// What decoding needs.
+/// The settings and tools of decoding.
 pub(super) struct Decoding<'a> {
     pub(super) budget: &'a Budget,
     pub(super) options: &'a PipelineOptions,
     pub(super) control: &'a PipelineControl,
-    /// Bytes of a network input.
+    /// The bytes of a network input.
     pub(super) input_bytes: u64,
 }
 
-/// What it came to.
+/// The outcome of decoding.
 #[derive(Default)]
 pub(super) struct Decoded {
     pub(super) stopped: bool,
@@ -100,7 +101,7 @@ impl<'a> Decoding<'a> {
         Ok(())
     }
 
-    /// Until a frame's time has come; a stop shortens it.
+    /// Waits until a frame's time has come; a stop shortens it.
     fn wait_for(&self, (began, first): (Instant, MediaTime), media_time: MediaTime) {
         let micros = media_time.as_micros().saturating_sub(first.as_micros()).max(0) as u64;
         let due = began + Duration::from_micros(micros);
@@ -137,7 +138,7 @@ impl<'a> Decoding<'a> {
     }
 }
 
-/// What a source gave.
+/// The answer of a source.
 enum Next {
     Frame(Frame),
     Skipped,

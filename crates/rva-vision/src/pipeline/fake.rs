@@ -15,10 +15,10 @@ use std::{
     time::Duration,
 };
 
-/// What a fake does when it comes to a frame.
+/// The fault of a fake when it comes to a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Answers an error.
+    /// Returns an error.
     Error,
     /// Panics.
     Panic,
@@ -34,17 +34,20 @@ fn fail_at(fault: Option<(u64, Fault)>, index: u64, who: &str) -> Result<(), Vis
     }
 }
 
-/// How long a stage takes for a frame: always the same for the same frame, different from frame to frame.
+/// Returns the time that a stage takes for a frame: always the same for the same frame, different from frame to frame.
 fn delay(max: Duration, index: u64) -> Duration {
     max.mul_f64((index.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / (1u64 << 24) as f64)
 }
 
-/// Gives small pictures, 25 a second; the first bytes of each are its index.
+/// A source that gives small pictures, 25 a second; the first bytes of each are its index.
 pub struct FakeSource {
     description: SourceDescription,
     frames: u64,
     given: u64,
     fault: Option<(u64, Fault)>,
+    /// The frame before which its size changes; frames that earlier runs gave.
+    change: Option<u64>,
+    before: u64,
     delay_max: Duration,
     alive: Vec<Weak<Image>>,
     alive_max: Arc<AtomicUsize>,
@@ -53,7 +56,7 @@ pub struct FakeSource {
 }
 
 impl FakeSource {
-    /// A source of `frames` frames of 8 x 4 pixels.
+    /// Makes a source of `frames` frames of 8 x 4 pixels.
     pub fn new(frames: u64) -> Self {
         let description = SourceDescription {
             uri: "fake.avi".into(),
@@ -68,6 +71,8 @@ impl FakeSource {
             frames,
             given: 0,
             fault: None,
+            change: None,
+            before: 0,
             delay_max: Duration::ZERO,
             alive: Vec::new(),
             alive_max: Arc::default(),
@@ -79,6 +84,12 @@ impl FakeSource {
     /// Fails instead of giving that frame.
     pub fn failing_at(mut self, index: u64, fault: Fault) -> Self {
         self.fault = Some((index, fault));
+        self
+    }
+
+    /// Has pictures of another size, 16 x 4, from that frame on, counted over all of its runs.
+    pub fn changing_at(mut self, index: u64) -> Self {
+        self.change = Some(index);
         self
     }
 
@@ -95,7 +106,7 @@ impl FakeSource {
         self
     }
 
-    /// Media time between two frames, instead of 40 ms.
+    /// Sets the media time between two frames, instead of 40 ms.
     pub fn spaced(mut self, spacing: Duration) -> Self {
         self.spacing = spacing;
         self
@@ -107,7 +118,7 @@ impl FakeSource {
         self
     }
 
-    /// The most pictures of this source that were alive at the same time, counted whenever one is given.
+    /// Returns the most pictures of this source that were alive at the same time, counted whenever one is given.
     pub fn alive_max(&self) -> Arc<AtomicUsize> {
         self.alive_max.clone()
     }
@@ -125,8 +136,11 @@ impl FrameSource for FakeSource {
             return Ok(None);
         }
         (self.on_frame)(index);
+        if self.change == Some(index) {
+            return Err(VisionError::new(VisionErrorKind::SourceChanged, format!("another size at frame {index}")));
+        }
         sleep_if_any(delay(self.delay_max, index));
-        let mut bytes = vec![0; 8 * 4 * 3];
+        let mut bytes = vec![0; (self.description.size.width * self.description.size.height * 3) as usize];
         bytes[..8].copy_from_slice(&index.to_le_bytes());
         let image = Arc::new(Image::from_bgr(self.description.size, bytes)?);
         self.alive.retain(|image| image.strong_count() > 0);
@@ -134,7 +148,16 @@ impl FrameSource for FakeSource {
         self.alive_max.fetch_max(self.alive.len(), Ordering::Relaxed);
         self.given = index;
         let media_time = MediaTime::from_micros((index as i64 - 1) * self.spacing.as_micros() as i64);
-        Ok(Some(Frame { index, media_time, image }))
+        Ok(Some(Frame { index: index - self.before, media_time, image }))
+    }
+
+    fn begin_next_run(&mut self) -> bool {
+        let is_changed = self.change.take().is_some_and(|at| at == self.given + 1);
+        if is_changed {
+            self.before = self.given;
+            self.description.size.width = 16;
+        }
+        is_changed
     }
 }
 
@@ -144,7 +167,7 @@ fn sleep_if_any(time: Duration) {
     }
 }
 
-/// The index that a [`FakeSource`] wrote into a picture.
+/// Returns the index that a [`FakeSource`] wrote into a picture.
 pub fn index_of(image: &Image) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&image.bgr_bytes()[..8]);
@@ -153,7 +176,7 @@ pub fn index_of(image: &Image) -> u64 {
 
 type Script = Box<dyn FnMut(u64) -> Vec<Detection> + Send>;
 
-/// Finds in each picture of a [`FakeSource`] what a script says for its index.
+/// A detector that finds in each picture of a [`FakeSource`] what a script says for its index.
 pub struct FakeDetector {
     description: ModelDescription,
     script: Script,
@@ -164,7 +187,7 @@ pub struct FakeDetector {
 }
 
 impl FakeDetector {
-    /// A detector with the classes `person` and `dog`.
+    /// Makes a detector with the classes `person` and `dog`.
     pub fn new(script: impl FnMut(u64) -> Vec<Detection> + Send + 'static) -> Self {
         let description = ModelDescription {
             name: "fake.onnx".into(),
@@ -194,13 +217,13 @@ impl FakeDetector {
         self
     }
 
-    /// The largest batch that was inferred.
+    /// Returns the size of the largest batch that was inferred.
     pub fn batch_max(&self) -> Arc<AtomicUsize> {
         self.batch_max.clone()
     }
 }
 
-/// A person with that left edge and confidence.
+/// Returns a person with that left edge and confidence.
 pub fn person(x1: f32, conf: f32) -> Detection {
     Detection { bbox: BBox::new(x1, 0.0, x1 + 2.0, 4.0), conf, class_id: 0 }
 }
@@ -249,12 +272,12 @@ impl Prepare for FakePrepare {
     }
 }
 
-/// Gives the n-th detection of every frame the id n, where its confidence is at least 0.5.
+/// A tracker that gives the n-th detection of every frame the id n, where its confidence is at least 0.5.
 #[derive(Debug, Default)]
 pub struct FakeTracker {
-    /// Frames it has seen.
+    /// The number of frames it has seen.
     pub seen: u64,
-    /// Panics at the frame of that number.
+    /// The number of the frame at which it panics.
     pub panics_at: Option<u64>,
 }
 

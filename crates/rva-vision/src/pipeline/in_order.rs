@@ -1,16 +1,16 @@
-//! Puts back in order what several threads did at the same time.
+//! The order of results that several threads made at the same time.
 
 use crossbeam_channel::Receiver;
 use std::collections::BTreeMap;
 
-/// Has its place in the order.
+/// A result that has its place in the order.
 pub(super) trait Numbered {
-    /// Counts from 0, without gaps.
+    /// Returns its number, counted from 0 without gaps.
     fn number(&self) -> u64;
 }
 
-/// Receives in any order and gives in the order of the numbers. It ends when the channel does; what lies behind a
-/// number that never came is dropped then. How much it holds is bounded by what is on its way.
+/// A receiver that takes in any order and gives in the order of the numbers. It ends when the channel does; results
+/// behind a number that never came are dropped then. It holds no more than is on its way.
 pub(super) struct InOrder<T> {
     from: Receiver<T>,
     early: BTreeMap<u64, T>,

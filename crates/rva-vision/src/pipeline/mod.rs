@@ -1,8 +1,9 @@
-//! The pipeline: decode → prepare → infer → find cues (where the tracker wants any) → track and deliver, each on a thread of its own (the last is the caller's),
-//! in frame order.
+//! The pipeline, in frame order: decode → prepare → infer → find cues (where the tracker wants any) → track and
+//! deliver, each on a thread of its own (the last is the caller's).
 //!
-//! What bounds it: a frame takes a place and its bytes from one [budget](PipelineOptions) when it is decoded and gives
-//! them back when it was delivered. No stage holds anything else, so memory doesn't depend on the length of a video.
+//! A budget bounds it: a frame takes a place and its bytes from one [budget](PipelineOptions) when it is decoded and
+//! gives them back when it was delivered. No stage holds anything else, so memory doesn't depend on the length of a
+//! video.
 
 mod budget;
 mod counters;
@@ -26,12 +27,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Asks a pipeline to stop; clones ask for the same. It can't be taken back.
+/// A flag that asks a pipeline to stop; clones ask for the same. It can't be taken back.
 #[derive(Debug, Clone, Default)]
 pub struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
-    /// A flag that isn't set.
+    /// Makes a flag that isn't set.
     pub fn new() -> Self {
         Self::default()
     }
@@ -41,59 +42,59 @@ impl StopFlag {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether it is set.
+    /// Returns whether it is set.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// A flag that somebody else sets, a signal handler for one.
+/// Wraps a flag that somebody else sets, a signal handler for one.
 impl From<Arc<AtomicBool>> for StopFlag {
     fn from(flag: Arc<AtomicBool>) -> Self {
         Self(flag)
     }
 }
 
-/// Which decoded frames are processed when there are more than the stages behind can take. What isn't is counted, by
-/// reason ([`FramesSkipped`]).
+/// The frames that are processed when there are more than the stages behind can take. Others are counted, by reason
+/// ([`FramesSkipped`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CapturePolicy {
-    /// All: decoding waits. Right for files, since nothing is lost; a live source falls behind and its pictures are
-    /// stamped late, for it doesn't wait.
+    /// Processes all: decoding waits. Right for files, since nothing is lost; a live source falls behind and its
+    /// pictures are stamped late, for it doesn't wait.
     #[default]
     All,
-    /// Those on the grid of the stride while there is room; at a frame for which there is none it is left out. What is
-    /// processed stays evenly spaced as long as possible.
+    /// Processes those on the grid of the stride while there is room; a frame for which there is none is left out. The
+    /// frames that are processed stay evenly spaced as long as possible.
     EveryNth,
-    /// The newest: a frame that still waits when the next one comes gives way to it. Right for live sources, since
-    /// what is seen is never older than the detector is slow.
+    /// Processes the newest: a frame that still waits when the next one comes gives way to it. Right for live sources,
+    /// since what is seen is never older than the detector is slow.
     Latest,
 }
 
 named!(CapturePolicy, "capture policy", { "all" => Self::All, "every_nth" => Self::EveryNth, "latest" => Self::Latest });
 
-/// Bounds and choices of a pipeline.
+/// The bounds and choices of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineOptions {
-    /// Every n-th frame is processed, beginning with the first; the others leave gaps in the frame index.
+    /// The stride: every n-th frame is processed, beginning with the first; the others leave gaps in the frame index.
     pub vid_stride: NonZeroU32,
-    /// At most this many pictures go into one call of the detector. Fewer do when no more are waiting.
+    /// The most pictures that go into one call of the detector. Fewer do when no more are waiting.
     pub batch: NonZeroUsize,
-    /// At most this many frames are decoded and not yet delivered; one more may be in the decoder's hand. At least two
+    /// The most frames that are decoded and not yet delivered; one more may be in the decoder's hand. At least two
     /// batches are allowed whatever it says, or stages couldn't overlap. [`CapturePolicy::Latest`] allows no more than
-    /// that, besides the newest frame that waits: what is in flight is old already.
+    /// that, besides the newest frame that waits: a frame in flight is old already.
     pub frames_in_flight: NonZeroUsize,
-    /// At most this many bytes of pictures and network inputs are decoded and not yet delivered. A single frame that
-    /// is larger passes alone.
+    /// The most bytes of pictures and network inputs that are decoded and not yet delivered. A single frame that is
+    /// larger passes alone.
     pub bytes_in_flight: NonZeroU64,
-    /// What happens at these bounds.
+    /// The policy at these bounds.
     pub capture: CapturePolicy,
-    /// Frames are taken at the pace of their media times, as if the source were live; never faster.
+    /// Takes frames at the pace of their media times, as if the source were live; never faster.
     pub realtime: bool,
 }
 
 impl Default for PipelineOptions {
-    /// Every frame, one by one, 8 frames and 256 MiB in flight, waiting, as fast as it goes.
+    /// Returns every frame, one by one, 8 frames and 256 MiB in flight, waiting, as fast as it goes.
     fn default() -> Self {
         Self {
             vid_stride: NonZeroU32::MIN,
@@ -106,43 +107,43 @@ impl Default for PipelineOptions {
     }
 }
 
-/// A frame with all that was found in it.
+/// A frame with everything that was found in it.
 #[derive(Debug, Clone)]
 pub struct TrackedFrame {
-    /// Counts decoded frames of this opening from 1; skipped frames leave gaps.
+    /// The frame's number, which counts decoded frames of this opening from 1; skipped frames leave gaps.
     pub index: u64,
-    /// Place on the stream's timeline.
+    /// The place on the stream's timeline.
     pub media_time: MediaTime,
-    /// Wall clock when the frame came out of the decoder.
+    /// The wall clock when the frame came out of the decoder.
     pub decoded_at: SystemTime,
     /// The same moment on a clock that doesn't jump, to measure from.
     pub decoded: Instant,
     /// The picture.
     pub image: Arc<Image>,
-    /// Its size in pixels.
+    /// The picture's size in pixels.
     pub size: ImageSize,
-    /// In the detector's order, everything that it gave to the tracker.
+    /// The detections, in the detector's order, everything that it gave to the tracker.
     pub detections: Vec<TrackedDetection>,
 }
 
-/// Time that each stage spent working, without waiting for another.
+/// The time that each stage spent working, without waiting for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StageTimes {
-    /// In the source.
+    /// The time in the source.
     pub decode: Duration,
-    /// In the preparer: letterbox and normalise.
+    /// The time in the preparer: letterbox and normalise.
     pub prepare: Duration,
-    /// In the detectors, added up: inference, box decoding, non-maximum suppression.
+    /// The time in the detectors, added up: inference, box decoding, non-maximum suppression.
     pub infer: Duration,
-    /// In finding camera motion and appearance for the tracker.
+    /// The time in finding camera motion and appearance for the tracker.
     pub cues: Duration,
-    /// In the tracker.
+    /// The time in the tracker.
     pub track: Duration,
-    /// In the caller's `deliver`.
+    /// The time in the caller's `deliver`.
     pub deliver: Duration,
 }
 
-/// How a pipeline came to its end.
+/// The end of a pipeline.
 #[derive(Debug)]
 pub enum End {
     /// The source ended.
@@ -157,33 +158,33 @@ pub enum End {
     Abandoned,
 }
 
-/// What a pipeline did.
+/// The outcome of a pipeline.
 #[derive(Debug)]
 pub struct PipelineOutcome {
-    /// How it ended.
+    /// The way in which it ended.
     pub end: End,
-    /// Frames that the source gave, that `deliver` took, and that were left out.
+    /// The counts of frames that the source gave, that `deliver` took, and that were left out.
     pub counts: FrameCounts,
-    /// Detections whose appearance wasn't looked at, since their frames had too many.
+    /// The number of detections whose appearance wasn't looked at, since their frames had too many.
     pub crops_left_out: u64,
-    /// Where the time went.
+    /// The time that each stage took.
     pub times: StageTimes,
 }
 
 impl PipelineOutcome {
-    /// Failed before anything was read.
+    /// Makes the outcome of a pipeline that failed before anything was read.
     pub fn failed(error: VisionError) -> Self {
         let (counts, times) = (FrameCounts::default(), StageTimes::default());
         Self { end: End::Failed(error), counts, crops_left_out: 0, times }
     }
 }
 
-/// What others may do to a pipeline that runs, and see of it.
+/// The handles by which others stop a pipeline that runs, and watch it.
 #[derive(Debug, Clone, Default)]
 pub struct PipelineControl {
-    /// Asks it to stop.
+    /// The flag that asks it to stop.
     pub stop: StopFlag,
-    /// Where it counts; may be used by one pipeline after another, and goes on then.
+    /// The counters that it counts with; they may be used by one pipeline after another, and go on then.
     pub counters: Arc<FrameCounters>,
 }
 
@@ -193,10 +194,10 @@ impl From<StopFlag> for PipelineControl {
     }
 }
 
-/// Runs a source to its end, through detector and tracker, and delivers each processed frame in frame order. `detectors`
-/// are of the same model; each looks at frames on a thread of its own, at the same time as the others, and what they find
-/// is put back in order. `cues` looks at each frame for the tracker, on a thread of its own; without it the tracker is told
-/// of boxes only.
+/// Runs a source to its end, through detector and tracker, and delivers each processed frame in frame order.
+/// `detectors` are of the same model; each looks at frames on a thread of its own, at the same time as the others, and
+/// what they find is put back in order. `cues` looks at each frame for the tracker, on a thread of its own; without it
+/// the tracker is told of boxes only.
 ///
 /// Blocks. `deliver` is called on this thread; while it blocks, the stages before it fill the budget and wait (or skip
 /// frames, see [`CapturePolicy`]). It breaks to give up: then the other stages end after the call that they are in.

@@ -1,4 +1,4 @@
-//! The stages and what joins them.
+//! The stages behind decoding, and the joints between them.
 
 use super::budget::{Budget, CloseOnDrop, Permit};
 use super::decoding::{Decoded, DecodedFrame, Decoding, Way};
@@ -27,7 +27,7 @@ struct InFlight<'a> {
 }
 
 struct PreparedFrame<'a> {
-    /// Counts prepared frames from 0, without gaps.
+    /// The number of the frame among those prepared, from 0, without gaps.
     number: u64,
     frame: InFlight<'a>,
     prepared: Prepared,
@@ -37,7 +37,7 @@ struct DetectedFrame<'a> {
     number: u64,
     frame: InFlight<'a>,
     detections: Vec<Detection>,
-    /// Nothing before the stage that finds them.
+    /// The cues; none before the stage that finds them.
     cues: FrameCues,
 }
 
@@ -156,7 +156,7 @@ fn named<'scope>(
     std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work)
 }
 
-/// The stage's result; a panic, or a thread that couldn't be started, is an error.
+/// Returns the stage's result; a panic, or a thread that couldn't be started, is an error.
 fn joined(stage: &'static str, spawned: Spawned<'_>) -> StageResult {
     let handle = spawned.map_err(|error| fault(stage, format_args!("can't start its thread: {error}")))?;
     match handle.join() {
@@ -208,7 +208,7 @@ impl<'a> Preparing<'a> {
         Ok(())
     }
 
-    /// A place first, then the frame that is the newest when there is one.
+    /// Takes a place first, then the frame that is the newest when there is one.
     fn next(&self) -> Option<InFlight<'a>> {
         let permit = match self.late_bytes {
             Some(bytes) => Some(self.budget.acquire(bytes)?),
@@ -287,7 +287,9 @@ fn track_and_deliver<'a>(
             ..TrackerFrame::of_boxes(&detections, frame.media_time)
         };
         let mut tracked = Vec::with_capacity(detections.len());
+        let refused = tracker.new_tracks_refused();
         timed(track_time, || tracker.update_into(&seen, &mut tracked));
+        counters.count_tracks_refused(tracker.new_tracks_refused().saturating_sub(refused));
         let Frame { index, media_time, image } = frame;
         let size = image.size();
         let frame = TrackedFrame { index, media_time, decoded_at, decoded, image, size, detections: tracked };

@@ -1,4 +1,4 @@
-//! Video through OpenCV's `VideoCapture`: webcams and GStreamer pipelines. How each is opened is in
+//! Webcams and GStreamer pipelines through OpenCV's `VideoCapture`. The way each is opened is in
 //! [`opening`](super::opening).
 
 use super::{StreamUrl, changes::RateWatch, complaints::Complaints, noise::Ear};
@@ -14,37 +14,38 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Rates above are no rates but time bases that FFmpeg couldn't do better than.
+/// The frame rate above which one is none but a time base that FFmpeg couldn't do better than.
 const FPS_MAX: f64 = 1000.0;
-/// Damaged packets in a row that are passed over. OpenCV fails for each, and goes on with the next.
+/// The number of damaged packets in a row that are passed over. OpenCV fails for each, and goes on with the next.
 const DAMAGED_MAX: u32 = 1000;
-/// Frames that a decoder may still hold when its data end: OpenCV gives them after the call that waited in vain.
+/// The number of frames that a decoder may still hold when its data end: OpenCV gives them after the call that waited
+/// in vain.
 const HELD_FRAMES: u64 = 32;
-/// What [`CaptureSource::new`] has to know of a capture that is open.
+/// The parts that [`CaptureSource::new`] needs of a capture that is open.
 pub(super) struct Opened {
-    /// The library's part.
+    /// The library's capture.
     pub(super) capture: VideoCapture,
-    /// What the libraries say on the threads of this capture.
+    /// The ear that hears the libraries on the threads of this capture.
     pub(super) ear: Arc<Ear>,
-    /// How it is called; no credentials.
+    /// The name that it is called by; no credentials.
     pub(super) uri: String,
-    /// For what the libraries say.
+    /// The URL to hide in the libraries' lines.
     pub(super) url: Option<StreamUrl>,
-    /// How long it may be silent.
+    /// The time for which it may be silent.
     pub(super) read_timeout: Duration,
-    /// Most pixels of a picture.
+    /// The most pixels of a picture.
     pub(super) pixels_max: u64,
 }
 
-/// An open video.
+/// A video that is open.
 pub(super) struct CaptureSource {
     capture: VideoCapture,
     ear: Arc<Ear>,
     description: SourceDescription,
     opened: Instant,
-    /// Media time of the last frame, by the wall.
+    /// The media time of the last frame, by the wall, in microseconds.
     last_micros: i64,
-    /// Frames decoded or skipped.
+    /// The number of frames decoded or skipped.
     decoded: u64,
     /// The first frame, decoded when the source was opened.
     first: Option<Frame>,
@@ -52,15 +53,15 @@ pub(super) struct CaptureSource {
     url: Option<StreamUrl>,
     read_timeout: Duration,
     rate: RateWatch,
-    /// Frames before the last call that waited for the whole time-out.
+    /// The number of frames before the last call that waited for the whole time-out.
     waited_at: Option<u64>,
-    /// Pictures that the decoder gave without pixels.
+    /// The number of pictures that the decoder gave without pixels.
     empty: u64,
     complaints: Complaints,
 }
 
 impl CaptureSource {
-    /// Decodes the first frame.
+    /// Decodes the first frame and makes a source of the capture.
     pub(super) fn new(opened: Opened) -> Result<Self, VisionError> {
         let Opened { capture, ear, uri, url, read_timeout, pixels_max } = opened;
         let number = |property| capture.get(property).ok().filter(|value| value.is_finite() && *value > 0.0);
@@ -109,7 +110,7 @@ impl CaptureSource {
         Ok(source)
     }
 
-    /// The next frame from the decoder, into a picture of its own: earlier ones may still be looked at.
+    /// Decodes the next frame, into a picture of its own: earlier ones may still be looked at.
     fn decode(&mut self) -> Result<Option<Frame>, VisionError> {
         for _ in 0..DAMAGED_MAX {
             let Some(media_time) = self.advance()? else {
@@ -137,12 +138,12 @@ impl CaptureSource {
         ))
     }
 
-    /// Whether the size is known: from the first frame on.
+    /// Returns whether the size is known: from the first frame on.
     fn has_size(&self) -> bool {
         self.description.size != ImageSize { width: 1, height: 1 }
     }
 
-    /// Goes on by one frame and says where it is; `None` at the end.
+    /// Goes on by one frame and returns where it is; `None` at the end.
     fn advance(&mut self) -> Result<Option<MediaTime>, VisionError> {
         if self.is_ended {
             return Ok(None);
@@ -193,12 +194,12 @@ impl CaptureSource {
         )
     }
 
-    /// Whether the last frames were only what the decoder still held.
+    /// Returns whether the last frames were only those that the decoder still held.
     fn has_stalled(&self) -> bool {
         self.waited_at.is_some_and(|at| self.decoded - at <= HELD_FRAMES)
     }
 
-    /// Whether this end, which came after waiting a while for a frame, is the right one.
+    /// Judges whether this end, which came after waiting a while for a frame, is the right one.
     fn end(&self, lines: &[String], waited: Duration) -> Result<(), VisionError> {
         let uri = &self.description.uri;
         let lines: Vec<String> = lines.iter().map(|line| hidden(self.url.as_ref(), line)).collect();
@@ -254,12 +255,12 @@ impl FrameSource for CaptureSource {
     }
 }
 
-/// A line of the libraries without credentials.
+/// Returns a line of the libraries without credentials.
 fn hidden(url: Option<&StreamUrl>, line: &str) -> String {
     url.map_or_else(|| redact(line), |url| url.hide(line))
 }
 
-/// What the libraries said, in brackets.
+/// Returns the libraries' lines, in brackets.
 pub(super) fn because(lines: &[String]) -> String {
     if lines.is_empty() { String::new() } else { format!(" ({})", lines.join("; ")) }
 }

@@ -1,13 +1,14 @@
-//! When a live stream isn't any more what it was at its opening: another rate of pictures.
+//! Changes of a live stream since its opening: another rate of pictures.
 
-/// Steps that make a rate: the median of so many.
+/// The number of steps that make a rate: it is their median.
 const STEPS: usize = 48;
-/// A rate that is this many times the other is another one. Cameras vary by less, and change by more (25 to 15).
+/// The ratio of two rates from which they differ. Cameras vary by less, and change by more (25 to 15).
 const RATIO_MIN: f64 = 1.35;
-/// Steps above aren't pictures of a stream but pauses, and below not two pictures.
+/// The steps that make a rate, in milliseconds: longer ones aren't pictures of a stream but pauses, shorter ones not
+/// two pictures.
 const STEP_MS: std::ops::Range<f64> = 0.5..5_000.0;
 
-/// Watches the rate by the stream's own times, so that a machine that lags behind changes nothing.
+/// A watch of the rate by the stream's own times, so that a machine that lags behind changes nothing.
 ///
 /// The rate is one over the median of the last 48 steps; the first 48 steps after the opening's burst give the one to
 /// compare with. Pictures that are lost on the way make some steps longer, and a median ignores them.
@@ -15,12 +16,12 @@ const STEP_MS: std::ops::Range<f64> = 0.5..5_000.0;
 pub(super) struct RateWatch {
     last_ms: Option<f64>,
     steps: Vec<f64>,
-    /// Median step of the opening, in milliseconds.
+    /// The median step of the opening, in milliseconds.
     opening: Option<f64>,
 }
 
 impl RateWatch {
-    /// Takes the time of a picture in milliseconds; says frames a second before and now where they differ.
+    /// Takes the time of a picture in milliseconds; returns the frames a second before and now where they differ.
     pub(super) fn see(&mut self, ms: f64) -> Option<(f64, f64)> {
         let step = ms - self.last_ms.replace(ms)?;
         if !STEP_MS.contains(&step) {

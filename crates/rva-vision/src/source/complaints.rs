@@ -1,11 +1,11 @@
-//! What a decoder complains about, told seldom.
+//! Complaints of a decoder, told seldom.
 
 use std::time::{Duration, Instant};
 
-/// It is told at most so often.
+/// The least time between two times that they are told.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Complaints that were told, and when.
+/// The complaints that were told, and the time of the last.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
     told: u64,
@@ -13,7 +13,7 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    /// Logs that there are `errors` until now, where there are more than were told, and not too soon after the last time.
+    /// Logs that there are `errors` until now, if there are more than were told, and not too soon after the last time.
     pub(super) fn say(&mut self, uri: &str, errors: u64, frame: u64, line: impl FnOnce() -> String) {
         let now = Instant::now();
         if errors == self.told || self.at.is_some_and(|at| now.duration_since(at) < EVERY) {

@@ -1,12 +1,12 @@
-//! What a file is, by its first bytes, to say what was found where a video was wanted; and whether its outermost boxes
-//! reach beyond its end.
+//! The kind of a file, by its first bytes, to say what was found where a video was wanted; and whether its outermost
+//! boxes reach beyond its end.
 
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
 };
 
-/// Bytes that are looked at.
+/// The number of bytes that are looked at.
 const HEAD_BYTES: usize = 16;
 
 /// The beginning of a file.
@@ -26,7 +26,7 @@ impl Head {
         Ok(Self { bytes, length })
     }
 
-    /// The name of the container format, where it is a known one.
+    /// Returns the name of the container format, where it is a known one.
     pub(super) fn container(&self) -> Option<&'static str> {
         match self.bytes.as_slice() {
             [_, _, _, _, b'f', b't', b'y', b'p', ..] => Some("MP4"),
@@ -37,7 +37,7 @@ impl Head {
         }
     }
 
-    /// Says where the container ends beyond the file; `None` where it doesn't, or doesn't know.
+    /// Returns where the container ends beyond the file; `None` where it doesn't, or doesn't know.
     pub(super) fn cut_off(&self, path: &str) -> Option<String> {
         if let Some(packet) = ts_packet(path) {
             let odd = self.length % packet;
@@ -55,7 +55,7 @@ impl Head {
         (end > self.length).then(|| format!("it says that it has {end} bytes, and has {}", self.length))
     }
 
-    /// What was found: `an MP4 file of 262 bytes`, `15 bytes of text that start with "hello"`.
+    /// Returns the kind in words: `an MP4 file of 262 bytes`, `15 bytes of text that start with "hello"`.
     pub(super) fn describe(&self) -> String {
         if self.length == 0 {
             return "an empty file of 0 bytes".to_owned();
@@ -76,7 +76,8 @@ impl Head {
     }
 }
 
-/// Bytes of a packet of an MPEG transport stream, where it is one: each begins with 47, behind four bytes of time on discs.
+/// Returns the bytes of a packet of an MPEG transport stream, where it is one: each begins with 47, behind four bytes
+/// of time on discs.
 fn ts_packet(path: &str) -> Option<u64> {
     const SYNC: u8 = 0x47;
     let mut bytes = Vec::new();
@@ -89,7 +90,7 @@ fn ts_packet(path: &str) -> Option<u64> {
     }
 }
 
-/// The furthest end of an MP4's outermost boxes that hold pictures or say where they are.
+/// Returns the furthest end of an MP4's outermost boxes that hold pictures or say where they are.
 fn mp4_end(path: &str, length: u64) -> io::Result<Option<u64>> {
     let mut file = File::open(path)?;
     let (mut at, mut end) = (0, None);

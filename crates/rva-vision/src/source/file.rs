@@ -1,4 +1,4 @@
-//! A video file, read by FFmpeg's own libraries ([`Reader`]).
+//! Video files, read by FFmpeg's own libraries ([`Reader`]).
 
 use super::{
     capture::because,
@@ -16,9 +16,9 @@ use crate::{
 use rva_types::{ImageSize, MediaTime};
 use std::{collections::VecDeque, sync::Arc};
 
-/// Rates above are no rates but time bases that FFmpeg couldn't do better than.
+/// The frame rate above which one is none but a time base that FFmpeg couldn't do better than.
 const FPS_MAX: f64 = 1000.0;
-/// What demuxers say where a file ends too early.
+/// The words of demuxers for a file that ends too early.
 const CUT_OFF: [&str; 4] = ["partial file", "prematurely", "truncated", "moov atom not found"];
 
 /// A picture that waits for its turn.
@@ -28,7 +28,7 @@ struct Waiting {
     size: ImageSize,
 }
 
-/// An open file.
+/// A file that is open.
 pub(super) struct FileSource {
     reader: Reader,
     ear: Arc<Ear>,
@@ -38,12 +38,12 @@ pub(super) struct FileSource {
     timeline: Timeline,
     converter: Converter,
     waiting: VecDeque<Waiting>,
-    /// Frames of this run, and of all.
+    /// The number of frames of this run.
     index: u64,
     total: u64,
-    /// Pictures that couldn't be converted.
+    /// The number of pictures that couldn't be converted.
     unconverted: u64,
-    /// What was counted in runs before this one.
+    /// The counts of the runs before this one.
     counted: SourceCounts,
     complaint: Option<String>,
     is_cut_off: bool,
@@ -54,7 +54,7 @@ pub(super) struct FileSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// The next picture has another size: what follows is another run.
+    /// The next picture has another size: the pictures from there on are another run.
     Changed,
     Ended,
 }
@@ -136,7 +136,7 @@ impl FileSource {
         }
     }
 
-    /// The next picture and its place in time; `None` at the end.
+    /// Returns the next picture and its place in time; `None` at the end.
     fn advance(&mut self) -> Result<Option<(Waiting, MediaTime)>, VisionError> {
         if self.state != State::Open {
             return Ok(None);
@@ -175,7 +175,12 @@ impl FileSource {
         Ok(Some((front, media_time)))
     }
 
-    /// Whether this end is the right one.
+    /// Returns whether fewer frames came than were announced.
+    fn lacks_frames(&self) -> bool {
+        self.description.frame_count.is_some_and(|count| self.total < count)
+    }
+
+    /// Judges whether this end is the right one.
     fn end(&mut self) -> Result<(), VisionError> {
         self.state = State::Ended;
         let (uri, found) = (&self.description.uri, self.total);
@@ -191,6 +196,10 @@ impl FileSource {
             Some(DataEnd::Failed(error)) => Some(error.to_string()),
             Some(DataEnd::InPacket) => Some("it ends within a picture".to_owned()),
             _ if self.is_cut_off => Some("its container says so".to_owned()),
+            // It has no times of its own: each picture that is lost moves all behind it.
+            _ if self.head.container() == Some("AVI") && complaints > 0 && self.lacks_frames() => {
+                Some("pictures of an AVI are lost, and the times behind them are too early".to_owned())
+            }
             _ => self.head.cut_off(uri),
         };
         let Some(why) = why else { return Ok(()) };

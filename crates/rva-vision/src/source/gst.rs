@@ -29,12 +29,12 @@ impl GstPipeline {
         Ok(Self { secret, shown })
     }
 
-    /// What may be shown of the pipeline, as [`rva_types::shown_source`] decides it.
+    /// Returns the pipeline as it may be shown, as [`rva_types::shown_source`] decides it.
     pub fn shown(&self) -> &str {
         &self.shown
     }
 
-    /// The pipeline for GStreamer and nothing else.
+    /// Returns the pipeline for GStreamer and nothing else.
     pub(super) fn secret(&self) -> &str {
         &self.secret
     }
@@ -42,8 +42,8 @@ impl GstPipeline {
     /// Says what is wrong with it before OpenCV does, which can't say why.
     ///
     /// # Errors
-    /// [`VisionErrorKind::Config`]: OpenCV without GStreamer, an element that isn't installed, a property that isn't
-    /// one; and what is wrong with the stream that it names.
+    /// Returns [`VisionErrorKind::Config`] for an OpenCV without GStreamer, an element that isn't installed, or a
+    /// property that isn't one; and the trouble of the stream that it names.
     pub(super) fn check(&self, timeout: Duration) -> Result<(), VisionError> {
         let wrong = |text: String| Err(VisionError::new(VisionErrorKind::Config, format!("{}: {text}", self.shown)));
         if !opencv_description().has_gstreamer {
@@ -63,12 +63,12 @@ impl GstPipeline {
         }
     }
 
-    /// A line of a library about it, fit for showing.
+    /// Returns a line of a library about it, fit for showing.
     pub(super) fn hide(&self, line: &str) -> String {
         hide(&format!("gst:{}", self.secret), line)
     }
 
-    /// The RTSP or HTTP stream that it reads, with the credentials beside it.
+    /// Returns the RTSP or HTTP stream that it reads, with the credentials beside it.
     pub(super) fn stream(&self) -> Option<StreamUrl> {
         let properties = pipeline_properties(&self.secret);
         let value = |name: &str| properties.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
@@ -86,7 +86,7 @@ impl fmt::Debug for GstPipeline {
     }
 }
 
-/// GStreamer's own parser, found at run time: OpenCV brings GStreamer with it, and no headers of it are needed.
+/// Asks GStreamer's own parser, found at run time: OpenCV brings GStreamer with it, and no headers of it are needed.
 #[allow(unsafe_code)]
 mod library {
     use std::{
@@ -94,7 +94,7 @@ mod library {
         ptr::null_mut,
     };
 
-    /// GLib's `GError`.
+    /// The layout of GLib's `GError`.
     #[repr(C)]
     struct Error {
         domain: c_uint,
@@ -106,7 +106,7 @@ mod library {
     type ParseLaunch = unsafe extern "C" fn(*const c_char, *mut *mut Error) -> *mut c_void;
     type Release = unsafe extern "C" fn(*mut c_void);
 
-    /// What GStreamer says against a pipeline; `None` where it can be built, and where GStreamer isn't found.
+    /// Returns GStreamer's complaint about a pipeline; `None` where it can be built, and where GStreamer isn't found.
     pub(super) fn complaint(pipeline: &str) -> Option<String> {
         let text = CString::new(pipeline).ok()?;
         let find = |name: &CStr| {

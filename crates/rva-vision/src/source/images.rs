@@ -1,7 +1,7 @@
 //! Images as a source: one, a folder, or all that match a pattern, in natural order (`img2` before `img10`).
 //!
-//! One that can't be read doesn't end the others: it is told, keeps its index and its place in time, and the source ends
-//! as incomplete when all others are through.
+//! One that can't be read doesn't end the others: it is told, keeps its index and its place in time, and the source
+//! ends as incomplete when all others are through.
 
 use super::{io_failed, spec::is_pattern};
 use crate::{Frame, FrameSource, Image, OpenOptions, SourceCounts, SourceDescription, VisionError, VisionErrorKind};
@@ -12,11 +12,11 @@ use std::{
     sync::Arc,
 };
 
-/// Extensions that count as images, in lower case. Upper case counts too.
+/// The extensions that count as images, in lower case. Upper case counts too.
 pub const IMAGE_EXTENSIONS: [&str; 12] =
     ["jpg", "jpeg", "jpe", "png", "bmp", "dib", "webp", "tif", "tiff", "pgm", "ppm", "jp2"];
 
-/// Whether a path has the extension of an image.
+/// Returns whether a path has the extension of an image.
 pub(super) fn is_image(path: &Path) -> bool {
     path.extension()
         .and_then(|extension| extension.to_str())
@@ -63,24 +63,24 @@ fn leave_out_videos(uri: &str, others: &[PathBuf]) {
 pub(super) struct ImageSource {
     description: SourceDescription,
     paths: Vec<PathBuf>,
-    /// Images given or skipped.
+    /// The number of images given or skipped.
     done: usize,
     /// The first image, decoded when the source was opened.
     first: Option<Arc<Image>>,
     pixels_max: u64,
-    /// Images that can't be read.
+    /// The number of images that can't be read.
     unreadable: u64,
-    /// What was wrong with the first of them.
+    /// The error of the first of them.
     error: Option<VisionError>,
 }
 
 impl ImageSource {
-    /// One image.
+    /// Opens one image.
     pub(super) fn of_file(path: &str, options: &OpenOptions) -> Result<Self, VisionError> {
         Self::new(path, vec![PathBuf::from(path)], options)
     }
 
-    /// The images of a folder, without its sub-folders and hidden files.
+    /// Opens the images of a folder, without its sub-folders and hidden files.
     pub(super) fn of_folder(folder: &str, options: &OpenOptions) -> Result<Self, VisionError> {
         let failed = |error| io_failed(folder, error);
         let entries = fs::read_dir(folder).map_err(failed)?;
@@ -95,7 +95,7 @@ impl ImageSource {
         Self::new(folder, paths, options)
     }
 
-    /// The images that match a pattern; what else matches is left out.
+    /// Opens the images that match a pattern; other matches are left out.
     pub(super) fn of_pattern(pattern: &str, options: &OpenOptions) -> Result<Self, VisionError> {
         let matches = glob::glob(pattern).map_err(|error| {
             VisionError::new(
@@ -149,7 +149,7 @@ impl ImageSource {
         Ok(source)
     }
 
-    /// The next image that can be read; it isn't done yet.
+    /// Returns the next image that can be read; it isn't done yet.
     fn decode_next(&mut self) -> Option<Arc<Image>> {
         while let Some(path) = self.paths.get(self.done) {
             match decode(path, self.pixels_max) {
@@ -167,7 +167,7 @@ impl ImageSource {
         None
     }
 
-    /// Whether all could be read; said once.
+    /// Judges whether all could be read; says it once.
     fn end(&mut self) -> Result<(), VisionError> {
         let Some(error) = self.error.take() else { return Ok(()) };
         Err(VisionError::new(

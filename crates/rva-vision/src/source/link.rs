@@ -1,4 +1,4 @@
-//! FFmpeg's connection to a stream: with a deadline for each call, and requests to the server of its URL alone.
+//! The connection of FFmpeg to a stream: with a deadline for each call, and requests to the server of its URL alone.
 
 use super::{
     origin::Origin,
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How FFmpeg opens what a playlist names.
+/// The function by which FFmpeg opens what a playlist names.
 type IoOpen = unsafe extern "C" fn(
     *mut ffi::AVFormatContext,
     *mut *mut ffi::AVIOContext,
@@ -26,11 +26,11 @@ type IoOpen = unsafe extern "C" fn(
     *mut *mut ffi::AVDictionary,
 ) -> c_int;
 
-/// What is to be opened.
+/// The stream that is to be opened.
 pub(super) struct Wanted<'a> {
-    /// With its credentials.
+    /// The URL with its credentials.
     pub(super) url: &'a str,
-    /// In lower case.
+    /// The scheme in lower case.
     pub(super) scheme: &'a str,
     pub(super) transport: RtspTransport,
     pub(super) pixels_max: u64,
@@ -40,18 +40,18 @@ pub(super) struct Wanted<'a> {
     pub(super) signers: Option<&'a Path>,
 }
 
-/// A stream that is open. The reader is closed before what watches it goes.
+/// A stream that is open. The reader is closed before its guard goes.
 pub(super) struct Link {
     pub(super) reader: Reader,
     guard: Box<Guard>,
 }
 
-/// What FFmpeg asks while it works, from whichever thread.
+/// The guard that FFmpeg asks while it works, from whichever thread.
 struct Guard {
     origin: Option<Origin>,
     usual: OnceLock<IoOpen>,
     began: Instant,
-    /// Microseconds from `began` on.
+    /// The deadline, in microseconds from `began` on.
     deadline: AtomicU64,
     is_late: AtomicBool,
     refused: Mutex<Option<String>>,
@@ -59,13 +59,13 @@ struct Guard {
     signers: Option<CString>,
 }
 
-/// Why a stream isn't open.
+/// The reason why a stream isn't open.
 pub(super) struct NotOpened {
     /// FFmpeg's error.
     pub(super) error: ffmpeg::Error,
-    /// The deadline was over.
+    /// Set where the deadline was over.
     pub(super) is_late: bool,
-    /// A URL of another server that it wanted to ask.
+    /// The URL of another server that it wanted to ask.
     pub(super) refused: Option<String>,
 }
 
@@ -73,7 +73,7 @@ impl Link {
     /// Opens a stream and finds its pictures.
     ///
     /// # Errors
-    /// FFmpeg's; `StreamNotFound` where it has no pictures.
+    /// Returns FFmpeg's error; `StreamNotFound` where it has no pictures.
     pub(super) fn open(wanted: &Wanted<'_>) -> Result<Self, NotOpened> {
         let guard = Box::new(Guard::new(wanted));
         let reader =
@@ -84,17 +84,17 @@ impl Link {
         }
     }
 
-    /// From now on a call may take so long.
+    /// Allows a call so long from now on.
     pub(super) fn allow(&self, time: Duration) {
         self.guard.allow(time);
     }
 
-    /// Whether a call took longer than was allowed.
+    /// Returns whether a call took longer than was allowed.
     pub(super) fn is_late(&self) -> bool {
         self.guard.is_late()
     }
 
-    /// The first URL of another server that FFmpeg was told to ask, and didn't.
+    /// Returns the first URL of another server that FFmpeg was told to ask, and didn't.
     pub(super) fn refused(&self) -> Option<String> {
         self.guard.refused()
     }
@@ -129,13 +129,14 @@ impl Guard {
     }
 }
 
-/// What may be read over HTTP: films, pictures, and HLS with what its segments are made of. Not DASH, whose reader opens
-/// what a manifest names past every guard, nor descriptions and lists that name other servers (SDP, concat, …).
+/// The formats that may be read over HTTP: films, pictures, and HLS with those that its segments are made of. DASH
+/// isn't among them, whose reader opens what a manifest names past every guard, nor are descriptions and lists that
+/// name other servers (SDP, concat, …).
 const FORMATS: &CStr = c"hls,mpegts,mpegtsraw,mpeg,mpegvideo,m4v,mp4,matroska,webm,flv,live_flv,avi,asf,asf_o,ogg,nut,mxf,gxf,\
     ivf,obu,h264,hevc,av1,vc1,dv,gif,mpjpeg,mjpeg,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,image2pipe,aac,mp3,ac3,eac3,webvtt,rm,\
     yuv4mpegpipe";
 
-/// The protocols that a stream needs beneath its own. What isn't named FFmpeg chooses by the protocol.
+/// Returns the protocols that a stream needs beneath its own. Those that aren't named FFmpeg chooses by the protocol.
 fn protocols(scheme: &str) -> Option<&'static CStr> {
     match scheme {
         "http" | "https" => Some(c"http,https,httpproxy,tls,tcp,crypto,data"),
@@ -149,9 +150,9 @@ fn open_input(wanted: &Wanted<'_>, guard: &Guard) -> Result<ffmpeg::format::cont
     // It knows the texts of its errors from then on.
     ffmpeg::init()?;
     let url = CString::new(wanted.url).map_err(|_| ffmpeg::Error::InvalidData)?;
-    // SAFETY: every pointer is null, of a C string that lives until the end, or given back by FFmpeg just before; a failed
-    // avformat_open_input frees its context and nulls the pointer. The guard lies in a box that outlives the context, and
-    // is only read through its address.
+    // SAFETY: every pointer is null, of a C string that lives until the end, or given back by FFmpeg just before; a
+    // failed avformat_open_input frees its context and nulls the pointer. The guard lies in a box that outlives the
+    // context, and is only read through its address.
     unsafe {
         let mut context = ffi::avformat_alloc_context();
         if context.is_null() {
@@ -184,7 +185,7 @@ fn open_input(wanted: &Wanted<'_>, guard: &Guard) -> Result<ffmpeg::format::cont
     }
 }
 
-/// Whether FFmpeg is to give up: 1 for yes.
+/// Returns whether FFmpeg is to give up: 1 for yes.
 #[allow(unsafe_code, reason = "called by FFmpeg")]
 unsafe extern "C" fn interrupt(opaque: *mut c_void) -> c_int {
     // SAFETY: the address of a guard that outlives the context that calls.

@@ -1,6 +1,7 @@
-//! Frame sources: webcams and streams through OpenCV, files through FFmpeg's own libraries, images.
+//! Frame sources: webcams and GStreamer pipelines through OpenCV, files and streams through FFmpeg's own libraries,
+//! images.
 //!
-//! [`open`] decodes the first frame, so an open source has a size and at least one frame, and what is wrong with it is
+//! [`open`] decodes the first frame, so an open source has a size and at least one frame, and any trouble with it is
 //! said at once. Nothing is kept of frames that were given: memory doesn't grow with the length of a source.
 
 mod capture;
@@ -38,26 +39,29 @@ pub use images::IMAGE_EXTENSIONS;
 pub use spec::{SourceSpec, StreamUrl};
 pub use watch::{AbandonedCaptures, abandoned_captures};
 
-/// What time-outs may be.
+/// The range of time-outs.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
-/// 64 megapixels: more than any camera of today, and 192 MB when it is decoded.
+/// The most pixels of a picture by default, 64 megapixels: more than any camera of today, and 192 MB when it is
+/// decoded.
 pub const PIXELS_MAX: u64 = 64 << 20;
 
-/// How a source is opened.
+/// The settings that a source is opened with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenOptions {
-    /// Media time between images of a folder is one over this, in images a second, above 0 and at most 1000.
+    /// The images a second of a folder, above 0 and at most 1000: media time between two is one over this.
     pub image_fps: f64,
-    /// How long a stream may take to connect, to answer and to announce itself. Longer waits out slower cameras.
+    /// The time that a stream may take to connect, to answer and to announce itself. A longer one waits out slower
+    /// cameras.
     pub open_timeout: Duration,
-    /// How long a stream may be silent before it counts as stalled.
+    /// The time for which a stream may be silent before it counts as stalled.
     pub read_timeout: Duration,
-    /// How the pictures of an RTSP stream travel.
+    /// The way in which the pictures of an RTSP stream travel.
     pub transport: RtspTransport,
-    /// Pictures of more pixels than these are refused before they are decoded: a small file can hold a huge one.
+    /// The most pixels of a picture: larger ones are refused before they are decoded, since a small file can hold a
+    /// huge one.
     pub pixels_max: u64,
-    /// Which hardware decodes. One that isn't there is said in a log line, and the processor decodes.
+    /// The hardware that decodes. One that isn't there is said in a log line, and the processor decodes.
     pub hw_acceleration: HwAcceleration,
     /// Whose word is taken for what a server of an encrypted stream is.
     pub certificates: Certificates,
@@ -75,14 +79,14 @@ pub enum Certificates {
     SignedBy(PathBuf),
 }
 
-/// How the pictures of an RTSP stream travel.
+/// The way in which the pictures of an RTSP stream travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum RtspTransport {
-    /// In the connection that controls it: passes firewalls, and nothing is lost.
+    /// They travel in the connection that controls it: that passes firewalls, and nothing is lost.
     #[default]
     Tcp,
-    /// As datagrams: lower delay on a good network, damaged pictures on a bad one. FFmpeg goes back to TCP where the
-    /// camera or the network refuses.
+    /// They travel as datagrams: lower delay on a good network, damaged pictures on a bad one. FFmpeg goes back to TCP
+    /// where the camera or the network refuses.
     Udp,
 }
 
@@ -91,16 +95,16 @@ named!(RtspTransport, "transport", { "tcp" => Self::Tcp, "udp" => Self::Udp });
 /// Hardware that decodes video, of OpenCV's FFmpeg back end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum HwAcceleration {
-    /// The processor decodes.
+    /// The processor, without any hardware.
     #[default]
     None,
-    /// Whatever is found first.
+    /// The hardware that is found first.
     Any,
-    /// Linux: VA-API of Intel and AMD.
+    /// VA-API of Intel and AMD, on Linux.
     Vaapi,
-    /// Intel's Media SDK.
+    /// The Media SDK of Intel.
     Mfx,
-    /// Windows: Direct3D 11.
+    /// Direct3D 11, on Windows.
     D3d11,
 }
 
@@ -109,7 +113,8 @@ named!(HwAcceleration, "hw_acceleration", {
 });
 
 impl Default for OpenOptions {
-    /// One image a second; streams have ten seconds to connect and ten seconds between frames; TCP; no hardware.
+    /// Returns one image a second; streams have ten seconds to connect and ten seconds between frames; TCP; no
+    /// hardware.
     fn default() -> Self {
         Self {
             image_fps: 1.0,
@@ -186,7 +191,7 @@ fn open_path(text: &str, options: &OpenOptions) -> Result<Box<dyn FrameSource>, 
     }
 }
 
-/// What the operating system said about a path.
+/// Turns the operating system's error about a path into one of this crate.
 fn io_failed(path: &str, error: std::io::Error) -> VisionError {
     let (kind, text) = match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => (

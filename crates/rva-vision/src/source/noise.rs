@@ -1,5 +1,5 @@
-//! Catches what FFmpeg and OpenCV would print on stderr, for two reasons: their lines may hold a URL with its password,
-//! and they say why something can't be opened, where OpenCV only says that it can't.
+//! The lines that FFmpeg and OpenCV would print on stderr, caught for two reasons: they may hold a URL with its
+//! password, and they say why something can't be opened, where OpenCV only says that it can't.
 //!
 //! FFmpeg has one log callback for the process, and each line is called out on the thread that it is about: so many
 //! cameras listen at once, and nobody's stderr is touched. Lines of FFmpeg's decoding threads find their camera by the
@@ -16,34 +16,36 @@ use std::{
     },
 };
 
-/// Lines that one call may leave; the first ones name the cause, later ones are dropped.
+/// The number of lines that one call may leave; the first ones name the cause, later ones are dropped.
 const LINES_MAX: usize = 8;
-/// Bytes of a line, with its end.
+/// The bytes of a line, with its end.
 const LINE_BYTES_MAX: usize = 512;
-/// FFmpeg's `AV_LOG_ERROR`: lines above are warnings and chatter.
+/// The number of FFmpeg's `AV_LOG_ERROR`: lines above are warnings and chatter.
 const AV_LOG_ERROR: c_int = 16;
-/// FFmpeg's `AV_LOG_WARNING`.
+/// The number of FFmpeg's `AV_LOG_WARNING`.
 const AV_LOG_WARNING: c_int = 24;
-/// How the one warning begins that is an answer: 401, 404, 503.
+/// The beginning of the one warning that is an answer: 401, 404, 503.
 const HTTP_ANSWER: &str = "HTTP error";
-/// How FFmpeg says where it is going to send a request: what a playlist names, and a redirection of HTTP or RTSP.
+/// The formats in which FFmpeg says where it is going to send a request: what a playlist names, and a redirection of
+/// HTTP or RTSP.
 const REQUESTS: [&CStr; 3] = [c"Opening '%s' for ", c"header='%s'", c"Status %d: Redirecting to "];
-/// Bytes of such a line: FFmpeg's URLs have 4096.
+/// The bytes of such a line: FFmpeg's URLs have 4096.
 const REQUEST_BYTES_MAX: usize = 8192;
-/// How threads are called while FFmpeg starts its own, which inherit the name.
+/// The name of threads while FFmpeg starts its own, which inherit it.
 const THREAD_NAME: &str = "rva-cap-";
-/// Linux gives a name 15 bytes.
+/// The number of ids in such a name: Linux gives one 15 bytes.
 const IDS: u32 = 10_000_000;
 
 thread_local! {
-    /// Whose call this thread is in; `None` outside of one, and in FFmpeg's own threads.
+    /// The ear whose call this thread is in; `None` outside of one, and in FFmpeg's own threads.
     static LISTENING: RefCell<Option<Arc<Ear>>> = const { RefCell::new(None) };
 }
 
-/// Ears by the number in the name of their threads.
+/// The ears by the number in the name of their threads.
 static EARS: LazyLock<Mutex<HashMap<u32, Weak<Ear>>>> = LazyLock::new(Mutex::default);
 
-/// What one capture hears of the libraries: on the thread that calls them, and on those that FFmpeg starts for it.
+/// An ear that hears the libraries for one capture: on the thread that calls them, and on those that FFmpeg starts for
+/// it.
 #[derive(Debug)]
 pub(crate) struct Ear {
     id: u32,
@@ -60,12 +62,12 @@ struct Heard {
 }
 
 impl Ear {
-    /// One that is known by the name of the threads that are started in [`Ear::listen_to_opening`].
+    /// Makes an ear that is known by the name of the threads that are started in [`Ear::listen_to_opening`].
     pub(crate) fn new() -> Arc<Self> {
         Self::confined(None)
     }
 
-    /// The same; requests of FFmpeg to other servers than that one are forbidden while it listens.
+    /// Makes an ear that forbids requests of FFmpeg to other servers than that one while it listens.
     pub(super) fn confined(origin: Option<Origin>) -> Arc<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let ear = Arc::new(Self { id: NEXT.fetch_add(1, Ordering::Relaxed) % IDS, heard: Mutex::default(), origin });
@@ -75,7 +77,7 @@ impl Ear {
         ear
     }
 
-    /// Runs a call of the libraries and gives back what they complained about.
+    /// Runs a call of the libraries and returns what they complained about.
     pub(crate) fn listen<T>(self: &Arc<Self>, call: impl FnOnce() -> T) -> (T, Vec<String>) {
         quiet();
         self.heard().lines.clear();
@@ -85,22 +87,22 @@ impl Ear {
         (answer, std::mem::take(&mut self.heard().lines))
     }
 
-    /// The same for the call in which FFmpeg starts its threads.
+    /// Runs the call in which FFmpeg starts its threads, and returns what it complained about.
     pub(crate) fn listen_to_opening<T>(self: &Arc<Self>, call: impl FnOnce() -> T) -> (T, Vec<String>) {
         self.listen(|| thread_name::during(&format!("{THREAD_NAME}{}", self.id), call))
     }
 
-    /// Complaints until now.
+    /// Returns the number of complaints until now.
     pub(crate) fn errors(&self) -> u64 {
         self.heard().errors
     }
 
-    /// The first URL of another server that FFmpeg was told to ask.
+    /// Returns the first URL of another server that FFmpeg was told to ask.
     pub(crate) fn refused(&self) -> Option<String> {
         self.heard().refused.clone()
     }
 
-    /// Whether a line says that another server is going to be asked.
+    /// Returns whether a line says that another server is going to be asked.
     fn is_forbidden(&self, line: &str) -> bool {
         let Some((origin, url)) = self.origin.as_ref().zip(requested(line)) else { return false };
         // Longer than a line, its end wasn't seen.
@@ -126,7 +128,7 @@ impl Ear {
     }
 }
 
-/// The URL that a line of [`REQUESTS`] is about.
+/// Returns the URL that a line of [`REQUESTS`] is about.
 fn requested(line: &str) -> Option<&str> {
     if let Some((_, header)) = line.split_once("header='") {
         let (name, value) = header.split_once(':')?;
@@ -140,12 +142,12 @@ fn requested(line: &str) -> Option<&str> {
     opening.rsplit_once("' for ").map(|(url, _)| url)
 }
 
-/// Runs a call of the libraries and gives back what they complained about on this thread.
+/// Runs a call of the libraries and returns what they complained about on this thread.
 pub(crate) fn listen<T>(call: impl FnOnce() -> T) -> (T, Vec<String>) {
     Ear::new().listen(call)
 }
 
-/// The ear that a line on this thread is for.
+/// Returns the ear that a line on this thread is for.
 fn ear() -> Option<Arc<Ear>> {
     // A thread that is ending has no place for lines any more.
     let listening = LISTENING.try_with(|listening| listening.try_borrow().ok()?.clone()).ok().flatten();
@@ -181,13 +183,14 @@ fn forget_variable(name: &str) {
     unsafe { std::env::remove_var(name) };
 }
 
-/// The system's name of this thread, which threads that it starts inherit: FFmpeg before version 6 gives its own none.
+/// Sets the system's name of this thread, which threads that it starts inherit: FFmpeg before version 6 gives its own
+/// none.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 mod thread_name {
     use std::ffi::{CStr, CString, c_char};
 
-    /// What Linux takes, with the zero at the end.
+    /// The bytes that Linux takes, with the zero at the end.
     const BYTES: usize = 16;
 
     pub(super) fn get() -> Option<String> {
@@ -227,7 +230,7 @@ mod thread_name {
     }
 }
 
-/// FFmpeg's log functions, found at run time: OpenCV brings FFmpeg with it, and no headers of it are needed.
+/// Calls FFmpeg's log functions, found at run time: OpenCV brings FFmpeg with it, and no headers of it are needed.
 #[allow(unsafe_code)]
 mod ffmpeg {
     use super::*;
@@ -305,7 +308,7 @@ mod ffmpeg {
         unsafe { ffmpeg_next::ffi::av_opt_set(context, c"protocol_whitelist".as_ptr(), c"none".as_ptr(), 0) };
     }
 
-    /// What kind of line it is.
+    /// The kind of a line.
     #[derive(Clone, Copy, PartialEq, Eq)]
     enum Meaning {
         Error,
@@ -314,7 +317,8 @@ mod ffmpeg {
     }
 
     impl Meaning {
-        /// By its level and the text that it is made from, without making it: there are thousands a second.
+        /// Tells a line's kind by its level and the text that it is made from, without making it: there are thousands a
+        /// second.
         fn of(level: c_int, format: *const c_char) -> Option<Self> {
             let starts = |text: &CStr| {
                 let bytes = text.to_bytes();

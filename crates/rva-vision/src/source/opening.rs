@@ -1,4 +1,4 @@
-//! How pipelines and webcams are opened, by OpenCV.
+//! Opening of pipelines and webcams, by OpenCV.
 
 use super::{
     GstPipeline, OpenOptions,
@@ -12,7 +12,7 @@ use opencv::{
 };
 use std::time::{Duration, Instant};
 
-/// A GStreamer pipeline.
+/// Opens a GStreamer pipeline.
 pub(super) fn pipeline(pipeline: &GstPipeline, options: &OpenOptions) -> Result<CaptureSource, VisionError> {
     pipeline.check(options.open_timeout)?;
     let ear = Ear::new();
@@ -33,7 +33,7 @@ pub(super) fn pipeline(pipeline: &GstPipeline, options: &OpenOptions) -> Result<
     })
 }
 
-/// A local camera.
+/// Opens a local camera.
 pub(super) fn webcam(index: u32, options: &OpenOptions) -> Result<CaptureSource, VisionError> {
     let uri = format!("webcam:{index}");
     let (backend, device) = if cfg!(target_os = "linux") {

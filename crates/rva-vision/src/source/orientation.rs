@@ -1,11 +1,11 @@
-//! How a picture has to be turned to be seen as it was taken.
+//! The turn that a picture needs to be seen as it was taken.
 
 use opencv::core::{self, Mat};
 use rva_types::ImageSize;
 
-/// Horizontal axis of `cv::flip`.
+/// The horizontal axis of `cv::flip`.
 const MIRROR: i32 = 1;
-/// Vertical axis of `cv::flip`.
+/// The vertical axis of `cv::flip`.
 const UPSIDE_DOWN: i32 = 0;
 
 /// One of the eight ways: rows and columns are exchanged first, then each axis may be turned around.
@@ -17,8 +17,8 @@ pub(crate) struct Orientation {
 }
 
 impl Orientation {
-    /// Of a display matrix of FFmpeg: nine numbers, 16.16, of which four turn a picture. Angles between are rounded to
-    /// the nearest quarter.
+    /// Reads a display matrix of FFmpeg: nine numbers, 16.16, of which four turn a picture. Angles between are rounded
+    /// to the nearest quarter.
     pub(super) fn of_matrix([a, b, _, c, d, ..]: [i32; 9]) -> Self {
         let size = |one: i32, other: i32| one.unsigned_abs() as u64 + other.unsigned_abs() as u64;
         if size(b, c) > size(a, d) {
@@ -28,7 +28,7 @@ impl Orientation {
         }
     }
 
-    /// Of EXIF's number, 1 to 8; any other leaves the picture as it is.
+    /// Reads EXIF's number, 1 to 8; any other leaves the picture as it is.
     pub(crate) fn of_exif(number: u32) -> Self {
         let (is_transposed, is_mirrored, is_upside_down) = match number {
             2 => (false, true, false),
@@ -43,7 +43,7 @@ impl Orientation {
         Self { is_transposed, is_mirrored, is_upside_down }
     }
 
-    /// The size of a picture when it is turned.
+    /// Returns the size of a picture when it is turned.
     pub(super) fn size(self, ImageSize { width, height }: ImageSize) -> ImageSize {
         if self.is_transposed { ImageSize { width: height, height: width } } else { ImageSize { width, height } }
     }

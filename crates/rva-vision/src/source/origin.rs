@@ -1,6 +1,6 @@
-//! Where requests of a stream may go: to the server that its URL names.
+//! The server that requests of a stream may go to: that of its URL.
 //!
-//! What a server sends (a playlist, a redirection, a description) names URLs, and FFmpeg asks for each of them: a hostile
+//! A server's answer (a playlist, a redirection, a description) names URLs, and FFmpeg asks for each of them: a hostile
 //! one could make this machine ask any other in its network.
 
 /// A server: the scheme, the host in lower case, and the port.
@@ -12,8 +12,8 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Of an absolute URL, taken apart as FFmpeg does (`av_url_split`); `None` where FFmpeg and others could read another
-    /// host in it.
+    /// Returns the origin of an absolute URL, taken apart as FFmpeg does (`av_url_split`); `None` where FFmpeg and
+    /// others could read another host in it.
     pub(super) fn of(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -36,7 +36,8 @@ impl Origin {
         Some(Self { host: host.to_ascii_lowercase(), port, scheme })
     }
 
-    /// Whether what this server sends may make FFmpeg ask for `url`, which may be relative to a URL of the server.
+    /// Returns whether an answer of this server may make FFmpeg ask for `url`, which may be relative to a URL of the
+    /// server.
     pub(super) fn allows(&self, url: &str) -> bool {
         if url.starts_with("//") || url.starts_with(['\\', ' ', '\t']) {
             return false;

@@ -1,27 +1,27 @@
-//! At which speed a live stream is played whose pictures come in bursts: its own.
+//! The pace of a live stream whose pictures come in bursts, which is played at its own speed.
 //!
-//! HLS gives pictures by the segment, a wireless camera what it held back. Taken as they come, most of a burst would find
-//! the detector busy and be left out, and between bursts nothing would be seen. So a picture waits until it is its turn
-//! by the stream's own times. One that comes too late is played at once, and what follows waits that much longer: the
-//! lag is as long as the longest silence was, and no longer. Nothing that is decoded is kept; what waits is still in the
-//! connection or in the playlist.
+//! HLS gives pictures by the segment, a wireless camera those that it held back. Taken as they come, most of a burst
+//! would find the detector busy and be left out, and between bursts nothing would be seen. So a picture waits until it
+//! is its turn by the stream's own times. One that comes too late is played at once, and those behind it wait that much
+//! longer: the lag is as long as the longest silence was, and no longer. Nothing that is decoded is kept; pictures that
+//! wait are still in the connection or in the playlist.
 
 use std::time::{Duration, Instant};
 
-/// After this long without a late picture the lag is worked off.
+/// The time without a late picture after which the lag is worked off.
 const CALM: Duration = Duration::from_secs(60);
-/// One part of so many of each step is gained then, which nobody sees.
+/// The part of each step that is gained then is one over this, which nobody sees.
 const GAIN: u32 = 100;
-/// Steps of a picture's own time that are no step but another line of times.
+/// The longest step of a picture's own time: a longer one is no step but another line of times.
 const STEP_MAX: Duration = Duration::from_secs(10);
 
-/// When the pictures of a stream are due.
+/// The pace of a stream: the times when its pictures are due.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// The longest wait: a jump of the stream's times isn't waited for.
     wait_max: Duration,
     last: Option<Last>,
-    /// When a picture was late, or the line began.
+    /// The time when a picture was late, or the line began.
     late_at: Instant,
     /// How much later pictures are played than the first one of their line of times was.
     lag: Duration,
@@ -34,7 +34,7 @@ struct Last {
 }
 
 impl Pace {
-    /// At `now`; no picture waits longer than `wait_max`.
+    /// Makes a pace at `now`; no picture waits longer than `wait_max`.
     pub(super) fn new(wait_max: Duration, now: Instant) -> Self {
         Self { wait_max: wait_max.min(STEP_MAX), last: None, late_at: now, lag: Duration::ZERO }
     }
@@ -44,7 +44,8 @@ impl Pace {
         self.lag
     }
 
-    /// When a picture is due that is there at `now` and whose own time is `reported`, in microseconds: never before `now`.
+    /// Returns when a picture is due that is there at `now` and whose own time is `reported`, in microseconds: never
+    /// before `now`.
     pub(super) fn due(&mut self, reported: Option<i64>, now: Instant) -> Instant {
         let Some(reported) = reported else { return now };
         let step = self.last.and_then(|last| u64::try_from(reported.checked_sub(last.reported)?).ok());
@@ -75,8 +76,8 @@ mod tests {
         Duration::from_secs_f64(secs)
     }
 
-    /// Plays pictures, each 40 ms behind the one before by its own time, that come at the given times; says when each is
-    /// played. The next is looked at when the one before was played, as a thread does.
+    /// Plays pictures, each 40 ms behind the one before by its own time, that come at the given times; says when each
+    /// is played. The next is looked at when the one before was played, as a thread does.
     fn played(came: impl IntoIterator<Item = Duration>) -> Vec<Duration> {
         let began = Instant::now();
         let (mut pace, mut now) = (Pace::new(secs(10.0), began), began);

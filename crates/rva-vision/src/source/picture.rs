@@ -1,17 +1,17 @@
-//! From a decoded picture to blue, green and red.
+//! The way from a decoded picture to blue, green and red.
 
 use super::orientation::Orientation;
 use crate::{Image, VisionError, VisionErrorKind, image::opencv_failed};
 use ffmpeg_next::{self as ffmpeg, ffi, format::Pixel, frame, software::scaling};
 use opencv::core::{CV_8UC3, Mat};
 
-/// Converts pictures, with the colours that they say they have.
+/// A converter of pictures, with the colours that they say they have.
 #[derive(Default)]
 pub(super) struct Converter {
     scaler: Option<(Kind, scaling::Context)>,
 }
 
-/// What a scaler was made for.
+/// The kind of pictures that a scaler was made for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Kind {
     format: Pixel,
@@ -26,10 +26,10 @@ struct Kind {
 unsafe impl Send for Converter {}
 
 impl Converter {
-    /// The picture as a viewer sees it.
+    /// Returns the picture as a viewer sees it.
     ///
     /// # Errors
-    /// [`VisionErrorKind::Unreadable`] where FFmpeg has no way from its pixel format.
+    /// Returns [`VisionErrorKind::Unreadable`] where FFmpeg has no way from its pixel format.
     pub(super) fn convert(&mut self, frame: &frame::Video, turn: Orientation) -> Result<Image, VisionError> {
         let kind = Kind {
             format: frame.format(),

@@ -1,4 +1,4 @@
-//! Reads the pictures of a file with FFmpeg's own libraries: what each picture's own time, size and orientation are.
+//! Reading of pictures with FFmpeg's own libraries, which tell each picture's own time, size and orientation.
 //!
 //! OpenCV's reader can't say: it stamps a picture with the packet that went in last, gives up after 512 packets of
 //! sound, drops pictures when a decoder begins anew, and knows no mirrored display matrix.
@@ -12,24 +12,24 @@ use ffmpeg_next::{
 };
 use std::{ffi::CString, ptr};
 
-/// Errors of the demuxer in a row that are passed over: it goes on behind what is damaged.
+/// The number of errors of the demuxer in a row that are passed over: it goes on behind damaged data.
 const READ_ERRORS_MAX: u32 = 100;
 
 /// A picture as the decoder gave it.
 pub(super) struct Decoded {
     pub(super) frame: frame::Video,
-    /// Its time on the container's line, in microseconds.
+    /// The time on the container's line, in microseconds.
     pub(super) reported: Option<i64>,
 }
 
-/// How the data of a file ended.
+/// The end of the data of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DataEnd {
-    /// As they should.
+    /// The data ended as they should.
     Whole,
-    /// In the middle of a packet.
+    /// The data ended in the middle of a packet.
     InPacket,
-    /// By an error, FFmpeg's.
+    /// The data ended by an error of FFmpeg.
     Failed(ffmpeg::Error),
 }
 
@@ -49,7 +49,7 @@ impl Reader {
     /// Opens a file of this machine.
     ///
     /// # Errors
-    /// FFmpeg's; `StreamNotFound` where nothing in it is a video.
+    /// Returns FFmpeg's error; `StreamNotFound` where nothing in it is a video.
     pub(super) fn open(path: &str, pixels_max: u64, hw: HwAcceleration) -> Result<Self, ffmpeg::Error> {
         Self::of(open_input(path, pixels_max)?, pixels_max, hw)
     }
@@ -57,7 +57,7 @@ impl Reader {
     /// Finds the pictures of what is open, and their decoder.
     ///
     /// # Errors
-    /// As those of [`Reader::open`].
+    /// Fails as [`Reader::open`] does.
     pub(super) fn of(
         input: format::context::Input,
         pixels_max: u64,
@@ -87,7 +87,8 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Frames a second, frames and seconds as announced; `has_edit_lists` where the container may have such.
+    /// Returns frames a second, frames and seconds as announced; `has_edit_lists` is set where the container may have
+    /// such.
     pub(super) fn announced(&self, has_edit_lists: bool) -> (Option<f64>, Option<u64>, Option<f64>) {
         let Some(stream) = self.input.stream(self.stream) else { return (None, None, None) };
         let fps = Some(frame_rate(&self.input, &stream)).filter(|fps| fps.is_finite() && *fps > 0.0);
@@ -108,7 +109,7 @@ impl Reader {
         }
     }
 
-    /// The next picture; `None` when the data are over.
+    /// Returns the next picture; `None` when the data are over.
     pub(super) fn next(&mut self) -> Option<Decoded> {
         loop {
             let mut frame = frame::Video::empty();
@@ -155,18 +156,18 @@ impl Reader {
         let _ = self.decoder.send_eof();
     }
 
-    /// How the data ended, once they have.
+    /// Returns how the data ended, once they have.
     pub(super) fn end(&self) -> Option<DataEnd> {
         self.end
     }
 
-    /// How a picture is to be turned: by its own word, or the container's.
+    /// Returns how a picture is to be turned: by its own word, or the container's.
     pub(super) fn orientation(&self, frame: &frame::Video) -> Orientation {
         let own = frame.side_data(frame::side_data::Type::DisplayMatrix);
         own.and_then(|matrix| orientation(matrix.data())).unwrap_or(self.orientation)
     }
 
-    /// Sound and the like are not even read.
+    /// Leaves out other streams: sound and the like are not even read.
     #[allow(unsafe_code, reason = "ffmpeg-next can't set what is left out")]
     fn leave_out_other_streams(&mut self) {
         let count = self.input.nb_streams() as usize;
@@ -184,7 +185,7 @@ fn in_micros(ticks: i64, base: Rational) -> i64 {
     ((micros + half) / denominator).clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
-/// A display matrix of nine native 32-bit numbers.
+/// Reads a display matrix of nine native 32-bit numbers.
 fn orientation(bytes: &[u8]) -> Option<Orientation> {
     let mut matrix = [0; 9];
     for (number, bytes) in matrix.iter_mut().zip(bytes.get(..36)?.chunks_exact(4)) {
@@ -215,7 +216,7 @@ fn open_input(path: &str, pixels_max: u64) -> Result<format::context::Input, ffm
 /// Looks at the streams of what is open, with a bound on the pixels of their pictures.
 ///
 /// # Safety
-/// `context` is open and nobody else's; it is closed with the input, or here.
+/// The caller's `context` is open and nobody else's; it is closed with the input, or here.
 #[allow(unsafe_code, reason = "ffmpeg-next has no bound on pixels while the streams are looked at")]
 pub(super) unsafe fn looked_at(
     context: *mut ffi::AVFormatContext,
@@ -260,7 +261,7 @@ fn open_decoder(
     context.decoder().video()
 }
 
-/// A hardware device, or null where there is none of that kind.
+/// Returns a hardware device, or null where there is none of that kind.
 #[allow(unsafe_code, reason = "ffmpeg-next knows no hardware")]
 fn hardware(hw: HwAcceleration) -> *mut ffi::AVBufferRef {
     use ffi::AVHWDeviceType as Type;
@@ -282,7 +283,7 @@ fn hardware(hw: HwAcceleration) -> *mut ffi::AVBufferRef {
 }
 
 impl Reader {
-    /// Whether the pictures' times are their own: the formats of bare pictures know none, and FFmpeg counts.
+    /// Returns whether the pictures' times are their own: the formats of bare pictures know none, and FFmpeg counts.
     #[allow(unsafe_code, reason = "ffmpeg-next doesn't show a format's flags")]
     pub(super) fn has_own_times(&self) -> bool {
         // SAFETY: the input is open, and its format is a constant of FFmpeg's.
@@ -303,7 +304,7 @@ impl Reader {
     }
 }
 
-/// A picture in the processor's memory.
+/// Returns a picture in the processor's memory.
 #[allow(unsafe_code, reason = "ffmpeg-next knows no hardware")]
 fn on_processor(frame: frame::Video) -> Option<frame::Video> {
     // SAFETY: both frames are allocated; the first holds a picture.

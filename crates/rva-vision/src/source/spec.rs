@@ -1,4 +1,4 @@
-//! What a source is called: a webcam index, a URL, or a path.
+//! The name of a source: a webcam index, a URL, or a path.
 
 use super::GstPipeline;
 use crate::{VisionError, VisionErrorKind};
@@ -7,11 +7,11 @@ use rva_types::{HIDDEN, redact, secrets_of, shown_source};
 use std::{fmt, path::Path};
 use url::Url;
 
-/// Schemes that FFmpeg opens as a stream.
+/// The schemes that FFmpeg opens as a stream.
 const SCHEMES: [&str; 13] =
     ["rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "hls", "mms", "mmsh", "rtp", "srt", "tcp", "udp"];
 
-/// Where frames come from. Neither its text nor its `Debug` form shows credentials.
+/// The source of frames. Neither its text nor its `Debug` form shows credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SourceSpec {
     /// A local camera by its number.
@@ -20,8 +20,8 @@ pub enum SourceSpec {
     Stream(StreamUrl),
     /// A GStreamer pipeline.
     Pipeline(GstPipeline),
-    /// A video file, an image, a folder of images, or a pattern (`*`, `?`, `[…]`) that images match.
-    /// Which one is decided by what is on disk when it is opened.
+    /// A video file, an image, a folder of images, or a pattern (`*`, `?`, `[…]`) that images match. The files on disk
+    /// decide which one it is when it is opened.
     Path(String),
 }
 
@@ -30,8 +30,8 @@ impl SourceSpec {
     /// front or ` ! ` in it, a GStreamer pipeline that ends in `appsink`.
     ///
     /// # Errors
-    /// [`VisionErrorKind::Config`] for an empty text, a pipeline without its end or a URL that can't be read. The text of the error doesn't repeat
-    /// the URL.
+    /// Returns [`VisionErrorKind::Config`] for an empty text, a pipeline without its end or a URL that can't be read.
+    /// The text of the error doesn't repeat the URL.
     pub fn parse(text: &str) -> Result<Self, VisionError> {
         let text = text.trim();
         let camera = text.strip_prefix("/dev/video").unwrap_or(text);
@@ -85,7 +85,7 @@ fn numbered(text: &str) -> Option<String> {
 }
 
 impl SourceSpec {
-    /// The same with a login, where it is a stream whose URL names none. Other sources know no login, and pipelines have
+    /// Adds a login, where it is a stream whose URL names none. Other sources know no login, and pipelines have
     /// properties for theirs.
     pub fn with_login(self, user: &str, password: &str) -> Self {
         match self {
@@ -153,32 +153,32 @@ impl StreamUrl {
         Ok(Self { secret: text.to_owned(), shown: shown_source(text), scheme, url })
     }
 
-    /// What may be shown of the URL, as [`rva_types::shown_source`] decides it.
+    /// Returns the URL as it may be shown, as [`rva_types::shown_source`] decides it.
     pub fn shown(&self) -> &str {
         &self.shown
     }
 
-    /// The URL for FFmpeg and nothing else.
+    /// Returns the URL for FFmpeg and nothing else.
     pub(super) fn for_library(&self) -> String {
         self.secret.clone()
     }
 
-    /// In lower case.
+    /// Returns the scheme in lower case.
     pub(super) fn scheme(&self) -> &str {
         &self.scheme
     }
 
-    /// The host's name or address; empty where there is none.
+    /// Returns the host's name or address; empty where there is none.
     pub(super) fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()
     }
 
-    /// Whether it names a port.
+    /// Returns whether it names a port.
     pub(super) fn has_port(&self) -> bool {
         self.url.port().is_some()
     }
 
-    /// The URL as a server is asked for it: without user, password and fragment.
+    /// Returns the URL as a server is asked for it: without user, password and fragment.
     pub(super) fn bare(&self) -> Url {
         let mut bare = self.url.clone();
         // It fails for URLs that can't have a user.
@@ -188,14 +188,14 @@ impl StreamUrl {
         bare
     }
 
-    /// User and password, percent-decoded.
+    /// Returns user and password, percent-decoded.
     pub(super) fn credentials(&self) -> Option<(String, String)> {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let (user, password) = (self.url.username(), self.url.password().unwrap_or_default());
         (!user.is_empty() || !password.is_empty()).then(|| (decoded(user), decoded(password)))
     }
 
-    /// The same with other credentials, as some pipelines have them beside the URL.
+    /// Returns the URL with other credentials, as some pipelines have them beside the URL.
     pub(super) fn with_credentials(&self, user: &str, password: &str) -> Self {
         let mut url = self.url.clone();
         // The parser would leave a percent sign of a password as it is.
@@ -206,19 +206,19 @@ impl StreamUrl {
         Self { shown: shown_source(&secret), secret, scheme: self.scheme.clone(), url }
     }
 
-    /// Whether what it names may be a file with an end.
+    /// Returns whether it may name a file with an end.
     pub(super) fn may_be_file(&self) -> bool {
         matches!(self.scheme.as_str(), "http" | "https")
     }
 
-    /// A line of a library, fit for showing.
+    /// Returns a line of a library, fit for showing.
     pub(super) fn hide(&self, line: &str) -> String {
         hide(&self.secret, line)
     }
 }
 
-/// A line of a library about a source, fit for showing: without the source's own secrets in any form, and without what
-/// looks like one, since the libraries rewrite URLs (another scheme, a port).
+/// Returns a line of a library about a source, fit for showing: without the source's own secrets in any form, and
+/// without anything that looks like one, since the libraries rewrite URLs (another scheme, a port).
 pub(super) fn hide(source: &str, line: &str) -> String {
     let line = line.replace(source, &shown_source(source));
     let line = secrets_of(source).iter().fold(line, |line, secret| line.replace(secret, HIDDEN));
@@ -231,7 +231,7 @@ impl fmt::Debug for StreamUrl {
     }
 }
 
-/// Whether a path is a pattern.
+/// Returns whether a path is a pattern.
 pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
@@ -245,8 +245,8 @@ fn wrong(text: impl Into<String>) -> VisionError {
     VisionError::new(VisionErrorKind::Config, text)
 }
 
-/// The scheme of a stream that is written with one slash, or before another one: FFmpeg would take it for a file, and show
-/// it whole.
+/// Returns the scheme of a stream that is written with one slash, or before another one: FFmpeg would take it for a
+/// file, and show it whole.
 fn misspelt(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once(':')?;
     let scheme = scheme.to_ascii_lowercase();

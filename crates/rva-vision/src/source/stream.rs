@@ -1,5 +1,5 @@
-//! A stream or a remote file, read by FFmpeg's own libraries ([`Reader`](super::reader::Reader)): with the times that the
-//! pictures have of themselves, played at their own speed ([`Pace`]), and from the server of its URL alone.
+//! A stream or a remote file, read by FFmpeg's own libraries ([`Reader`](super::reader::Reader)): with the times that
+//! the pictures have of themselves, played at their own speed ([`Pace`]), and from the server of its URL alone.
 
 use super::{
     StreamUrl,
@@ -27,27 +27,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// FFmpeg has at least this long for its own opening, also where the probe has used up the time.
+/// The time that FFmpeg has at least for its own opening, also where the probe has used up the time.
 const OPEN_TIME_MIN: Duration = Duration::from_secs(1);
-/// A server that serves few clients may refuse FFmpeg (503) while it is still closing the probe's connection: then it is
-/// asked once more after that long.
+/// The time after which a server is asked once more that serves few clients and refuses FFmpeg (503) while it is still
+/// closing the probe's connection.
 const PROBE_CLOSES: Duration = Duration::from_millis(500);
-/// Rates above are no rates but time bases that FFmpeg couldn't do better than.
+/// The frame rate above which one is none but a time base that FFmpeg couldn't do better than.
 const FPS_MAX: f64 = 1000.0;
-/// Pictures in a row that can't be converted, and are passed over.
+/// The number of pictures in a row that can't be converted and are passed over.
 const UNCONVERTED_MAX: u32 = 100;
-/// From this lag on it is told.
+/// The lag from which on it is told.
 const LAG_TOLD: Duration = Duration::from_secs(1);
 
-/// How frames get their media time.
+/// The clock that frames get their media time from.
 enum Clock {
-    /// A file: by the container.
+    /// The container's own times, of a file.
     Container(Timeline),
-    /// By the wall, from the opening on, when a picture is due.
+    /// The wall, from the opening on, when a picture is due.
     Wall { opened: Instant, last_micros: i64, pace: Option<Pace> },
 }
 
-/// An open stream.
+/// A stream that is open.
 pub(super) struct StreamSource {
     link: Link,
     ear: Arc<Ear>,
@@ -57,7 +57,7 @@ pub(super) struct StreamSource {
     converter: Converter,
     first: Option<Decoded>,
     index: u64,
-    /// Pictures that couldn't be converted.
+    /// The number of pictures that couldn't be converted.
     unconverted: u64,
     read_timeout: Duration,
     rate: RateWatch,
@@ -180,7 +180,7 @@ impl StreamSource {
         )
     }
 
-    /// The next picture from the decoder; `None` when the data are over.
+    /// Returns the next picture from the decoder; `None` when the data are over.
     fn decode(&mut self) -> Option<Decoded> {
         self.link.allow(self.read_timeout);
         let (decoded, lines) = self.ear.listen(|| self.link.reader.next());
@@ -199,7 +199,7 @@ impl StreamSource {
         self.link.reader.orientation(&decoded.frame).size(size)
     }
 
-    /// The next picture and its place in time; `None` at the end.
+    /// Returns the next picture and its place in time; `None` at the end.
     fn advance(&mut self) -> Result<Option<(Decoded, MediaTime)>, VisionError> {
         if self.is_ended {
             return Ok(None);
@@ -233,7 +233,7 @@ impl StreamSource {
         Ok(Some((decoded, media_time)))
     }
 
-    /// The place of a picture in time; of a live stream, once that has come.
+    /// Returns the place of a picture in time; that of a live stream, once it has come.
     fn place(&mut self, reported: Option<i64>) -> MediaTime {
         let (opened, last_micros, pace) = match &mut self.clock {
             Clock::Container(timeline) => return timeline.place(reported, &[]),
@@ -266,18 +266,18 @@ impl StreamSource {
         )
     }
 
-    /// Lines of FFmpeg about the last call without credentials.
+    /// Returns lines of FFmpeg about the last call without credentials.
     fn hidden(&self) -> Vec<String> {
         self.reason.iter().map(|line| self.url.hide(line)).collect()
     }
 
-    /// That the server wanted to send requests elsewhere.
+    /// Returns an error where the server wanted to send requests elsewhere.
     fn strayed(&self) -> Option<VisionError> {
         let refused = self.link.refused().or_else(|| self.ear.refused())?;
         Some(strays(&self.url, &refused))
     }
 
-    /// Whether this end, which came after waiting a while for a picture, is the right one.
+    /// Judges whether this end, which came after waiting a while for a picture, is the right one.
     fn end(&self, waited: Duration) -> Result<(), VisionError> {
         let (uri, lines, frames) = (&self.description.uri, self.hidden(), self.index);
         let errors = self.counts().decode_errors;

@@ -1,59 +1,59 @@
-//! Media time that always increases, of times that a container reports rightly most of the time.
+//! Media time that always increases, made of times that a container reports rightly most of the time.
 //!
-//! A time can be judged only by those that follow: a pause lasts, a wild time doesn't. So up to [`AHEAD`] reports of the
-//! pictures behind one are looked at before it gets its place.
+//! A time can be judged only by those that follow: a pause lasts, a wild time doesn't. So up to [`AHEAD`] reports of
+//! the pictures behind one are looked at before it gets its place.
 
 use rva_types::MediaTime;
 use std::collections::VecDeque;
 
-/// So many reports behind a picture are looked at where its own is odd.
+/// The number of reports behind a picture that are looked at where its own is odd.
 pub(super) const AHEAD: usize = 4;
-/// The step where nothing is known: 25 frames a second.
+/// The step where nothing is known, in microseconds: 25 frames a second.
 const UNKNOWN_STEP_MICROS: i64 = 40_000;
-/// The usual step is the median of so many.
+/// The number of steps whose median is the usual one.
 const STEPS: usize = 15;
-/// A step is in line up to so many usual ones, and this much more.
+/// The number of usual steps up to which a step is in line, and the time beyond them.
 const IN_LINE_STEPS: i64 = 3;
 const IN_LINE_MICROS: i64 = 500_000;
-/// A pause before the very last picture is believed up to this; nothing behind it can bear it out.
+/// The pause before the very last picture that is believed, in microseconds; nothing behind it can bear it out.
 const LAST_PAUSE_MICROS: i64 = 60_000_000;
-/// No pause within a file is longer: a clock was set.
+/// The longest pause within a file, in microseconds: beyond it a clock was set.
 const PAUSE_MICROS_MAX: i64 = 24 * 3_600 * 1_000_000;
 
-/// Makes strictly increasing media times of what a container reports.
+/// A timeline that makes strictly increasing media times of a container's reports.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Timeline {
-    /// Media time of the last picture.
+    /// The media time of the last picture.
     last: Option<i64>,
-    /// What is added to a report; changes where the container's own line breaks off and goes on elsewhere.
+    /// The time that is added to a report; it changes where the container's own line breaks off and goes on elsewhere.
     offset: i64,
     /// The last steps that were in line.
     steps: VecDeque<i64>,
     first_step: i64,
-    /// Reports that weren't believed.
+    /// The number of reports that weren't believed.
     replaced: u64,
 }
 
 impl Timeline {
-    /// Before the first frame, which gets 0; a step is one over `fps` while none is known.
+    /// Makes a timeline before the first frame, which gets 0; a step is one over `fps` while none is known.
     pub(super) fn new(fps: Option<f64>) -> Self {
         let first_step = fps.map_or(UNKNOWN_STEP_MICROS, |fps| ((1e6 / fps).round() as i64).max(1));
         Self { last: None, offset: 0, steps: VecDeque::new(), first_step, replaced: 0 }
     }
 
-    /// The median of the last steps.
+    /// Returns the median of the last steps.
     fn usual(&self) -> i64 {
         let mut steps: Vec<i64> = self.steps.iter().copied().collect();
         steps.sort_unstable();
         steps.get(steps.len() / 2).copied().unwrap_or(self.first_step)
     }
 
-    /// The longest step that isn't odd.
+    /// Returns the longest step that isn't odd.
     fn in_line_max(&self) -> i64 {
         self.usual().saturating_mul(IN_LINE_STEPS).saturating_add(IN_LINE_MICROS)
     }
 
-    /// Whether a report needs more than the next one to be judged.
+    /// Returns whether a report needs more than the next one to be judged.
     pub(super) fn is_odd(&self, reported: Option<i64>, next: Option<i64>) -> bool {
         let Some(last) = self.last else { return false };
         let Some(reported) = reported else { return true };
@@ -61,7 +61,8 @@ impl Timeline {
         step <= 0 || step > self.in_line_max() || next.is_some_and(|next| next < reported)
     }
 
-    /// The media time of the next frame, given what the container says of it and of those behind it, in microseconds.
+    /// Returns the media time of the next frame, given the container's reports of it and of those behind it, in
+    /// microseconds.
     pub(super) fn place(&mut self, reported: Option<i64>, ahead: &[Option<i64>]) -> MediaTime {
         let Some(last) = self.last else {
             self.offset = reported.map_or(0, i64::saturating_neg);
@@ -98,7 +99,7 @@ impl Timeline {
         MediaTime::from_micros(placed)
     }
 
-    /// Whether the time of a picture is its own: it is on the line, or the line goes on from there.
+    /// Returns whether the time of a picture is its own: it is on the line, or the line goes on from there.
     fn is_believed(&self, last: i64, own: i64, ahead: &[Option<i64>]) -> bool {
         let step = own.saturating_sub(last);
         if step <= 0 {
@@ -121,7 +122,7 @@ impl Timeline {
         known.iter().all(|time| *time > own) && !is_first_wild
     }
 
-    /// Where the line is met again: how many reports behind, and when.
+    /// Returns where the line is met again: how many reports behind, and when.
     fn returns(&self, last: i64, ahead: &[Option<i64>]) -> Option<(usize, i64)> {
         ahead.iter().enumerate().find_map(|(behind, time)| {
             let time = (*time)?.saturating_add(self.offset);
@@ -137,12 +138,12 @@ impl Timeline {
         self.steps.push_back(step);
     }
 
-    /// Media time of the last frame in seconds; 0 before the first.
+    /// Returns the media time of the last frame in seconds; 0 before the first.
     pub(super) fn last_secs(&self) -> f64 {
         self.last.unwrap_or_default() as f64 / 1e6
     }
 
-    /// Reports that were missing or not believed.
+    /// Returns the number of reports that were missing or not believed.
     pub(super) fn replaced(&self) -> u64 {
         self.replaced
     }

@@ -1,7 +1,7 @@
 //! A source on a thread of its own, so that one that hangs inside a library can be given up.
 //!
-//! A call that hangs can't be ended from outside. The thread is left behind with all that it holds, and counted; when the
-//! call comes back after all, the thread ends and is no longer counted.
+//! A call that hangs can't be ended from outside. The thread is left behind with all that it holds, and counted; when
+//! the call comes back after all, the thread ends and is no longer counted.
 
 use crate::{Frame, FrameSource, SourceCounts, SourceDescription, VisionError, VisionErrorKind};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -13,27 +13,27 @@ use std::{
     time::Duration,
 };
 
-/// Threads that may hang at the same time in one process. Each holds a connection and a decoder.
+/// The number of threads that may hang at the same time in one process. Each holds a connection and a decoder.
 const ABANDONED_MAX: usize = 16;
-/// How much longer than its own time-out a library may take.
+/// The time that a library may take beyond its own time-out.
 const MARGIN: Duration = Duration::from_secs(2);
-/// How long the end of a source is waited for, so that a camera that serves one client can be opened again.
+/// The time that the end of a source is waited for, so that a camera that serves one client can be opened again.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 static ABANDONED: Abandoned = Abandoned { now: AtomicUsize::new(0), total: AtomicU64::new(0) };
 
-/// Captures that hang, or hung, inside a library.
+/// The captures that hang, or hung, inside a library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AbandonedCaptures {
-    /// Threads that hang now.
+    /// The number of threads that hang now.
     pub now: usize,
-    /// All that were ever given up.
+    /// The number of all that were ever given up.
     pub total: u64,
-    /// From this many on no stream is opened.
+    /// The number from which on no stream is opened.
     pub max: usize,
 }
 
-/// How many captures of this process were given up because they hung inside a library.
+/// Returns the number of captures of this process that were given up because they hung inside a library.
 pub fn abandoned_captures() -> AbandonedCaptures {
     AbandonedCaptures {
         now: ABANDONED.now.load(Ordering::Acquire),
@@ -52,7 +52,7 @@ const RUNNING: u8 = 0;
 const GIVEN_UP: u8 = 1;
 const ENDED: u8 = 2;
 
-/// A thread and whether somebody still waits for it.
+/// A thread, and whether somebody still waits for it.
 struct Watched {
     state: AtomicU8,
     counts: &'static Abandoned,
@@ -67,7 +67,7 @@ impl Watched {
     }
 }
 
-/// Says at the end of a thread that it has one.
+/// A guard that says at the end of a thread that it has one.
 struct EndGuard(Arc<Watched>);
 
 impl Drop for EndGuard {
@@ -89,18 +89,18 @@ enum Answer {
     Skipped(Result<bool, VisionError>),
 }
 
-/// How long the calls of a source may take at most.
+/// The time that the calls of a source may take at most.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Opening, with the first frame.
+    /// The time for opening, with the first frame.
     pub(super) open: Duration,
-    /// A frame.
+    /// The time for a frame.
     pub(super) read: Duration,
 }
 
 impl Limits {
-    /// A margin beyond what the source itself is told: `open_timeout` for the probe and as much for the library, then
-    /// `read_timeout` for the first frame.
+    /// Returns limits with a margin beyond the source's own time-outs: `open_timeout` for the probe and as much for the
+    /// library, then `read_timeout` for the first frame.
     pub(super) fn of(open_timeout: Duration, read_timeout: Duration) -> Self {
         Self { open: open_timeout * 2 + read_timeout + MARGIN, read: read_timeout + MARGIN }
     }
@@ -120,8 +120,8 @@ pub(super) struct WatchedSource {
 /// Opens a source on a thread of its own; `uri` is how errors call it.
 ///
 /// # Errors
-/// Those of `open`; [`VisionErrorKind::Stalled`] where it doesn't come back in time, [`VisionErrorKind::Exhausted`]
-/// where too many others haven't.
+/// Returns those of `open`; [`VisionErrorKind::Stalled`] where it doesn't come back in time,
+/// [`VisionErrorKind::Exhausted`] where too many others haven't.
 pub(super) fn watched<S: FrameSource + 'static>(
     uri: &str,
     limits: Limits,
@@ -185,7 +185,7 @@ fn watched_in<S: FrameSource + 'static>(
     Ok(WatchedSource { description, limits, requests, answers, counts: SourceCounts::default(), watched, ended })
 }
 
-/// A thread that didn't answer: it hangs and is given up, or it panicked.
+/// Judges a thread that didn't answer: it hangs and is given up, or it panicked.
 fn lost(watched: &Watched, uri: &str, what: &str, limit: Duration, error: RecvTimeoutError) -> VisionError {
     match error {
         RecvTimeoutError::Timeout => {
@@ -206,7 +206,7 @@ fn lost(watched: &Watched, uri: &str, what: &str, limit: Duration, error: RecvTi
 }
 
 impl WatchedSource {
-    /// Has the thread do something; `None` once it was lost.
+    /// Has the thread do something; returns `None` once it was lost.
     fn ask(&mut self, request: Request) -> Option<Result<Answer, VisionError>> {
         let sent = self.requests.as_ref()?.send(request);
         let answer = match sent {

@@ -7,7 +7,7 @@ use clap_complete::{Shell, generate};
 /// Writes the script to stdout.
 ///
 /// # Errors
-/// Stdout can't be written.
+/// Returns an error where stdout can't be written.
 pub fn run(shell: Shell) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
     generate(shell, &mut Cli::command(), "rva", &mut script);

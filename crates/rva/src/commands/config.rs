@@ -10,7 +10,7 @@ use rva_service::{Loaded, ShowFormat, show};
 /// Prints every setting with its origin.
 ///
 /// # Errors
-/// Stdout can't be written.
+/// Returns an error where stdout can't be written.
 pub fn run(args: ConfigArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     let ConfigCommand::Show { format } = args.command;
     let format = match format {

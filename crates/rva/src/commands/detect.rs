@@ -20,7 +20,7 @@ use std::path::Path;
 /// Detects, tracks, and writes one record a frame.
 ///
 /// # Errors
-/// What kept it from starting. What happens later is said, and in the exit code.
+/// Returns an error that kept it from starting. Later troubles are said, and are in the exit code.
 pub async fn run(args: DetectArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let sources: Vec<_> = args.source.into_iter().collect();
     let cameras = plan(&sources, &loaded)?.cameras;

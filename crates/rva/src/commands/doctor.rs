@@ -8,16 +8,16 @@ use rva_vision::{
 };
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-/// Below this much room a run soon stops reading.
+/// The room below which a run soon stops reading, in bytes.
 const SPACE_BYTES_MIN: u64 = 1 << 30;
 
-/// What stands at the beginning of a line.
+/// The verdict that stands at the beginning of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Ok,
-    /// Good to know; nothing fails for it.
+    /// It is good to know; nothing fails for it.
     Note,
-    /// `rva run` won't work.
+    /// It is missing, and `rva run` won't work.
     Missing,
 }
 
@@ -36,7 +36,7 @@ impl Finding {
 /// Prints every finding; the exit code is 1 when something needed is missing.
 ///
 /// # Errors
-/// Stdout can't be written.
+/// Returns an error where stdout can't be written.
 pub fn run(loaded: Loaded) -> anyhow::Result<Exit> {
     let findings = findings(&loaded.config);
     let mut text = format!("rva {}\n", env!("CARGO_PKG_VERSION"));
@@ -86,7 +86,7 @@ fn opencv(all: &mut Vec<Finding>) {
     optional_parts(&found, all);
 }
 
-/// What of OpenCV is only needed for some sources.
+/// Adds the parts of OpenCV that are only needed for some sources.
 fn optional_parts(found: &OpenCvDescription, all: &mut Vec<Finding>) {
     all.push(if found.has_gstreamer {
         Finding::new(Verdict::Ok, "GStreamer", "pipelines can be sources (gst:…)")
@@ -105,7 +105,7 @@ fn optional_parts(found: &OpenCvDescription, all: &mut Vec<Finding>) {
     });
 }
 
-/// Devices that may decode video.
+/// Returns the devices that may decode video.
 fn render_devices() -> Vec<String> {
     let entries = fs::read_dir("/dev/dri").into_iter().flatten().flatten();
     let mut devices: Vec<String> = entries
@@ -116,7 +116,7 @@ fn render_devices() -> Vec<String> {
     devices
 }
 
-/// Where a library of this process lies, as far as the system tells.
+/// Returns where a library of this process lies, as far as the system tells.
 fn loaded_from(name: &str) -> String {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let path = maps
@@ -136,7 +136,7 @@ fn device_list(library: &FoundLibrary) -> Finding {
     }
 }
 
-/// The configured model is loaded; without one, the files that `--model` could name are listed.
+/// Loads the configured model; without one, lists the files that `--model` could name.
 fn model(config: &Config, library: Option<&FoundLibrary>) -> Finding {
     let Some(named) = &config.detector.model else {
         let there: Vec<String> = models::available().iter().map(|path| path.display().to_string()).collect();
@@ -206,7 +206,7 @@ fn folder(config: &Config, all: &mut Vec<Finding>) {
     });
 }
 
-/// The rights of a folder that not only its owner and its group can enter.
+/// Returns the rights of a folder that not only its owner and its group can enter.
 fn open_to_others(folder: &Path) -> Option<u32> {
     let mode = fs::metadata(folder).ok()?.permissions().mode() & 0o777;
     (mode & 0o007 != 0).then_some(mode)

@@ -1,4 +1,4 @@
-//! `rva help`.
+//! `rva help`: the help of the program, of a command, or the table of exit codes.
 
 use crate::{
     cli::Cli,
@@ -12,7 +12,7 @@ const EXIT_CODES: &str = "exit-codes";
 /// Prints the help of the program, of a command, or the table of exit codes.
 ///
 /// # Errors
-/// There is no such topic.
+/// Returns an error where there is no such topic.
 pub fn run(topic: Option<&str>) -> anyhow::Result<Exit> {
     let mut command = Cli::command();
     command.build();

@@ -9,13 +9,13 @@ use crate::{
 };
 use rva_bus::settle;
 use rva_detector::configured::log_options;
-use rva_ingest::{HeldBy, IngestEnd, IngestLease, IngestReport};
-use rva_service::{Loaded, StopFlag};
+use rva_ingest::{HeldBy, IngestEnd, IngestLease, IngestReport, service::ServiceView};
+use rva_service::{Health, Loaded, StopFlag};
 
 /// Follows the log, or brings it to its end with `--drain`.
 ///
 /// # Errors
-/// Folder, log or tables can't be used, or they don't fit together.
+/// Returns an error where folder, log or tables can't be used, or they don't fit together.
 pub async fn run(args: IngestArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let folder = DataFolder::at(&loaded.config.data_dir)?;
     folder.wants_log()?;
@@ -27,7 +27,11 @@ pub async fn run(args: IngestArgs, loaded: Loaded, terminal: &Terminal) -> anyho
         () = stop.stopped() => return Ok(Exit::Done),
     };
     settle(folder.log(), log_options(&loaded.config)).await?;
-    let ingest = Ingesting::start(&folder, &loaded.config, args.accept_gap, lease, RowsCommitted::default()).await?;
+    let health = Health::new();
+    let _server = health.listen(loaded.config.health.address).await?;
+    let view = ServiceView::of(health);
+    let rows = RowsCommitted::default();
+    let ingest = Ingesting::start(&folder, &loaded.config, args.accept_gap, lease, rows, view).await?;
     if !args.drain {
         terminal.say(&format!("following {}; Ctrl-C commits what was read and ends", folder.log().display()));
     }
@@ -42,7 +46,7 @@ fn standby_text(held: HeldBy, folder: &DataFolder) -> String {
     format!("standby: {who} ingests into {}; this one takes over when it ends", folder.root().display())
 }
 
-/// What an ingest did, each reason for which a message didn't become a row included.
+/// Says what an ingest did, each reason for which a message didn't become a row included.
 pub fn summary(report: &IngestReport, terminal: &Terminal) {
     let counters = &report.counters;
     let mut text = format!("{} rows committed to rva.bronze_raw in {} commits", counters.rows, counters.commits);

@@ -5,10 +5,10 @@ use anyhow::Context;
 use rva_ingest::service::{Asked, Settings, serve};
 use rva_service::{BusKind, CatalogKind, Loaded, StopFlag};
 
-/// Makes what is missing and touches nothing that is there.
+/// Makes everything that is missing and touches nothing that is there.
 ///
 /// # Errors
-/// What can't be reached, what refuses, and what is there and doesn't fit.
+/// Returns an error for a server that can't be reached or refuses, and for a thing that is there and doesn't fit.
 pub async fn run(_: InitArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let settings = Settings::of(&loaded)?;
     let stop = StopFlag::on_signals().context("install the signal actions")?;

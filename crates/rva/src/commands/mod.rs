@@ -9,6 +9,8 @@ pub mod help;
 pub mod ingest;
 pub mod init;
 pub mod query;
+pub mod refine;
 pub mod replay;
 pub mod run;
 pub mod tables;
+pub mod verify;

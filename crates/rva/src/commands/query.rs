@@ -12,7 +12,7 @@ use rva_lake::{AsOf, SqlOptions};
 use rva_service::{Loaded, StopFlag};
 use rva_types::Timestamp;
 
-/// People per minute of each camera: tracks of class `person`, an id of one run counted once a minute.
+/// The query of people per minute of each camera: tracks of class `person`, an id of one run counted once a minute.
 pub const PEOPLE_PER_MINUTE: &str = "SELECT minute, camera_id, count(DISTINCT person) AS people FROM (\
     SELECT date_trunc('minute', TRY_CAST(payload->>'capture_ts' AS timestamp)) AS minute, camera_id, \
     pipeline_run_id || '/' || (seen->>'track_id') AS person FROM (\
@@ -23,7 +23,7 @@ pub const PEOPLE_PER_MINUTE: &str = "SELECT minute, camera_id, count(DISTINCT pe
 /// reader of stdout.
 ///
 /// # Errors
-/// There are no tables, the query is wrong, or stdout can't be written.
+/// Returns an error where there are no tables, the query is wrong, or stdout can't be written.
 pub async fn run(args: QueryArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let as_of = moment(&args)?;
     let spill = SpillFolder::make(loaded.config.query.spill_dir.as_deref())?;
@@ -45,7 +45,7 @@ pub async fn run(args: QueryArgs, loaded: Loaded, terminal: &Terminal) -> anyhow
     Ok(Exit::Done)
 }
 
-/// The moment that the tables are read as of.
+/// Returns the moment that the tables are read as of.
 fn moment(args: &QueryArgs) -> anyhow::Result<Option<AsOf>> {
     let time = |text: &String| {
         Timestamp::parse(text).map(AsOf::Time).map_err(|error| Refusal::usage(format!("--as-of: {error}")))

@@ -13,14 +13,14 @@ use rva_detector::configured::log_options;
 use rva_service::{Loaded, StopFlag};
 use std::{fs::File, path::Path};
 
-/// Standard input, where a file is asked for.
+/// The name of standard input, where a file is asked for.
 const STDIN: &str = "-";
 
-/// Puts every record into the log. What is none becomes a dead letter when it is ingested; where most of a file is
-/// none, that is said with a guess what the file is.
+/// Puts every record into the log. A line that is none becomes a dead letter when it is ingested; where most of a file
+/// is none, that is said with a guess what the file is.
 ///
 /// # Errors
-/// A file can't be read, or the log can't be written.
+/// Returns an error where a file can't be read, or the log can't be written.
 pub async fn run(args: ReplayArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let folder = DataFolder::at(&loaded.config.data_dir)?;
     check(&args)?;
@@ -56,7 +56,7 @@ pub async fn run(args: ReplayArgs, loaded: Loaded, terminal: &Terminal) -> anyho
     Ok(exit)
 }
 
-/// Nothing is put into the log where a file of the list can't be read.
+/// Checks the files: nothing is put into the log where one of the list can't be read.
 fn check(args: &ReplayArgs) -> anyhow::Result<()> {
     if args.files.iter().filter(|path| is_stdin(path)).count() > 1 {
         return Err(Refusal::usage("found - more than once, wanted standard input once").into());
@@ -90,7 +90,7 @@ fn name_of(path: &Path) -> String {
     if is_stdin(path) { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// What is wrong with a file as a whole.
+/// Returns what is wrong with a file as a whole.
 fn complaint(name: &str, replayed: &Replayed) -> Option<String> {
     let Replayed { report, looks_like, is_refused } = replayed;
     if *is_refused {

@@ -9,31 +9,33 @@ use crate::{
     folder::DataFolder,
     output::with_causes,
     progress::ProgressView,
+    refining::Refining,
     terminal::Terminal,
 };
 use rva_bus::LogWriter;
 use rva_detector::{
-    CameraEnd, CameraSpec, CameraSummary, Reload, SharedModelOpener, SharedSink, Supervisor, Watching,
+    CameraEnd, CameraHealth, CameraSpec, CameraSummary, Reload, SharedModelOpener, SharedSink, Supervisor, Watching,
     configured::{OpenSpec, Plan, log_options, open_all, plan, reconnect_pace, specs},
-    load_shared, watch_cameras,
+    load_shared, log_totals, watch_cameras,
 };
-use rva_ingest::{IngestLease, IngestReport};
-use rva_service::{Config, ConfigError, Loaded, SourceText, StopFlag};
+use rva_ingest::{IngestLease, IngestReport, service::ServiceView};
+use rva_service::{BusKind, Config, ConfigError, Health, Loaded, SourceText, StopFlag};
 use rva_vision::VisionErrorKind;
 use std::{sync::Arc, time::Duration};
 
-/// How often a run looks whether its ingest still lives.
+/// The interval at which a run looks whether its ingest still lives.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Reads the configuration of this process once more.
+/// A function that reads the configuration of this process once more.
 pub type LoadAgain = Box<dyn Fn() -> Result<Loaded, ConfigError> + Send>;
 
-/// Everything from the sources to the committed rows.
+/// Runs everything from the sources to the committed rows.
 ///
 /// # Errors
-/// What kept the run from starting. What happens later is said, and in the exit code.
+/// Returns an error that kept the run from starting. Later troubles are said, and are in the exit code.
 pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal: &Terminal) -> anyhow::Result<Exit> {
     let config = &loaded.config;
+    check_publish(config)?;
     let Plan { cameras, is_from_file } = plan(&args.sources, &loaded)?;
     let folder = DataFolder::at(&config.data_dir)?;
     let saving = Saving::plan(args.saving.save.as_deref(), &folder.annotated(), cameras.len())?;
@@ -56,7 +58,14 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
         Refusal::in_use(text)
     })?;
     let rows = RowsCommitted::default();
-    let ingest = Ingesting::start(&folder, config, false, lease, rows.clone()).await?;
+    let health = Health::new();
+    let _server = health.listen(config.health.address).await?;
+    health.show(log_totals(&writer));
+    let view = ServiceView::of(health.clone());
+    let ingest = Ingesting::start(&folder, config, false, lease, rows.clone(), view).await?;
+
+    let mut cameras = CameraHealth::new(health);
+    let refining = if args.no_refine { None } else { Some(Refining::start(&folder, config).await?) };
 
     let sink = SharedSink::new(writer);
     let mut supervisor = ready.start(sink.clone(), config, &videos);
@@ -73,7 +82,7 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
             stats_interval: config.detector.stats_interval,
             stop: &stop,
             on_change: &mut on_change,
-            on_look: &mut |_| {},
+            on_look: &mut |supervisor| cameras.look(supervisor),
         };
         // Without an ingest there is no use in reading on.
         let ingest_lives = async {
@@ -93,6 +102,13 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     let ingested = ingest.drain(&stop).await;
     // The writer goes last: until everything is committed another run must not start.
     drop((supervisor, sink));
+    if let Some(refining) = refining
+        && let Err(error) = refining.drain(&stop).await
+    {
+        // Bronze is whole; `rva refine` goes on from where the tables are.
+        terminal.say_error(&with_causes(&error));
+        exit = exit.worse(Exit::Failure);
+    }
     let (files, saved_exit) = finish_saving(videos, terminal).await?;
     exit = exit.worse(saved_exit);
     match ingested {
@@ -105,7 +121,19 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     Ok(exit)
 }
 
-/// What SIGHUP reads.
+/// Refuses one log for both: the log that a broker is fed from forgets what the broker has, and the one that tables are
+/// fed from what they have.
+fn check_publish(config: &Config) -> Result<(), Refusal> {
+    match config.detector.publish {
+        BusKind::Log => Ok(()),
+        BusKind::Pulsar => Err(Refusal::usage(
+            "found detector.publish pulsar, wanted log: `rva run` commits to the data folder's own tables; \
+             rva-detector is the program that publishes",
+        )),
+    }
+}
+
+/// Returns the function that SIGHUP calls.
 fn reload(sources: Vec<SourceText>, load_again: LoadAgain) -> Reload {
     Box::new(move || specs(&plan(&sources, &load_again()?)?.cameras))
 }
@@ -118,8 +146,8 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Opens every source, loads the model and begins every video. What can't be opened or made stops the command
-    /// before it has done anything.
+    /// Opens every source, loads the model and begins every video. A source or video that can't be opened or made stops
+    /// the command before it has done anything.
     pub async fn now(specs: Vec<CameraSpec>, videos: &Videos) -> anyhow::Result<Self> {
         // Opening blocks: on files, on networks, on loading a model.
         let (open, opener) = tokio::task::spawn_blocking(move || open_all(specs)).await??;
@@ -188,7 +216,7 @@ pub fn end_of(summary: &CameraSummary, terminal: &Terminal) -> Exit {
     }
 }
 
-/// One line for each camera.
+/// Says one line for each camera.
 pub fn camera_lines(summaries: &[CameraSummary], terminal: &Terminal) {
     for summary in summaries {
         let (counts, seconds) = (&summary.counts, summary.elapsed.as_secs_f64());
@@ -240,13 +268,13 @@ fn print_summary(
     ));
 }
 
-/// Relative to the working directory, where it lies below it.
+/// Returns a path relative to the working directory, where it lies below it.
 pub fn shown(path: &std::path::Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(path).display().to_string()
 }
 
-/// A text as one word of a shell.
+/// Returns a text as one word of a shell.
 pub fn shell_word(text: &str) -> String {
     let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c));
     if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }

@@ -1,4 +1,4 @@
-//! `rva tables`: what each table holds.
+//! `rva tables`: the contents of each table, in a line.
 
 use crate::{
     cli::{RowFormat, TablesArgs},
@@ -12,7 +12,7 @@ use serde_json::json;
 /// Prints rows, files, size, last commit and offsets of each table.
 ///
 /// # Errors
-/// There are no tables, or they can't be read.
+/// Returns an error where there are no tables, or they can't be read.
 pub async fn run(args: TablesArgs, loaded: Loaded) -> anyhow::Result<Exit> {
     let lake = crate::folder::lake_to_read(&loaded).await?;
     let tables = lake.tables().await?;
@@ -22,6 +22,13 @@ pub async fn run(args: TablesArgs, loaded: Loaded) -> anyhow::Result<Exit> {
         RowFormat::Json => tables.iter().map(|table| format!("{}\n", as_json(table))).collect(),
     })?;
     Ok(Exit::Done)
+}
+
+/// Returns the table that a position is in: bronze for silver, silver for gold.
+fn input_of<'a>(tables: &'a [TableSummary], partition: &str) -> Option<&'a TableSummary> {
+    let is_input = |table: &&TableSummary| table.name.strip_prefix("rva.") == Some(partition);
+    let has_inputs = ["bronze_raw", "silver_frames", "silver_detections", "zones"].contains(&partition);
+    tables.iter().find(is_input).filter(|_| has_inputs)
 }
 
 fn last_commit(table: &TableSummary) -> Option<String> {
@@ -41,13 +48,20 @@ fn as_text(tables: &[TableSummary]) -> String {
             last_commit(table).unwrap_or_else(|| "none".to_owned()),
         ));
         for (partition, position) in table.offsets.iter() {
-            text.push_str(&format!("  offset       {partition} {position}\n"));
+            match input_of(tables, partition) {
+                Some(input) => text.push_str(&format!(
+                    "  position     {partition} snapshot {} ({} behind)\n",
+                    position.entry,
+                    input.sequence.saturating_sub(position.entry)
+                )),
+                None => text.push_str(&format!("  offset       {partition} {position}\n")),
+            }
         }
     }
     text
 }
 
-/// Offsets are a JSON object in one quoted field.
+/// Returns CSV, in which offsets are a JSON object in one quoted field.
 fn as_csv(tables: &[TableSummary]) -> String {
     let mut text = String::from("name,rows,files,bytes,snapshots,last_commit,offsets\n");
     for table in tables {
@@ -94,6 +108,7 @@ mod tests {
             files: 2,
             bytes: 2048,
             snapshots: 1,
+            sequence: 1,
             last_commit: Some(Timestamp::from_micros(0)),
             offsets,
             source: Some("id".into()),

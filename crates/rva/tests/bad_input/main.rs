@@ -5,9 +5,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod configured;
 mod damage;
 mod disk_full;
 mod models;
+mod open_files;
 mod permissions;
 mod replayed_files;
 mod replays;

@@ -1,4 +1,4 @@
-//! The messages of a batch: for each one a length, metadata, payload.
+//! The messages of a batch: each has a length, metadata and a payload.
 
 use super::{METADATA_BYTES_MAX, Unpacked, properties_of, within};
 use crate::seam::memory_bytes;
@@ -8,14 +8,14 @@ use pulsar::proto::SingleMessageMetadata;
 use rva_types::{Rejection, RejectionReason};
 use std::collections::BTreeMap;
 
-/// The least that a message takes: its length, and the metadata that say that its payload has no bytes.
+/// The fewest bytes that a message takes: its length, and the metadata that say that its payload has no bytes.
 const MESSAGE_BYTES_MIN: usize = 6;
 
 fn broken(text: String) -> Rejection {
     Rejection::new(RejectionReason::BrokenBatch, text)
 }
 
-/// Exactly `count` messages; together with what they cost beside their bytes at most `bytes_max`.
+/// Returns exactly `count` messages; together with what they cost beside their bytes they have at most `bytes_max`.
 pub(super) fn messages_of(mut payload: Bytes, count: i32, bytes_max: usize) -> Result<Vec<Unpacked>, Rejection> {
     let fits = payload.len() / MESSAGE_BYTES_MIN;
     let count = match usize::try_from(count) {

@@ -6,13 +6,13 @@ use pulsar::proto::MessageMetadata;
 use rva_types::{Position, Rejection, RejectionReason, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 
-/// What a part costs beside its bytes.
+/// The bytes that a part costs beside its own.
 const PART_OVERHEAD_BYTES: usize = 128;
 
-/// Messages whose name is kept after they were put together, so that a part that is sent again is known.
+/// The number of messages whose name is kept after they were put together, so that a part that is sent again is known.
 const DONE_MAX: usize = 64;
 
-/// Which message a part belongs to: its producer, and the name that it gave the message.
+/// The message that a part belongs to: its producer, and the name that it gave the message.
 type Key = (String, String);
 
 /// A part of a message.
@@ -21,7 +21,7 @@ pub(in super::super) struct ChunkPart {
     key: Key,
     index: usize,
     of: usize,
-    /// Bytes of all parts together, as is said with each.
+    /// The bytes of all parts together, as each part says.
     total: usize,
     packed: Packed,
     bytes: Bytes,
@@ -40,7 +40,7 @@ fn incomplete(text: String) -> Rejection {
     Rejection::new(RejectionReason::IncompleteChunks, text)
 }
 
-/// The part that an entry is; `None` where it isn't one.
+/// Returns the part that an entry is; `None` where it isn't one.
 pub(super) fn part_of(metadata: &MessageMetadata, payload: &Bytes) -> Option<Result<ChunkPart, Rejection>> {
     let of = metadata.num_chunks_from_msg.unwrap_or(0);
     let index = metadata.chunk_id.unwrap_or(0);
@@ -68,7 +68,7 @@ pub(super) fn part_of(metadata: &MessageMetadata, payload: &Bytes) -> Option<Res
 /// A message that is being put together.
 #[derive(Debug)]
 struct Join {
-    /// Where its last part was found.
+    /// The position at which its last part was found.
     last: Position,
     publish_ts: Timestamp,
     properties: BTreeMap<String, String>,
@@ -80,7 +80,7 @@ struct Join {
     parts: Vec<Bytes>,
     kept: usize,
     found: usize,
-    /// Why it will not be a message; the rest of its parts is only counted then.
+    /// The reason why it will not be a message; the rest of its parts is only counted then.
     doomed: Option<Rejection>,
 }
 
@@ -151,12 +151,12 @@ impl Joins {
         self.open.is_empty()
     }
 
-    /// Bytes that are held.
+    /// Returns the bytes that are held.
     pub fn bytes(&self) -> usize {
         self.open.values().map(|join| join.kept + (join.parts.len() + 1) * PART_OVERHEAD_BYTES).sum()
     }
 
-    /// Takes a part that came at `position`; the message, when it was the last one.
+    /// Takes a part that came at `position`; returns the message, when it was the last one.
     pub fn add(
         &mut self,
         part: ChunkPart,
@@ -205,7 +205,7 @@ impl Joins {
         Some(join.finish(bytes_max))
     }
 
-    /// Gives up what is open: each with the position of the last part that was found.
+    /// Gives up the open messages, and returns each with the position of the last part that was found.
     pub fn give_up(&mut self, bytes_max: usize) -> Vec<(Position, Joined)> {
         std::mem::take(&mut self.open).into_values().map(|join| (join.last, join.finish(bytes_max))).collect()
     }

@@ -6,14 +6,14 @@ use pulsar::proto::CompressionType;
 use rva_types::{Rejection, RejectionReason};
 use std::io::{self, Read};
 
-/// How the frame format of Snappy begins. The official clients write the raw block, the Rust client the frames.
+/// The beginning of Snappy's frame format. The official clients write the raw block, the Rust client the frames.
 const SNAPPY_FRAME: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 
 fn broken(text: String) -> Rejection {
     Rejection::new(RejectionReason::BrokenCompression, text)
 }
 
-/// The bytes that were compressed, at most `bytes_max`.
+/// Returns the bytes that were compressed, at most `bytes_max`.
 pub(super) fn unpack(kind: i32, announced: u32, payload: Bytes, bytes_max: usize) -> Result<Bytes, Rejection> {
     let Ok(kind) = CompressionType::try_from(kind) else {
         let text = format!("found the compression {kind}, wanted none, LZ4, ZLIB, ZSTD or SNAPPY");
@@ -36,7 +36,7 @@ pub(super) fn unpack(kind: i32, announced: u32, payload: Bytes, bytes_max: usize
     Ok(unpacked.into())
 }
 
-/// Fills `to`; an error also where there is more than that.
+/// Fills `to` and returns how many bytes there are; returns an error also where there are more than fit.
 fn fill(kind: CompressionType, from: &[u8], to: &mut [u8]) -> io::Result<usize> {
     match kind {
         CompressionType::None => Err(io::Error::other("found nothing to unpack")),

@@ -1,12 +1,16 @@
-//! From the bytes of an entry, as the broker keeps them, to messages; or to the one reason why not. Pure.
+//! The way from the bytes of an entry, as the broker keeps them, to messages; or to the one reason why not. Pure.
 //!
-//! An entry is whatever somebody who may produce has sent: the broker looks at its metadata and never at its payload. So
-//! nothing in it is believed. Lengths and counts are compared with the bytes that are there, sizes are bounds and no orders
-//! to reserve memory, and whatever is wrong is one [`Rejection`] for the whole entry, never an error of the stream.
+//! An entry is whatever somebody who may produce has sent: the broker looks at its metadata and never at its payload.
+//! So nothing in it is believed. Lengths and counts are compared with the bytes that are there, sizes are bounds and no
+//! orders to reserve memory, and anything that is wrong is one [`Rejection`] for the whole entry, never an error of the
+//! stream.
 
 mod batch;
 mod chunks;
 mod compression;
+mod look;
+
+pub use look::{Outcome, unpack_entries};
 
 pub(super) use chunks::{ChunkPart, Joined, Joins};
 
@@ -17,10 +21,11 @@ use pulsar::proto::{KeyValue, MessageMetadata};
 use rva_types::{Rejection, RejectionReason, Timestamp};
 use std::collections::BTreeMap;
 
-/// Most bytes of an entry's metadata, or of one message's in a batch. Properties cost some ten times as much in memory.
+/// The most bytes of an entry's metadata, or of one message's in a batch. Properties cost some ten times as much in
+/// memory.
 const METADATA_BYTES_MAX: usize = 1 << 20;
 
-/// Most bytes of an entry that a dead letter keeps.
+/// The most bytes of an entry that a dead letter keeps.
 pub(super) const RAW_BYTES_MAX: usize = 1 << 20;
 
 const MAGIC_CHECKSUM: u16 = 0x0e01;
@@ -36,23 +41,23 @@ pub(super) struct Unpacked {
     pub body: Bytes,
 }
 
-/// What an entry holds.
+/// The content of an entry.
 #[derive(Debug)]
 pub(super) enum Content {
     /// Messages: one without an index, or those of a batch.
     Messages { messages: Vec<Unpacked>, is_batch: bool },
     /// A part of a message.
     Chunk(ChunkPart),
-    /// None that can be had.
+    /// No message that can be had.
     Rejected(Rejection),
 }
 
 /// An entry that was looked at.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// When the broker took it, as its producer says; within what tables can hold.
+    /// The time at which the broker took it, as its producer says; within what tables can hold.
     pub publish_ts: Timestamp,
-    /// How many messages the broker counts it as; what the producer claims.
+    /// The number of messages that the broker counts it as: as many as the producer claims.
     pub claimed: i64,
     /// The properties of the entry, for a dead letter.
     pub properties: BTreeMap<String, String>,
@@ -61,7 +66,8 @@ pub(super) struct Entry {
     pub content: Content,
 }
 
-/// Looks at an entry: `bytes` is what follows the command in the broker's frame. Unpacked it may cost `bytes_max` of memory.
+/// Looks at an entry: `bytes` is what follows the command in the broker's frame. Unpacked it may cost `bytes_max` of
+/// memory.
 pub(super) fn open(bytes: Bytes, bytes_max: usize) -> Entry {
     let raw = bytes.clone();
     let (metadata, payload) = match split(bytes) {
@@ -114,7 +120,7 @@ fn broken(text: impl AsRef<str>) -> Rejection {
     Rejection::new(RejectionReason::BrokenEntry, text)
 }
 
-/// What is stored: length of the metadata, metadata, payload, without what the broker puts before.
+/// Returns the stored bytes: length of the metadata, metadata, payload, without what the broker puts before.
 fn stored(bytes: Bytes, metadata: &Bytes, payload: &Bytes) -> Bytes {
     bytes.slice(bytes.len() - payload.len() - metadata.len() - size_of::<u32>()..)
 }
@@ -134,7 +140,7 @@ fn starts_with(bytes: &Bytes, magic: u16) -> bool {
     bytes.starts_with(&magic.to_be_bytes())
 }
 
-/// Metadata and payload; the checksum, where there is one, is compared.
+/// Splits metadata and payload; the checksum, where there is one, is compared.
 fn split(mut bytes: Bytes) -> Result<(Bytes, Bytes), Rejection> {
     if starts_with(&bytes, MAGIC_BROKER_METADATA) {
         bytes.advance(size_of::<u16>());
@@ -194,7 +200,7 @@ fn within(bytes: usize, bytes_max: usize) -> Result<(), Rejection> {
     Err(Rejection::new(RejectionReason::TooLarge, text))
 }
 
-/// How a payload was packed, as its metadata say.
+/// The packing of a payload, as its metadata say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Packed {
     compression: i32,

@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use pulsar::proto::{CompressionType, EncryptionKeys, SingleMessageMetadata};
 use std::io::Write;
 
@@ -384,6 +385,10 @@ fn any_metadata() -> impl Strategy<Value = MessageMetadata> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 1000, rng_seed: RngSeed::Fixed(53), failure_persistence: None, ..ProptestConfig::default()
+    })]
+
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         open(bytes.into(), 10_000);

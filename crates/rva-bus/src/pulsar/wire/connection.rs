@@ -29,28 +29,28 @@ use tokio::{
 
 const CLIENT: &str = concat!("rva-", env!("CARGO_PKG_VERSION"));
 
-/// The protocol that the types are of.
+/// The version of the protocol that the types are of.
 const PROTOCOL: i32 = 19;
 
-/// The first protocol whose acknowledgements can be answered.
+/// The first version of the protocol whose acknowledgements can be answered.
 const ANSWERS_ACKS: i32 = 17;
 
-/// After so long a silence the broker is asked whether it is there; after twice that it isn't.
+/// The silence after which the broker is asked whether it is there; after twice that it isn't.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// Bytes that are read from the socket at once, where they are small.
+/// The bytes that are read from the socket at once, where they are small.
 const READ_BYTES: usize = 64 << 10;
 
-/// The largest message of a broker that doesn't say.
+/// The bytes of the largest message of a broker that doesn't say.
 const MESSAGE_BYTES_MAX: usize = 5 << 20;
 
-/// The largest that a broker may say: the protocol's own frames end there.
+/// The bytes of the largest message that a broker may say: the protocol's own frames end there.
 const MESSAGE_BYTES_MOST: usize = 256 << 20;
 
 type Writer = Arc<tokio::sync::Mutex<WriteHalf<Box<dyn Stream>>>>;
 type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<BaseCommand>>>>;
 
-/// What isn't the answer to a request.
+/// An event that isn't the answer to a request.
 #[derive(Debug)]
 pub(super) enum Event {
     Entry {
@@ -64,11 +64,11 @@ pub(super) enum Event {
     Failed(BusError),
 }
 
-/// A connection. Dropping it closes it.
+/// A connection, which dropping closes.
 pub(super) struct Connection {
     writer: Writer,
     pending: Pending,
-    /// Taken by the consumer.
+    /// The events to come; taken by the consumer.
     pub events: Option<mpsc::UnboundedReceiver<Event>>,
     pub broker: Broker,
     task: AbortHandle,
@@ -122,7 +122,7 @@ impl Connection {
         })
     }
 
-    /// A number that no other request of this connection has.
+    /// Returns a number that no other request of this connection has.
     pub fn request_id(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed)
     }
@@ -136,7 +136,7 @@ impl Connection {
         }
     }
 
-    /// Sends a command and waits for its answer; an answer that says no is an error.
+    /// Sends a command and waits for its answer; returns an error for an answer that says no.
     pub async fn request(&self, request_id: u64, command: BaseCommand, doing: &str) -> Result<BaseCommand, BusError> {
         let (answer, answered) = oneshot::channel();
         self.pending().insert(request_id, answer);
@@ -193,12 +193,12 @@ fn auth_response(transport: &Transport) -> BaseCommand {
     BaseCommand { auth_response: Some(auth_response), ..command(Type::AuthResponse) }
 }
 
-/// What a broker says about itself.
+/// The facts that a broker tells about itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Broker {
-    /// Its largest message.
+    /// The bytes of its largest message.
     pub message_bytes_max: usize,
-    /// Whether it answers acknowledgements that ask for it.
+    /// Set where it answers acknowledgements that ask for it.
     pub answers_acks: bool,
 }
 
@@ -324,7 +324,7 @@ impl Reading {
     }
 }
 
-/// Which request a command answers.
+/// Returns the request that a command answers.
 fn request_id(found: &BaseCommand) -> Option<u64> {
     let success = found.success.as_ref().map(|answer| answer.request_id);
     let error = found.error.as_ref().map(|answer| answer.request_id);

@@ -1,4 +1,4 @@
-//! A consumer of one partition: subscribed, given permits, closed.
+//! A consumer of one partition, which is subscribed, given permits, and closed.
 
 use super::{
     Wire,
@@ -13,15 +13,15 @@ use pulsar::proto::{
 };
 use tokio::sync::mpsc;
 
-/// The only consumer of its connection.
+/// The id of the only consumer of its connection.
 const CONSUMER_ID: u64 = 1;
 
-/// Permits that are given at once at most: the broker counts them in a signed number.
+/// The most permits that are given at once: the broker counts them in a signed number.
 const PERMITS_MAX: i64 = 1 << 30;
 
-/// What is subscribed to.
+/// The topic and subscription of a consumer.
 pub(in super::super) struct Subscribe<'a> {
-    /// A partition's name.
+    /// The name of a partition.
     pub topic: &'a str,
     pub subscription: &'a str,
 }
@@ -67,7 +67,7 @@ impl Consumer {
         Ok(Self { connection, events, topic: to.topic.to_owned() })
     }
 
-    /// The broker's largest message.
+    /// Returns the bytes of the broker's largest message.
     pub fn message_bytes_max(&self) -> usize {
         self.connection.broker.message_bytes_max
     }
@@ -85,13 +85,13 @@ impl Consumer {
         Ok(())
     }
 
-    /// The next entry; an error where there will be none.
+    /// Returns the next entry; an error where there will be none.
     pub async fn next(&mut self) -> Result<Delivery, BusError> {
         let event = self.events.recv().await;
         self.take(event)
     }
 
-    /// The next entry if it is there.
+    /// Returns the next entry if it is there.
     pub fn next_ready(&mut self) -> Result<Option<Delivery>, BusError> {
         match self.events.try_recv() {
             Ok(event) => self.take(Some(event)).map(Some),
@@ -138,8 +138,8 @@ impl Consumer {
         }
     }
 
-    /// The last message that a consumer may get: ledger, entry and index in its batch, -1 where it isn't one. `None`
-    /// where there is none.
+    /// Returns the last message that a consumer may get: ledger, entry and index in its batch, -1 where it isn't one.
+    /// `None` where there is none.
     pub async fn last_message(&self) -> Result<Option<(u64, u64, i32)>, BusError> {
         let request_id = self.connection.request_id();
         let last = CommandGetLastMessageId { consumer_id: CONSUMER_ID, request_id };
@@ -153,8 +153,8 @@ impl Consumer {
         Ok(id.map(|id| (id.ledger_id, id.entry_id, id.batch_index.unwrap_or(-1))))
     }
 
-    /// Leaves, so that the next consumer finds the subscription free. What goes wrong doesn't matter: the broker notices
-    /// the end of the connection too.
+    /// Leaves, so that the next consumer finds the subscription free. A failure doesn't matter: the broker notices the
+    /// end of the connection too.
     pub async fn close(self) {
         let request_id = self.connection.request_id();
         let close = CommandCloseConsumer { consumer_id: CONSUMER_ID, request_id };

@@ -1,5 +1,5 @@
-//! Frames: a length, a command, and for a message what is stored of its entry. The bytes of entries are counted before they
-//! are read from the socket, so that no answer of a broker makes more of them than the budget has.
+//! Frames: a length, a command, and for a message what is stored of its entry. The bytes of entries are counted before
+//! they are read from the socket, so that no answer of a broker makes more of them than the budget has.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
@@ -16,13 +16,13 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-/// Most bytes of a command. The broker's longest, lists of topics, are never asked for.
+/// The most bytes of a command. The broker's longest, lists of topics, are never asked for.
 const COMMAND_BYTES_MAX: usize = 1 << 20;
 
-/// What a frame may hold beside a message of the broker's largest size.
+/// The bytes that a frame may hold beside a message of the broker's largest size.
 pub(super) const FRAME_SLACK_BYTES: usize = 64 << 10;
 
-/// A permit stands for so many bytes.
+/// The bytes that one permit stands for.
 const UNIT_BYTES: usize = 1 << 10;
 
 /// The bytes of entries that may be in memory and not unpacked yet, of all partitions together.
@@ -43,17 +43,18 @@ impl Budget {
         Self { units: Arc::new(Semaphore::new(units)), waiting: Arc::default(), bytes_max: units * UNIT_BYTES }
     }
 
-    /// All of it.
+    /// Returns all bytes of the budget.
     pub fn bytes_max(&self) -> usize {
         self.bytes_max
     }
 
-    /// Whether nobody waits for room.
+    /// Returns whether nobody waits for room.
     pub fn has_room(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 0
     }
 
-    /// Waits until there is room; who waits longest is first. What is larger than the whole budget waits for all of it.
+    /// Waits until there is room; the longest wait comes first. An entry that is larger than the whole budget waits for
+    /// all of it.
     async fn take(&self, bytes: usize) -> io::Result<Counted> {
         let units = bytes.div_ceil(UNIT_BYTES).clamp(1, self.bytes_max / UNIT_BYTES);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
@@ -63,7 +64,7 @@ impl Budget {
     }
 }
 
-/// Somebody who waits, also one who gives up.
+/// A place among those who wait, also for one who gives up.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -79,7 +80,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// What came.
+/// A frame that came.
 #[derive(Debug)]
 pub(super) enum Frame {
     Command(Box<BaseCommand>),

@@ -1,9 +1,9 @@
 //! The broker's own protocol, as far as reading needs it.
 //!
-//! The client crate unpacks entries before anybody can look at them, and asks for messages by number into queues without a
-//! bound: one bad entry ends its stream, and 500 messages of 5 MiB are 2.5 GiB. So reading speaks the protocol itself: an
-//! entry comes as the bytes that are stored, and [`Budget`] bounds the bytes of all partitions together. Sending, and the
-//! types of the protocol, are the crate's.
+//! The client crate unpacks entries before anybody can look at them, and asks for messages by number into queues
+//! without a bound: one bad entry ends its stream, and 500 messages of 5 MiB are 2.5 GiB. So reading speaks the
+//! protocol itself: an entry comes as the bytes that are stored, and [`Budget`] bounds the bytes of all partitions
+//! together. Sending, and the types of the protocol, are the crate's.
 
 mod connection;
 mod consumer;
@@ -23,10 +23,10 @@ use pulsar::proto::{BaseCommand, CommandLookupTopic, base_command::Type, command
 use std::{sync::Arc, time::Duration};
 use transport::{Address, Transport};
 
-/// Redirects of one lookup, and questions whether a broker is ready.
+/// The most answers of one lookup: redirects, and news that a broker isn't ready.
 const LOOKUPS_MAX: usize = 20;
 
-/// How long a broker that isn't ready is left alone.
+/// The time for which a broker that isn't ready is left alone.
 const LOOKUP_WAIT: Duration = Duration::from_millis(300);
 
 /// Opens connections to the brokers of a cluster.
@@ -42,7 +42,7 @@ impl Wire {
         Ok(Self { transport: Arc::new(Transport::new(connection)?), budget })
     }
 
-    /// Bytes of entries that all partitions together may have on their way.
+    /// Returns the bytes of entries that all partitions together may have on their way.
     pub fn budget_bytes(&self) -> usize {
         self.budget.bytes_max()
     }
@@ -56,7 +56,7 @@ impl Wire {
         Connection::open(&self.transport, address, self.budget.clone()).await
     }
 
-    /// A connection to the broker that has the topic.
+    /// Returns a connection to the broker that has the topic.
     async fn connect_for(&self, topic: &str) -> Result<Connection, BusError> {
         let mut address = Address::configured();
         let mut connection = self.connect(&address).await?;
@@ -89,7 +89,7 @@ impl Wire {
     }
 }
 
-/// `None`: the broker isn't ready yet.
+/// Asks for the broker of a topic; `None` where the broker isn't ready yet.
 async fn ask(
     connection: &Connection,
     topic: &str,

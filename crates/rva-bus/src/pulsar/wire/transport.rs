@@ -1,4 +1,4 @@
-//! How a broker is reached: addresses, TCP, TLS.
+//! Transport to a broker: addresses, TCP, TLS.
 
 use super::super::{
     PulsarConnection,
@@ -24,10 +24,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 const WANTED_URL: &str = "wanted pulsar://HOST:PORT of a broker, or pulsar+ssl:// for TLS";
 
-/// A broker.
+/// The address of a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    /// Host and port; `None`: as they are configured.
+    /// The host and port; `None` for those that are configured.
     host: Option<(String, u16)>,
     /// The broker behind the proxy that is configured.
     pub behind_proxy: Option<String>,
@@ -39,9 +39,9 @@ impl Address {
     }
 }
 
-/// What all connections have in common.
+/// The settings that all connections have in common.
 pub(super) struct Transport {
-    /// Several where the address names several, any of which will do.
+    /// The hosts and ports: several where the address names several, any of which will do.
     hosts: Vec<(String, u16)>,
     service_url: String,
     tls: Option<TlsConnector>,
@@ -74,7 +74,7 @@ impl Transport {
         self.tls.is_some()
     }
 
-    /// The address of a broker that a lookup named.
+    /// Returns the address of a broker that a lookup named.
     pub fn address(&self, url: &str, behind_proxy: bool) -> Result<Address, BusError> {
         let (mut hosts, _) = parse(url)?;
         let host = hosts.swap_remove(0);
@@ -84,7 +84,7 @@ impl Transport {
         })
     }
 
-    /// For texts.
+    /// Returns an address as texts show it.
     pub fn name(&self, address: &Address) -> String {
         match &address.host {
             None => self.service_url.clone(),
@@ -92,7 +92,10 @@ impl Transport {
         }
     }
 
-    /// Connects.
+    /// Connects to an address, by TLS where that is configured.
+    ///
+    /// # Errors
+    /// Returns `Permanent` for a certificate that isn't trusted, `Transient` where no host answers.
     pub async fn connect(&self, address: &Address) -> Result<Box<dyn Stream>, BusError> {
         let hosts = match &address.host {
             None => &self.hosts[..],
@@ -122,12 +125,12 @@ impl Transport {
     }
 }
 
-/// A handshake that fails arrives as this kind.
+/// Returns whether an error is of a certificate: a handshake that fails arrives as this kind.
 fn is_of_certificate(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
 }
 
-/// Hosts with ports, and whether it is TLS.
+/// Returns hosts with ports, and whether it is TLS.
 fn parse(url: &str) -> Result<(Vec<(String, u16)>, bool), BusError> {
     // What stands before an @ is somebody's password.
     let shown = url.rsplit('@').next().unwrap_or_default();

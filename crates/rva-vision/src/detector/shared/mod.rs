@@ -14,12 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Which detections one of several users of a model wants.
+/// The detections that one of several users of a model wants.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
-    /// Confidence in [0, 1] that a detection must exceed. Raising it gives fewer and surer detections.
+    /// The confidence in [0, 1] that a detection must exceed. Raising it gives fewer and surer detections.
     pub conf: f32,
-    /// Class ids to keep; `None` keeps all.
+    /// The class ids to keep; `None` keeps all.
     pub classes: Option<Vec<u32>>,
 }
 
@@ -44,19 +44,19 @@ impl Selection {
 /// A model whose users want different detections. Suppression is done for each by its own selection, so that the
 /// result is that of a detector of its own.
 pub trait BatchModel: Send {
-    /// What the model says about itself.
+    /// Returns the facts that the model tells about itself.
     fn description(&self) -> &ModelDescription;
 
-    /// What makes network input of pictures.
+    /// Returns the function that makes preparers, which make network input of pictures.
     fn preparers(&self) -> Preparers;
 
-    /// Pictures of each run, where the model fixes them.
+    /// Returns the number of pictures of each run, where the model fixes it.
     fn batch_fixed(&self) -> Option<usize>;
 
-    /// Detections of each picture by the selection at the same place.
+    /// Returns the detections of each picture by the selection at the same place.
     ///
     /// # Errors
-    /// The network failed; the model isn't used again.
+    /// Returns an error where the network failed; the model isn't used again.
     fn infer_selected(
         &mut self,
         batch: &[Prepared],
@@ -64,39 +64,39 @@ pub trait BatchModel: Send {
     ) -> Result<Vec<Vec<Detection>>, VisionError>;
 }
 
-/// Bounds of the calls of a shared model.
+/// The bounds of the calls of a shared model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchOptions {
-    /// At most this many pictures go into one call. Raising it gives more pictures a second where the device gains from
+    /// The most pictures that go into one call. Raising it gives more pictures a second where the device gains from
     /// batches (a GPU), and makes each of them wait for the others.
     pub max_batch: NonZeroUsize,
-    /// A picture waits at most this long for others to fill its call. Raising it fills calls better at the price of
+    /// The longest that a picture waits for others to fill its call. Raising it fills calls better at the price of
     /// latency; 0 takes what is there.
     pub max_wait: Duration,
 }
 
 impl Default for BatchOptions {
-    /// 8 pictures, 5 ms.
+    /// Returns 8 pictures and 5 ms.
     fn default() -> Self {
         Self { max_batch: const { NonZeroUsize::new(8).unwrap() }, max_wait: Duration::from_millis(5) }
     }
 }
 
-/// Makes preparers on any thread.
+/// A function that makes preparers on any thread.
 pub type Preparers = Box<dyn Fn() -> Box<dyn Prepare> + Send + Sync>;
 
 /// A model on a thread of its own that any number of [detectors](SharedModel::detector) share. The thread ends when
 /// this and all of them are dropped.
 pub struct SharedModel(Arc<Owner>);
 
-/// A detector that asks a [`SharedModel`]. Whoever calls it waits for the answer; others don't.
+/// A detector that asks a [`SharedModel`]. Its caller waits for the answer; others don't.
 pub struct SharedDetector {
     owner: Arc<Owner>,
     id: u64,
     answered: Arc<Condvar>,
 }
 
-/// Ends the thread when the last user goes.
+/// The owner of the model's thread, which ends when the last user goes.
 struct Owner {
     shared: Arc<Shared>,
     description: ModelDescription,
@@ -113,7 +113,7 @@ struct State {
     queue: Queue,
     slots_made: u64,
     is_closed: bool,
-    /// Why the model is no longer used.
+    /// The reason why the model is no longer used.
     failure: Option<(VisionErrorKind, String)>,
 }
 
@@ -121,7 +121,7 @@ impl SharedModel {
     /// Starts the model's thread. A model that fixes its pictures of a run below `max_batch` keeps to them.
     ///
     /// # Errors
-    /// `Fault`: the thread can't be started.
+    /// Returns `Fault` where the thread can't be started.
     pub fn start(mut model: Box<dyn BatchModel>, options: BatchOptions) -> Result<Self, VisionError> {
         let (description, preparers) = (model.description().clone(), model.preparers());
         let max_batch = options.max_batch.get();
@@ -145,15 +145,15 @@ impl SharedModel {
         Ok(Self(Arc::new(Owner { shared, description, preparers, thread: Some(thread) })))
     }
 
-    /// What the model says about itself.
+    /// Returns the facts that the model tells about itself.
     pub fn description(&self) -> &ModelDescription {
         &self.0.description
     }
 
-    /// A detector for one camera.
+    /// Makes a detector for one camera.
     ///
     /// # Errors
-    /// `Config`: a confidence outside [0, 1], an empty list of classes, or one that the model doesn't have.
+    /// Returns `Config` for a confidence outside [0, 1], an empty list of classes, or one that the model doesn't have.
     pub fn detector(&self, selection: Selection) -> Result<SharedDetector, VisionError> {
         selection.check(self.0.description.class_names.len())?;
         let answered = Arc::new(Condvar::new());
@@ -173,7 +173,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The model's thread.
+    /// Runs the model's thread.
     fn run(&self, model: &mut dyn BatchModel) {
         while let Some(batch) = self.next_batch() {
             let (ids, rest): (Vec<u64>, Vec<_>) =
@@ -202,7 +202,7 @@ impl Shared {
         }
     }
 
-    /// Waits for what is to run; `None` when all users are gone.
+    /// Waits for a batch to run; returns `None` when all users are gone.
     fn next_batch(&self) -> Option<Vec<(u64, Selection, Prepared)>> {
         let mut state = self.lock();
         loop {

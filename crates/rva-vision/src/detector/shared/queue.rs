@@ -1,4 +1,4 @@
-//! What waits for the model, and the decision what to run next. No clock and no thread: time is an argument.
+//! The queue of pictures for the model, and the decision what to run next. No clock and no thread: time is an argument.
 
 use super::Selection;
 use crate::Prepared;
@@ -16,25 +16,25 @@ pub(super) struct Request {
     pub(super) asked_at: Instant,
 }
 
-/// What a handle has asked for and got.
+/// The pictures that a handle has asked for, and the answers that it got.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) selection: Selection,
     pub(super) waiting: VecDeque<Request>,
-    /// Of the pictures of the present call, in their order.
+    /// The answers to pictures of the present call, in their order.
     pub(super) done: Vec<Vec<Detection>>,
-    /// Told when `done` grows, or the model fails.
+    /// The condition that is told when `done` grows, or the model fails.
     pub(super) answered: Arc<Condvar>,
 }
 
-/// What the model does next.
+/// The next step of the model.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Nothing waits.
     Idle,
-    /// Wait for more, at most until then.
+    /// It waits for more, at most until then.
     WaitUntil(Instant),
-    /// Run what [`Queue::take`] gives.
+    /// It runs the pictures that [`Queue::take`] gives.
     Run,
 }
 
@@ -53,8 +53,8 @@ impl Queue {
         Self { slots: BTreeMap::new(), batch_max, wait_max, last_served: 0 }
     }
 
-    /// A call runs when it is full, when nobody is left who could add to it (a handle waits for its own pictures), or
-    /// when the picture that has waited longest has waited `wait_max`.
+    /// Decides the next step. A call runs when it is full, when nobody is left who could add to it (a handle waits for
+    /// its own pictures), or when the picture that has waited longest has waited `wait_max`.
     pub(super) fn next(&self, now: Instant) -> Next {
         let waiting: usize = self.slots.values().map(|slot| slot.waiting.len()).sum();
         let oldest = self.slots.values().filter_map(|slot| slot.waiting.front()).map(|request| request.asked_at).min();
@@ -64,9 +64,9 @@ impl Queue {
         if waiting >= self.batch_max || is_last_to_ask || now >= due { Next::Run } else { Next::WaitUntil(due) }
     }
 
-    /// At most a batch, with the slot of each picture: one of each slot in turn, beginning after the slot that was
-    /// served last, and round again only while there is room. So a slot with many pictures gets no more than its share
-    /// while others wait, and pictures of a slot keep their order.
+    /// Takes at most a batch, with the slot of each picture: one of each slot in turn, beginning after the slot that
+    /// was served last, and round again only while there is room. So a slot with many pictures gets no more than its
+    /// share while others wait, and pictures of a slot keep their order.
     pub(super) fn take(&mut self) -> Vec<(u64, Request)> {
         let mut taken = Vec::new();
         let after = self.slots.range(self.last_served.saturating_add(1)..);

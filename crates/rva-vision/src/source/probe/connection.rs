@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-/// Bytes of an answer; a description is a few hundred.
+/// The bytes of an answer; a description is a few hundred.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 pub(super) struct Connection {
@@ -26,11 +26,11 @@ enum Stream {
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 pub(super) enum NoAnswer {
     /// The other side closed the connection after so many bytes of an answer.
     Closed { bytes: usize },
-    /// Anything else.
+    /// Any other failure.
     Failed(VisionError),
 }
 
@@ -98,7 +98,7 @@ impl Connection {
         }
     }
 
-    /// Runs one call on the stream with what is left of the time.
+    /// Runs one call on the stream within the rest of the time.
     fn within<T>(
         &mut self,
         patience: &Patience<'_>,
@@ -137,7 +137,7 @@ impl Connection {
 trait ReadWrite: Read + Write {}
 impl<T: Read + Write> ReadWrite for T {}
 
-/// Addresses of the host. The system's resolver knows no time-out, so it gets a thread.
+/// Returns the addresses of the host. The system's resolver knows no time-out, so it gets a thread.
 fn resolve(url: &StreamUrl, port_default: u16, patience: &Patience<'_>) -> Result<Vec<SocketAddr>, VisionError> {
     let (sender, receiver) = crossbeam_channel::bounded(1);
     let bare = url.bare();
@@ -158,7 +158,7 @@ fn resolve(url: &StreamUrl, port_default: u16, patience: &Patience<'_>) -> Resul
     }
 }
 
-/// The first address that takes the connection. Each gets an equal part of the time that is left.
+/// Connects to the first address that takes the connection. Each gets an equal part of the time that is left.
 fn connect(addresses: &[SocketAddr], patience: &Patience<'_>) -> Result<TcpStream, VisionError> {
     let mut failed = None;
     for (at, address) in addresses.iter().enumerate() {
@@ -193,7 +193,8 @@ fn config() -> Result<ClientConfig, rustls::Error> {
     Ok(config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))).with_no_client_auth())
 }
 
-/// Takes every certificate, as FFmpeg does where it isn't told to look: those of cameras are signed by themselves.
+/// A verifier that takes every certificate, as FFmpeg does where it isn't told to look: those of cameras are signed by
+/// themselves.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,21 +1,21 @@
-//! The head of an answer, read as leniently as FFmpeg reads it: cameras write line feeds alone, leave out the reason, put
-//! blanks before colons, fold lines, and use letters beyond ASCII.
+//! The head of an answer, read as leniently as FFmpeg reads it: cameras write line feeds alone, leave out the reason,
+//! put blanks before colons, fold lines, and use letters beyond ASCII.
 
-/// Packets of pictures that some cameras send before they answer begin with it.
+/// The byte that packets of pictures begin with, which some cameras send before they answer.
 const INTERLEAVED: u8 = b'$';
 
-/// An answer's head, and where its body begins.
+/// The head of an answer, and the place where its body begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
     /// The number behind the protocol's name.
     pub(super) status: u16,
-    /// Names in lower case and values, both trimmed. A value is as it came: often Latin-1.
+    /// The headers: names in lower case and values, both trimmed. A value is as it came: often Latin-1.
     headers: Vec<(String, Vec<u8>)>,
-    /// Where the body begins in the bytes that were read.
+    /// The place where the body begins in the bytes that were read.
     pub(super) body_at: usize,
 }
 
-/// What the bytes until now are.
+/// The kind of the bytes until now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Read {
     /// The beginning of a head, or nothing yet.
@@ -62,18 +62,18 @@ impl Head {
         Read::Whole(Self { status, headers: headers.collect(), body_at: at })
     }
 
-    /// Values of a header, whose name is given in lower case.
+    /// Returns the values of a header, whose name is given in lower case.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.headers.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_slice())
     }
 
-    /// The first value of a header as text; what isn't UTF-8 is replaced.
+    /// Returns the first value of a header as text; bytes that aren't UTF-8 are replaced.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         self.all(name).next().map(|value| String::from_utf8_lossy(value).into_owned())
     }
 }
 
-/// Where the words begin behind packets and empty lines; `None` within a packet.
+/// Returns the place where the words begin behind packets and empty lines; `None` within a packet.
 fn behind_packets(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {

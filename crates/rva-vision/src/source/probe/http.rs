@@ -1,4 +1,4 @@
-//! HTTP: the head of the answer to a `GET`; many cameras don't know `HEAD`.
+//! Probing of HTTP: the head of the answer to a `GET`; many cameras don't know `HEAD`.
 
 use super::{
     Doubt, Patience, bad_status,
@@ -46,7 +46,7 @@ fn is_page(head: &Head) -> bool {
     head.text("content-type").is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"))
 }
 
-/// The head in what came until now. Some cameras answer HTTP with `ICY` or RTSP's name: FFmpeg judges those.
+/// Reads the head in what came until now. Some cameras answer HTTP with `ICY` or RTSP's name: FFmpeg judges those.
 fn head(bytes: &[u8], patience: &Patience<'_>) -> Result<Option<Head>, VisionError> {
     match Head::read(bytes, "HTTP/") {
         Read::Whole(head) => Ok(Some(head)),

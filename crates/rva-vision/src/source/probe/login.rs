@@ -1,19 +1,19 @@
-//! User and password of one conversation, and what a server may ask of them.
+//! User and password of one conversation, and the challenges that a server may make.
 
 use super::{Doubt, Patience, head::Head};
 use crate::{VisionError, VisionErrorKind, source::StreamUrl};
 use http_auth::{ChallengeRef, PasswordClient, PasswordParams, digest::Algorithm, parse_challenges};
 
-/// Where a challenge is answered.
+/// The source that a challenge wants.
 const WANTED: &str = "scheme://user:password@… with the right ones, special characters percent-encoded";
 
 /// Credentials for one conversation.
 pub(super) enum Login {
-    /// The URL has none.
+    /// The URL has no credentials.
     None,
-    /// Not asked for yet.
+    /// The credentials that weren't asked for yet.
     Unused { user: String, password: String },
-    /// The server asked, and knows.
+    /// The credentials that the server asked for, and knows.
     Used { user: String, password: String, client: Box<PasswordClient>, beyond: Option<String> },
 }
 
@@ -25,7 +25,7 @@ impl Login {
         }
     }
 
-    /// What goes into the `Authorization` header, once the server has asked for it.
+    /// Returns the `Authorization` header, once the server has asked for it.
     pub(super) fn header(&mut self, method: &str, uri: &str) -> Option<String> {
         let Self::Used { user, password, client, .. } = self else { return None };
         let mut header = client.respond(&PasswordParams { username: user, password, uri, method, body: None }).ok()?;
@@ -43,7 +43,8 @@ impl Login {
         Some(header)
     }
 
-    /// Takes a challenge: `Ok(None)` where it is worth to ask again, a doubt where FFmpeg may know what isn't known here.
+    /// Takes a challenge: returns `Ok(None)` where it is worth to ask again, a doubt where FFmpeg may know what isn't
+    /// known here.
     pub(super) fn challenged(&mut self, head: &Head, patience: &Patience<'_>) -> Result<Option<Doubt>, VisionError> {
         let refuse = |found: &str| Err(patience.error(VisionErrorKind::Unauthorized, found, WANTED));
         match std::mem::replace(self, Self::None) {
@@ -61,7 +62,7 @@ impl Login {
         }
     }
 
-    /// What FFmpeg can't answer of what the server asked, though user and password are right.
+    /// Returns a doubt where FFmpeg can't answer what the server asked, though user and password are right.
     pub(super) fn beyond_ffmpeg(&self) -> Option<Doubt> {
         match self {
             Self::Used { beyond: Some(beyond), .. } => {
@@ -72,7 +73,8 @@ impl Login {
     }
 }
 
-/// What FFmpeg 5.1 can't answer: it takes the last Digest that is offered, and knows MD5, written like that, alone.
+/// Returns the part of a challenge that FFmpeg 5.1 can't answer: it takes the last Digest that is offered, and knows
+/// MD5, written like that, alone.
 fn beyond_ffmpeg(head: &Head) -> Option<String> {
     let algorithms: Vec<String> = head.all("www-authenticate").filter_map(digest_algorithm).collect();
     let is_known = |algorithm: &String| matches!(algorithm.as_str(), "" | "MD5" | "MD5-sess");
@@ -88,7 +90,7 @@ fn beyond_ffmpeg(head: &Head) -> Option<String> {
     ))
 }
 
-/// The algorithm of a challenge for Digest, empty where it names none; `None` for other challenges.
+/// Returns the algorithm of a challenge for Digest, empty where it names none; `None` for other challenges.
 fn digest_algorithm(challenge: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(challenge).into_owned();
     let lower = text.to_ascii_lowercase();
@@ -101,7 +103,8 @@ fn digest_algorithm(challenge: &[u8]) -> Option<String> {
     Some(value.chars().take_while(|c| is_letter(*c)).take(24).collect())
 }
 
-/// Who answers the challenges of a head; `None` where they aren't written as the standard says, or none is known.
+/// Returns a client that answers the challenges of a head; `None` where they aren't written as the standard says, or
+/// none is known.
 ///
 /// MD5 before other algorithms, since FFmpeg knows no other, and Digest before Basic.
 fn client(head: &Head) -> Option<PasswordClient> {
@@ -121,7 +124,7 @@ fn client(head: &Head) -> Option<PasswordClient> {
     clients.into_iter().next()
 }
 
-/// Names of the ways to log in that a server offers, as far as they can be read.
+/// Returns the names of the ways to log in that a server offers, as far as they can be read.
 fn schemes(head: &Head) -> String {
     let names: Vec<String> = head
         .all("www-authenticate")

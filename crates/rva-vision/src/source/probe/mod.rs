@@ -1,8 +1,8 @@
-//! Asks a stream whether it is there before the video library does, which says less of what is wrong, and asks a camera
-//! that locks its accounts more often.
+//! The probe of a stream, which asks whether it is there before the video library does: that says less of what is
+//! wrong, and asks a camera that locks its accounts more often.
 //!
-//! Only what is certain is an error here. What can't be understood goes to FFmpeg, which reads more than any standard
-//! allows; where FFmpeg fails, too, the doubt is told.
+//! Only what is certain is an error here. An answer that can't be understood goes to FFmpeg, which reads more than any
+//! standard allows; where FFmpeg fails, too, the doubt is told.
 //!
 //! RTSP is asked to describe itself, HTTP for the head of its answer, other protocols over TCP only for a connection.
 //! Certificates aren't checked, as FFmpeg doesn't: cameras sign their own.
@@ -18,8 +18,8 @@ use crate::{VisionError, VisionErrorKind};
 use connection::Connection;
 use std::time::{Duration, Instant};
 
-/// Finds out what is wrong with a stream; a doubt where its answer is odd, none where it answers as a stream does, or can't
-/// be asked.
+/// Finds out what is wrong with a stream; returns a doubt where its answer is odd, none where it answers as a stream
+/// does, or can't be asked.
 ///
 /// # Errors
 /// [`VisionErrorKind::Unreachable`], [`VisionErrorKind::Refused`], [`VisionErrorKind::Unauthorized`],
@@ -59,7 +59,7 @@ struct Patience<'a> {
 }
 
 impl Patience<'_> {
-    /// What is left, at least a moment: a zero would mean for ever.
+    /// Returns the rest of the time, at least a moment: a zero would mean for ever.
     fn left(&self) -> Option<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         (left > Duration::ZERO).then(|| left.max(Duration::from_millis(1)))
@@ -79,7 +79,7 @@ impl Patience<'_> {
     }
 }
 
-/// What a probe can't judge: told only where FFmpeg fails, too.
+/// A doubt that a probe can't decide: it is told only where FFmpeg fails, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Doubt(String);
 
@@ -95,7 +95,7 @@ impl std::fmt::Display for Doubt {
     }
 }
 
-/// What a status means that is neither success nor a question for credentials. Others than those that say it clearly are
+/// Judges a status that is neither success nor a question for credentials. Others than those that say it clearly are
 /// left to FFmpeg.
 fn bad_status(status: u16, patience: &Patience<'_>) -> Result<Option<Doubt>, VisionError> {
     let wanted = "a stream of pictures";

@@ -1,4 +1,4 @@
-//! RTSP: `OPTIONS` and `DESCRIBE`, as FFmpeg begins, with credentials where they are asked for.
+//! Probing of RTSP: `OPTIONS` and `DESCRIBE`, as FFmpeg begins, with credentials where they are asked for.
 
 use super::{
     Doubt, Patience, bad_status,
@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{VisionError, source::StreamUrl};
 
-/// Both methods, each without credentials and with, and one more where the server closed the connection between them.
+/// The number of questions: both methods, each without credentials and with, and one more where the server closed the
+/// connection between them.
 const QUESTIONS_MAX: u32 = 5;
 
 /// An answer and its body.
@@ -64,7 +65,7 @@ fn question(method: &str, url: &StreamUrl, number: u32, authorization: Option<St
     .into_bytes()
 }
 
-/// The answer in what came until now; a body without its length ends with the connection.
+/// Reads the answer in what came until now; a body without its length ends with the connection.
 fn answer(bytes: &[u8], is_end: bool, patience: &Patience<'_>) -> Result<Option<Answer>, VisionError> {
     let head = match Head::read(bytes, "RTSP/") {
         Read::Whole(head) => head,

@@ -16,7 +16,7 @@ use rva_eval::{CountScores, Film, scored_people};
 use rva_track::TrackerChoice;
 use std::{path::Path, sync::Arc};
 
-/// Counts of a tracker on a sequence, or on all of a group.
+/// The counts of a tracker on a sequence, or on all of a group.
 struct Row {
     group: String,
     tracker: String,
@@ -27,7 +27,7 @@ struct Row {
 /// Runs trackers over the public detections and compares their counts with the truth's.
 ///
 /// # Errors
-/// Files that can't be read or aren't what they should be.
+/// Returns an error for files that can't be read or aren't what they should be.
 pub fn run(args: &FootfallArgs, terminal: &Terminal) -> anyhow::Result<Exit> {
     let groups = args.gt.iter().map(|path| group(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut rows = Vec::new();
@@ -64,7 +64,7 @@ impl Row {
         Self { group, tracker, sequence: sequence.to_owned(), scores }
     }
 
-    /// Missed and extra crossings in percent of the true ones, as it is printed.
+    /// Returns missed and extra crossings in percent of the true ones, as it is printed.
     fn error_percent(&self) -> Option<f64> {
         self.scores.error_share().map(|share| (share * 10_000.0).round() / 100.0)
     }
@@ -106,7 +106,7 @@ fn write(rows: &[Row], args: &FootfallArgs) -> anyhow::Result<()> {
 
 const HEADER: &str = "group,tracker,error_percent_max";
 
-/// Above a recorded error: another compiler may round a tie in another way, which moves a crossing or two.
+/// The room above a recorded error: another compiler may round a tie in another way, which moves a crossing or two.
 const SLACK: f64 = 0.5;
 
 fn combined(rows: &[Row]) -> impl Iterator<Item = (&Row, f64)> {

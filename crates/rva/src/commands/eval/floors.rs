@@ -1,4 +1,4 @@
-//! Scores that must not be missed: CSV of group, tracker, metric and floor in percent.
+//! Floors of scores, which must not be missed: CSV of group, tracker, metric and floor in percent.
 
 use super::report::Scored;
 use anyhow::{Context, bail};
@@ -6,13 +6,13 @@ use std::{fs, path::Path};
 
 const HEADER: &str = "group,tracker,metric,floor";
 
-/// What floors are recorded of.
+/// The metrics that floors are recorded of.
 const RECORDED: [&str; 3] = ["HOTA", "MOTA", "IDF1"];
 
-/// Below a recorded score: another compiler may round a tie in another way.
+/// The room below a recorded score: another compiler may round a tie in another way.
 const SLACK: f64 = 0.05;
 
-/// What became of the floors.
+/// The floors that were missed.
 pub struct Missed {
     pub held: usize,
     /// One line for each that was missed.
@@ -48,7 +48,7 @@ fn parse<'a>(path: &Path, text: &'a str) -> anyhow::Result<Vec<Floor<'a>>> {
 /// of a tracker or metric that wasn't is missed.
 ///
 /// # Errors
-/// The file can't be read.
+/// Returns an error where the file can't be read.
 pub fn missed(path: &Path, scored: &[Scored]) -> anyhow::Result<Missed> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let mut missed = Missed { held: 0, lines: Vec::new() };
@@ -69,10 +69,10 @@ pub fn missed(path: &Path, scored: &[Scored]) -> anyhow::Result<Missed> {
     Ok(missed)
 }
 
-/// Writes floors a little below what is scored now.
+/// Writes floors a little below the scores of now.
 ///
 /// # Errors
-/// The file can't be written.
+/// Returns an error where the file can't be written.
 pub fn record(path: &Path, scored: &[Scored]) -> anyhow::Result<()> {
     let mut text = format!("{HEADER}\n");
     for row in scored.iter().filter(|row| row.sequence.is_none()) {

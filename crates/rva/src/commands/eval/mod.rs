@@ -23,7 +23,7 @@ use std::{fs, path::Path, sync::Arc};
 /// Scores what was asked for.
 ///
 /// # Errors
-/// Files that can't be read or aren't what they should be: with file and line.
+/// Returns an error, with file and line, for files that can't be read or aren't what they should be.
 pub fn run(args: &EvalArgs, terminal: &Terminal) -> anyhow::Result<Exit> {
     match &args.command {
         EvalCommand::Tracks(args) => tracks::run(args, terminal),

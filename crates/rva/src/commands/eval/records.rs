@@ -4,7 +4,7 @@ use anyhow::Context;
 use rva_types::FrameRecord;
 use std::{fs::File, io::BufRead, io::BufReader, path::Path};
 
-/// Whether a file holds NDJSON records, by its name.
+/// Returns whether a file holds NDJSON records, by its name.
 pub fn is_ndjson(path: &Path) -> bool {
     path.extension().is_some_and(|ext| ext == "ndjson" || ext == "jsonl")
 }
@@ -12,7 +12,7 @@ pub fn is_ndjson(path: &Path) -> bool {
 /// Reads every record.
 ///
 /// # Errors
-/// A file that can't be read, a line that is no record: with its number.
+/// Returns an error for a file that can't be read, or a line that is no record, with its number.
 pub fn read(path: &Path) -> anyhow::Result<Vec<FrameRecord>> {
     let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
     let mut records = Vec::new();

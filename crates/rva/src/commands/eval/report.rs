@@ -8,26 +8,26 @@ use arrow::{
 use rva_eval::{METRICS, TrackScores};
 use std::{sync::Arc, time::Duration};
 
-/// What a sequence without a name of its own is called: all of a group together.
+/// The name of all sequences of a group together.
 pub const COMBINED: &str = "COMBINED";
 
-/// Left out of the table for people, whose lines are long enough.
+/// The scores left out of the table for people, whose lines are long enough.
 const NOT_IN_TABLE: [&str; 9] = ["DetRe", "DetPr", "AssRe", "AssPr", "MOTP", "IDP", "IDR", "PT", "TP"];
 
-/// Scores of a tracker on a sequence, or on all of a group.
+/// The scores of a tracker on a sequence, or on all of a group.
 pub struct Scored {
     pub group: String,
     pub tracker: String,
-    /// `None`: all of the group.
+    /// The sequence's name; `None` for all of the group.
     pub sequence: Option<String>,
     pub scores: TrackScores,
     pub frames: u32,
-    /// Of the tracker alone, where it was run.
+    /// The time of the tracker alone, where it was run.
     pub time: Option<Duration>,
 }
 
 impl Scored {
-    /// As it is printed: percent with three decimals, or a count.
+    /// Returns a score as it is printed: percent with three decimals, or a count.
     pub fn printed(&self, metric: &str) -> Option<f64> {
         let value = self.scores.value(metric)?;
         Some(if TrackScores::is_count(metric) { value } else { rounded(value * 100.0) })
@@ -41,7 +41,7 @@ fn rounded(value: f64) -> f64 {
 /// Writes a table to stdout.
 ///
 /// # Errors
-/// Stdout can't be written.
+/// Returns an error where stdout can't be written.
 pub fn write_columns(columns: Vec<(&str, ArrayRef)>, format: RowFormat) -> anyhow::Result<()> {
     let fields: Vec<Field> =
         columns.iter().map(|(name, values)| Field::new(*name, values.data_type().clone(), true)).collect();
@@ -54,7 +54,7 @@ pub fn write_columns(columns: Vec<(&str, ArrayRef)>, format: RowFormat) -> anyho
 /// Writes scores to stdout, a row each.
 ///
 /// # Errors
-/// Stdout can't be written.
+/// Returns an error where stdout can't be written.
 pub fn write(scored: &[Scored], format: RowFormat) -> anyhow::Result<()> {
     let texts = |text: &dyn Fn(&Scored) -> String| -> ArrayRef {
         Arc::new(scored.iter().map(|row| Some(text(row))).collect::<StringArray>())

@@ -1,4 +1,4 @@
-//! MOTChallenge's folders.
+//! Sequences in MOTChallenge's folders.
 
 use crate::exit::Refusal;
 use anyhow::Context;
@@ -24,9 +24,9 @@ pub struct MotSequence {
     pub image_size: Option<ImageSize>,
 }
 
-/// Sequences whose counts are added up.
+/// The sequences whose counts are added up.
 pub struct Group {
-    /// Of the folder.
+    /// The folder's name.
     pub name: String,
     pub sequences: Vec<MotSequence>,
 }
@@ -40,7 +40,7 @@ fn name_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Values of `seqinfo.ini` by their keys.
+/// The values of `seqinfo.ini` by their keys.
 struct SeqInfo<'a> {
     path: &'a Path,
     text: String,
@@ -77,7 +77,7 @@ impl MotSequence {
         })
     }
 
-    /// Where there is nothing but the truth: as many frames as it has.
+    /// Makes a sequence of nothing but the truth, with as many frames as that has.
     fn of_file(path: &Path) -> anyhow::Result<Self> {
         let truth_file = path.display().to_string();
         let truth = parse_ground_truth(&truth_file, &read(path)?)?;
@@ -87,11 +87,11 @@ impl MotSequence {
         Ok(Self { name, folder, truth_file, truth, benchmark, frames, frame_rate: 30.0, image_size: None })
     }
 
-    /// The public detections, by frame, of the first of these folders that is there. Confidences outside of [0, 1] are
-    /// cut off there.
+    /// Reads the public detections, by frame, of the first of these folders that is there. Confidences outside of [0,
+    /// 1] are cut off there.
     ///
     /// # Errors
-    /// There are none, or they can't be read.
+    /// Returns an error where there are none, or they can't be read.
     pub fn detections(&self, kinds: &[String]) -> anyhow::Result<Vec<MotRow>> {
         let Some(folder) = &self.folder else {
             let found = &self.truth_file;
@@ -108,10 +108,10 @@ impl MotSequence {
     }
 }
 
-/// What `--gt` names.
+/// Reads the sequences that `--gt` names.
 ///
 /// # Errors
-/// No sequence there, or one that can't be read.
+/// Returns an error where no sequence is there, or one can't be read.
 pub fn group(path: &Path) -> anyhow::Result<Group> {
     if path.is_file() {
         let sequence = MotSequence::of_file(path)?;

@@ -1,4 +1,4 @@
-//! `rva eval tracks`: where results come from, and their scores.
+//! `rva eval tracks`: the sources of results, and their scores.
 
 use super::{
     args::TracksArgs,
@@ -22,10 +22,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Scores result files, or runs trackers and scores what they give.
+/// Scores result files, or runs trackers and scores their results.
 ///
 /// # Errors
-/// Files that can't be read or aren't what they should be.
+/// Returns an error for files that can't be read or aren't what they should be.
 pub fn run(args: &TracksArgs, terminal: &Terminal) -> anyhow::Result<Exit> {
     let groups = args.gt.iter().map(|path| group(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut scored = Vec::new();
@@ -71,7 +71,7 @@ fn is_yaml(text: &str) -> bool {
     Path::new(text).extension().is_some_and(|ext| ext == "yaml" || ext == "yml")
 }
 
-/// `all` stands for every tracker of the product.
+/// Returns the names of trackers; `all` stands for every tracker of the product.
 pub(super) fn names(wanted: &[String]) -> Vec<String> {
     let all = || TrackerChoice::NAMES.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     wanted.iter().flat_map(|text| if text == "all" { all() } else { vec![text.clone()] }).collect()
@@ -155,7 +155,7 @@ fn save(folder: &Path, sequence: &MotSequence, rows: &[MotRow]) -> anyhow::Resul
     fs::write(&path, write_results(rows)).with_context(|| format!("write {}", path.display()))
 }
 
-/// A sequence's results in what `--tracks` names.
+/// Reads a sequence's results in what `--tracks` names.
 fn results(path: &Path, sequence: &MotSequence) -> anyhow::Result<Vec<MotRow>> {
     if is_ndjson(path) {
         return of_records(path, sequence);
@@ -165,7 +165,7 @@ fn results(path: &Path, sequence: &MotSequence) -> anyhow::Result<Vec<MotRow>> {
     Ok(parse_results(&file.display().to_string(), &text, true)?)
 }
 
-/// Of the camera that has the sequence's name, or of the only one.
+/// Reads the records of the camera that has the sequence's name, or of the only one.
 fn of_records(path: &Path, sequence: &MotSequence) -> anyhow::Result<Vec<MotRow>> {
     let mut records = records::read(path)?;
     let cameras: BTreeSet<&str> = records.iter().map(|record| record.source.camera_id.as_str()).collect();

@@ -1,0 +1,371 @@
+//! A change of files: data files go, others come, in one snapshot.
+//!
+//! The crate's transactions build appends alone, and their commit can't be made from outside. Everything that a change
+//! needs is public: the writers of manifests and their list, snapshots, and the updates and requirements of a commit.
+//! It is made here once, for every table whose rows are replaced, and sent through [`SwapMetadata`].
+//!
+//! A change is built on one snapshot and requires it: a faster one makes it fail, and then it is planned again.
+
+use crate::errors::lake_error;
+use crate::seam::{LakeError, LakeErrorKind};
+use futures::{StreamExt, TryStreamExt};
+use iceberg::spec::{
+    DataContentType, DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestEntryRef, ManifestFile,
+    ManifestListWriter, ManifestWriter, ManifestWriterBuilder, Operation, Snapshot, SnapshotReference,
+    SnapshotRetention, Summary,
+};
+use iceberg::table::Table;
+use iceberg::{Error, ErrorKind, Result, TableIdent, TableRequirement, TableUpdate};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Debug;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The number of manifests at which a table's are merged: fewer make each commit write more, more make each read
+/// slower.
+const MANIFESTS_MAX: usize = 24;
+
+/// The bytes beyond which a manifest is left as it is when others are merged.
+const MERGED_BYTES_MAX: i64 = 4 << 20;
+
+/// The number of manifests that are read at the same time.
+const MANIFESTS_AT_ONCE: usize = 8;
+
+/// Names the count, in a summary, of manifests that were written anew. It tells housekeeping that such a snapshot isn't
+/// one that only adds.
+pub(crate) const MANIFESTS_REPLACED: &str = "manifests-replaced";
+
+/// A catalog that applies updates to a table where it meets the requirements, which the crate lets only its own
+/// transactions ask for.
+#[async_trait::async_trait]
+pub trait SwapMetadata: Debug + Send + Sync {
+    /// Checks, applies and swaps, in one step.
+    async fn swap(
+        &self,
+        table: &TableIdent,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<()>;
+}
+
+/// A catalog that can't change files.
+#[derive(Debug)]
+pub(crate) struct NoSwap(pub &'static str);
+
+#[async_trait::async_trait]
+impl SwapMetadata for NoSwap {
+    async fn swap(&self, table: &TableIdent, _: Vec<TableRequirement>, _: Vec<TableUpdate>) -> Result<()> {
+        let text = format!("found {} with table {table}, wanted the catalog of a data folder to change files", self.0);
+        Err(Error::new(ErrorKind::FeatureUnsupported, text))
+    }
+}
+
+/// The files that go and the files that come.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    /// `Overwrite` where rows change, `Replace` where they are the same, `Append` where none go.
+    pub operation: Operation,
+    /// The files that come, written under the table's default partition spec, whose id is `spec`.
+    pub added: Vec<DataFile>,
+    pub spec: i32,
+    /// The paths of the live data files that go.
+    pub removed: BTreeSet<String>,
+}
+
+/// The requirements and updates that are sent for a change.
+pub(crate) struct Built {
+    pub requirements: Vec<TableRequirement>,
+    pub updates: Vec<TableUpdate>,
+}
+
+/// One manifest of the table, read where its entries are needed.
+struct Loaded {
+    file: ManifestFile,
+    entries: Vec<ManifestEntryRef>,
+}
+
+struct Builder<'a> {
+    table: &'a Table,
+    id: i64,
+    sequence: i64,
+    name: uuid::Uuid,
+    written: usize,
+}
+
+fn damaged(text: String) -> Error {
+    Error::new(ErrorKind::DataInvalid, text)
+}
+
+impl Builder<'_> {
+    fn location(&self, name: &str) -> String {
+        // Beside the metadata, wherever another engine put it.
+        let beside = self.table.metadata_location().and_then(|location| location.rsplit_once('/'));
+        let folder = beside
+            .map_or_else(|| format!("{}/metadata", self.table.metadata().location()), |(folder, _)| folder.to_owned());
+        format!("{folder}/{name}")
+    }
+
+    fn writer(&mut self, spec: i32) -> Result<ManifestWriter> {
+        let metadata = self.table.metadata();
+        let output =
+            self.table.file_io().new_output(self.location(&format!("{}-m{}.avro", self.name, self.written)))?;
+        self.written += 1;
+        let spec = metadata.partition_spec_by_id(spec).ok_or_else(|| damaged(format!("found no spec {spec}")))?;
+        let schema = metadata.current_schema().clone();
+        let builder = ManifestWriterBuilder::new(output, Some(self.id), schema, spec.as_ref().clone());
+        Ok(match metadata.format_version() {
+            FormatVersion::V1 => builder.build_v1(),
+            FormatVersion::V2 => builder.build_v2_data(),
+            FormatVersion::V3 => builder.build_v3_data(),
+        })
+    }
+
+    async fn added(&mut self, change: &Change) -> Result<ManifestFile> {
+        let mut writer = self.writer(change.spec)?;
+        for file in &change.added {
+            writer.add_file(file.clone(), self.sequence)?;
+        }
+        writer.write_manifest_file().await
+    }
+
+    /// Writes the live entries of some manifests of one spec into one, and those that go as deleted; `None` where
+    /// nothing is left.
+    async fn again(
+        &mut self,
+        spec: i32,
+        manifests: &[Loaded],
+        removed: &BTreeSet<String>,
+    ) -> Result<Option<ManifestFile>> {
+        let mut writer = self.writer(spec)?;
+        let mut count = 0;
+        for entry in manifests.iter().flat_map(|manifest| &manifest.entries).filter(|entry| entry.is_alive()) {
+            let (Some(snapshot), Some(sequence)) = (entry.snapshot_id(), entry.sequence_number()) else {
+                return Err(damaged(format!("found no sequence number of {}", entry.file_path())));
+            };
+            let file_sequence = entry.file_sequence_number.or(Some(sequence));
+            let file = entry.data_file().clone();
+            if removed.contains(entry.file_path()) {
+                writer.add_delete_file(file, sequence, file_sequence)?;
+            } else {
+                writer.add_existing_file(file, snapshot, sequence, file_sequence)?;
+            }
+            count += 1;
+        }
+        if count == 0 {
+            return Ok(None);
+        }
+        writer.write_manifest_file().await.map(Some)
+    }
+
+    async fn list(&self, manifests: Vec<ManifestFile>) -> Result<(String, Option<u64>)> {
+        let metadata = self.table.metadata();
+        let location = self.location(&format!("snap-{}-0-{}.avro", self.id, self.name));
+        let output = self.table.file_io().new_output(&location)?.writer().await?;
+        let parent = metadata.current_snapshot_id();
+        let mut writer = match metadata.format_version() {
+            FormatVersion::V1 => ManifestListWriter::v1(output, self.id, parent),
+            FormatVersion::V2 => ManifestListWriter::v2(output, self.id, parent, self.sequence),
+            FormatVersion::V3 => {
+                ManifestListWriter::v3(output, self.id, parent, self.sequence, Some(metadata.next_row_id()))
+            }
+        };
+        writer.add_manifests(manifests.into_iter())?;
+        let next_row = writer.next_row_id();
+        writer.close().await?;
+        Ok((location, next_row))
+    }
+}
+
+async fn load(table: &Table, file: ManifestFile) -> Result<Loaded> {
+    let entries = file.load_manifest(table.file_io()).await?.entries().to_vec();
+    Ok(Loaded { file, entries })
+}
+
+/// The parent's manifests, as a change sees them.
+#[derive(Default)]
+struct Sorted {
+    /// The manifests that stay as they are.
+    kept: Vec<ManifestFile>,
+    /// The manifests that are written anew.
+    again: Vec<Loaded>,
+    /// The number of manifests in which nothing is alive: they are left out.
+    left_out: usize,
+}
+
+async fn sorted(table: &Table, change: &Change) -> Result<Sorted> {
+    let mut sorted = Sorted::default();
+    let Some(current) = table.metadata().current_snapshot() else { return Ok(sorted) };
+    let all: Vec<ManifestFile> =
+        table.manifest_list_reader(current).load().await?.consume_entries().into_iter().collect();
+    let merges = all.len() >= MANIFESTS_MAX;
+    let is_small = |file: &ManifestFile| merges && file.manifest_length <= MERGED_BYTES_MAX;
+    let mut asked = Vec::new();
+    for file in all {
+        let is_data = file.content == ManifestContentType::Data;
+        let alive = file.has_added_files() || file.has_existing_files();
+        if !is_data {
+            sorted.kept.push(file);
+        } else if !alive {
+            sorted.left_out += 1;
+        } else if is_small(&file) || !change.removed.is_empty() {
+            asked.push(file);
+        } else {
+            sorted.kept.push(file);
+        }
+    }
+    let mut loading =
+        futures::stream::iter(asked.into_iter().map(|file| load(table, file))).buffered(MANIFESTS_AT_ONCE);
+    while let Some(loaded) = loading.try_next().await? {
+        let goes = |entry: &ManifestEntryRef| entry.is_alive() && change.removed.contains(entry.file_path());
+        if is_small(&loaded.file) || loaded.entries.iter().any(goes) {
+            sorted.again.push(loaded);
+        } else {
+            sorted.kept.push(loaded.file);
+        }
+    }
+    Ok(sorted)
+}
+
+/// Returns the files that go, found alive. One that isn't says that somebody else took it.
+fn going(loaded: &[Loaded], change: &Change) -> Result<Vec<DataFile>> {
+    let alive = loaded.iter().flat_map(|manifest| &manifest.entries).filter(|entry| entry.is_alive());
+    let data = alive.filter(|entry| entry.content_type() == DataContentType::Data);
+    let found: Vec<DataFile> = data
+        .filter(|entry| change.removed.contains(entry.file_path()))
+        .map(|entry| entry.data_file().clone())
+        .collect();
+    match change.removed.iter().find(|path| !found.iter().any(|file| file.file_path() == path.as_str())) {
+        Some(path) => Err(damaged(format!("found {path} gone, wanted it in the snapshot that the change is built on"))),
+        None => Ok(found),
+    }
+}
+
+fn summary(
+    table: &Table,
+    change: &Change,
+    gone: &[DataFile],
+    replaced: usize,
+    ours: HashMap<String, String>,
+) -> Summary {
+    let sums = |files: &[DataFile]| {
+        let rows: u64 = files.iter().map(DataFile::record_count).sum();
+        let bytes: u64 = files.iter().map(DataFile::file_size_in_bytes).sum();
+        (files.len() as u64, rows, bytes)
+    };
+    let (added, went) = (sums(&change.added), sums(gone));
+    let before = table.metadata().current_snapshot().map(|snapshot| &snapshot.summary().additional_properties);
+    let total = |name: &str, plus: u64, minus: u64| {
+        let held = match before {
+            Some(before) => before.get(name)?.parse::<u64>().ok()?,
+            None => 0,
+        };
+        Some((name.to_owned(), (held + plus).saturating_sub(minus).to_string()))
+    };
+    let mut all = ours;
+    all.extend(
+        [
+            total("total-data-files", added.0, went.0),
+            total("total-records", added.1, went.1),
+            total("total-files-size", added.2, went.2),
+            total("total-delete-files", 0, 0),
+            total("total-position-deletes", 0, 0),
+            total("total-equality-deletes", 0, 0),
+        ]
+        .into_iter()
+        .flatten(),
+    );
+    let counts = [
+        ("added-data-files", added.0),
+        ("added-records", added.1),
+        ("added-files-size", added.2),
+        ("deleted-data-files", went.0),
+        ("deleted-records", went.1),
+        ("removed-files-size", went.2),
+        (MANIFESTS_REPLACED, replaced as u64),
+    ];
+    all.extend(
+        counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count.to_string())),
+    );
+    Summary { operation: change.operation.clone(), additional_properties: all }
+}
+
+/// Returns a number that no snapshot of the table has.
+fn snapshot_id(table: &Table) -> i64 {
+    loop {
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        let id = ((high ^ low) >> 1).cast_signed();
+        if table.metadata().snapshot_by_id(id).is_none() {
+            return id;
+        }
+    }
+}
+
+/// Writes manifests and their list, and returns the updates that make them the table's newest snapshot. `ours` are
+/// properties of the snapshot, `properties` of the table.
+///
+/// # Errors
+/// Fails as the storage does; returns `Conflict` where a file that is to go isn't there any more.
+pub(crate) async fn build(
+    table: &Table,
+    change: &Change,
+    ours: HashMap<String, String>,
+    properties: HashMap<String, String>,
+) -> std::result::Result<Built, LakeError> {
+    let metadata = table.metadata();
+    let failed = |error| lake_error(format_args!("change files of {}", table.identifier()), error);
+    let Sorted { kept: mut manifests, again, left_out } = sorted(table, change).await.map_err(failed)?;
+    let gone = going(&again, change).map_err(|error| LakeError::new(LakeErrorKind::Conflict, error.to_string()))?;
+    let replaced = again.len() + left_out;
+    let mut builder = Builder {
+        table,
+        id: snapshot_id(table),
+        sequence: metadata.next_sequence_number(),
+        name: uuid::Uuid::now_v7(),
+        written: 0,
+    };
+    let mut by_spec: BTreeMap<i32, Vec<Loaded>> = BTreeMap::new();
+    for loaded in again {
+        by_spec.entry(loaded.file.partition_spec_id).or_default().push(loaded);
+    }
+    for (spec, of_spec) in by_spec {
+        manifests.extend(builder.again(spec, &of_spec, &change.removed).await.map_err(failed)?);
+    }
+    if !change.added.is_empty() {
+        manifests.push(builder.added(change).await.map_err(failed)?);
+    }
+    let (list, next_row) = builder.list(manifests).await.map_err(failed)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // The format wants no snapshot older than the last change by more than a minute; ours is never older at all.
+    let timestamp = i64::try_from(now.as_millis()).unwrap_or(i64::MAX).max(metadata.last_updated_ms());
+    let snapshot = Snapshot::builder()
+        .with_snapshot_id(builder.id)
+        .with_parent_snapshot_id(metadata.current_snapshot_id())
+        .with_sequence_number(builder.sequence)
+        .with_timestamp_ms(timestamp)
+        .with_manifest_list(list)
+        .with_schema_id(metadata.current_schema_id())
+        .with_summary(summary(table, change, &gone, replaced, ours));
+    let snapshot = match next_row {
+        Some(next) => {
+            let first = metadata.next_row_id();
+            snapshot.with_row_range(first, next.saturating_sub(first)).build()
+        }
+        None => snapshot.build(),
+    };
+    let main = SnapshotReference::new(builder.id, SnapshotRetention::branch(None, None, None));
+    let mut updates = vec![
+        TableUpdate::AddSnapshot { snapshot },
+        TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.to_owned(), reference: main },
+    ];
+    if !properties.is_empty() {
+        updates.push(TableUpdate::SetProperties { updates: properties });
+    }
+    let requirements = vec![
+        TableRequirement::UuidMatch { uuid: metadata.uuid() },
+        TableRequirement::RefSnapshotIdMatch {
+            r#ref: MAIN_BRANCH.to_owned(),
+            snapshot_id: metadata.current_snapshot_id(),
+        },
+        TableRequirement::DefaultSpecIdMatch { default_spec_id: change.spec },
+    ];
+    Ok(Built { requirements, updates })
+}

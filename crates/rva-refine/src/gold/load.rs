@@ -1,0 +1,195 @@
+//! Reads silver as the definition wants it: frames with their detections, and tracks from their first detection to their last.
+
+use super::touched::{Extents, TrackOf, widen};
+use crate::error::Trouble;
+use crate::ids::{Ids, small, text, whole};
+use futures::TryStreamExt;
+use rva_analytics::{FrameRows, SilverDetection, SilverFrame, TrackKey, TrackPoint, track_points};
+use rva_lake::{CellKind, Cells, Columns, RowFilter, TableView};
+use rva_types::{CameraId, StoreId, Timestamp};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+const FRAME: &Columns = &[
+    ("pipeline_run_id", CellKind::Text),
+    ("store_id", CellKind::Text),
+    ("camera_id", CellKind::Text),
+    ("frame_index", CellKind::Long),
+    ("capture_ts", CellKind::Time),
+    ("img_w", CellKind::Int),
+    ("img_h", CellKind::Int),
+    ("people", CellKind::Int),
+    ("detections", CellKind::Int),
+];
+
+const DETECTION: &Columns = &[
+    ("pipeline_run_id", CellKind::Text),
+    ("store_id", CellKind::Text),
+    ("camera_id", CellKind::Text),
+    ("frame_index", CellKind::Long),
+    ("capture_ts", CellKind::Time),
+    ("img_w", CellKind::Int),
+    ("img_h", CellKind::Int),
+    ("det_id", CellKind::Text),
+    ("class_name", CellKind::Text),
+    ("class_id", CellKind::Int),
+    ("conf", CellKind::Double),
+    ("bbox_x1", CellKind::Int),
+    ("bbox_y1", CellKind::Int),
+    ("bbox_x2", CellKind::Int),
+    ("bbox_y2", CellKind::Int),
+    ("track_id", CellKind::Long),
+];
+
+const TRACK: &Columns =
+    &[("pipeline_run_id", CellKind::Text), ("track_id", CellKind::Long), ("capture_ts", CellKind::Time)];
+
+const SUMMARY: &Columns = &[
+    ("pipeline_run_id", CellKind::Text),
+    ("track_id", CellKind::Long),
+    ("start_time", CellKind::Time),
+    ("end_time", CellKind::Time),
+];
+
+/// One camera's silver.
+pub(crate) struct CameraSilver<'a> {
+    pub store: &'a StoreId,
+    pub camera: &'a CameraId,
+    pub frames: &'a TableView,
+    pub detections: &'a TableView,
+}
+
+fn detection(row: &Cells) -> Option<SilverDetection> {
+    Some(SilverDetection {
+        det_id: Arc::clone(text(row, 7)?),
+        class_name: text(row, 8).cloned(),
+        class_id: small(row, 9),
+        conf: row.get(10)?.number()?,
+        bbox: [small(row, 11)?, small(row, 12)?, small(row, 13)?, small(row, 14)?],
+        track_id: whole(row, 15),
+    })
+}
+
+impl CameraSilver<'_> {
+    fn filter(&self, from_us: i64, to_us: i64) -> RowFilter {
+        RowFilter {
+            texts: vec![("store_id", self.store.as_str().to_owned()), ("camera_id", self.camera.as_str().to_owned())],
+            time: Some(("capture_ts", from_us, to_us)),
+            one_of: None,
+        }
+    }
+
+    /// The frames of a stretch of time with their detections.
+    pub async fn frames(&self, from_us: i64, to_us: i64) -> Result<Vec<FrameRows>, Trouble> {
+        let mut ids = Ids::default();
+        let (mut frames, mut places) = (Vec::new(), HashMap::new());
+        let mut stream = std::pin::pin!(self.frames.scan(FRAME, &self.filter(from_us, to_us)).await?);
+        while let Some(rows) = stream.try_next().await? {
+            for row in rows {
+                let Some(frame) = frame(&mut ids, &row) else { continue };
+                places.insert((frame.key.run.clone(), frame.key.frame_index), frames.len());
+                frames.push(FrameRows { frame, detections: Vec::new() });
+            }
+        }
+        let mut stream = std::pin::pin!(self.detections.scan(DETECTION, &self.filter(from_us, to_us)).await?);
+        while let Some(rows) = stream.try_next().await? {
+            for row in rows {
+                let Some(key) = ids.frame_key(&row, [0, 1, 2, 3]) else { continue };
+                let place = places.get(&(key.run, key.frame_index));
+                if let (Some(place), Some(found)) = (place, detection(&row)) {
+                    frames[*place].detections.push(found);
+                }
+            }
+        }
+        Ok(frames)
+    }
+
+    /// Detections of some tracks in a stretch of time.
+    pub async fn points(
+        &self,
+        tracks: &Extents,
+        from_us: i64,
+        to_us: i64,
+    ) -> Result<Vec<(TrackKey, TrackPoint)>, Trouble> {
+        let mut points = Vec::new();
+        if from_us >= to_us || tracks.is_empty() {
+            return Ok(points);
+        }
+        let mut ids = Ids::default();
+        let filter = RowFilter { one_of: Some(("pipeline_run_id", runs_of(tracks))), ..self.filter(from_us, to_us) };
+        let mut stream = std::pin::pin!(self.detections.scan(DETECTION, &filter).await?);
+        while let Some(rows) = stream.try_next().await? {
+            for row in rows {
+                let (Some(run), Some(track)) = (text(&row, 0), whole(&row, 15)) else { continue };
+                if !tracks.contains_key(&(Arc::clone(run), track)) {
+                    continue;
+                }
+                let Some(frame) = frame_of_detection(&mut ids, &row) else { continue };
+                let detections = detection(&row).into_iter().collect();
+                points.extend(track_points(&FrameRows { frame, detections }));
+            }
+        }
+        Ok(points)
+    }
+
+    /// First and last moment of every track, read from the detections themselves.
+    pub async fn all_extents(&self) -> Result<Extents, Trouble> {
+        let mut extents = Extents::new();
+        let filter = RowFilter { time: None, ..self.filter(0, 0) };
+        let mut stream = std::pin::pin!(self.detections.scan(TRACK, &filter).await?);
+        while let Some(rows) = stream.try_next().await? {
+            for row in rows {
+                if let (Some(run), Some(track), Some(at)) = (text(&row, 0), whole(&row, 1), whole(&row, 2)) {
+                    widen(&mut extents, (Arc::clone(run), track), at, at);
+                }
+            }
+        }
+        Ok(extents)
+    }
+
+    /// First and last moment of tracks of some runs, as the table of tracks knows them.
+    pub async fn known_extents(&self, summary: &TableView, runs: &BTreeSet<Arc<str>>) -> Result<Extents, Trouble> {
+        let mut extents = Extents::new();
+        if runs.is_empty() {
+            return Ok(extents);
+        }
+        let one_of = Some(("pipeline_run_id", runs.iter().map(ToString::to_string).collect()));
+        let filter = RowFilter { time: None, one_of, ..self.filter(0, 0) };
+        for row in summary.rows(SUMMARY, &filter).await? {
+            let moments = (whole(&row, 2), whole(&row, 3));
+            if let (Some(run), Some(track), (Some(first), Some(last))) = (text(&row, 0), whole(&row, 1), moments) {
+                widen(&mut extents, (Arc::clone(run), track), first, last);
+            }
+        }
+        Ok(extents)
+    }
+}
+
+/// The runs of tracks.
+fn runs_of(tracks: &Extents) -> Vec<String> {
+    let runs: BTreeSet<&Arc<str>> = tracks.keys().map(|(run, _): &TrackOf| run).collect();
+    runs.into_iter().map(ToString::to_string).collect()
+}
+
+fn frame(ids: &mut Ids, row: &Cells) -> Option<SilverFrame> {
+    Some(SilverFrame {
+        key: ids.frame_key(row, [0, 1, 2, 3])?,
+        capture_ts: Timestamp::from_micros(whole(row, 4)?),
+        img_w: small(row, 5)?,
+        img_h: small(row, 6)?,
+        people: small(row, 7)?,
+        detections: small(row, 8)?,
+    })
+}
+
+/// The frame of a detection, as far as its track needs it.
+fn frame_of_detection(ids: &mut Ids, row: &Cells) -> Option<SilverFrame> {
+    Some(SilverFrame {
+        key: ids.frame_key(row, [0, 1, 2, 3])?,
+        capture_ts: Timestamp::from_micros(whole(row, 4)?),
+        img_w: small(row, 5)?,
+        img_h: small(row, 6)?,
+        people: 0,
+        detections: 0,
+    })
+}

@@ -1,0 +1,129 @@
+//! What new rows of silver touch: hours of cameras, and tracks.
+
+use crate::counters::RefineCounters;
+use crate::error::{Trouble, expired};
+use crate::ids::{text, whole};
+use crate::refine::sequence_of;
+use futures::TryStreamExt;
+use rva_analytics::hour_of;
+use rva_lake::{CellKind, Cells, Columns, RowFilter, Since, TableView};
+use rva_types::OffsetMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// A shop and one of its cameras.
+pub(crate) type CameraOf = (Arc<str>, Arc<str>);
+
+/// A run and one of its tracks.
+pub(crate) type TrackOf = (Arc<str>, i64);
+
+/// First and last moment of a track.
+pub(crate) type Extents = HashMap<TrackOf, (i64, i64)>;
+
+/// What has to be worked out.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    /// Every hour that there is, and nothing of what stands there.
+    pub everything: bool,
+    /// Hours of each camera, by their start.
+    pub hours: BTreeMap<CameraOf, BTreeSet<i64>>,
+    /// Tracks of each camera with rows that came or went, and what those rows say of their extent.
+    pub tracks: BTreeMap<CameraOf, Extents>,
+}
+
+const FRAME: &Columns = &[("store_id", CellKind::Text), ("camera_id", CellKind::Text), ("capture_ts", CellKind::Time)];
+
+const DETECTION: &Columns = &[
+    ("store_id", CellKind::Text),
+    ("camera_id", CellKind::Text),
+    ("capture_ts", CellKind::Time),
+    ("pipeline_run_id", CellKind::Text),
+    ("track_id", CellKind::Long),
+];
+
+/// Widens an extent to hold a moment.
+pub(crate) fn widen(extents: &mut Extents, track: TrackOf, first: i64, last: i64) {
+    let held = extents.entry(track).or_insert((first, last));
+    *held = (held.0.min(first), held.1.max(last));
+}
+
+impl Touched {
+    fn row(&mut self, row: &Cells) {
+        let (Some(store), Some(camera), Some(at)) = (text(row, 0), text(row, 1), whole(row, 2)) else { return };
+        let key = (Arc::clone(store), Arc::clone(camera));
+        if let (Some(run), Some(track)) = (text(row, 3), whole(row, 4)) {
+            let track = (Arc::clone(run), track);
+            widen(self.tracks.entry(key.clone()).or_default(), track, at, at);
+        }
+        self.hours.entry(key).or_default().insert(hour_of(at));
+    }
+
+    /// Takes what changed in a table of silver.
+    async fn take(
+        &mut self,
+        view: &TableView,
+        columns: &'static Columns,
+        from: &OffsetMap,
+        name: &str,
+        counters: &mut RefineCounters,
+    ) -> Result<(), Trouble> {
+        let from = sequence_of(from, name);
+        match view.since(from).await? {
+            Since::Everything => self.everything = true,
+            Since::Expired => return Err(expired(name, from, "gold")),
+            Since::Appended(files) => self.files(view, columns, &files).await?,
+            Since::Changed { added, removed } => {
+                counters.corrections += 1;
+                self.files(view, columns, &added).await?;
+                self.files(view, columns, &removed).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn files(
+        &mut self,
+        view: &TableView,
+        columns: &'static Columns,
+        files: &[rva_lake::ChangedFile],
+    ) -> Result<(), Trouble> {
+        for file in files {
+            let read = view.rows_of_file(file, columns, |rows| {
+                rows.iter().for_each(|row| self.row(row));
+                Ok(())
+            });
+            read.await?;
+        }
+        Ok(())
+    }
+
+    /// Everything that lies between a position and now.
+    pub async fn since(
+        from: &OffsetMap,
+        frames: &TableView,
+        detections: &TableView,
+        counters: &mut RefineCounters,
+    ) -> Result<Self, Trouble> {
+        let mut touched = Self::default();
+        touched.take(frames, FRAME, from, "silver_frames", counters).await?;
+        if !touched.everything && detections.sequence() > 0 {
+            touched.take(detections, DETECTION, from, "silver_detections", counters).await?;
+        }
+        if touched.everything {
+            touched = Self::all(frames, None).await?;
+        }
+        Ok(touched)
+    }
+
+    /// Every hour of a span, or of all time.
+    pub async fn all(frames: &TableView, span: Option<(i64, i64)>) -> Result<Self, Trouble> {
+        let mut touched = Self { everything: span.is_none(), ..Self::default() };
+        let time = span.map(|(from, to)| ("capture_ts", from, to));
+        let filter = RowFilter { time, ..RowFilter::default() };
+        let mut stream = std::pin::pin!(frames.scan(FRAME, &filter).await?);
+        while let Some(rows) = stream.try_next().await? {
+            rows.iter().for_each(|row| touched.row(row));
+        }
+        Ok(touched)
+    }
+}

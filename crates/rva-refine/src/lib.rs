@@ -1,0 +1,30 @@
+//! Bronze to silver to gold: tables that always equal their definition.
+//!
+//! Bronze holds what cameras sent, each event once. [`Refine`] follows its snapshots: every new row becomes rows of silver once, and
+//! the hours of gold that new silver touches are worked out again and replaced. What the rows are is `rva-analytics`' business;
+//! how they come into the tables exactly once is here.
+//!
+//! Nothing but the tables is state: each carries the position in its input that it is at, moved in the commit of its rows. A crash
+//! anywhere leaves each table at its own position, and the next step goes on from there.
+//!
+//! Tests and comments name the invariants of the design by id (R1-R6).
+
+mod check;
+mod counters;
+mod error;
+mod gold;
+mod ids;
+mod metrics;
+mod refine;
+mod run;
+mod silver;
+
+pub use check::{Difference, check_silver};
+pub use counters::RefineCounters;
+#[doc(hidden)]
+pub use gold::gold_cells;
+pub use metrics::METRICS;
+#[doc(hidden)]
+pub use refine::RefineRules;
+pub use refine::{Rebuild, RebuildTables, Refine, Stepped};
+pub use run::{RefineObserver, RefinePhase, run_refine};

@@ -1,0 +1,181 @@
+//! One step after another: silver to bronze, gold to silver.
+
+use crate::counters::RefineCounters;
+use crate::error::Trouble;
+use crate::gold::Gold;
+use crate::silver::Silver;
+use rva_analytics::Rules;
+use rva_lake::{Lake, REFINE_JOB};
+use rva_types::{OffsetMap, Position};
+
+/// The table that everything is made of.
+pub(crate) const BRONZE_TABLE: &str = "bronze_raw";
+
+/// Whether there was anything to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stepped {
+    /// Nothing: all is as new as its input.
+    Idle,
+    /// Something was committed, or has to be looked at again.
+    Moved,
+}
+
+impl Stepped {
+    pub(crate) fn and(self, other: Self) -> Self {
+        if self == Self::Idle { other } else { Self::Moved }
+    }
+}
+
+/// Rules that a test switches off to show that the suite notices.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefineRules {
+    /// Rows and position go into one commit; else the position goes first.
+    pub together: bool,
+    /// A touched track is worked out whole, in every hour that it reaches.
+    pub whole_tracks: bool,
+    /// What replaced files held of other hours is written again.
+    pub keeps_others: bool,
+}
+
+impl Default for RefineRules {
+    fn default() -> Self {
+        Self { together: true, whole_tracks: true, keeps_others: true }
+    }
+}
+
+/// What is worked out again although it stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuild {
+    /// The tables.
+    pub tables: RebuildTables,
+    /// First moment and end, in microseconds since 1970; `None`: all of time.
+    pub span: Option<(i64, i64)>,
+}
+
+/// Which tables are worked out again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RebuildTables {
+    /// All of silver, and then all of gold.
+    Silver,
+    /// All of gold.
+    Gold,
+    /// One table of gold, by its name.
+    One(String),
+}
+
+impl RebuildTables {
+    /// `silver`, `gold`, or the name of a table of gold.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "silver" => Some(Self::Silver),
+            "gold" => Some(Self::Gold),
+            name => {
+                let name = name.strip_prefix("rva.").unwrap_or(name);
+                crate::gold::NAMES.contains(&name).then(|| Self::One(name.to_owned()))
+            }
+        }
+    }
+
+    /// The names that can be asked for.
+    pub fn names() -> Vec<&'static str> {
+        ["silver", "gold"].into_iter().chain(crate::gold::NAMES).collect()
+    }
+
+    pub(crate) fn holds(&self, gold: &str) -> bool {
+        match self {
+            Self::Silver | Self::Gold => true,
+            Self::One(name) => name == gold,
+        }
+    }
+}
+
+/// A map of positions: numbers of snapshots by table.
+pub(crate) fn position<const N: usize>(tables: [(&str, u64); N]) -> OffsetMap {
+    let mut map = OffsetMap::new();
+    for (table, number) in tables {
+        map.advance(table, Position::of_record(number));
+    }
+    map
+}
+
+/// The number that a map holds for a table.
+pub(crate) fn sequence_of(map: &OffsetMap, table: &str) -> Option<u64> {
+    map.get(table).map(|position| position.entry)
+}
+
+/// Keeps silver and gold current from bronze.
+pub struct Refine {
+    lake: Lake,
+    silver: Silver,
+    gold: Gold,
+    /// What was done so far.
+    pub counters: RefineCounters,
+}
+
+impl Refine {
+    /// Opens the tables, which are made where they are missing.
+    ///
+    /// # Errors
+    /// `Permanent`: a table with other columns. As the catalog says.
+    pub async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
+        let lake = lake.for_job(REFINE_JOB)?;
+        let silver = Silver::open(&lake, rules).await?;
+        let gold = Gold::open(&lake, rules).await?;
+        Ok(Self { lake, silver, gold, counters: RefineCounters::default() })
+    }
+
+    /// With rules switched off.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_rules(mut self, rules: RefineRules) -> Self {
+        self.silver.together = rules.together;
+        self.gold.switched = rules;
+        self
+    }
+
+    /// Brings every table to its input as it is now; each has its own position, so any call may be the last one.
+    ///
+    /// # Errors
+    /// As catalog and storage say. `Permanent`: an input whose past is gone, or that is another table than before.
+    pub async fn step(&mut self) -> Result<Stepped, Trouble> {
+        let silver = self.silver.step(&self.lake, None, &mut self.counters).await?;
+        let gold = self.gold.step(&self.lake, None, &mut self.counters).await?;
+        self.look().await?;
+        Ok(silver.and(gold))
+    }
+
+    /// Steps until there is nothing to do.
+    ///
+    /// # Errors
+    /// As [`Refine::step`].
+    pub async fn drain(&mut self) -> Result<(), Trouble> {
+        while self.step().await? == Stepped::Moved {}
+        Ok(())
+    }
+
+    /// Works tables out again, whatever stands there, and then what is new.
+    ///
+    /// # Errors
+    /// As [`Refine::step`].
+    pub async fn rebuild(&mut self, rebuild: &Rebuild) -> Result<(), Trouble> {
+        if rebuild.tables == RebuildTables::Silver {
+            // A fenced attempt leaves a table as it was; what came meanwhile is a step.
+            self.silver.step(&self.lake, Some(rebuild), &mut self.counters).await?;
+        }
+        while self.silver.step(&self.lake, None, &mut self.counters).await? == Stepped::Moved {}
+        self.gold.step(&self.lake, Some(rebuild), &mut self.counters).await?;
+        self.drain().await
+    }
+
+    /// Notes how far bronze and the tables are.
+    async fn look(&mut self) -> Result<(), Trouble> {
+        let Some(bronze) = self.lake.view(BRONZE_TABLE).await? else { return Ok(()) };
+        self.counters.bronze = bronze.sequence();
+        if let Some(frames) = self.lake.view("silver_frames").await? {
+            let resume = self.lake.position_of(&frames).await?;
+            self.counters.position = sequence_of(&resume.offsets, BRONZE_TABLE).unwrap_or(0);
+        }
+        Ok(())
+    }
+}

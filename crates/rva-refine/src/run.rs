@@ -1,0 +1,94 @@
+//! The loop around the steps: follows bronze until it is told to end.
+
+use crate::counters::RefineCounters;
+use crate::error::Trouble;
+use crate::refine::{Refine, Stepped};
+use rva_lake::LakeErrorKind;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// First wait after an error that may pass; it doubles.
+const AGAIN_MIN: Duration = Duration::from_millis(200);
+
+/// Longest wait after such an error.
+const AGAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Such errors one after another at which a drain gives up.
+const FAILURES_MAX: u32 = 8;
+
+/// A step takes at most this part of the time, whatever it costs.
+const IDLE_PER_STEP: u32 = 3;
+
+/// What the loop is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefinePhase {
+    /// Look at bronze again and again.
+    Follow,
+    /// End once every table is as new as bronze.
+    Drain,
+    /// End. Each table stays at its position.
+    Stop,
+}
+
+/// Hears what was done after each step; the text is why it can't go on, if it can't.
+pub type RefineObserver<'a> = &'a mut (dyn FnMut(&RefineCounters, Option<&str>) + Send);
+
+/// Runs steps until the phase says that it is over.
+///
+/// # Errors
+/// What nothing cures by itself; while draining also what didn't pass in a while.
+pub async fn run_refine(
+    refine: &mut Refine,
+    interval: Duration,
+    mut phase: watch::Receiver<RefinePhase>,
+    observer: RefineObserver<'_>,
+) -> Result<(), Trouble> {
+    let (mut again, mut failures) = (AGAIN_MIN, 0);
+    loop {
+        let now = *phase.borrow_and_update();
+        let start = Instant::now();
+        let stepped = match now {
+            RefinePhase::Stop => return Ok(()),
+            _ => tokio::select! {
+                stepped = refine.step() => stepped,
+                // Wherever it is cut off, the tables say where it goes on.
+                () = stopped(phase.clone()) => return Ok(()),
+            },
+        };
+        let wait = match stepped {
+            Ok(stepped) => {
+                (again, failures) = (AGAIN_MIN, 0);
+                observer(&refine.counters, None);
+                match (now, stepped) {
+                    (RefinePhase::Drain, Stepped::Idle) => return Ok(()),
+                    (RefinePhase::Drain, Stepped::Moved) => continue,
+                    _ => interval.max(start.elapsed() * IDLE_PER_STEP),
+                }
+            }
+            Err(error) if may_pass(&error) && !(now == RefinePhase::Drain && failures >= FAILURES_MAX) => {
+                failures += 1;
+                refine.counters.retries += 1;
+                tracing::warn!(%error, failures, "could not refine, tries again");
+                observer(&refine.counters, Some(&error.to_string()));
+                again = (again * 2).min(AGAIN_MAX);
+                again
+            }
+            Err(error) => return Err(error),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            changed = phase.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+}
+
+fn may_pass(error: &Trouble) -> bool {
+    matches!(error.kind(), LakeErrorKind::Transient | LakeErrorKind::Conflict)
+}
+
+async fn stopped(mut phase: watch::Receiver<RefinePhase>) {
+    // Nobody is left to stop it: it goes on.
+    if phase.wait_for(|phase| *phase == RefinePhase::Stop).await.is_err() {
+        std::future::pending().await
+    }
+}

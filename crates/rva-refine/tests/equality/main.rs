@@ -1,0 +1,63 @@
+//! Gold equals its defining SQL, however bronze grew.
+#![allow(clippy::unwrap_used, reason = "a world that can't be built is a failed test")]
+
+mod world;
+
+use rva_refine::Stepped;
+use tempfile::tempdir;
+use world::{Bronze, Random, T0, assert_equal, film, open, refine, sql};
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(16 << 20)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+#[test]
+fn every_table_equals_its_definition_after_each_step_in_any_order_of_the_data() {
+    block_on(async {
+        let folder = tempdir().unwrap();
+        let lake = open(folder.path()).await;
+        let mut random = Random(7);
+        // Two shops and three cameras; one is offline at first and sends its spool later; a run comes before the one it followed.
+        let mut parts = Vec::new();
+        for (store, camera, run, start) in [
+            ("a", "door", "run-1", T0),
+            ("a", "till", "run-2", T0 + 120_000_000),
+            ("b/é", "door", "run-3", T0),
+            ("a", "door", "run-4", T0 + 300_000_000),
+            ("a", "door", "run-0", T0 - 3_600_000_000),
+        ] {
+            let rows = film(&mut random, store, camera, run, start, 500.0);
+            parts.extend(rows.chunks(120).map(<[_]>::to_vec).collect::<Vec<_>>());
+        }
+        for at in (1..parts.len()).rev() {
+            parts.swap(at, random.below(at as u64 + 1) as usize);
+        }
+        let mut bronze = Bronze::of(&lake);
+        let mut job = refine(&lake).await;
+        assert_eq!(job.step().await.unwrap(), Stepped::Idle, "nothing is there");
+        let mut compared = 0;
+        for (at, rows) in parts.into_iter().enumerate() {
+            bronze.append(rows).await;
+            if at % 7 == 3 {
+                // Another process goes on.
+                job = refine(&lake).await;
+            }
+            if at % 4 == 0 {
+                job.drain().await.unwrap();
+                assert_eq!(job.step().await.unwrap(), Stepped::Idle, "nothing new is no commit");
+                compared += assert_equal(&lake, &format!("part {at}")).await;
+            }
+        }
+        job.drain().await.unwrap();
+        compared += assert_equal(&lake, "the end").await;
+        println!("compared {compared} rows of gold, {:?}", job.counters);
+        let rejects = sql(&lake, "SELECT DISTINCT reason FROM silver_rejects").await;
+        assert!(rejects.len() >= 2, "{rejects:?}");
+    });
+}

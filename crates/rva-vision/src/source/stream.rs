@@ -36,6 +36,8 @@ const OPEN_TIME_MIN: Duration = Duration::from_secs(1);
 const PROBE_CLOSES: Duration = Duration::from_millis(500);
 /// The frame rate above which one is none but a time base that FFmpeg couldn't do better than.
 const FPS_MAX: f64 = 1000.0;
+/// The number of pictures in a row that can't be converted and are passed over.
+const UNCONVERTED_MAX: u32 = 100;
 /// The lag from which on it is told.
 const LAG_TOLD: Duration = Duration::from_secs(1);
 
@@ -223,6 +225,11 @@ impl StreamSource {
         // For all that this call decodes: whoever waits for it knows no more.
         self.link.allow(self.read_timeout);
         self.fill(1);
+        // Segments of another server would be missing in silence.
+        if let Some(error) = self.strayed() {
+            self.is_ended = true;
+            return Err(error);
+        }
         let Some(front) = self.waiting.front() else {
             self.is_ended = true;
             return self.end(asked.elapsed()).map(|()| None);
@@ -313,9 +320,6 @@ impl StreamSource {
         if errors > 0 {
             tracing::warn!(source = %uri, complaints = errors, frames, "found damaged data until the end");
         }
-        if let Some(error) = self.strayed() {
-            return Err(error);
-        }
         let why = match self.link.reader.end() {
             Some(DataEnd::Failed(error)) => Some(error.to_string()),
             Some(DataEnd::InPacket) => Some("it ends within a picture".to_owned()),
@@ -362,7 +366,7 @@ impl FrameSource for StreamSource {
     }
 
     fn next_frame(&mut self) -> Result<Option<Frame>, VisionError> {
-        loop {
+        for _ in 0..UNCONVERTED_MAX {
             let Some((decoded, media_time)) = self.advance()? else { return Ok(None) };
             let turn = self.link.reader.orientation(&decoded.frame);
             match self.converter.convert(&decoded.frame, turn) {
@@ -376,6 +380,10 @@ impl FrameSource for StreamSource {
                 }
             }
         }
+        self.is_ended = true;
+        let uri = &self.description.uri;
+        let text = format!("{uri}: found {UNCONVERTED_MAX} frames in a row that can't be converted, wanted pictures");
+        Err(VisionError::new(VisionErrorKind::Unreadable, text))
     }
 
     fn skip_frame(&mut self) -> Result<bool, VisionError> {

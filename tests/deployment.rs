@@ -331,7 +331,7 @@ fn every_python_requirement_has_the_hashes_of_its_files() {
         assert!(!lists.is_empty(), "{folder}");
         for list in lists {
             let text = fs::read_to_string(&list).unwrap().replace("\\\n", " ");
-            for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+            for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#') && !line.is_empty()) {
                 assert!(line.contains("==") && line.contains("--hash=sha256:"), "{}: {line:.80}", list.display());
             }
         }

@@ -20,6 +20,7 @@ const CONTRACT: &[&str] = &[
     "ICEBERG_WAREHOUSE",
     "PULSAR_SERVICE_URL",
     "PULSAR_ADMIN_URL",
+    "PULSAR_TOKEN",
     "PULSAR_TOPIC",
     "PULSAR_PARTITIONS",
     "STORE_ID",
@@ -109,7 +110,7 @@ fn what_the_services_are_told_is_what_the_configuration_knows() {
         }
     }
     for name in CONTRACT {
-        assert!(told.contains(*name), "{name} isn't passed on");
+        assert!(told.contains(*name) || told.contains(&format!("{name}_FILE")), "{name} isn't passed on");
     }
 }
 
@@ -137,56 +138,188 @@ fn servers_have_the_settings_and_versions_of_the_native_stack() {
     assert!(read("infrastructure/docker/Dockerfile").contains(&format!("FROM rust:{}-bookworm", channel.join("."))));
 }
 
+/// Who is on which network: the detector and whoever joins it share none with the tables.
+const NETWORKS: &[(&str, &[&str])] = &[
+    ("pulsar", &["retail-net", "broker"]),
+    ("rights", &["retail-net"]),
+    ("detector", &["retail-net", "outside"]),
+    ("init", &["retail-net", "lake"]),
+    ("ingest", &["retail-net", "lake"]),
+    ("minio", &["lake"]),
+    ("bucket", &["lake"]),
+    ("catalog", &["lake"]),
+    ("trino", &["lake"]),
+    ("jobmanager", &["lake", "broker"]),
+    ("taskmanager", &["lake", "broker"]),
+    ("spark", &["lake", "outside"]),
+];
+
+/// Servers that ask nobody for a password.
+const OPEN: &[&str] = &["catalog", "trino", "jobmanager"];
+
+fn texts(value: &Value) -> Vec<&str> {
+    value.as_sequence().into_iter().flatten().map(|item| item.as_str().unwrap()).collect()
+}
+
 #[test]
 fn every_service_is_pinned_bounded_and_bound_to_this_machine() {
-    for (name, service) in services() {
+    let services = services();
+    assert_eq!(
+        services.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        NETWORKS.iter().map(|(name, _)| *name).collect()
+    );
+    for (name, networks) in NETWORKS {
+        let service = &services[*name];
         let image = service["image"].as_str().unwrap();
         assert!(image.contains(':') && !image.ends_with(":latest"), "{name}: {image}");
-        assert!(service["mem_limit"].as_str().is_some(), "{name} has no limit");
-        assert_eq!(service["networks"][0].as_str(), Some("retail-net"), "{name}");
-        for port in service["ports"].as_sequence().into_iter().flatten() {
-            let port = port.as_str().unwrap();
-            assert!(port.starts_with("${RVA_BIND:-127.0.0.1}:"), "{name}: {port}");
+        assert!(
+            service["mem_limit"].as_str().is_some() && service["pids_limit"].as_u64().is_some(),
+            "{name} has no limit"
+        );
+        assert_eq!(texts(&service["networks"]), *networks, "{name}");
+        let bind = if OPEN.contains(name) { "RVA_BIND_OPEN" } else { "RVA_BIND" };
+        for port in texts(&service["ports"]) {
+            assert!(port.starts_with(&format!("${{{bind}:-127.0.0.1}}:")), "{name}: {port}");
         }
     }
 }
 
 #[test]
-fn passwords_have_no_default_and_the_refusal_names_the_way_out() {
-    let compose = read("docker-compose.yml");
-    for name in ["MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"] {
-        let uses: Vec<&str> = compose.split(&format!("${{{name}")).skip(1).collect();
-        assert!(!uses.is_empty(), "{name}");
-        for used in uses {
-            assert!(
-                used.starts_with(":?") && used.split('}').next().unwrap().contains("make env"),
-                "{name}: {used:.60}"
-            );
+fn no_service_has_more_rights_than_it_needs() {
+    for (name, service) in services() {
+        assert_eq!(texts(&service["cap_drop"]), ["ALL"], "{name}");
+        assert_eq!(texts(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
+        assert_eq!(service["read_only"].as_bool(), Some(true), "{name}");
+        let scratch = texts(&service["tmpfs"]);
+        assert!(scratch.iter().any(|entry| entry.starts_with("/tmp:")), "{name}: {scratch:?}");
+        assert!(scratch.iter().all(|entry| entry.contains("size=")), "{name}: {scratch:?}");
+        for right in ["privileged", "cap_add", "network_mode", "pid", "ipc", "devices", "userns_mode"] {
+            assert!(service[right].is_null(), "{name}: {right}");
+        }
+        for volume in service["volumes"].as_sequence().into_iter().flatten().filter_map(Value::as_str) {
+            assert!(!volume.starts_with(['.', '/']) || volume.ends_with(":ro"), "{name}: {volume}");
         }
     }
 }
 
 #[test]
-fn make_env_writes_random_passwords_for_the_owner_alone_and_keeps_a_file_that_is_there() {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = std::env::temp_dir().join(format!("rva-env-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    let write = |name: &str| {
-        let path = folder.join(name);
+fn every_secret_is_a_file_without_a_default_and_the_refusal_names_the_way_out() {
+    let compose = compose();
+    let secrets = compose["secrets"].as_mapping().unwrap();
+    let mut declared = BTreeSet::new();
+    for (name, secret) in secrets {
+        let name = name.as_str().unwrap();
+        let file = secret["file"].as_str().unwrap();
+        assert!(file.starts_with("${RVA_SECRETS:?") && file.contains("make env"), "{name}: {file}");
+        assert!(file.ends_with(&format!("}}/{name}")), "{name}: {file}");
+        declared.insert(name.to_owned());
+    }
+    let services = services();
+    let of = |name: &str| texts(&services[name]["secrets"]).into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(services.keys().flat_map(|name| of(name)).collect::<BTreeSet<_>>(), declared);
+    for (name, service) in &services {
+        let has_root = of(name).iter().any(|secret| secret.starts_with("minio-root"));
+        assert_eq!(has_root, ["minio", "bucket"].contains(&&**name), "{name}");
+        for (variable, value) in environment(service) {
+            let is_secret = ["PASSWORD", "SECRET", "TOKEN", "CREDENTIAL"].iter().any(|word| variable.contains(word));
+            assert!(!is_secret || value.starts_with("/run/secrets/"), "{name}: {variable}={value}");
+            if let Some(file) = value.strip_prefix("/run/secrets/") {
+                assert!(of(name).contains(file), "{name}: {variable}={value}");
+            }
+        }
+    }
+}
+
+/// A folder with what `make env` writes; removed at the end.
+struct Made(PathBuf);
+
+impl Made {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("rva-env-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn write(&self) {
         let script = root().join("infrastructure/compose/env.sh");
-        assert!(std::process::Command::new(script).arg(&path).status().unwrap().success());
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        fs::read_to_string(path).unwrap()
-    };
-    let (first, second, again) = (write("first"), write("second"), write("first"));
-    fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(first, again);
-    let password = |text: &str| value_of(text, "MINIO_ROOT_PASSWORD").to_owned();
-    assert_eq!(password(&first).len(), 48);
-    assert_ne!(password(&first), password(&second));
+        let mut command = std::process::Command::new(script);
+        command.arg(self.0.join("env")).arg(self.0.join("secrets")).env_remove("MINIO_ROOT_PASSWORD");
+        assert!(command.env_remove("MINIO_ROOT_USER").status().unwrap().success());
+    }
+
+    fn mode(&self, name: &str) -> u32 {
+        use std::os::unix::fs::PermissionsExt;
+        fs::metadata(self.0.join(name)).unwrap().permissions().mode() & 0o777
+    }
+
+    fn settings(&self) -> String {
+        fs::read_to_string(self.0.join("env")).unwrap()
+    }
+
+    fn secrets(&self) -> BTreeMap<String, Vec<u8>> {
+        let files = fs::read_dir(self.0.join("secrets")).unwrap().map(|entry| entry.unwrap().path());
+        files.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap())).collect()
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn make_env_writes_random_secrets_for_the_owner_alone_and_keeps_what_is_there() {
+    let (first, second) = (Made::new("first"), Made::new("second"));
+    first.write();
+    second.write();
+    assert_eq!((first.mode("env"), first.mode("secrets")), (0o600, 0o700));
+    assert_eq!(first.mode("secrets/pulsar-signing.pem"), 0o400);
     let names =
         |text: &str| text.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect::<Vec<_>>();
-    assert_eq!(names(&first), names(&read(".env.example")));
+    assert_eq!(names(&first.settings()), names(&read(".env.example")));
+    assert_eq!(value_of(&first.settings(), "RVA_SECRETS"), first.0.join("secrets").to_str().unwrap());
+    let (made, other) = (first.secrets(), second.secrets());
+    let mut declared: BTreeSet<String> =
+        compose()["secrets"].as_mapping().unwrap().keys().map(|k| k.as_str().unwrap().into()).collect();
+    declared.insert("pulsar-signing.pem".into());
+    assert_eq!(made.keys().cloned().collect::<BTreeSet<_>>(), declared);
+    for (name, secret) in &made {
+        assert!(secret.len() > 12, "{name}");
+        assert_ne!(secret, &other[name], "{name}");
+    }
+    assert_eq!(made["minio-root-password"].trim_ascii().len(), 48);
+    let (settings, before) = (first.settings(), first.secrets());
+    first.write();
+    assert_eq!((first.settings(), first.secrets()), (settings, before));
+}
+
+#[test]
+fn make_env_adds_what_is_missing_and_signs_tokens_anew_with_a_new_key() {
+    let made = Made::new("again");
+    made.write();
+    let before = made.secrets();
+    for name in ["minio-trino", "pulsar-signing.pem"] {
+        fs::remove_file(made.0.join("secrets").join(name)).unwrap();
+    }
+    made.write();
+    let after = made.secrets();
+    for (name, secret) in &after {
+        let is_new = name == "minio-trino" || name.starts_with("pulsar-") && name != "pulsar-zookeeper.jaas";
+        assert_eq!(secret != &before[name], is_new, "{name}");
+    }
+}
+
+#[test]
+fn make_env_takes_over_the_passwords_of_an_older_version() {
+    let made = Made::new("older");
+    fs::write(made.0.join("env"), "MINIO_ROOT_USER=me\nMINIO_ROOT_PASSWORD=chosen-long-ago\nSTORE_ID=mine\n").unwrap();
+    made.write();
+    let secrets = made.secrets();
+    assert_eq!(secrets["minio-root-user"], b"me\n");
+    assert_eq!(secrets["minio-root-password"], b"chosen-long-ago\n");
+    assert_eq!(value_of(&made.settings(), "STORE_ID"), "mine");
+    assert_eq!(value_of(&made.settings(), "RVA_SECRETS"), made.0.join("secrets").to_str().unwrap());
 }
 
 #[test]
@@ -198,7 +331,7 @@ fn every_python_requirement_has_the_hashes_of_its_files() {
         assert!(!lists.is_empty(), "{folder}");
         for list in lists {
             let text = fs::read_to_string(&list).unwrap().replace("\\\n", " ");
-            for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+            for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#') && !line.is_empty()) {
                 assert!(line.contains("==") && line.contains("--hash=sha256:"), "{}: {line:.80}", list.display());
             }
         }

@@ -8,56 +8,14 @@ import csv
 import io
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
 
+import guard
+from project import NETWORKS, compose, container, docker, inspect, say, until
+
 FRAMES = 795  # of the sample video
-PATIENCE_S = 240
-PROJECT = f"rva-test-{os.getpid()}"
 SERVICES = ("pulsar", "minio", "catalog", "ingest", "trino")
-ENVIRONMENT = os.environ | {
-    # A loopback address of its own, so that a project that runs already keeps its ports.
-    "RVA_BIND": "127.0.0.2",
-    "RVA_NETWORK": PROJECT,
-    "RVA_INGEST_COMMIT_INTERVAL": "1s",
-}
-BEGAN = time.monotonic()
-
-
-def say(text: str) -> None:
-    print(f"test-compose: {time.monotonic() - BEGAN:.0f} s: {text}", flush=True)
-
-
-def docker(*arguments: str, check: bool = True) -> str:
-    done = subprocess.run(["docker", *arguments], env=ENVIRONMENT, capture_output=True, text=True)
-    if check and done.returncode != 0:
-        raise RuntimeError(f"docker {' '.join(arguments)}: exit code {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
-
-
-def compose(*arguments: str, check: bool = True) -> str:
-    return docker("compose", "--project-name", PROJECT, *arguments, check=check)
-
-
-def container(service: str) -> str:
-    return f"{PROJECT}-{service}-1"
-
-
-def inspect(service: str, template: str) -> str:
-    return docker("inspect", "--format", template, container(service)).strip()
-
-
-def until(what: str, is_so, patience: float = PATIENCE_S):
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        found = is_so()
-        if found:
-            return found
-        time.sleep(1)
-    logs = compose("logs", "--tail", "15", check=False)
-    sys.exit(f"test-compose: waited {patience:.0f} s for {what}\n{logs}")
 
 
 def is_healthy(service: str) -> bool:
@@ -126,9 +84,12 @@ def detect(during) -> None:
 
 
 def cut_off() -> None:
-    docker("network", "disconnect", PROJECT, container("ingest"))
+    networks = [NETWORKS["lake"], NETWORKS["retail-net"]]
+    for network in networks:
+        docker("network", "disconnect", network, container("ingest"))
     time.sleep(15)
-    docker("network", "connect", "--alias", "ingest", PROJECT, container("ingest"))
+    for network in networks:
+        docker("network", "connect", "--alias", "ingest", network, container("ingest"))
     wait_healthy("ingest")
 
 
@@ -140,6 +101,7 @@ def fire() -> None:
     assert inspect("detector", "{{.RestartCount}}") == "0", "a detector that had ended well was started again"
     whole = 1
     check(whole)
+    guard.check_all()
 
     for services in (("ingest",), ("pulsar",), ("minio", "catalog"), ("trino",)):
         def kill_them(services=services):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# make test-compose: runs the unmodified docker-compose.yml as a project of its own, kills each service, cuts the ingest's
-# network, takes all down and up again, and compares the keys that Trino reads. Our programs are built outside and copied into
+# make test-compose: runs the unmodified docker-compose.yml as a project of its own, tries from inside each container what it may
+# and mayn't, kills each service, cuts the ingest's network, takes all down and up again, and compares the keys that Trino reads. Our programs are built outside and copied into
 # the images (RVA_BINARIES=prebuilt); the servers' images must be there or to be had. KEEP=1 leaves the project up.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -25,9 +25,11 @@ else
   # Programs of this machine may want a newer libc than the images have.
   export RVA_BINARIES=built
 fi
-# Passwords of this run, which go before those of an .env.
-MINIO_ROOT_USER=rva-test MINIO_ROOT_PASSWORD=$(openssl rand -hex 24)
-export MINIO_ROOT_USER MINIO_ROOT_PASSWORD
+# Secrets of this run, which go before those of an .env.
+own=$(mktemp -d)
+[ -n "${KEEP:-}" ] || trap 'rm -rf "$own"' EXIT
+infrastructure/compose/env.sh "$own/env" "$own/secrets"
+export RVA_SECRETS=$own/secrets
 docker compose config --quiet
 docker compose --profile flink --profile spark config --quiet
 docker compose build --quiet

@@ -63,15 +63,32 @@ def component(kind: str, name: str, version: str | None, scope: ComponentScope, 
     )
 
 
+def built() -> set[tuple[str, str]]:
+    """Name and version of each crate in a build. Cargo's metadata alone also name what Cargo.lock has for features that
+    nothing enables."""
+    programs = [word for program in PROGRAMS for word in ("-p", program)]
+    options = ["--features", FEATURES, "--target", "all", "--edges", "normal,build"]
+    command = ["cargo", "tree", "--locked", *programs, *options, "--prefix", "none", "--format", "{p}"]
+    lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    return {(name, version.removeprefix("v")) for name, version, *_ in (line.split() for line in lines if line)}
+
+
 def crates(bom: Bom) -> None:
     """The crates that are linked into the programs or run while they are built."""
     command = ["cargo", "metadata", "--format-version", "1", "--locked", "--features", FEATURES]
     metadata = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
     lock = tomllib.loads((ROOT / "Cargo.lock").read_text())
     sums = {(package["name"], package["version"]): package.get("checksum") for package in lock["package"]}
-    packages = {package["id"]: package for package in metadata["packages"]}
+    in_build = built()
+    packages = {
+        package["id"]: package for package in metadata["packages"] if (package["name"], package["version"]) in in_build
+    }
     needs = {
-        node["id"]: [dep["pkg"] for dep in node["deps"] if any(kind["kind"] != "dev" for kind in dep["dep_kinds"])]
+        node["id"]: [
+            dep["pkg"]
+            for dep in node["deps"]
+            if dep["pkg"] in packages and any(kind["kind"] != "dev" for kind in dep["dep_kinds"])
+        ]
         for node in metadata["resolve"]["nodes"]
     }
     todo = [identity for identity, package in packages.items() if package["name"] in PROGRAMS and not package["source"]]

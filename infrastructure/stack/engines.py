@@ -120,6 +120,8 @@ class Trino(Server):
         catalog = (HERE.parent / "trino/lakehouse.properties").read_text()
         catalog = catalog.replace("http://catalog:8181", f"http://127.0.0.1:{self.ports['catalog']}")
         catalog = catalog.replace("http://minio:9000", f"http://127.0.0.1:{self.ports['minio']}")
+        # Tests write through this one.
+        catalog = catalog.replace("iceberg.security=read_only", "iceberg.security=allow_all")
         (etc / "catalog/lakehouse.properties").write_text(catalog)
         config = {
             "coordinator": "true",
@@ -142,8 +144,8 @@ class Trino(Server):
         return kept | {
             "JAVA_HOME": str(java.parents[1]),
             "PATH": f"{java.parent}{os.pathsep}{os.environ.get('PATH', '')}",
-            "MINIO_ROOT_USER": self.secrets["s3_access_key"],
-            "MINIO_ROOT_PASSWORD": self.secrets["s3_secret_key"],
+            "AWS_ACCESS_KEY_ID": self.secrets["s3_access_key"],
+            "AWS_SECRET_ACCESS_KEY": self.secrets["s3_secret_key"],
         }
 
     def is_ready(self) -> bool:

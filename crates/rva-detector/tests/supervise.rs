@@ -191,6 +191,51 @@ async fn a_stream_that_breaks_off_is_opened_again_as_another_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_pictures_change_goes_on_as_another_run_of_a_tracker_that_has_seen_nothing() {
+    let (mut supervisor, kept) = supervisor(|_, number| {
+        assert_eq!(number, 1, "it is opened once");
+        Ok(FakeSource::new(30).changing_at(21))
+    });
+    supervisor.apply(vec![spec("door", "joined.ts")]);
+    let summary = all_ended(&mut supervisor).await.remove("door").unwrap();
+    assert!(matches!(summary.end, CameraEnd::Finished), "{:?}", summary.end);
+    assert_eq!((summary.counts.records, summary.counts.openings_failed), (30, 0));
+    let runs = kept.runs().remove("door").unwrap();
+    assert_eq!(runs.iter().map(|(_, indexes)| indexes.clone()).collect::<Vec<_>>(), [upto(20), upto(10)]);
+    assert!(runs[0].0 < runs[1].0, "ids of runs are in the order of time");
+    let records: Vec<Value> =
+        kept.0.lock().unwrap().iter().map(|message| serde_json::from_slice(&message.body).unwrap()).collect();
+    for (at, record) in records.iter().enumerate() {
+        let seconds = at as f64 * 0.04;
+        let wanted = format!("1970-01-01T00:00:{seconds:09.6}+00:00");
+        assert_eq!(record["capture_ts"], wanted, "capture times go on");
+        assert_eq!(record["image_size"]["width"], if at < 20 { 8 } else { 16 });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_at_a_change_is_a_stop() {
+    let (is_there, is_stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (reached, stopped) = (Arc::clone(&is_there), Arc::clone(&is_stopped));
+    let (mut supervisor, kept) = supervisor(move |_, _| {
+        let (reached, stopped) = (Arc::clone(&reached), Arc::clone(&stopped));
+        Ok(FakeSource::new(30).changing_at(11).on_frame(move |index| {
+            reached.store(index == 11, SeqCst);
+            while index == 11 && !stopped.load(SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }))
+    });
+    supervisor.apply(vec![spec("door", "joined.ts")]);
+    wait_for("the change", || is_there.load(SeqCst)).await;
+    supervisor.stop();
+    is_stopped.store(true, SeqCst);
+    let summary = all_ended(&mut supervisor).await.remove("door").unwrap();
+    assert!(matches!(summary.end, CameraEnd::Stopped), "{:?}", summary.end);
+    assert_eq!(kept.count("door"), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_no_opening_cures_and_a_file_are_not_tried_again() {
     let (mut supervisor, _) = supervisor(|id, _| match id {
         "config" => Err(wrong(VisionErrorKind::Config)),

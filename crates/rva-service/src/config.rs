@@ -109,6 +109,10 @@ pub struct CaptureConfig {
     pub pixels_max: u64,
     /// `capture.hw_acceleration`
     pub hw_acceleration: String,
+    /// `capture.tls_ca`
+    pub tls_ca: Option<PathBuf>,
+    /// `capture.tls_insecure`
+    pub tls_insecure: bool,
     /// `capture.user`
     pub user: Option<String>,
     /// `capture.password`
@@ -392,6 +396,10 @@ pub struct CameraConfig {
     pub transport: Option<String>,
     /// `cameras.<id>.hw_acceleration`
     pub hw_acceleration: Option<String>,
+    /// `cameras.<id>.tls_ca`
+    pub tls_ca: Option<PathBuf>,
+    /// `cameras.<id>.tls_insecure`
+    pub tls_insecure: Option<bool>,
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

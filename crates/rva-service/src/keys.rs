@@ -134,6 +134,8 @@ pub const KEYS: &[Key] = &[
         "most pixels of a picture; larger ones are refused before they are decoded",
     ),
     key("capture.hw_acceleration", HW_ACCELERATION, Some("none"), "hardware that decodes video"),
+    key("capture.tls_ca", Kind::Path, None, "PEM file of who signs the certificates of https streams"),
+    key("capture.tls_insecure", Kind::Flag, Some("false"), "leave certificates of streams unchecked, and don't warn"),
     key("capture.user", Kind::Text, None, "user of streams whose URL names none"),
     key("capture.password", Kind::Secret, None, "their password"),
     key("capture.password_file", Kind::SecretFile, None, "a file that holds it"),
@@ -348,6 +350,8 @@ pub const CAMERA_KEYS: &[Key] = &[
     key("realtime", Kind::Flag, None, "as capture.realtime"),
     key("transport", TRANSPORT, None, "as capture.transport"),
     key("hw_acceleration", HW_ACCELERATION, None, "as capture.hw_acceleration"),
+    key("tls_ca", Kind::Path, None, "as capture.tls_ca"),
+    key("tls_insecure", Kind::Flag, None, "as capture.tls_insecure"),
 ];
 
 #[cfg(test)]

@@ -55,6 +55,6 @@ pub use pipeline::{
 };
 pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceCounts, SourceDescription};
 pub use source::{
-    AbandonedCaptures, GstPipeline, HwAcceleration, IMAGE_EXTENSIONS, OpenOptions, PIXELS_MAX, RtspTransport,
-    SourceSpec, StreamUrl, abandoned_captures, open,
+    AbandonedCaptures, Certificates, GstPipeline, HwAcceleration, IMAGE_EXTENSIONS, OpenOptions, PIXELS_MAX,
+    RtspTransport, SourceSpec, StreamUrl, abandoned_captures, open,
 };

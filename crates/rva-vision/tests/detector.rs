@@ -254,6 +254,38 @@ fn fixed_and_symbolic_batches_in_both_float_types_give_each_picture_its_own_dete
 }
 
 #[test]
+fn models_that_suppress_by_themselves_give_their_rows_in_source_pixels() {
+    let Some(library) = library() else { return };
+    let wide = ImageSize { width: 256, height: 128 };
+    for name in ["end-to-end", "end-to-end-symbolic"] {
+        let mut detector = load(&library, &toy(name), &DetectOptions::default());
+        let mut preparer = detector.preparer();
+        let pictures = [(SQUARE, 255, 204), (wide, 255, 0), (SQUARE, 0, 0), (SQUARE, 51, 255)];
+        let batch: Vec<Prepared> =
+            pictures.iter().map(|&(size, r, g)| preparer.prepare(&colour(size, r, g)).unwrap()).collect();
+        let found = detector.infer(&batch).unwrap();
+        let (red, green) = (BBox::new(16.0, 32.0, 80.0, 96.0), BBox::new(64.0, 0.0, 128.0, 64.0));
+        // The wide picture fills the middle half of the input, at half its size; the rest is grey, 114 of 255.
+        let red_of_wide = BBox::new(32.0, 0.0, 160.0, 128.0);
+        let wanted: [&[(u32, f32, BBox)]; 4] = [
+            &[(0, 1.0, red), (1, 0.8, green)],
+            &[(0, (255.0 + 114.0) / 2.0 / 255.0, red_of_wide)],
+            &[],
+            &[(1, 1.0, green)],
+        ];
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert_eq!(found.len(), wanted.len(), "{name}: {found:?}");
+            for (found, (class_id, conf, bbox)) in found.iter().zip(wanted) {
+                assert_eq!((found.class_id, found.bbox), (*class_id, *bbox), "{name}");
+                assert!((found.conf - conf).abs() <= 1e-3, "{name}: {} is not {conf}", found.conf);
+            }
+        }
+        detector.select(Selection { conf: 0.1, classes: Some(vec![1]) }).unwrap();
+        assert_eq!(detector.infer(&batch[1..2]).unwrap()[0][0].class_id, 1, "{name}");
+    }
+}
+
+#[test]
 fn a_symbolic_size_is_what_the_user_wants_or_what_the_metadata_says() {
     let Some(library) = library() else { return };
     let size = |imgsz| {
@@ -315,7 +347,7 @@ fn models_of_other_layouts_and_without_class_names_are_refused_with_what_they_ar
         ("pose", r#"the task "pose""#),
         ("yolov5", "[1, 252, 7] with 2 class names: YOLOv5's layout"),
         ("turned", "[1, 84, 7] with 3 class names: YOLOv8's layout turned round"),
-        ("end-to-end", "[1, 300, 6] with 2 class names: the layout of end-to-end models"),
+        ("yolov5-of-one", "[1, 25200, 6] with 1 class names: YOLOv5's layout"),
         ("grey-input", "[1, 1, 64, 64]"),
         ("byte-input", "images u8 [1, 3, 64, 64]"),
     ];

@@ -2,11 +2,14 @@
 //! a flag, a variable and a file are checked alike and all problems are reported at once.
 
 use crate::commands::eval::args::EvalArgs;
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint, error::ErrorKind};
 use clap_complete::Shell;
 use rva_detector::configured::{CaptureArgs, DetectionArgs, Given, IdentityArgs};
 use rva_service::{Override, SourceText};
-use std::path::PathBuf;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -409,6 +412,48 @@ impl Cli {
     }
 }
 
+impl Cli {
+    /// Reads the command line. `--save out.mp4`, with a blank for the equals sign, is refused: the name would be another
+    /// source.
+    ///
+    /// # Errors
+    /// What clap says, or the hint.
+    pub fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        let parsed = Self::try_parse_from(&arguments);
+        let Some(target) = target_after_save(&arguments) else { return parsed };
+        let is_wrong = match &parsed {
+            // One source alone may be any file that is there.
+            Ok(cli) => cli.sources_to_save().is_some_and(|sources| sources > 1 || !Path::new(target).exists()),
+            Err(error) => error.kind() == ErrorKind::UnknownArgument,
+        };
+        if !is_wrong {
+            return parsed;
+        }
+        let text =
+            format!("found --save and, behind a blank, {target}: wanted --save={target}, or the source before --save");
+        Err(Self::command().error(ErrorKind::NoEquals, text))
+    }
+
+    /// How many sources there are where what is seen is saved without a name.
+    fn sources_to_save(&self) -> Option<usize> {
+        let (sources, save) = match &self.command {
+            Command::Run(args) => (args.sources.len(), &args.saving.save),
+            Command::Detect(args) => (usize::from(args.source.is_some()), &args.saving.save),
+            _ => return None,
+        };
+        save.as_deref().is_some_and(str::is_empty).then_some(sources)
+    }
+}
+
+/// What stands behind `--save` and a blank, where it is called as a video is.
+fn target_after_save(arguments: &[OsString]) -> Option<&str> {
+    let at = arguments.iter().position(|argument| argument == "--save")?;
+    let target = arguments.get(at + 1)?.to_str()?;
+    let extension = Path::new(target).extension()?.to_str()?.to_ascii_lowercase();
+    let is_video = ["mp4", "m4v", "mov", "avi", "mkv", "webm"].contains(&extension.as_str());
+    (is_video && !target.starts_with('-') && !target.contains("://")).then_some(target)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -441,6 +486,38 @@ mod tests {
         let Command::Query(args) = Cli::try_parse_from(line).unwrap().command else { panic!("not query") };
         assert_eq!((args.sql.as_str(), args.format), ("-- people\nSELECT 1", RowFormat::Csv));
         assert_eq!(args.folder.data_dir.as_deref(), Some("d"));
+    }
+
+    #[test]
+    fn a_target_after_save_and_a_blank_is_no_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let there = folder.path().join("there.mp4").to_str().unwrap().to_owned();
+        std::fs::write(&there, "x").unwrap();
+        let read = |line: &str| Cli::read(line.replace("THERE", &there).split_whitespace().map(Into::into).collect());
+        for line in [
+            "rva run clip.mp4 --save no-out.mp4",
+            "rva run --save no-out.MKV",
+            "rva run rtsp://cam/1 --save THERE",
+            "rva detect clip.mp4 --save no-out.mp4",
+            "rva detect clip.mp4 --save THERE",
+            "rva detect --save no-out.avi clip.mp4",
+            "rva detect 0 -o x.ndjson --save no-out.mp4 --conf 0.5",
+        ] {
+            let error = read(line).err().unwrap_or_else(|| panic!("{line} should be refused"));
+            let target = if line.contains("THERE") { there.as_str() } else { "no-out." };
+            assert!(error.to_string().contains(&format!("wanted --save={target}")), "{line}: {error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+        for line in [
+            "rva run --save THERE",
+            "rva run --save rtsp://cam/1.mp4",
+            "rva run clip.mp4 --save=no-out.mp4",
+            "rva run clip.mp4 --save",
+            "rva run clip.mp4 --save --conf 0.5",
+            "rva detect --save THERE",
+        ] {
+            assert!(read(line).is_ok(), "{line}");
+        }
     }
 
     #[test]

@@ -14,7 +14,6 @@ mod spill;
 mod table;
 mod terminal;
 
-use clap::Parser;
 use cli::{Cli, Command};
 use exit::{Exit, exit_of};
 use rva_service::{load_of_process, raise_open_files, warn_of_plain_text};
@@ -26,7 +25,7 @@ use terminal::Terminal;
 const STACK_BYTES: usize = 32 << 20;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read(std::env::args_os().collect()).unwrap_or_else(|error| error.exit());
     let worker = std::thread::Builder::new().name("rva".into()).stack_size(STACK_BYTES).spawn(move || start(cli));
     match worker.map(std::thread::JoinHandle::join) {
         Ok(Ok(exit)) => ExitCode::from(exit.code()),

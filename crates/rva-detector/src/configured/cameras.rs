@@ -79,6 +79,8 @@ fn of_camera(config: &Config, camera: &CameraConfig) -> Config {
         realtime,
         transport,
         hw_acceleration,
+        tls_ca,
+        tls_insecure,
         user,
         password,
         ..
@@ -95,6 +97,10 @@ fn of_camera(config: &Config, camera: &CameraConfig) -> Config {
     over(&mut config.capture.realtime, realtime);
     over(&mut config.capture.transport, transport);
     over(&mut config.capture.hw_acceleration, hw_acceleration);
+    // Whose word is taken for a camera is one thing: one that says so itself doesn't take half of that of all.
+    if tls_ca.is_some() || tls_insecure.is_some() {
+        (config.capture.tls_ca, config.capture.tls_insecure) = (tls_ca, tls_insecure.unwrap_or_default());
+    }
     // A login is one thing: a camera that has its own doesn't take half of that of all.
     if user.is_some() || password.is_some() {
         (config.capture.user, config.capture.password) = (user, password);

@@ -6,9 +6,11 @@ use crate::{
     load_shared, open_camera, open_source,
 };
 use anyhow::Context;
-use rva_service::{Config, Secret};
+use rva_service::{CaptureConfig, Config, Secret};
 use rva_types::Timestamp;
-use rva_vision::{BatchOptions, DetectOptions, Device, OpenOptions, PipelineOptions, SourceSpec, parse_imgsz};
+use rva_vision::{
+    BatchOptions, Certificates, DetectOptions, Device, OpenOptions, PipelineOptions, SourceSpec, parse_imgsz,
+};
 use std::{
     num::{NonZeroU32, NonZeroUsize},
     time::Duration,
@@ -101,6 +103,7 @@ fn camera(plan: &CameraPlan) -> anyhow::Result<CameraSetup> {
             transport: capture.transport.parse()?,
             pixels_max: capture.pixels_max,
             hw_acceleration: capture.hw_acceleration.parse()?,
+            certificates: certificates(capture)?,
             ..OpenOptions::default()
         },
         identity: plan.identity.clone(),
@@ -108,6 +111,15 @@ fn camera(plan: &CameraPlan) -> anyhow::Result<CameraSetup> {
         capture: Some(capture.policy.as_str()).filter(|policy| *policy != "auto").map(str::parse).transpose()?,
         realtime: capture.realtime,
     })
+}
+
+fn certificates(capture: &CaptureConfig) -> anyhow::Result<Certificates> {
+    match (&capture.tls_ca, capture.tls_insecure) {
+        (Some(_), true) => Err(refused("found tls_ca and tls_insecure: true, wanted one of them".to_owned()).into()),
+        (Some(path), false) => Ok(Certificates::SignedBy(path.clone())),
+        (None, true) => Ok(Certificates::Insecure),
+        (None, false) => Ok(Certificates::Unchecked),
+    }
 }
 
 fn detector_setup(config: &Config) -> anyhow::Result<DetectorSetup> {

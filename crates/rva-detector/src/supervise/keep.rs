@@ -52,9 +52,10 @@ pub(super) async fn keep(spec: CameraSpec, first: Option<Opened>, shared: Arc<Sh
             }
             Err(error) => (CameraEnd::NotOpened(error), Duration::ZERO),
         };
-        if let (CameraEnd::Incomplete(change), Some(rest)) = (&end, rest)
-            && !spot.stop.is_set()
-        {
+        if let (CameraEnd::Incomplete(change), Some(rest)) = (&end, rest) {
+            if spot.stop.is_set() {
+                break CameraEnd::Stopped;
+            }
             tracing::info!(camera_id = %spec.camera.identity.camera_id, "{change}");
             match next_run(*rest, &spec.detector.tracker) {
                 Ok(opened) => first = Some(opened),

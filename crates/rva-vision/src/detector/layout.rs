@@ -1,5 +1,6 @@
-//! The layout of a model's inputs and outputs, from its own description, and the check that it is a YOLOv8 detection
-//! model.
+//! The layout of a model's inputs and outputs, from its own description, and the check that it is a YOLO detection model:
+//! one whose boxes are still to be suppressed (YOLOv8, 9, 11, 12), or one that has done so itself (YOLOv10, YOLO26,
+//! exports with `nms=True`).
 
 use super::literal::{parse_integers, parse_names};
 use rva_types::ImageSize;
@@ -43,7 +44,7 @@ pub struct ModelFacts {
     pub imgsz: Option<String>,
 }
 
-/// The way to run a model that is one of YOLOv8's detection models.
+/// The way to run a detection model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// The name of the input.
@@ -54,7 +55,7 @@ pub struct Layout {
     pub input_size: ImageSize,
     /// The number of pictures of one run where the model fixes it.
     pub batch: Option<usize>,
-    /// The name of the output `[batch, 4 + classes, anchors]`.
+    /// The name of the output, `[batch, 4 + classes, anchors]` or `[batch, rows, 6]`.
     pub output_name: String,
     /// The class names by id, at least one.
     pub class_names: Vec<String>,
@@ -104,23 +105,57 @@ fn output(facts: &ModelFacts) -> Result<&TensorShape, String> {
     }
 }
 
-const WANTED_OUTPUT: &str = "one output [batch, 4 + classes, anchors] of float32 or float16 (YOLOv8 detection)";
+const WANTED_OUTPUT: &str = "one output [batch, 4 + classes, anchors] (YOLOv8 detection) or [batch, rows, 6] (YOLO26, \
+                             YOLOv10) of float32 or float16";
 
-/// Checks the output: the second dimension tells YOLOv8's layout from its relatives. One that is symbolic is checked by
-/// the first run.
+/// The most rows of a model that suppresses by itself: its `max_det`, usually 300. YOLOv5's layout with one class, which
+/// has six columns too, has a row for each anchor, thousands.
+const FINISHED_ROWS_MAX: i64 = 1000;
+
+/// The rows of an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// A column for each anchor: centre, size and a score for each class.
+    Anchors(usize),
+    /// A row for each detection: corners, score and class.
+    Finished(usize),
+}
+
+impl Rows {
+    /// Tells them by the dimensions of an output; `None` where it is another layout, or a dimension is symbolic.
+    pub fn of(dims: &[i64], classes: usize) -> Option<Self> {
+        match *dims {
+            [_, rows @ 0..=FINISHED_ROWS_MAX, 6] => Some(Self::Finished(rows as usize)),
+            [_, rows, anchors] if rows == 4 + classes as i64 && anchors >= 0 => Some(Self::Anchors(anchors as usize)),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of values of one picture.
+    pub fn values(self, classes: usize) -> usize {
+        match self {
+            Self::Anchors(anchors) => (4 + classes) * anchors,
+            Self::Finished(rows) => 6 * rows,
+        }
+    }
+}
+
+/// Checks an output: the dimensions tell YOLO's layouts from their relatives. Symbolic ones are checked by the first run.
 fn check_output(output: &TensorShape, classes: usize) -> Result<(), String> {
     let rows = 4 + classes as i64;
+    if Rows::of(&output.dims, classes).is_some() {
+        return Ok(());
+    }
     let relative = match output.dims[..] {
         [_, found, _] if found == rows || found < 0 => return Ok(()),
-        [_, _, 6] => {
-            "the layout of end-to-end models, which suppress by themselves (export with end2end=False, nms=False)"
-        }
+        [_, found, 6] if rows == 5 && found > FINISHED_ROWS_MAX => "YOLOv5's layout, with an objectness score",
         [_, found, last] if last == rows + 1 && found > last => "YOLOv5's layout, with an objectness score",
         [_, found, last] if last == rows && found > last => "YOLOv8's layout turned round",
         _ => "another layout",
     };
     Err(format!(
-        "found {} with {classes} class names: {relative}; wanted [batch, {rows}, anchors] (YOLOv8 detection)",
+        "found {} with {classes} class names: {relative}; wanted [batch, {rows}, anchors] (YOLOv8 detection) or \
+         [batch, rows, 6] (YOLO26, YOLOv10)",
         shown("output", std::slice::from_ref(output)),
     ))
 }

@@ -65,6 +65,30 @@ impl Suppression {
         kept.into_iter().map(|candidate| to_source(&candidate, prepared)).collect()
     }
 
+    /// Detections of one picture by a model that suppresses by itself, best first, clipped to it. Each row of `output` is
+    /// left, top, right and bottom in input pixels, a score in [0, 1] and a class id; rows that aren't used have score 0.
+    ///
+    /// # Errors
+    /// A row above the threshold whose class id is none of `classes`.
+    pub fn finished(&self, output: &[f32], classes: usize, prepared: &Prepared) -> Result<Vec<Detection>, String> {
+        let (rows, _) = output.as_chunks::<6>();
+        let strong = rows.iter().filter(|row| row[4] > self.conf && row[4].is_finite());
+        let mut candidates = Vec::new();
+        for &[x1, y1, x2, y2, conf, class] in strong {
+            if class.fract() != 0.0 || !(0.0..classes as f32).contains(&class) {
+                return Err(format!("found class {class} in an output row, wanted a whole number below {classes}"));
+            }
+            let (bbox, class_id) = (BBox::new(x1, y1, x2, y2), class as u32);
+            let is_wanted = self.classes.as_ref().is_none_or(|wanted| wanted.contains(&class_id));
+            if is_wanted && bbox.is_finite() && x2 > x1 && y2 > y1 {
+                candidates.push(Candidate { bbox, conf, class_id });
+            }
+        }
+        candidates.sort_by(|a, b| b.conf.total_cmp(&a.conf));
+        candidates.truncate(self.max_det);
+        Ok(candidates.iter().map(|candidate| to_source(candidate, prepared)).collect())
+    }
+
     fn candidates(&mut self, output: &[f32], anchors: usize) -> Vec<Candidate> {
         let scores = &output[4 * anchors..];
         self.best.clear();
@@ -167,6 +191,34 @@ mod tests {
             Detection { bbox: BBox::new(20.0, 32.0, 40.0, 48.0), conf: 0.5, class_id: 0 },
         ];
         assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn rows_of_a_model_that_suppresses_by_itself_come_back_in_source_pixels() {
+        let rows = [
+            [15.0, 8.0, 25.0, 12.0, 0.5, 0.0],
+            [0.0, 35.0, 15.0, 55.0, 0.9, 1.0],
+            [15.5, 8.0, 25.0, 12.0, 0.45, 0.0],
+            [20.0, 8.0, 20.0, 12.0, 0.8, 0.0],
+            [15.0, 8.0, 25.0, f32::NAN, 0.8, 0.0],
+            [0.0; 6],
+        ];
+        let run = |options: DetectOptions| Suppression::new(&options).finished(rows.as_flattened(), 2, &prepared());
+        let found = run(DetectOptions::default()).unwrap();
+        let wanted = [
+            Detection { bbox: BBox::new(0.0, 140.0, 20.0, 200.0), conf: 0.9, class_id: 1 },
+            Detection { bbox: BBox::new(20.0, 32.0, 40.0, 48.0), conf: 0.5, class_id: 0 },
+            Detection { bbox: BBox::new(21.0, 32.0, 40.0, 48.0), conf: 0.45, class_id: 0 },
+        ];
+        assert_eq!(found, wanted, "and what the model left overlapping stays");
+        let classes = Some(vec![0]);
+        assert_eq!(run(DetectOptions { classes, max_det: 1, ..Default::default() }).unwrap(), wanted[1..2]);
+        assert_eq!(run(DetectOptions { conf: 0.5, ..Default::default() }).unwrap(), wanted[..1]);
+        for class in [2.0, -1.0, 0.5, f32::NAN] {
+            let row = [1.0, 1.0, 9.0, 9.0, 0.9, class];
+            let error = Suppression::new(&DetectOptions::default()).finished(&row, 2, &prepared()).unwrap_err();
+            assert!(error.contains("wanted a whole number below 2"), "{error}");
+        }
     }
 
     #[test]

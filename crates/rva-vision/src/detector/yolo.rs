@@ -1,8 +1,8 @@
-//! A YOLOv8 detection model in an ONNX Runtime session.
+//! A YOLO detection model in an ONNX Runtime session.
 
 use super::{
     BatchModel, DetectOptions, Device, FoundLibrary, LetterboxPreparer, Preparers, Selection,
-    layout::{Layout, ModelFacts},
+    layout::{Layout, ModelFacts, Rows},
     runtime,
     session::{SessionOptions, check_file, inference_failed, model_failed, open_session, refused, tensor_shape},
     suppress::Suppression,
@@ -17,7 +17,7 @@ use rva_types::{Detection, ImageSize};
 use std::path::Path;
 
 /// The kind of file that is wanted.
-const WANTED: &str = "a YOLOv8 detection model in ONNX";
+const WANTED: &str = "a YOLO detection model in ONNX";
 
 /// A loaded model, in one session; it is cheap to keep and takes a while to make.
 pub struct YoloDetector {
@@ -46,8 +46,8 @@ impl YoloDetector {
     ///
     /// # Errors
     /// Returns `Config` for options out of range, `Runtime` where the library fails, `Device` where the device isn't
-    /// there or doesn't start, `Model` where the file isn't a YOLOv8 detection model in ONNX or doesn't fit the
-    /// options; each names found and wanted.
+    /// there or doesn't start, `Model` where the file isn't a YOLO detection model in ONNX or doesn't fit the options;
+    /// each names found and wanted.
     pub fn load(library: &FoundLibrary, model: &Path, options: &DetectOptions) -> Result<Self, VisionError> {
         options.validate()?;
         check_file(model, WANTED)?;
@@ -154,18 +154,21 @@ impl YoloDetector {
             .get(&self.layout.output_name)
             .and_then(|value| value.view().downcast::<DynTensorValueType>().ok())
             .ok_or_else(|| model_failed(&format!("found no tensor {:?}", self.layout.output_name)))?;
-        let rows = 4 + self.layout.class_names.len();
-        let (anchors, values) = values(&output, count, rows, &mut self.output)?;
-        let picture_length = rows * anchors;
-        Ok(pictures
-            .iter()
-            .enumerate()
-            .map(|(i, picture)| {
-                self.suppression.select(selections.get(i).unwrap_or(&self.selection));
-                let values = &values[i * picture_length..(i + 1) * picture_length];
-                self.suppression.detections(values, anchors, picture)
-            })
-            .collect())
+        let classes = self.layout.class_names.len();
+        let (rows, values) = values(&output, count, classes, &mut self.output)?;
+        let picture_length = rows.values(classes);
+        let suppression = &mut self.suppression;
+        let found = pictures.iter().enumerate().map(|(i, picture)| {
+            suppression.select(selections.get(i).unwrap_or(&self.selection));
+            let values = &values[i * picture_length..(i + 1) * picture_length];
+            match rows {
+                Rows::Anchors(anchors) => Ok(suppression.detections(values, anchors, picture)),
+                Rows::Finished(_) => {
+                    suppression.finished(values, classes, picture).map_err(|found| model_failed(&found))
+                }
+            }
+        });
+        found.collect()
     }
 }
 
@@ -219,18 +222,19 @@ impl BatchModel for YoloDetector {
     }
 }
 
-/// Returns the number of anchors and the values as 32-bit floats, `[count, rows, anchors]`.
+/// Returns the rows of the output, and its values as 32-bit floats, picture by picture.
 fn values<'a>(
     output: &'a ValueRef<'_, DynTensorValueType>,
     count: usize,
-    rows: usize,
+    classes: usize,
     converted: &'a mut Vec<f32>,
-) -> Result<(usize, &'a [f32]), VisionError> {
+) -> Result<(Rows, &'a [f32]), VisionError> {
     let dims: Vec<i64> = output.shape().iter().copied().collect();
-    let anchors = match dims[..] {
-        [b, r, anchors] if b == count as i64 && r == rows as i64 && anchors >= 0 => anchors as usize,
-        _ => return Err(model_failed(&format!("found an output {dims:?}, wanted [{count}, {rows}, anchors]"))),
-    };
+    let rows = Rows::of(&dims, classes).filter(|_| dims[0] == count as i64);
+    let rows = rows.ok_or_else(|| {
+        let wanted = format!("[{count}, {}, anchors] or [{count}, rows, 6]", 4 + classes);
+        model_failed(&format!("found an output {dims:?}, wanted {wanted}"))
+    })?;
     let values = if *output.data_type() == TensorElementType::Float16 {
         let (_, halves) = output.try_extract_tensor::<f16>().map_err(inference_failed)?;
         converted.clear();
@@ -239,7 +243,7 @@ fn values<'a>(
     } else {
         output.try_extract_tensor::<f32>().map_err(inference_failed)?.1
     };
-    Ok((anchors, values))
+    Ok((rows, values))
 }
 
 fn facts(session: &Session) -> ort::Result<ModelFacts> {

@@ -45,6 +45,9 @@ pub struct FakeSource {
     frames: u64,
     given: u64,
     fault: Option<(u64, Fault)>,
+    /// The frame before which its size changes; frames that earlier runs gave.
+    change: Option<u64>,
+    before: u64,
     delay_max: Duration,
     alive: Vec<Weak<Image>>,
     alive_max: Arc<AtomicUsize>,
@@ -68,6 +71,8 @@ impl FakeSource {
             frames,
             given: 0,
             fault: None,
+            change: None,
+            before: 0,
             delay_max: Duration::ZERO,
             alive: Vec::new(),
             alive_max: Arc::default(),
@@ -79,6 +84,12 @@ impl FakeSource {
     /// Fails instead of giving that frame.
     pub fn failing_at(mut self, index: u64, fault: Fault) -> Self {
         self.fault = Some((index, fault));
+        self
+    }
+
+    /// Has pictures of another size, 16 x 4, from that frame on, counted over all of its runs.
+    pub fn changing_at(mut self, index: u64) -> Self {
+        self.change = Some(index);
         self
     }
 
@@ -125,8 +136,11 @@ impl FrameSource for FakeSource {
             return Ok(None);
         }
         (self.on_frame)(index);
+        if self.change == Some(index) {
+            return Err(VisionError::new(VisionErrorKind::SourceChanged, format!("another size at frame {index}")));
+        }
         sleep_if_any(delay(self.delay_max, index));
-        let mut bytes = vec![0; 8 * 4 * 3];
+        let mut bytes = vec![0; (self.description.size.width * self.description.size.height * 3) as usize];
         bytes[..8].copy_from_slice(&index.to_le_bytes());
         let image = Arc::new(Image::from_bgr(self.description.size, bytes)?);
         self.alive.retain(|image| image.strong_count() > 0);
@@ -134,7 +148,16 @@ impl FrameSource for FakeSource {
         self.alive_max.fetch_max(self.alive.len(), Ordering::Relaxed);
         self.given = index;
         let media_time = MediaTime::from_micros((index as i64 - 1) * self.spacing.as_micros() as i64);
-        Ok(Some(Frame { index, media_time, image }))
+        Ok(Some(Frame { index: index - self.before, media_time, image }))
+    }
+
+    fn begin_next_run(&mut self) -> bool {
+        let is_changed = self.change.take().is_some_and(|at| at == self.given + 1);
+        if is_changed {
+            self.before = self.given;
+            self.description.size.width = 16;
+        }
+        is_changed
     }
 }
 

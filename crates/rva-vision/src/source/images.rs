@@ -3,7 +3,7 @@
 //! One that can't be read doesn't end the others: it is told, keeps its index and its place in time, and the source
 //! ends as incomplete when all others are through.
 
-use super::io_failed;
+use super::{io_failed, spec::is_pattern};
 use crate::{Frame, FrameSource, Image, OpenOptions, SourceCounts, SourceDescription, VisionError, VisionErrorKind};
 use rva_types::{ImageSize, MediaTime};
 use std::{
@@ -21,6 +21,42 @@ pub(super) fn is_image(path: &Path) -> bool {
     path.extension()
         .and_then(|extension| extension.to_str())
         .is_some_and(|extension| IMAGE_EXTENSIONS.iter().any(|image| image.eq_ignore_ascii_case(extension)))
+}
+
+/// Extensions of videos that cameras and recorders write, in lower case.
+const VIDEO_EXTENSIONS: [&str; 12] =
+    ["mp4", "m4v", "mov", "avi", "mkv", "webm", "ts", "m2ts", "mts", "mpg", "mpeg", "flv"];
+
+fn videos(paths: &[PathBuf]) -> Vec<&PathBuf> {
+    let is_video = |path: &&PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+        extension.is_some_and(|extension| VIDEO_EXTENSIONS.contains(&extension.as_str()))
+    };
+    paths.iter().filter(is_video).collect()
+}
+
+/// How several videos are named, where there are some instead of images.
+fn videos_hint(uri: &str, others: &[PathBuf]) -> String {
+    let videos = videos(others);
+    let Some(first) = videos.iter().min() else { return String::new() };
+    let extension = first.extension().unwrap_or_default().to_string_lossy();
+    let pattern = if is_pattern(uri) { uri.to_owned() } else { format!("{}/*.{extension}", uri.trim_end_matches('/')) };
+    format!(
+        " but {} videos (each is a source of its own: name them one by one, or {pattern} without quotes, which the shell lists)",
+        videos.len()
+    )
+}
+
+/// Tells that videos beside images aren't looked at.
+fn leave_out_videos(uri: &str, others: &[PathBuf]) {
+    let videos = videos(others).len();
+    if videos > 0 {
+        tracing::warn!(
+            source = uri,
+            videos,
+            "found videos beside images; they are left out: each is a source of its own"
+        );
+    }
 }
 
 /// Images in order, each decoded when it is asked for.
@@ -47,15 +83,15 @@ impl ImageSource {
     /// Opens the images of a folder, without its sub-folders and hidden files.
     pub(super) fn of_folder(folder: &str, options: &OpenOptions) -> Result<Self, VisionError> {
         let failed = |error| io_failed(folder, error);
-        let mut paths = Vec::new();
-        let mut others = 0;
-        for entry in fs::read_dir(folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if is_visible_image(&path) { paths.push(path) } else { others += 1 }
-        }
+        let entries = fs::read_dir(folder).map_err(failed)?;
+        let all = entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<Vec<_>, _>>()?;
+        let (paths, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|path| is_visible_image(path));
         if paths.is_empty() {
-            return Err(empty(format!("{folder}: found a folder with {others} other entries and no images")));
+            let hint = videos_hint(folder, &others);
+            let others = others.len();
+            return Err(empty(format!("{folder}: found a folder with {others} other entries and no images{hint}")));
         }
+        leave_out_videos(folder, &others);
         Self::new(folder, paths, options)
     }
 
@@ -68,19 +104,22 @@ impl ImageSource {
             )
             .with_source(error)
         })?;
-        let mut paths = Vec::new();
-        let mut others = 0;
-        for path in matches {
-            let path = path.map_err(|error| io_failed(pattern, error.into()))?;
-            if is_visible_image(&path) { paths.push(path) } else { others += 1 }
-        }
-        match (paths.is_empty(), others) {
+        let all = matches.map(|path| path.map_err(|error| io_failed(pattern, error.into())));
+        let all = all.collect::<Result<Vec<_>, _>>()?;
+        let (paths, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|path| is_visible_image(path));
+        match (paths.is_empty(), others.len()) {
             (true, 0) => Err(VisionError::new(
                 VisionErrorKind::NotFound,
                 format!("{pattern}: found nothing that matches, wanted at least one image"),
             )),
-            (true, others) => Err(empty(format!("{pattern}: found {others} matches and no images among them"))),
-            (false, _) => Self::new(pattern, paths, options),
+            (true, count) => {
+                let hint = videos_hint(pattern, &others);
+                Err(empty(format!("{pattern}: found {count} matches and no images among them{hint}")))
+            }
+            (false, _) => {
+                leave_out_videos(pattern, &others);
+                Self::new(pattern, paths, options)
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use crate::{HwAcceleration, RtspTransport};
 use ffmpeg_next::{self as ffmpeg, ffi};
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
+    path::Path,
     ptr,
     sync::{
         Mutex, OnceLock, PoisonError,
@@ -35,6 +36,8 @@ pub(super) struct Wanted<'a> {
     pub(super) pixels_max: u64,
     pub(super) hw_acceleration: HwAcceleration,
     pub(super) timeout: Duration,
+    /// A file of who may sign certificates.
+    pub(super) signers: Option<&'a Path>,
 }
 
 /// A stream that is open. The reader is closed before its guard goes.
@@ -52,6 +55,8 @@ struct Guard {
     deadline: AtomicU64,
     is_late: AtomicBool,
     refused: Mutex<Option<String>>,
+    /// A file of who may sign certificates.
+    signers: Option<CString>,
 }
 
 /// The reason why a stream isn't open.
@@ -104,6 +109,7 @@ impl Guard {
             deadline: AtomicU64::new(0),
             is_late: AtomicBool::new(false),
             refused: Mutex::default(),
+            signers: wanted.signers.and_then(|path| CString::new(path.as_os_str().as_encoded_bytes()).ok()),
         };
         guard.allow(wanted.timeout);
         guard
@@ -211,9 +217,17 @@ unsafe extern "C" fn open_within(
         refused.get_or_insert_with(|| text.to_string_lossy().into_owned());
         return ffi::AVERROR(ffi::EACCES);
     }
-    match guard.usual.get() {
-        // SAFETY: FFmpeg's own function, with what it gave.
-        Some(usual) => unsafe { usual(context, io, url, flags, options) },
-        None => ffi::AVERROR(ffi::EINVAL),
+    let Some(usual) = guard.usual.get() else { return ffi::AVERROR(ffi::EINVAL) };
+    let mut own = ptr::null_mut();
+    // SAFETY: FFmpeg's own function, with what it gave; a dictionary of ours where it gave none, freed at the end.
+    unsafe {
+        let options = if options.is_null() { &raw mut own } else { options };
+        if let Some(signers) = &guard.signers {
+            ffi::av_dict_set(options, c"tls_verify".as_ptr(), c"1".as_ptr(), 0);
+            ffi::av_dict_set(options, c"ca_file".as_ptr(), signers.as_ptr(), 0);
+        }
+        let opened = usual(context, io, url, flags, options);
+        ffi::av_dict_free(&mut own);
+        opened
     }
 }

@@ -26,7 +26,12 @@ mod timeline;
 mod watch;
 
 use crate::{FrameSource, VisionError, VisionErrorKind, named::named};
-use std::{fs, ops::RangeInclusive, path::Path, time::Duration};
+use std::{
+    fs,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use watch::{Limits, watched};
 
 pub use gst::GstPipeline;
@@ -58,6 +63,20 @@ pub struct OpenOptions {
     pub pixels_max: u64,
     /// The hardware that decodes. One that isn't there is said in a log line, and the processor decodes.
     pub hw_acceleration: HwAcceleration,
+    /// Whose word is taken for what a server of an encrypted stream is.
+    pub certificates: Certificates,
+}
+
+/// Whose word is taken for what a server of an encrypted stream is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Certificates {
+    /// The server's own, which is warned about: cameras sign their certificates themselves.
+    #[default]
+    Unchecked,
+    /// The server's own, as somebody decided; that is told, too.
+    Insecure,
+    /// Those who are in this file of PEM: an authority, or the camera's own certificate. Names are checked as well.
+    SignedBy(PathBuf),
 }
 
 /// The way in which the pictures of an RTSP stream travel.
@@ -104,6 +123,7 @@ impl Default for OpenOptions {
             transport: RtspTransport::default(),
             pixels_max: PIXELS_MAX,
             hw_acceleration: HwAcceleration::default(),
+            certificates: Certificates::default(),
         }
     }
 }

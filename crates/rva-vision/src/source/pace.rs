@@ -23,8 +23,8 @@ pub(super) struct Pace {
     last: Option<Last>,
     /// The time when a picture was late, or the line began.
     late_at: Instant,
-    /// The longest wait until now.
-    waited_max: Duration,
+    /// The time by which pictures are played later than the first one of their line of times was.
+    lag: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -36,12 +36,13 @@ struct Last {
 impl Pace {
     /// Makes a pace at `now`; no picture waits longer than `wait_max`.
     pub(super) fn new(wait_max: Duration, now: Instant) -> Self {
-        Self { wait_max: wait_max.min(STEP_MAX), last: None, late_at: now, waited_max: Duration::ZERO }
+        Self { wait_max: wait_max.min(STEP_MAX), last: None, late_at: now, lag: Duration::ZERO }
     }
 
-    /// Returns the longest that a picture waited: so much later than they come they may be played.
+    /// Returns the time by which pictures are played later than the first one was, by their own times: as long as they
+    /// were waited for.
     pub(super) fn lag(&self) -> Duration {
-        self.waited_max
+        self.lag
     }
 
     /// Returns when a picture is due that is there at `now` and whose own time is `reported`, in microseconds: never
@@ -50,19 +51,17 @@ impl Pace {
         let Some(reported) = reported else { return now };
         let step = self.last.and_then(|last| u64::try_from(reported.checked_sub(last.reported)?).ok());
         let step = step.map(Duration::from_micros).filter(|step| *step <= STEP_MAX);
-        let due = match (self.last, step) {
-            (Some(last), Some(step)) => {
-                let is_calm = now.saturating_duration_since(self.late_at) >= CALM;
-                last.due + if is_calm { step - step / GAIN } else { step }
-            }
-            _ => now,
-        };
-        let is_far = due.saturating_duration_since(now) > self.wait_max;
-        if due <= now || is_far {
+        let is_calm = now.saturating_duration_since(self.late_at) >= CALM;
+        let wanted = self.last.zip(step).map(|(last, step)| {
+            let gain = if is_calm { step / GAIN } else { Duration::ZERO };
+            (last.due + step - gain, gain)
+        });
+        let wanted = wanted.filter(|(due, _)| due.saturating_duration_since(now) <= self.wait_max);
+        let due = wanted.map_or(now, |(due, _)| due.max(now));
+        self.lag = wanted.map_or(Duration::ZERO, |(wanted, gain)| (self.lag + (due - wanted)).saturating_sub(gain));
+        if wanted.is_none_or(|(wanted, _)| wanted <= now) {
             self.late_at = now;
         }
-        let due = if is_far { now } else { due.max(now) };
-        self.waited_max = self.waited_max.max(due - now);
         self.last = Some(Last { reported, due });
         due
     }
@@ -88,6 +87,8 @@ mod tests {
             .map(|(index, came)| {
                 now = now.max(began + came);
                 now = pace.due(Some(index * 40_000), now);
+                let lag = (now - began).saturating_sub(STEP * index as u32);
+                assert!(pace.lag().abs_diff(lag) <= Duration::from_millis(1), "{:?} is told, {lag:?} is", pace.lag());
                 now - began
             })
             .collect()
@@ -116,7 +117,8 @@ mod tests {
     #[test]
     fn a_lag_is_worked_off_after_a_calm_minute() {
         let came = (0..5_000u32).map(|index| if (50..100).contains(&index) { secs(4.0) } else { STEP * index });
-        let lags: Vec<Duration> = (0..).zip(played(came)).map(|(index, played)| played - STEP * index).collect();
+        let lags = (0..).zip(played(came)).map(|(index, played)| played.saturating_sub(STEP * index));
+        let lags: Vec<Duration> = lags.collect();
         assert_eq!(lags[100], secs(2.0));
         assert_eq!(lags[1500], secs(2.0), "nothing is hurried within the minute");
         assert!(lags[3_000] < secs(1.5), "{:?}", lags[3_000]);

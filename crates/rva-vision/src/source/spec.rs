@@ -4,7 +4,7 @@ use super::GstPipeline;
 use crate::{VisionError, VisionErrorKind};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rva_types::{HIDDEN, redact, secrets_of, shown_source};
-use std::fmt;
+use std::{fmt, path::Path};
 use url::Url;
 
 /// The schemes that FFmpeg opens as a stream.
@@ -44,8 +44,12 @@ impl SourceSpec {
         if text.is_empty() {
             return Err(wrong("found an empty source, wanted a path, a webcam index or a URL"));
         }
-        if text.starts_with("gst:") || text.contains(" ! ") {
+        // A file may be called as a pipeline is written.
+        if text.starts_with("gst:") || text.contains(" ! ") && !Path::new(text).exists() {
             return GstPipeline::parse(text).map(Self::Pipeline);
+        }
+        if text == "-" {
+            return Err(wrong("found -, wanted a path, a webcam index or a URL: standard input can't be a source"));
         }
         if let Some(scheme) = misspelt(text) {
             let wanted =
@@ -59,9 +63,25 @@ impl SourceSpec {
                 Ok(Self::Path(decoded.unwrap_or_else(|| path.to_owned())))
             }
             Some((scheme, _)) if is_scheme(scheme) => StreamUrl::parse(text).map(Self::Stream),
-            _ => Ok(Self::Path(text.to_owned())),
+            _ => match numbered(text).filter(|_| !Path::new(text).exists()) {
+                Some(glob) => {
+                    let text = shown_source(text);
+                    Err(wrong(format!(
+                        "found the numbered pattern {text:?}, wanted a glob in quotes, such as {glob:?}"
+                    )))
+                }
+                None => Ok(Self::Path(text.to_owned())),
+            },
         }
     }
+}
+
+/// The glob for a pattern with a number in it as FFmpeg and OpenCV write it, `frame_%04d.jpg`.
+fn numbered(text: &str) -> Option<String> {
+    let (before, rest) = text.split_once('%')?;
+    let after = rest.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(['d', 'i'])?;
+    // `50%done.avi` is a name.
+    (!after.starts_with(char::is_alphanumeric)).then(|| format!("{before}*{after}"))
 }
 
 impl SourceSpec {
@@ -251,6 +271,40 @@ mod tests {
         }
         assert_eq!(SourceSpec::parse("file:///tmp/a%20b.mp4").unwrap(), SourceSpec::Path("/tmp/a b.mp4".to_owned()));
         assert!(matches!(SourceSpec::parse("rtsp://cam/1").unwrap(), SourceSpec::Stream(_)));
+    }
+
+    #[test]
+    fn a_file_with_an_exclamation_mark_between_blanks_is_a_file_where_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hall ! door.mp4").to_str().unwrap().to_owned();
+        assert_eq!(SourceSpec::parse(&path).unwrap_err().kind(), VisionErrorKind::Config, "no such file: a pipeline");
+        std::fs::write(&path, "x").unwrap();
+        assert_eq!(SourceSpec::parse(&path).unwrap(), SourceSpec::Path(path.clone()));
+        let forced = SourceSpec::parse("gst:videotestsrc ! appsink").unwrap();
+        assert!(matches!(forced, SourceSpec::Pipeline(_)));
+    }
+
+    #[test]
+    fn numbered_patterns_and_standard_input_are_refused_with_the_way_out() {
+        for (given, glob) in [
+            ("in/frame_%04d.jpg", "\"in/frame_*.jpg\""),
+            ("%d.png", "\"*.png\""),
+            ("a%i.png", "\"a*.png\""),
+            ("%05d", "\"*\""),
+        ] {
+            let error = SourceSpec::parse(given).unwrap_err();
+            assert_eq!(error.kind(), VisionErrorKind::Config);
+            assert!(error.to_string().contains(glob), "{error}");
+        }
+        let error = SourceSpec::parse("-").unwrap_err().to_string();
+        assert!(error.contains("standard input can't be a source"), "{error}");
+        for path in ["100%.mp4", "a%x.mp4", "50%done.avi", "a%20b.mp4"] {
+            assert_eq!(SourceSpec::parse(path).unwrap(), SourceSpec::Path(path.to_owned()));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("50%d.avi").to_str().unwrap().to_owned();
+        std::fs::write(&path, "x").unwrap();
+        assert_eq!(SourceSpec::parse(&path).unwrap(), SourceSpec::Path(path.clone()), "a file that is there");
     }
 
     #[test]

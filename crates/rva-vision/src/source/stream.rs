@@ -16,10 +16,12 @@ use super::{
     timeline::Timeline,
 };
 use crate::{
-    Frame, FrameSource, HwAcceleration, OpenOptions, SourceCounts, SourceDescription, VisionError, VisionErrorKind,
+    Certificates, Frame, FrameSource, HwAcceleration, OpenOptions, SourceCounts, SourceDescription, VisionError,
+    VisionErrorKind,
 };
 use rva_types::{ImageSize, MediaTime};
 use std::{
+    path::Path,
     sync::Arc,
     thread::sleep,
     time::{Duration, Instant},
@@ -67,7 +69,12 @@ impl StreamSource {
     /// Asks the server, opens the stream and decodes its first picture.
     pub(super) fn open(url: &StreamUrl, options: &OpenOptions) -> Result<Self, VisionError> {
         let started = Instant::now();
-        let doubt = probe::probe(url, options.open_timeout)?;
+        let signers = check_certificates(url, &options.certificates)?;
+        let doubt = match signers {
+            // It would tell a login to whoever answers: FFmpeg looks at certificates first.
+            Some(_) => probe::reach(url, options.open_timeout).map(|()| None)?,
+            None => probe::probe(url, options.open_timeout)?,
+        };
         let left = options.open_timeout.saturating_sub(started.elapsed()).max(OPEN_TIME_MIN);
         let secret = url.for_library();
         let ear = Ear::confined(Origin::of(&secret));
@@ -80,6 +87,7 @@ impl StreamSource {
                 pixels_max: options.pixels_max,
                 hw_acceleration: hw,
                 timeout,
+                signers,
             };
             ear.listen_to_opening(|| Link::open(&wanted))
         };
@@ -137,6 +145,12 @@ impl StreamSource {
             lag_told: Duration::ZERO,
             is_ended: false,
         };
+        if source.description.is_live && source.link.reader.is_playlist() {
+            tracing::info!(
+                source = source.url.shown(),
+                "found a live playlist; it is played at its own speed from its third newest segment on, so much later"
+            );
+        }
         let Some(first) = source.decode() else { return Err(source.has_no_frames()) };
         source.description.size = source.size_of(&first);
         source.first = Some(first);
@@ -228,7 +242,7 @@ impl StreamSource {
             tracing::info!(
                 source = %self.description.uri,
                 lag_seconds = format!("{:.1}", lag.as_secs_f64()),
-                "found pictures that come in bursts; they are played at their own speed, so much later"
+                "found pictures that came late; those that follow are played at their own speed, so much later"
             );
         }
         media_time
@@ -331,6 +345,36 @@ impl FrameSource for StreamSource {
     }
 }
 
+/// The file of who may sign the certificate of a stream; says aloud where nobody looks at it.
+fn check_certificates<'a>(url: &StreamUrl, certificates: &'a Certificates) -> Result<Option<&'a Path>, VisionError> {
+    let source = url.shown();
+    let refused = |text: String| Err(VisionError::new(VisionErrorKind::Config, format!("{source}: {text}")));
+    match (certificates, url.scheme()) {
+        (_, scheme) if !matches!(scheme, "https" | "rtsps" | "rtmps") => Ok(None),
+        (Certificates::SignedBy(path), "https") => match std::fs::read(path) {
+            Ok(text) if text.windows(10).any(|part| part == b"-----BEGIN") => Ok(Some(path)),
+            Ok(_) => refused(format!("found no certificate in tls_ca {}, wanted a file of PEM", path.display())),
+            Err(error) => refused(format!("can't read tls_ca {} ({error}), wanted a file of PEM", path.display())),
+        },
+        (Certificates::SignedBy(_), scheme) => refused(format!(
+            "found tls_ca with {scheme}, whose certificates FFmpeg's libraries can't check: wanted https, a GStreamer pipeline \
+             (rtspsrc tls-database=…), or tls_insecure: true"
+        )),
+        (Certificates::Insecure, _) => {
+            tracing::info!(source, "leave the certificate of the stream unchecked, as tls_insecure says");
+            Ok(None)
+        }
+        (Certificates::Unchecked, _) => {
+            tracing::warn!(
+                source,
+                "found nothing to check the certificate of the stream by, so anybody on the way may be its server: \
+                 wanted tls_ca with its signer, or tls_insecure: true"
+            );
+            Ok(None)
+        }
+    }
+}
+
 fn strays(url: &StreamUrl, refused: &str) -> VisionError {
     VisionError::new(
         VisionErrorKind::NotAStream,
@@ -364,6 +408,8 @@ fn not_opened(
             VisionErrorKind::NotAStream,
             format!("{}: found {found}, wanted HLS, motion JPEG or a film over HTTP", url.shown()),
         );
+    } else if lines.iter().any(|line| line.contains("certificate")) {
+        (VisionErrorKind::NotAStream, "a certificate that tls_ca doesn't vouch for".to_owned())
     } else if why.is_late {
         (VisionErrorKind::Stalled, format!("no pictures within {:.1} s", left.as_secs_f64()))
     } else if why.error == ffmpeg_next::Error::StreamNotFound && lines.is_empty() {

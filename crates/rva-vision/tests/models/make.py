@@ -47,6 +47,29 @@ def seeing(name, dims, metadata=DETECT, type_in=F32, type_out=F32, batch_out=Non
     write(name, nodes, inputs, outputs, weights, metadata)
 
 
+def finishing(name, dims, type_out=F32, metadata=DETECT):
+    """A model that suppresses by itself: `plain`'s pooled red and green of the whole picture are the scores of two rows.
+
+    The rows are [16, 32, 80, 96, red, 0] and [64, 0, 128, 64, green, 1], and a third one that isn't used.
+    """
+    weight = np.zeros((18, 3, 1, 1), np.float32)
+    weight[4, 0] = weight[10, 1] = 1
+    bias = np.array([16, 32, 80, 96, 0, 0, 64, 0, 128, 64, 0, 1] + [0] * 6, np.float32)
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
+        helper.make_node("Conv", ["pooled", "weight", "bias"], ["mixed"]),
+        helper.make_node("Reshape", ["mixed", "rows"], ["shaped"]),
+        helper.make_node("Cast", ["shaped"], ["output0"], to=type_out),
+    ]
+    weights = [
+        numpy_helper.from_array(weight, "weight"),
+        numpy_helper.from_array(bias, "bias"),
+        numpy_helper.from_array(np.array([-1, 3, 6], np.int64), "rows"),
+    ]
+    outputs = [("output0", type_out, [dims[0], 3, 6] if isinstance(dims[0], int) else ["batch", "rows", 6])]
+    write(name, nodes, [("images", F32, dims)], outputs, weights, metadata)
+
+
 def shaped(name, outputs, metadata, dims=(1, 3, 64, 64), type_in=F32):
     """A model of a given outside: every output is a constant."""
     # Made in the graph, so that the file stays small.
@@ -74,6 +97,8 @@ shaped("classify-unsaid", [(1, 2)], {"names": NAMES})
 shaped("pose", [(1, 56, 84)], {"names": "{0: 'person'}", "task": "pose", "kpt_shape": "[17, 3]"})
 shaped("yolov5", [(1, 252, 7)], {"names": NAMES, "stride": "32"})
 shaped("turned", [(1, 84, 7)], {"names": "['a', 'b', 'c']", "stride": "32"})
-shaped("end-to-end", [(1, 300, 6)], {**DETECT, "names": NAMES})
+finishing("end-to-end", [1, 3, 128, 128])
+finishing("end-to-end-symbolic", ["batch", 3, 128, 128], type_out=F16)
+shaped("yolov5-of-one", [(1, 25200, 6)], {"names": "{0: 'person'}", "stride": "32"})
 shaped("grey-input", [(1, 6, 84)], DETECT, dims=(1, 1, 64, 64))
 shaped("byte-input", [(1, 6, 84)], DETECT, type_in=U8)

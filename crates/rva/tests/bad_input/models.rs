@@ -20,7 +20,7 @@ fn a_model_that_cannot_be_used_is_named_with_found_and_wanted_and_changes_nothin
     let torch = world.write("yolov8n.pt", "x").display().to_string();
     let folder = world.path().display().to_string();
     let toys: Vec<String> =
-        ["classify", "pose", "segment", "yolov5", "turned", "end-to-end", "grey-input", "other-count"]
+        ["classify", "pose", "segment", "yolov5", "turned", "yolov5-of-one", "grey-input", "other-count"]
             .iter()
             .map(|name| toy(&format!("{name}.onnx")))
             .collect();

@@ -39,6 +39,18 @@ pub(super) fn probe(url: &StreamUrl, timeout: Duration) -> Result<Option<Doubt>,
     }
 }
 
+/// Finds out whether the server of a stream can be reached, and says nothing to it.
+///
+/// # Errors
+/// Returns [`VisionErrorKind::Unreachable`] or [`VisionErrorKind::Refused`].
+pub(super) fn reach(url: &StreamUrl, timeout: Duration) -> Result<(), VisionError> {
+    let patience = Patience { shown: url.shown(), timeout, deadline: Instant::now() + timeout };
+    if std::env::var_os("http_proxy").is_some() {
+        return Ok(());
+    }
+    Connection::open(url, 443, false, &patience).map(drop)
+}
+
 /// The time that a probe waits, and the name that it is called by.
 struct Patience<'a> {
     shown: &'a str,

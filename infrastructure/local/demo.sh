@@ -15,8 +15,12 @@ rm -rf data/demo
 printf 'demo: rva run %s --model data/models/demo-person-416.onnx --data-dir data/demo --save\n' "$RVA_VTEST" >&2
 "$rva" run "$RVA_VTEST" --model data/models/demo-person-416.onnx --data-dir data/demo --save
 
-printf '\nPeople per minute, from SQL on bronze_raw (data/queries/people_per_minute.sql):\n\n'
-"$rva" query --data-dir data/demo "$(cat data/queries/people_per_minute.sql)"
+printf '\nWhether gold is what its definition says (rva verify):\n\n' >&2
+"$rva" verify --data-dir data/demo
+
+printf '\nPeople per minute, from gold:\n\n'
+"$rva" query --data-dir data/demo "SELECT camera_id, ts_minute, unique_people, people_max, people_avg, frames
+FROM gold_people_per_minute ORDER BY camera_id, ts_minute"
 cat <<END
 
 Rows, video, picture and the next three commands to try stand above the query. rva is $rva.

@@ -21,6 +21,10 @@ mod silver;
 
 pub use check::{Difference, check_silver};
 pub use counters::RefineCounters;
+#[doc(hidden)]
+pub use gold::gold_cells;
 pub use metrics::METRICS;
+#[doc(hidden)]
+pub use refine::RefineRules;
 pub use refine::{Rebuild, RebuildTables, Refine, Stepped};
 pub use run::{RefineObserver, RefinePhase, run_refine};

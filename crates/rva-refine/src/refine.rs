@@ -26,6 +26,24 @@ impl Stepped {
     }
 }
 
+/// Rules that a test switches off to show that the suite notices.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefineRules {
+    /// Rows and position go into one commit; else the position goes first.
+    pub together: bool,
+    /// A touched track is worked out whole, in every hour that it reaches.
+    pub whole_tracks: bool,
+    /// What replaced files held of other hours is written again.
+    pub keeps_others: bool,
+}
+
+impl Default for RefineRules {
+    fn default() -> Self {
+        Self { together: true, whole_tracks: true, keeps_others: true }
+    }
+}
+
 /// What is worked out again although it stands there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebuild {
@@ -105,6 +123,15 @@ impl Refine {
         let silver = Silver::open(&lake, rules).await?;
         let gold = Gold::open(&lake, rules).await?;
         Ok(Self { lake, silver, gold, counters: RefineCounters::default() })
+    }
+
+    /// With rules switched off.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_rules(mut self, rules: RefineRules) -> Self {
+        self.silver.together = rules.together;
+        self.gold.switched = rules;
+        self
     }
 
     /// Brings every table to its input as it is now; each has its own position, so any call may be the last one.

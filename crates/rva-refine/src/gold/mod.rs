@@ -12,7 +12,7 @@ mod touched;
 use crate::counters::RefineCounters;
 use crate::error::Trouble;
 use crate::ids::{text, whole};
-use crate::refine::{BRONZE_TABLE, Rebuild, Stepped, position, sequence_of};
+use crate::refine::{BRONZE_TABLE, Rebuild, RefineRules, Stepped, position, sequence_of};
 use crate::silver::day_of;
 use load::CameraSilver;
 use rows::{TIME_AT, cells_of};
@@ -44,6 +44,8 @@ const ROWS_MAX: usize = 200_000;
 pub(crate) struct Gold {
     tables: Vec<Box<dyn RefinedTable>>,
     rules: Rules,
+    /// See [`RefineRules`].
+    pub switched: RefineRules,
 }
 
 /// The inputs at one moment.
@@ -81,7 +83,7 @@ impl Gold {
             lake.refined::<ZoneMinute>().await?,
             lake.refined::<LineCrossings>().await?,
         ];
-        Ok(Self { tables, rules })
+        Ok(Self { tables, rules, switched: RefineRules::default() })
     }
 
     /// The inputs; `None`: there is nothing yet, or silver's tables aren't at one position, which its next step brings about.
@@ -189,6 +191,7 @@ impl Gold {
                 rules: &rules,
                 summary: trusted.as_ref(),
                 scanned: OnceCell::new(),
+                whole_tracks: self.switched.whole_tracks,
             };
             // Of everything there is nothing beyond.
             let hours = if touched.everything { hours.clone() } else { work.reached(hours, changed).await? };
@@ -206,7 +209,12 @@ impl Gold {
         }
         let mut stepped = Stepped::Idle;
         for mut going in going {
-            replace(&mut going, &touched, &done, rebuild).await?;
+            find_replaced(&mut going, &touched, &done, rebuild).await?;
+            if !self.switched.keeps_others {
+                going.replaced.kept.clear();
+            }
+            going.rows.append(&mut going.replaced.kept);
+            stage(&mut going, &hot_hours(&done)).await?;
             stepped = stepped.and(commit(going, input, counters).await?);
         }
         Ok(stepped)
@@ -234,6 +242,7 @@ struct CameraWork<'a> {
     summary: Option<&'a TableView>,
     /// The extents where they can't.
     scanned: OnceCell<Extents>,
+    whole_tracks: bool,
 }
 
 impl CameraWork<'_> {
@@ -259,7 +268,7 @@ impl CameraWork<'_> {
     /// The touched hours, and every other that a changed track has a detection in.
     async fn reached(&self, hours: &BTreeSet<i64>, changed: &Extents) -> Result<BTreeSet<i64>, Trouble> {
         let mut hours = hours.clone();
-        if changed.is_empty() {
+        if changed.is_empty() || !self.whole_tracks {
             return Ok(hours);
         }
         let extents = self.extents(changed, changed).await?;
@@ -320,7 +329,7 @@ impl CameraWork<'_> {
     ) -> Result<Vec<(TrackKey, rva_analytics::TrackPoint)>, Trouble> {
         let tracks: Extents = paths.keys().map(|key| ((Arc::from(key.run.as_str()), key.track_id), (0, 0))).collect();
         let mut extents = self.extents(&tracks, changed).await?;
-        extents.retain(|_, (first, last)| *first < from_us || *last >= to_us);
+        extents.retain(|_, (first, last)| self.whole_tracks && (*first < from_us || *last >= to_us));
         let Some((first, last)) = bounds(&extents) else { return Ok(Vec::new()) };
         let mut points = self.silver.points(&extents, first, from_us).await?;
         points.extend(self.silver.points(&extents, to_us, last.saturating_add(1)).await?);
@@ -339,17 +348,23 @@ fn hour_at(at: usize, row: &Cells) -> Option<i64> {
     whole(row, TIME_AT[at]).map(hour_of)
 }
 
+/// The hours that were worked out, of shops.
+fn hot_hours(done: &BTreeMap<CameraOf, BTreeSet<i64>>) -> BTreeSet<(Arc<str>, i64)> {
+    let of = |(camera, hours): (&CameraOf, &BTreeSet<i64>)| {
+        let store = Arc::clone(&camera.0);
+        hours.iter().map(|hour| (Arc::clone(&store), *hour)).collect::<Vec<_>>()
+    };
+    done.iter().flat_map(of).collect()
+}
+
 /// Finds the files that held the hours, and takes over what they hold of others.
-async fn replace(
+async fn find_replaced(
     going: &mut Going<'_>,
     touched: &Touched,
     done: &BTreeMap<CameraOf, BTreeSet<i64>>,
     rebuild: Option<&Rebuild>,
 ) -> Result<(), Trouble> {
-    let mut hot: BTreeSet<(Arc<str>, i64)> = BTreeSet::new();
-    for (camera, hours) in done {
-        hot.extend(hours.iter().map(|hour| (Arc::clone(&camera.0), *hour)));
-    }
+    let hot = hot_hours(done);
     let hour = |(store, hour): &(Arc<str>, i64)| Span {
         store: Some(Arc::clone(store)),
         from_us: *hour,
@@ -373,8 +388,7 @@ async fn replace(
     if !spans.is_empty() {
         going.replaced = going.table.replace(&going.view, &spans, &keeps).await?;
     }
-    going.rows.append(&mut going.replaced.kept);
-    stage(going, &hot).await
+    Ok(())
 }
 
 /// Writes what is held: hot hours of a shop in files of their own, the others by day.
@@ -399,4 +413,10 @@ async fn commit(going: Going<'_>, input: &Input, counters: &mut RefineCounters) 
     let (source, to) = (input.source.clone(), input.to.clone());
     let change = RowChange { source, from: resume.offsets, to, staged, replaced };
     counters.commit(table.name(), table.commit(&view, &change).await?)
+}
+
+/// The rows of every table of gold, by its name: what the definition says of some rows.
+#[doc(hidden)]
+pub fn gold_cells(rows: &HourRows) -> Vec<(&'static str, Vec<Cells>)> {
+    NAMES.iter().enumerate().map(|(at, name)| (*name, cells_of(at, rows))).collect()
 }

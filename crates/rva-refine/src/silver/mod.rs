@@ -60,6 +60,8 @@ struct Going<'a> {
 pub(crate) struct Silver {
     tables: Vec<Box<dyn RefinedTable>>,
     rules: Rules,
+    /// See [`crate::RefineRules`].
+    pub together: bool,
 }
 
 /// What is to be done to bring a table up.
@@ -79,7 +81,7 @@ impl Silver {
             lake.refined::<SilverRejects>().await?,
             lake.refined::<SilverFrames>().await?,
         ];
-        Ok(Self { tables, rules })
+        Ok(Self { tables, rules, together: true })
     }
 
     /// Brings all three tables to bronze as it is now.
@@ -215,7 +217,10 @@ impl Silver {
         }
         flush(&mut going, &mut rows, 0).await?;
         let mut stepped = Stepped::Idle;
-        for going in going {
+        for mut going in going {
+            if !self.together {
+                position_first(&mut going, bronze).await?;
+            }
             stepped = stepped.and(commit(going, bronze, counters).await?);
         }
         Ok(stepped)
@@ -303,6 +308,18 @@ async fn flush(going: &mut [Going<'_>], rows: &mut SilverRows, most: usize) -> R
     }
     // What belongs to a table that is further already.
     *rows = SilverRows::default();
+    Ok(())
+}
+
+/// What must never be done: a crash between this commit and the next one loses rows.
+async fn position_first(going: &mut Going<'_>, bronze: &TableView) -> Result<(), Trouble> {
+    let to = position([(BRONZE_TABLE, bronze.sequence())]);
+    let (from, source) = (going.resume.offsets.clone(), bronze.identity());
+    let (staged, replaced) = (Staged::default(), Replaced::default());
+    let change = RowChange { source, from, to, staged, replaced };
+    going.table.commit(&going.view, &change).await?;
+    going.view = going.table.view().await?;
+    going.resume = going.table.resume_point().await?;
     Ok(())
 }
 

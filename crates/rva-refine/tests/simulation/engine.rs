@@ -1,0 +1,101 @@
+//! What another engine does to bronze: the same rows in one file less, or a file's rows gone.
+
+use iceberg::spec::{
+    DataFile, DataFileBuilder, ManifestListWriter, ManifestWriterBuilder, Operation, Snapshot, SnapshotReference,
+    SnapshotRetention, Summary,
+};
+use iceberg::table::Table;
+use iceberg::{TableIdent, TableRequirement, TableUpdate};
+use rva_lake::Lake;
+use std::collections::HashMap;
+
+/// Every data file under another name.
+pub async fn compact(lake: &Lake) {
+    change(lake, Operation::Replace, usize::MAX).await;
+}
+
+/// The rows of the first file are gone.
+pub async fn take_a_file_away(lake: &Lake) {
+    change(lake, Operation::Delete, 1).await;
+}
+
+fn copy(file: &DataFile) -> DataFile {
+    let path = file.file_path().replace(".parquet", "-c.parquet");
+    std::fs::copy(file.file_path().trim_start_matches("file://"), path.trim_start_matches("file://")).unwrap();
+    DataFileBuilder::default()
+        .content(file.content_type())
+        .file_path(path)
+        .file_format(file.file_format())
+        .partition(file.partition().clone())
+        .partition_spec_id(0)
+        .record_count(file.record_count())
+        .file_size_in_bytes(file.file_size_in_bytes())
+        .lower_bounds(file.lower_bounds().clone())
+        .upper_bounds(file.upper_bounds().clone())
+        .build()
+        .unwrap()
+}
+
+/// Takes away at most so many files; where the rows stay, each comes back under another name.
+async fn change(lake: &Lake, operation: Operation, most: usize) {
+    let ident = TableIdent::from_strs(["rva", "bronze_raw"]).unwrap();
+    let table = lake.catalog().load_table(&ident).await.unwrap();
+    let (metadata, io) = (table.metadata(), table.file_io());
+    let parent = metadata.current_snapshot().unwrap();
+    let (id, sequence) = (metadata.last_sequence_number() + 1_000, metadata.last_sequence_number() + 1);
+    let name = |what: &str| format!("{}/metadata/{what}-{}.avro", metadata.location(), uuid::Uuid::new_v4());
+    let spec = metadata.default_partition_spec().as_ref().clone();
+    let output = io.new_output(name("other")).unwrap();
+    let mut writer =
+        ManifestWriterBuilder::new(output, Some(id), metadata.current_schema().clone(), spec).build_v2_data();
+    let mut taken = 0;
+    for manifest in table.manifest_list_reader(parent).load().await.unwrap().entries() {
+        let loaded = manifest.load_manifest(io).await.unwrap();
+        for entry in loaded.entries().iter().filter(|entry| entry.is_alive()) {
+            let (file, at) = (entry.data_file().clone(), entry.sequence_number().unwrap());
+            if taken == most {
+                writer.add_existing_file(file, entry.snapshot_id().unwrap(), at, Some(at)).unwrap();
+                continue;
+            }
+            taken += 1;
+            if operation == Operation::Replace {
+                writer.add_file(copy(&file), sequence).unwrap();
+            }
+            writer.add_delete_file(file, at, Some(at)).unwrap();
+        }
+    }
+    let manifest = writer.write_manifest_file().await.unwrap();
+    commit(lake, &table, operation, (id, sequence), manifest, &name("snap")).await;
+}
+
+async fn commit(
+    lake: &Lake,
+    table: &Table,
+    operation: Operation,
+    (id, sequence): (i64, i64),
+    manifest: iceberg::spec::ManifestFile,
+    list: &str,
+) {
+    let metadata = table.metadata();
+    let parent = metadata.current_snapshot_id();
+    let output = table.file_io().new_output(list).unwrap().writer().await.unwrap();
+    let mut writer = ManifestListWriter::v2(output, id, parent, sequence);
+    writer.add_manifests([manifest].into_iter()).unwrap();
+    writer.close().await.unwrap();
+    let snapshot = Snapshot::builder()
+        .with_snapshot_id(id)
+        .with_parent_snapshot_id(parent)
+        .with_sequence_number(sequence)
+        .with_timestamp_ms(metadata.last_updated_ms() + 1)
+        .with_manifest_list(list)
+        .with_schema_id(metadata.current_schema_id())
+        .with_summary(Summary { operation, additional_properties: HashMap::new() })
+        .build();
+    let main = SnapshotReference::new(id, SnapshotRetention::branch(None, None, None));
+    let updates = vec![
+        TableUpdate::AddSnapshot { snapshot },
+        TableUpdate::SetSnapshotRef { ref_name: "main".to_owned(), reference: main },
+    ];
+    let requirements = vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }];
+    lake.swap().swap(table.identifier(), requirements, updates).await.unwrap();
+}

@@ -1,4 +1,4 @@
-//! Whether a known key comes again with the same payload, or somebody claims it with another one.
+//! Tells a row that comes again from one that claims a known key with another payload.
 //!
 //! The key index says that a key is there; what is there under it only the table says. Reading it back for every
 //! repeated row would make a file that is replayed as dear as a new one, so digests of the newest payloads are held in
@@ -20,16 +20,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Digests that are held: two halves, of which the older one is dropped. About 6 MiB.
+/// The most digests that are held, in two halves of which the older one is dropped: about 6 MiB.
 const DIGESTS_MAX: usize = 1 << 18;
 
-/// Digests of payloads by digests of their keys.
+/// The digests of the newest payloads, by digests of their keys.
 #[derive(Debug, Default)]
 pub(crate) struct Payloads {
     hashes: RandomState,
     young: HashMap<u64, u64>,
     old: HashMap<u64, u64>,
-    /// Of the batch that is being committed.
+    /// The digests of the batch that is being committed.
     staged: Vec<(u64, u64)>,
 }
 
@@ -43,7 +43,7 @@ impl Payloads {
         (self.hashes.hash_one(&row.event.key), self.hashes.hash_one(row.event.payload.as_bytes()))
     }
 
-    /// Whether the table is known to hold this payload under its key.
+    /// Returns whether the table is known to hold this payload under its key; `false` says nothing.
     pub fn holds(&self, row: &BronzeRow) -> bool {
         let (key, payload) = self.digests(row);
         self.young.get(&key).or_else(|| self.old.get(&key)) == Some(&payload)
@@ -55,7 +55,7 @@ impl Payloads {
         self.staged.push(digests);
     }
 
-    /// The batch is in the table.
+    /// Takes over what was staged: the batch is in the table.
     pub fn commit(&mut self) {
         for (key, payload) in std::mem::take(&mut self.staged) {
             if self.young.len() >= DIGESTS_MAX / 2 {
@@ -65,13 +65,13 @@ impl Payloads {
         }
     }
 
-    /// Nothing that is held can be relied on.
+    /// Drops every digest: nothing that is held can be relied on.
     pub fn forget(&mut self) {
         *self = Self { hashes: self.hashes.clone(), ..Self::default() };
     }
 }
 
-/// Rows of a batch whose keys are known, and whose payloads may be others.
+/// The rows of a batch whose keys are known, and whose payloads may be others.
 #[derive(Debug)]
 pub(crate) struct Suspects<'a> {
     rows: &'a [BronzeRow],
@@ -79,12 +79,12 @@ pub(crate) struct Suspects<'a> {
     batch: Vec<usize>,
 }
 
-/// What the table said about suspects.
+/// The verdict of the table on suspects.
 #[derive(Debug, Default)]
 pub(crate) struct Compared {
-    /// Rows whose payload is there.
+    /// The rows whose payload is there, by their place in the batch.
     pub same: Vec<usize>,
-    /// Rows under whose key there are only other payloads.
+    /// The rows under whose key there are only other payloads, by their place in the batch.
     pub other: Vec<usize>,
     pub files_read: u64,
 }
@@ -94,17 +94,17 @@ impl<'a> Suspects<'a> {
         Self { rows, table: Vec::new(), batch: Vec::new() }
     }
 
-    /// The table holds the key of this row.
+    /// Adds a row whose key the table holds.
     pub fn of_table(&mut self, at: usize) {
         self.table.push(at);
     }
 
-    /// An earlier row of the batch has the key of this one.
+    /// Adds a row whose key an earlier row of the batch has.
     pub fn of_batch(&mut self, at: usize) {
         self.batch.push(at);
     }
 
-    /// The rows whose payload isn't that of the first row of their key, which is one of `fresh`.
+    /// Returns the rows whose payload isn't that of the first row of their key, which is one of `fresh`.
     pub fn within_batch(&self, fresh: &[usize]) -> Vec<usize> {
         if self.batch.is_empty() {
             return Vec::new();
@@ -223,7 +223,8 @@ impl<'a> Suspects<'a> {
     }
 }
 
-/// Whether two payloads say the same: by their bytes, or as JSON, where only blanks or the order of fields differ.
+/// Returns whether two payloads say the same: by their bytes, or as JSON, where only blanks or the order of fields
+/// differ.
 fn is_same(one: &str, other: &str) -> bool {
     if one == other {
         return true;

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-/// Differing rows that are shown of a table.
+/// The most differing rows that are shown of a table.
 const SHOWN_MAX: usize = 20;
 
 /// A row that stands on one side alone.
@@ -21,27 +21,27 @@ const SHOWN_MAX: usize = 20;
 pub struct Difference {
     /// The table.
     pub table: &'static str,
-    /// Whether it stands in the table, where it should not.
+    /// `true` for a row that stands in the table and should not, `false` for one that is missing.
     pub is_extra: bool,
     /// The row, without its processing time.
     pub row: Cells,
 }
 
-/// The place of the capture time, by table.
+/// The tables of silver with their columns, and the place of the capture time where there is one.
 const TABLES: [(&str, &Columns, Option<usize>); 3] = [
     (SilverFrames::TABLE, SilverFrames::COLUMNS, Some(4)),
     (SilverDetections::TABLE, SilverDetections::COLUMNS, Some(5)),
     (SilverRejects::TABLE, SilverRejects::COLUMNS, None),
 ];
 
-/// How often a row is wanted, less how often it stands there, by a number of the row.
+/// Counts, by a number of the row, how often each row is wanted, less how often it stands there.
 struct Balance {
     hashes: RandomState,
     count: [HashMap<u64, i64>; 3],
 }
 
 impl Balance {
-    /// Without the last column, which is when somebody worked.
+    /// Returns the number of a row, without its last column, which is when somebody worked.
     fn number(&self, row: &Cells) -> u64 {
         let told = row.get(..row.len().saturating_sub(1)).unwrap_or(row);
         self.hashes.hash_one(format!("{told:?}"))
@@ -64,11 +64,9 @@ fn is_within(row: &Cells, at: Option<usize>, span: Option<(i64, i64)>) -> bool {
     }
 }
 
-/// Every row of silver that isn't what bronze says, at most some of each table. Rejects have no capture time: they are compared
-/// whole.
-///
-/// # Errors
-/// As catalog and storage say.
+/// Returns every row of silver that isn't what bronze says, at most 20 of each table. A span is a first moment and an
+/// end of the capture time, in microseconds since 1970, without which all is compared; rejects have no capture time and
+/// are compared whole.
 pub async fn check_silver(lake: &Lake, rules: &Rules, span: Option<(i64, i64)>) -> Result<Vec<Difference>, Trouble> {
     let mut balance = Balance { hashes: RandomState::new(), count: Default::default() };
     wanted(lake, rules, |at, row| {
@@ -94,7 +92,7 @@ pub async fn check_silver(lake: &Lake, rules: &Rules, span: Option<(i64, i64)>) 
     Ok(found)
 }
 
-/// What bronze says silver holds.
+/// Gives each row that silver should hold by what bronze says, with its table's place in [`TABLES`].
 async fn wanted(lake: &Lake, rules: &Rules, mut take: impl FnMut(usize, &Cells)) -> Result<(), Trouble> {
     let Some(bronze) = lake.view(BRONZE_TABLE).await? else { return Ok(()) };
     let mut exploder = Exploder::of(*rules);
@@ -109,7 +107,7 @@ async fn wanted(lake: &Lake, rules: &Rules, mut take: impl FnMut(usize, &Cells))
     Ok(())
 }
 
-/// What silver holds.
+/// Gives each row that silver holds, with its table's place in [`TABLES`].
 async fn stored(lake: &Lake, span: Option<(i64, i64)>, mut take: impl FnMut(usize, &Cells)) -> Result<(), Trouble> {
     for (at, (table, columns, time)) in TABLES.iter().enumerate() {
         let Some(view) = lake.view(table).await? else { continue };

@@ -1,11 +1,11 @@
-//! Cells to the nouns of the definition, and back.
+//! Converts cells to the nouns of the definition, and back.
 
 use rva_analytics::FrameKey;
 use rva_lake::{Cell, Cells};
 use rva_types::{CameraId, RunId, StoreId, Timestamp};
 use std::sync::Arc;
 
-/// Identifiers that come again with every row are parsed once.
+/// Parses identifiers, each once though it comes again with every row.
 #[derive(Debug, Default)]
 pub(crate) struct Ids {
     store: Option<StoreId>,
@@ -13,32 +13,32 @@ pub(crate) struct Ids {
     run: Option<RunId>,
 }
 
-/// The text of a cell.
+/// Returns the text of a cell; `None`: it holds something else, or isn't there.
 pub(crate) fn text(cells: &Cells, at: usize) -> Option<&Arc<str>> {
     cells.get(at).and_then(Cell::text)
 }
 
-/// The whole number of a cell.
+/// Returns the whole number of a cell; `None`: it holds something else, or isn't there.
 pub(crate) fn whole(cells: &Cells, at: usize) -> Option<i64> {
     cells.get(at).and_then(Cell::whole)
 }
 
-/// The same of 32 bits.
+/// Returns the whole number of a cell as one of 32 bits; `None` also where it doesn't fit.
 pub(crate) fn small(cells: &Cells, at: usize) -> Option<i32> {
     whole(cells, at).and_then(|number| i32::try_from(number).ok())
 }
 
-/// A text as a cell.
+/// Returns a text as a cell.
 pub(crate) fn text_cell(text: &str) -> Cell {
     Cell::Text(Arc::from(text))
 }
 
-/// A moment as a cell.
+/// Returns a moment as a cell.
 pub(crate) fn time_cell(time: Timestamp) -> Cell {
     Cell::Time(time.as_micros())
 }
 
-/// A number that may be missing.
+/// Returns a number that may be missing as a cell.
 pub(crate) fn double_cell(number: Option<f64>) -> Cell {
     number.map_or(Cell::Null, Cell::Double)
 }
@@ -65,7 +65,7 @@ impl Ids {
         self.run.clone()
     }
 
-    /// The key of a frame from four cells: run, store, camera, frame index. `None`: one of them is none.
+    /// Returns the key of a frame from four cells, run, store, camera and frame index; `None`: one of them is none.
     pub fn frame_key(&mut self, cells: &Cells, at: [usize; 4]) -> Option<FrameKey> {
         Some(FrameKey {
             run: self.run(text(cells, at[0])?)?,

@@ -1,4 +1,4 @@
-//! What a service that refines shows at `/metrics`.
+//! Names the numbers that a service that refines shows at `/metrics`.
 
 use crate::counters::RefineCounters;
 use rva_service::{Metric, Series};

@@ -1,4 +1,4 @@
-//! One step after another: silver to bronze, gold to silver.
+//! Takes one step after another: silver to bronze, gold to silver.
 
 use crate::counters::RefineCounters;
 use crate::error::Trouble;
@@ -11,10 +11,10 @@ use rva_types::{OffsetMap, Position};
 /// The table that everything is made of.
 pub(crate) const BRONZE_TABLE: &str = "bronze_raw";
 
-/// Whether there was anything to do.
+/// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stepped {
-    /// Nothing: all is as new as its input.
+    /// There was nothing to do: all is as new as its input.
     Idle,
     /// Something was committed, or has to be looked at again.
     Moved,
@@ -30,11 +30,11 @@ impl Stepped {
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefineRules {
-    /// Rows and position go into one commit; else the position goes first.
+    /// Commits rows and position together; else the position goes first.
     pub together: bool,
-    /// A touched track is worked out whole, in every hour that it reaches.
+    /// Works a touched track out whole, in every hour that it reaches.
     pub whole_tracks: bool,
-    /// What replaced files held of other hours is written again.
+    /// Writes again what replaced files held of other hours.
     pub keeps_others: bool,
 }
 
@@ -44,16 +44,16 @@ impl Default for RefineRules {
     }
 }
 
-/// What is worked out again although it stands there.
+/// A request to work tables out again although their rows stand there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebuild {
     /// The tables.
     pub tables: RebuildTables,
-    /// First moment and end, in microseconds since 1970; `None`: all of time.
+    /// The first moment and the end, in microseconds since 1970; `None`: all of time.
     pub span: Option<(i64, i64)>,
 }
 
-/// Which tables are worked out again.
+/// The tables that are worked out again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RebuildTables {
     /// All of silver, and then all of gold.
@@ -65,7 +65,7 @@ pub enum RebuildTables {
 }
 
 impl RebuildTables {
-    /// `silver`, `gold`, or the name of a table of gold.
+    /// Parses `silver`, `gold`, or the name of a table of gold; `None`: it is none of them.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "silver" => Some(Self::Silver),
@@ -77,7 +77,7 @@ impl RebuildTables {
         }
     }
 
-    /// The names that can be asked for.
+    /// Returns the names that can be asked for.
     pub fn names() -> Vec<&'static str> {
         ["silver", "gold"].into_iter().chain(crate::gold::NAMES).collect()
     }
@@ -90,7 +90,7 @@ impl RebuildTables {
     }
 }
 
-/// A map of positions: numbers of snapshots by table.
+/// Returns a map of positions: numbers of snapshots by table.
 pub(crate) fn position<const N: usize>(tables: [(&str, u64); N]) -> OffsetMap {
     let mut map = OffsetMap::new();
     for (table, number) in tables {
@@ -99,7 +99,7 @@ pub(crate) fn position<const N: usize>(tables: [(&str, u64); N]) -> OffsetMap {
     map
 }
 
-/// The number that a map holds for a table.
+/// Returns the number that a map holds for a table.
 pub(crate) fn sequence_of(map: &OffsetMap, table: &str) -> Option<u64> {
     map.get(table).map(|position| position.entry)
 }
@@ -109,7 +109,7 @@ pub struct Refine {
     lake: Lake,
     silver: Silver,
     gold: Gold,
-    /// What was done so far.
+    /// The totals so far.
     pub counters: RefineCounters,
 }
 
@@ -117,7 +117,7 @@ impl Refine {
     /// Opens the tables, which are made where they are missing.
     ///
     /// # Errors
-    /// `Permanent`: a table with other columns. As the catalog says.
+    /// Returns `Permanent` for a table with other columns, and the errors of the catalog.
     pub async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
         let lake = lake.for_job(REFINE_JOB)?;
         let silver = Silver::open(&lake, rules).await?;
@@ -125,7 +125,7 @@ impl Refine {
         Ok(Self { lake, silver, gold, counters: RefineCounters::default() })
     }
 
-    /// With rules switched off.
+    /// Returns the refinement with rules switched off.
     #[doc(hidden)]
     #[must_use]
     pub fn with_rules(mut self, rules: RefineRules) -> Self {
@@ -137,7 +137,8 @@ impl Refine {
     /// Brings every table to its input as it is now; each has its own position, so any call may be the last one.
     ///
     /// # Errors
-    /// As catalog and storage say. `Permanent`: an input whose past is gone, or that is another table than before.
+    /// Returns the errors of catalog and storage, and `Permanent` for an input whose past is gone, or that is another
+    /// table than before.
     pub async fn step(&mut self) -> Result<Stepped, Trouble> {
         let silver = self.silver.step(&self.lake, None, &mut self.counters).await?;
         let gold = self.gold.step(&self.lake, None, &mut self.counters).await?;
@@ -148,7 +149,7 @@ impl Refine {
     /// Steps until there is nothing to do.
     ///
     /// # Errors
-    /// As [`Refine::step`].
+    /// Returns the errors of [`Refine::step`].
     pub async fn drain(&mut self) -> Result<(), Trouble> {
         while self.step().await? == Stepped::Moved {}
         Ok(())
@@ -157,7 +158,7 @@ impl Refine {
     /// Works tables out again, whatever stands there, and then what is new.
     ///
     /// # Errors
-    /// As [`Refine::step`].
+    /// Returns the errors of [`Refine::step`].
     pub async fn rebuild(&mut self, rebuild: &Rebuild) -> Result<(), Trouble> {
         if rebuild.tables == RebuildTables::Silver {
             // A fenced attempt leaves a table as it was; what came meanwhile is a step.
@@ -168,7 +169,7 @@ impl Refine {
         self.drain().await
     }
 
-    /// Notes how far bronze and the tables are.
+    /// Notes the positions of bronze and of the tables in the counters.
     async fn look(&mut self) -> Result<(), Trouble> {
         let Some(bronze) = self.lake.view(BRONZE_TABLE).await? else { return Ok(()) };
         self.counters.bronze = bronze.sequence();

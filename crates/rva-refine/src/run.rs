@@ -1,4 +1,4 @@
-//! The loop around the steps: follows bronze until it is told to end.
+//! Runs the steps in a loop that follows bronze until it is told to end.
 
 use crate::counters::RefineCounters;
 use crate::error::Trouble;
@@ -7,26 +7,26 @@ use rva_lake::LakeErrorKind;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// First wait after an error that may pass; it doubles.
+/// The first wait after an error that may pass; it doubles.
 const AGAIN_MIN: Duration = Duration::from_millis(200);
 
-/// Longest wait after such an error.
+/// The longest wait after such an error.
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 
-/// Such errors one after another at which a drain gives up.
+/// The number of such errors one after another at which a drain gives up.
 const FAILURES_MAX: u32 = 8;
 
-/// A step takes at most this part of the time, whatever it costs.
+/// The least rest after a step, as a multiple of the time that it took: steps take at most a quarter of all time.
 const IDLE_PER_STEP: u32 = 3;
 
-/// What the loop is to do.
+/// The task of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefinePhase {
-    /// Look at bronze again and again.
+    /// Looks at bronze again and again.
     Follow,
-    /// End once every table is as new as bronze.
+    /// Ends once every table is as new as bronze.
     Drain,
-    /// End. Each table stays at its position.
+    /// Ends at once; each table stays at its position.
     Stop,
 }
 
@@ -36,7 +36,7 @@ pub type RefineObserver<'a> = &'a mut (dyn FnMut(&RefineCounters, Option<&str>) 
 /// Runs steps until the phase says that it is over.
 ///
 /// # Errors
-/// What nothing cures by itself; while draining also what didn't pass in a while.
+/// Returns the error that nothing cures by itself; while draining also the ninth in a row that may pass.
 pub async fn run_refine(
     refine: &mut Refine,
     interval: Duration,

@@ -417,7 +417,7 @@ impl Cli {
     /// source.
     ///
     /// # Errors
-    /// What clap says, or the hint.
+    /// Returns clap's error, or the hint.
     pub fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
         let parsed = Self::try_parse_from(&arguments);
         let Some(target) = target_after_save(&arguments) else { return parsed };
@@ -434,7 +434,7 @@ impl Cli {
         Err(Self::command().error(ErrorKind::NoEquals, text))
     }
 
-    /// How many sources there are where what is seen is saved without a name.
+    /// Returns the number of sources where what is seen is saved without a name; else `None`.
     fn sources_to_save(&self) -> Option<usize> {
         let (sources, save) = match &self.command {
             Command::Run(args) => (args.sources.len(), &args.saving.save),
@@ -445,7 +445,7 @@ impl Cli {
     }
 }
 
-/// What stands behind `--save` and a blank, where it is called as a video is.
+/// Returns the argument behind `--save` and a blank, where it is called as a video is.
 fn target_after_save(arguments: &[OsString]) -> Option<&str> {
     let at = arguments.iter().position(|argument| argument == "--save")?;
     let target = arguments.get(at + 1)?.to_str()?;

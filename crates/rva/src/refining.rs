@@ -1,4 +1,4 @@
-//! The refine role on a data folder, as a task beside the ingest or alone.
+//! Runs the refine role on a data folder, as a task beside the ingest or alone.
 
 use crate::folder::DataFolder;
 use anyhow::Context;
@@ -12,13 +12,13 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-/// How long a stop waits for the tables to come up. Each stays where it is.
+/// The longest that a stop waits for the tables to come up; after it, each stays at its position.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is told after each step.
+/// Hears the totals after each step, and why it can't go on, if it can't.
 pub type Told = Box<dyn FnMut(&RefineCounters, Option<&str>) + Send>;
 
-/// The numbers of the definitions, as far as they are configuration.
+/// Returns the numbers of the definitions: those that are configuration, and the usual ones.
 pub fn rules_of(config: &Config) -> Rules {
     Rules { conf_min: config.refine.conf, ..Rules::default() }
 }
@@ -26,7 +26,7 @@ pub fn rules_of(config: &Config) -> Rules {
 /// Opens silver and gold of a data folder, which are made where they are missing.
 ///
 /// # Errors
-/// They can't be opened, or are other tables.
+/// Returns why they can't be opened: the catalog or the storage fails, or they are other tables.
 pub async fn open(folder: &DataFolder, config: &Config) -> anyhow::Result<Refine> {
     let mut options = LakeOptions::default();
     options.housekeeping.orphan_age = config.ingest.orphan_age;
@@ -45,15 +45,15 @@ impl Refining {
     /// Opens the tables and starts.
     ///
     /// # Errors
-    /// The tables can't be opened; nothing runs then.
+    /// Returns why the tables can't be opened; nothing runs then.
     pub async fn start(folder: &DataFolder, config: &Config) -> anyhow::Result<Self> {
         Self::start_telling(folder, config, Box::new(|_, _| {})).await
     }
 
-    /// The same, and tells what it does.
+    /// Opens the tables and starts, as [`Self::start`] does, and tells after each step what was done.
     ///
     /// # Errors
-    /// As there.
+    /// Returns the errors of [`Self::start`].
     pub async fn start_telling(folder: &DataFolder, config: &Config, mut told: Told) -> anyhow::Result<Self> {
         let mut refine = open(folder, config).await?;
         let interval = config.refine.interval;
@@ -70,10 +70,10 @@ impl Refining {
         Ok(Self { task, phase, counters })
     }
 
-    /// Brings every table to the end of bronze and ends. When `stop` is set, only for a while.
+    /// Brings every table to the end of bronze and ends; once `stop` is set, it goes on for 20 s at most.
     ///
     /// # Errors
-    /// What ended it; each table stays where it is.
+    /// Returns the error that ended it; each table stays at its position.
     pub async fn drain(self, stop: &StopFlag) -> anyhow::Result<RefineCounters> {
         self.finish(RefinePhase::Drain, stop).await
     }
@@ -81,7 +81,7 @@ impl Refining {
     /// Follows bronze until `stop` is set.
     ///
     /// # Errors
-    /// As there.
+    /// Returns the errors of [`Self::drain`].
     pub async fn follow(self, stop: &StopFlag) -> anyhow::Result<RefineCounters> {
         self.finish(RefinePhase::Follow, stop).await
     }

@@ -1,4 +1,4 @@
-//! What is measured, each alone in its process.
+//! The kinds of measurements, each alone in its process.
 
 use crate::Cli;
 use anyhow::{Context, bail};

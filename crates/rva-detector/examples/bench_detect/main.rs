@@ -44,7 +44,7 @@ struct Cli {
     one: Option<Kind>,
 }
 
-/// What is measured together.
+/// A number of threads and the kind that is measured with them.
 type Case = (usize, Kind);
 
 fn main() -> anyhow::Result<()> {

@@ -1,4 +1,5 @@
-//! Reads silver as the definition wants it: frames with their detections, and tracks from their first detection to their last.
+//! Reads silver as the definition wants it: frames with their detections, and tracks from their first detection to
+//! their last.
 
 use super::touched::{Extents, TrackOf, widen};
 use crate::error::Trouble;
@@ -51,7 +52,7 @@ const SUMMARY: &Columns = &[
     ("end_time", CellKind::Time),
 ];
 
-/// One camera's silver.
+/// Reads the silver of one camera.
 pub(crate) struct CameraSilver<'a> {
     pub store: &'a StoreId,
     pub camera: &'a CameraId,
@@ -79,7 +80,7 @@ impl CameraSilver<'_> {
         }
     }
 
-    /// The frames of a stretch of time with their detections.
+    /// Returns the frames of a stretch of time (`to_us` excluded) with their detections.
     pub async fn frames(&self, from_us: i64, to_us: i64) -> Result<Vec<FrameRows>, Trouble> {
         let mut ids = Ids::default();
         let (mut frames, mut places) = (Vec::new(), HashMap::new());
@@ -104,7 +105,7 @@ impl CameraSilver<'_> {
         Ok(frames)
     }
 
-    /// Detections of some tracks in a stretch of time.
+    /// Returns the detections of some tracks in a stretch of time.
     pub async fn points(
         &self,
         tracks: &Extents,
@@ -132,7 +133,7 @@ impl CameraSilver<'_> {
         Ok(points)
     }
 
-    /// First and last moment of every track, read from the detections themselves.
+    /// Returns the first and the last moment of every track, read from the detections themselves.
     pub async fn all_extents(&self) -> Result<Extents, Trouble> {
         let mut extents = Extents::new();
         let filter = RowFilter { time: None, ..self.filter(0, 0) };
@@ -147,7 +148,7 @@ impl CameraSilver<'_> {
         Ok(extents)
     }
 
-    /// First and last moment of tracks of some runs, as the table of tracks knows them.
+    /// Returns the first and the last moment of tracks of some runs, as the table of tracks knows them.
     pub async fn known_extents(&self, summary: &TableView, runs: &BTreeSet<Arc<str>>) -> Result<Extents, Trouble> {
         let mut extents = Extents::new();
         if runs.is_empty() {
@@ -165,7 +166,7 @@ impl CameraSilver<'_> {
     }
 }
 
-/// The runs of tracks.
+/// Returns the runs of tracks.
 fn runs_of(tracks: &Extents) -> Vec<String> {
     let runs: BTreeSet<&Arc<str>> = tracks.keys().map(|(run, _): &TrackOf| run).collect();
     runs.into_iter().map(ToString::to_string).collect()
@@ -182,7 +183,7 @@ fn frame(ids: &mut Ids, row: &Cells) -> Option<SilverFrame> {
     })
 }
 
-/// The frame of a detection, as far as its track needs it.
+/// Returns the frame of a detection, as far as its track needs it.
 fn frame_of_detection(ids: &mut Ids, row: &Cells) -> Option<SilverFrame> {
     Some(SilverFrame {
         key: ids.frame_key(row, [0, 1, 2, 3])?,

@@ -1,9 +1,9 @@
-//! Silver to gold: the hours that new rows touch are worked out again, and replaced.
+//! Turns silver into gold: the hours that new rows touch are worked out again, and replaced.
 //!
-//! Rows of silver since a table's position say which hours of which cameras are touched, and by which tracks. A track is one path
-//! from its first detection to its last, so every hour that a touched track reaches is touched too. The new rows of those hours are
-//! `rva-analytics`' function of silver; the files that held the hours go, what they held of other hours is written again, and the
-//! position moves, all in one commit.
+//! Rows of silver since a table's position say which hours of which cameras are touched, and by which tracks. A track
+//! is one path from its first detection to its last, so every hour that a touched track reaches is touched too. The new
+//! rows of those hours are `rva-analytics`' function of silver; the files that held the hours go, what they held of
+//! other hours is written again, and the position moves, all in one commit.
 
 mod load;
 mod rows;
@@ -34,10 +34,10 @@ pub(crate) use rows::NAMES;
 
 const HOUR_US: i64 = 3_600_000_000;
 
-/// Hours of a camera that are held at the same time.
+/// The most hours of a camera that are held at the same time.
 const HOURS_AT_ONCE: usize = 4;
 
-/// Rows that are held before they are written.
+/// The most rows that are held before they are written.
 const ROWS_MAX: usize = 200_000;
 
 /// The ten tables of gold.
@@ -53,12 +53,12 @@ struct Input {
     frames: TableView,
     detections: TableView,
     zones: Zones,
-    /// Who they are, and how far.
+    /// The identities of both tables of silver, and the positions up to which they are read.
     source: String,
     to: OffsetMap,
 }
 
-/// A table on its way.
+/// A table that is being brought up to its input.
 struct Going<'a> {
     at: usize,
     table: &'a mut Box<dyn RefinedTable>,
@@ -86,7 +86,8 @@ impl Gold {
         Ok(Self { tables, rules, switched: RefineRules::default() })
     }
 
-    /// The inputs; `None`: there is nothing yet, or silver's tables aren't at one position, which its next step brings about.
+    /// Returns the inputs; `None`: there is nothing yet, or silver's tables aren't at one position, which its next step
+    /// brings about.
     async fn input(lake: &Lake) -> Result<Option<Input>, Trouble> {
         let (frames, detections) = (lake.view("silver_frames").await?, lake.view("silver_detections").await?);
         let (Some(frames), Some(detections)) = (frames, detections) else { return Ok(None) };
@@ -108,7 +109,8 @@ impl Gold {
         counters: &mut RefineCounters,
     ) -> Result<Stepped, Trouble> {
         let Some(input) = Self::input(lake).await? else { return Ok(Stepped::Idle) };
-        // Tables at one position are brought up together; the one that knows the tracks' extents goes before the others.
+        // Tables at one position are brought up together; the one that knows the tracks' extents goes before the
+        // others.
         let mut groups: Vec<(OffsetMap, Vec<(usize, ResumePoint)>)> = Vec::new();
         for (at, table) in self.tables.iter_mut().enumerate() {
             let resume = table.resume_point().await?;
@@ -221,7 +223,7 @@ impl Gold {
     }
 }
 
-/// Runs of neighbouring hours, none longer than what is held at once.
+/// Splits hours into runs of neighbours, none longer than what is held at once.
 fn chunks(hours: &BTreeSet<i64>) -> Vec<Vec<i64>> {
     let mut chunks: Vec<Vec<i64>> = Vec::new();
     for hour in hours {
@@ -233,20 +235,20 @@ fn chunks(hours: &BTreeSet<i64>) -> Vec<Vec<i64>> {
     chunks
 }
 
-/// How the rows of a camera are worked out.
+/// Works out the rows of one camera.
 struct CameraWork<'a> {
     silver: CameraSilver<'a>,
     zones: &'a Zones,
     rules: &'a Rules,
-    /// The table of tracks, where its extents can be relied on.
+    /// The table of tracks, where the extents in it can be relied on.
     summary: Option<&'a TableView>,
-    /// The extents where they can't.
+    /// The extents from the detections themselves, where they can't; read once.
     scanned: OnceCell<Extents>,
     whole_tracks: bool,
 }
 
 impl CameraWork<'_> {
-    /// First and last moment of tracks: those that changed, and those of their runs.
+    /// Returns the first and the last moment of tracks: as stored, widened by those of `changed`.
     async fn extents(&self, tracks: &Extents, changed: &Extents) -> Result<Extents, Trouble> {
         let mut extents = match self.summary {
             Some(summary) => {
@@ -265,7 +267,7 @@ impl CameraWork<'_> {
         Ok(extents)
     }
 
-    /// The touched hours, and every other that a changed track has a detection in.
+    /// Returns the touched hours, and every other that a changed track has a detection in.
     async fn reached(&self, hours: &BTreeSet<i64>, changed: &Extents) -> Result<BTreeSet<i64>, Trouble> {
         let mut hours = hours.clone();
         if changed.is_empty() || !self.whole_tracks {
@@ -283,7 +285,7 @@ impl CameraWork<'_> {
         Ok(hours)
     }
 
-    /// The rows of some neighbouring hours.
+    /// Returns the rows of some neighbouring hours.
     async fn rows(&self, chunk: &[i64], changed: &Extents) -> Result<HourRows, Trouble> {
         let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else { return Ok(HourRows::default()) };
         let (from_us, to_us) = (*first, last.saturating_add(HOUR_US));
@@ -319,7 +321,7 @@ impl CameraWork<'_> {
         Ok(all)
     }
 
-    /// What tracks of a stretch of time did before and after it.
+    /// Returns the points of a stretch's tracks before and after it.
     async fn outside(
         &self,
         paths: &BTreeMap<TrackKey, (TrackPath, BTreeSet<i64>)>,
@@ -337,18 +339,18 @@ impl CameraWork<'_> {
     }
 }
 
-/// The first and the last moment of all.
+/// Returns the first and the last moment of all, in microseconds since 1970.
 fn bounds(extents: &Extents) -> Option<(i64, i64)> {
     let first = extents.values().map(|(first, _)| *first).min()?;
     Some((first, extents.values().map(|(_, last)| *last).max()?))
 }
 
-/// The hour of a row of gold.
+/// Returns the hour of a row of the table at a place in [`NAMES`].
 fn hour_at(at: usize, row: &Cells) -> Option<i64> {
     whole(row, TIME_AT[at]).map(hour_of)
 }
 
-/// The hours that were worked out, of shops.
+/// Returns the hours that were worked out, by shop.
 fn hot_hours(done: &BTreeMap<CameraOf, BTreeSet<i64>>) -> BTreeSet<(Arc<str>, i64)> {
     let of = |(camera, hours): (&CameraOf, &BTreeSet<i64>)| {
         let store = Arc::clone(&camera.0);
@@ -391,7 +393,7 @@ async fn find_replaced(
     Ok(())
 }
 
-/// Writes what is held: hot hours of a shop in files of their own, the others by day.
+/// Writes the rows held: hot hours of a shop in files of their own, the others by day.
 async fn stage(going: &mut Going<'_>, hot: &BTreeSet<(Arc<str>, i64)>) -> Result<(), Trouble> {
     let few = hot.len() <= 48;
     let mut files: BTreeMap<(Arc<str>, i64, bool), Vec<Cells>> = BTreeMap::new();
@@ -415,7 +417,7 @@ async fn commit(going: Going<'_>, input: &Input, counters: &mut RefineCounters) 
     counters.commit(table.name(), table.commit(&view, &change).await?)
 }
 
-/// The rows of every table of gold, by its name: what the definition says of some rows.
+/// Returns the rows of every table of gold, by its name, that the definition makes of some rows.
 #[doc(hidden)]
 pub fn gold_cells(rows: &HourRows) -> Vec<(&'static str, Vec<Cells>)> {
     NAMES.iter().enumerate().map(|(at, name)| (*name, cells_of(at, rows))).collect()

@@ -1,4 +1,4 @@
-//! Rows of the definition to rows of the ten tables.
+//! Turns rows of the definition into rows of the ten tables.
 
 use crate::ids::{double_cell, text_cell};
 use rva_analytics::{CameraHourKey, CameraKey, Cell as GridCell, HourRows, TrackKey};
@@ -50,7 +50,7 @@ fn row<const N: usize, const M: usize>(key: [Cell; N], rest: [Cell; M]) -> Cells
     key.into_iter().chain(rest).collect()
 }
 
-/// The rows of a table, by its place in [`NAMES`].
+/// Returns the rows of a table, by its place in [`NAMES`].
 pub(crate) fn cells_of(at: usize, rows: &HourRows) -> Vec<Cells> {
     match at {
         0 => summaries(rows),

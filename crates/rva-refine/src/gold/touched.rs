@@ -1,4 +1,4 @@
-//! What new rows of silver touch: hours of cameras, and tracks.
+//! Finds the hours of cameras, and the tracks, that new rows of silver touch.
 
 use crate::counters::RefineCounters;
 use crate::error::{Trouble, expired};
@@ -17,17 +17,17 @@ pub(crate) type CameraOf = (Arc<str>, Arc<str>);
 /// A run and one of its tracks.
 pub(crate) type TrackOf = (Arc<str>, i64);
 
-/// First and last moment of a track.
+/// The first and the last moment of tracks, in microseconds since 1970.
 pub(crate) type Extents = HashMap<TrackOf, (i64, i64)>;
 
-/// What has to be worked out.
+/// The hours and tracks that have to be worked out.
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
-    /// Every hour that there is, and nothing of what stands there.
+    /// `true` where every hour that there is has to be, and nothing that stands there counts.
     pub everything: bool,
-    /// Hours of each camera, by their start.
+    /// The hours of each camera, by their start in microseconds since 1970.
     pub hours: BTreeMap<CameraOf, BTreeSet<i64>>,
-    /// Tracks of each camera with rows that came or went, and what those rows say of their extent.
+    /// The tracks of each camera with rows that came or went, and the extents that those rows have.
     pub tracks: BTreeMap<CameraOf, Extents>,
 }
 
@@ -58,7 +58,7 @@ impl Touched {
         self.hours.entry(key).or_default().insert(hour_of(at));
     }
 
-    /// Takes what changed in a table of silver.
+    /// Adds the hours and tracks of the rows of a table of silver that came or went since a position.
     async fn take(
         &mut self,
         view: &TableView,
@@ -97,7 +97,7 @@ impl Touched {
         Ok(())
     }
 
-    /// Everything that lies between a position and now.
+    /// Returns the hours and tracks of all rows between a position and now.
     pub async fn since(
         from: &OffsetMap,
         frames: &TableView,
@@ -115,7 +115,7 @@ impl Touched {
         Ok(touched)
     }
 
-    /// Every hour of a span, or of all time.
+    /// Returns every hour of a span, or of all time.
     pub async fn all(frames: &TableView, span: Option<(i64, i64)>) -> Result<Self, Trouble> {
         let mut touched = Self { everything: span.is_none(), ..Self::default() };
         let time = span.map(|(from, to)| ("capture_ts", from, to));

@@ -1,8 +1,8 @@
-//! Bronze to silver: each row once, in the order of bronze's snapshots.
+//! Turns bronze into silver: each row once, in the order of bronze's snapshots.
 //!
-//! The three tables have a position each, moved in the commit of their rows. Frames commit last: whoever reads detections up to
-//! the position of frames misses none. After a crash between two commits the tables are at different positions, and each goes on
-//! from its own.
+//! The three tables have a position each, moved in the commit of their rows. Frames commit last: whoever reads
+//! detections up to the position of frames misses none. After a crash between two commits the tables are at different
+//! positions, and each goes on from its own.
 
 mod rows;
 
@@ -23,10 +23,10 @@ use std::time::SystemTime;
 
 pub(crate) use rows::{BRONZE, Exploder, SilverRows, day_of};
 
-/// Rows that are held before they are written.
+/// The most rows that are held before they are written.
 const ROWS_MAX: usize = 50_000;
 
-/// Detections, rejects, frames: in the order in which they are committed.
+/// Detections, rejects and frames, in the order in which they are committed.
 const KINDS: [Kind; 3] = [Kind::Detections, Kind::Rejects, Kind::Frames];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Kind {
     }
 }
 
-/// A table on its way.
+/// A table that is being brought up to bronze.
 struct Going<'a> {
     kind: Kind,
     table: &'a mut Box<dyn RefinedTable>,
@@ -64,7 +64,7 @@ pub(crate) struct Silver {
     pub together: bool,
 }
 
-/// What is to be done to bring a table up.
+/// The rows that bring a table up.
 enum Plan {
     /// The rows of these files.
     Files(Vec<rva_lake::ChangedFile>),
@@ -153,7 +153,7 @@ impl Silver {
         }
     }
 
-    /// What a rebuild of a span asks for.
+    /// Returns the plan of a rebuild: everything, or the days of its span in every shop.
     async fn rebuilt(&self, bronze: &TableView, rebuild: &Rebuild) -> Result<Plan, Trouble> {
         let Some((from_us, to_us)) = rebuild.span else { return Ok(Plan::All) };
         let mut stores = BTreeSet::new();
@@ -227,7 +227,7 @@ impl Silver {
     }
 }
 
-/// A position in another bronze than this one is none.
+/// Refuses a position that is one in another bronze than this, unless silver is rebuilt.
 fn check_source(bronze: &TableView, resume: &ResumePoint, rebuilds: bool, name: &str) -> Result<(), Trouble> {
     match &resume.source {
         Some(source) if *source != bronze.identity() && !rebuilds => {
@@ -241,7 +241,7 @@ fn check_source(bronze: &TableView, resume: &ResumePoint, rebuilds: bool, name: 
     }
 }
 
-/// The files that a plan replaces.
+/// Finds the files that a plan replaces, and takes over the rows of them that it doesn't.
 async fn replaced(
     kind: Kind,
     table: &mut Box<dyn RefinedTable>,
@@ -311,7 +311,7 @@ async fn flush(going: &mut [Going<'_>], rows: &mut SilverRows, most: usize) -> R
     Ok(())
 }
 
-/// What must never be done: a crash between this commit and the next one loses rows.
+/// Commits the position before the rows, which must never be done: a crash between the two commits loses rows.
 async fn position_first(going: &mut Going<'_>, bronze: &TableView) -> Result<(), Trouble> {
     let to = position([(BRONZE_TABLE, bronze.sequence())]);
     let (from, source) = (going.resume.offsets.clone(), bronze.identity());
@@ -330,7 +330,7 @@ async fn commit(going: Going<'_>, bronze: &TableView, counters: &mut RefineCount
     counters.commit(table.name(), table.commit(&view, &change).await?)
 }
 
-/// What a commit led to.
+/// Counts the outcome of a commit.
 impl RefineCounters {
     pub(crate) fn commit(&mut self, table: &'static str, outcome: CommitOutcome) -> Result<Stepped, Trouble> {
         match outcome {

@@ -1,4 +1,4 @@
-//! Rows of bronze to rows of the three tables.
+//! Turns rows of bronze into rows of the three tables.
 
 use crate::counters::RefineCounters;
 use crate::ids::{Ids, text, text_cell, time_cell, whole};
@@ -8,7 +8,7 @@ use rva_types::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Columns of bronze, in the order of the places below.
+/// The columns of bronze, in the order of the places below.
 pub(crate) const BRONZE: &Columns = &[
     ("schema_version", CellKind::Text),
     ("pipeline_run_id", CellKind::Text),
@@ -24,17 +24,17 @@ const DAY_US: i64 = 86_400_000_000;
 /// A shop and one of its days, which is a table partition of silver.
 pub(crate) type StoreDay = (Arc<str>, i64);
 
-/// The start of the day that holds a moment.
+/// Returns the start of the day (UTC) that holds a moment, in microseconds since 1970.
 pub(crate) fn day_of(micros: i64) -> i64 {
     micros.div_euclid(DAY_US) * DAY_US
 }
 
-/// The end of a day.
+/// Returns the end of the day that starts then.
 pub(crate) fn day_after(day_us: i64) -> i64 {
     day_us.saturating_add(DAY_US)
 }
 
-/// Rows of the three tables that aren't written yet.
+/// The rows of the three tables that aren't written yet.
 #[derive(Debug, Default)]
 pub(crate) struct SilverRows {
     pub frames: Vec<Cells>,
@@ -42,13 +42,13 @@ pub(crate) struct SilverRows {
     pub rejects: Vec<Cells>,
 }
 
-/// Which rows are wanted.
+/// The rows that are wanted.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Wanted {
     /// Every one.
     #[default]
     All,
-    /// Frames of these days, and every reject of their shops.
+    /// The frames of these days, and every reject of their shops.
     Days(BTreeSet<StoreDay>),
 }
 
@@ -61,7 +61,7 @@ impl Wanted {
     }
 }
 
-/// What turns rows of bronze into rows of silver.
+/// Turns rows of bronze into rows of silver.
 #[derive(Debug, Default)]
 pub(crate) struct Exploder {
     ids: Ids,
@@ -70,12 +70,12 @@ pub(crate) struct Exploder {
 }
 
 impl Exploder {
-    /// Of every row.
+    /// Returns one that wants every row.
     pub fn of(rules: Rules) -> Self {
         Self { rules, ..Self::default() }
     }
 
-    /// Adds what a row of bronze becomes.
+    /// Adds the rows that a row of bronze becomes, and counts them.
     pub fn add(&mut self, row: &Cells, now: Timestamp, into: &mut SilverRows, counters: &mut RefineCounters) {
         counters.bronze_rows += 1;
         let Some(exploded) = self.explode(row) else {
@@ -96,14 +96,14 @@ impl Exploder {
         }
     }
 
-    /// The day that a row of bronze lies in, and its shop.
+    /// Returns the shop of a row of bronze, and the day that it lies in; `None`: it is a reject alone.
     pub fn day(&mut self, row: &Cells) -> (Arc<str>, Option<i64>) {
         let store = text(row, 5).cloned().unwrap_or_else(|| Arc::from(""));
         let rows = self.explode(row).and_then(|exploded| exploded.rows);
         (store, rows.map(|rows| day_of(rows.frame.capture_ts.as_micros())))
     }
 
-    /// `None`: a row that no rva wrote, without a shop, a camera, a run or a number.
+    /// Applies the definition to a row; `None`: no rva wrote it, for it lacks a shop, a camera, a run or a number.
     fn explode(&mut self, row: &Cells) -> Option<Exploded> {
         let FrameKey { store, camera, run, frame_index } = self.ids.frame_key(row, [1, 5, 4, 2])?;
         let bronze = BronzeRow {
@@ -161,7 +161,7 @@ fn reject_cells(reject: &Reject, now: Timestamp) -> Cells {
     key_cells(&reject.key).into_iter().chain(rest).collect()
 }
 
-/// The reject of a row that no rva wrote.
+/// Returns the reject of a row that no rva wrote.
 fn unreadable(row: &Cells, now: Timestamp) -> Cells {
     let cell = |at: usize| row.get(at).cloned().unwrap_or(Cell::Null);
     let detail =

@@ -1,4 +1,4 @@
-//! What trackers are timed on, and how: the benchmark and the example `bench_track` share it.
+//! The scenes that trackers are timed on, and the timing, which the benchmark and the example `bench_track` share.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::time::{ClockId, clock_gettime};
@@ -8,14 +8,14 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
 
-/// Detections by frame.
+/// The detections of a scene, by frame.
 pub type Scene = Vec<Vec<Detection>>;
 
 const CROWD: usize = 1000;
 const CROWD_FRAMES: usize = 100;
-/// Of the crowd's picture, in pixels.
+/// The width and height of the crowd's picture, in pixels.
 const CROWD_SIZE: [i32; 2] = [3840, 2160];
-/// Walkers whom the detector misses in a frame, in percent.
+/// The share of walkers whom the detector misses in a frame, in percent.
 const CROWD_MISSED: u32 = 5;
 const FRAME_MICROS: i64 = 33_333;
 

@@ -1,5 +1,6 @@
-//! What a model takes and gives, from its own description, and whether that is a YOLO detection model: one whose boxes are
-//! still to be suppressed (YOLOv8, 9, 11, 12), or one that has done so itself (YOLOv10, YOLO26, exports with `nms=True`).
+//! The layout of a model's inputs and outputs, from its own description, and the check that it is a YOLO detection model:
+//! one whose boxes are still to be suppressed (YOLOv8, 9, 11, 12), or one that has done so itself (YOLOv10, YOLO26,
+//! exports with `nms=True`).
 
 use super::literal::{parse_integers, parse_names};
 use rva_types::ImageSize;
@@ -43,7 +44,7 @@ pub struct ModelFacts {
     pub imgsz: Option<String>,
 }
 
-/// How to run a detection model.
+/// The way to run a detection model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// The name of the input.
@@ -157,11 +158,11 @@ fn output(facts: &ModelFacts) -> Result<&TensorShape, String> {
 const WANTED_OUTPUT: &str = "one output [batch, 4 + classes, anchors] (YOLOv8 detection) or [batch, rows, 6] (YOLO26, \
                              YOLOv10) of float32 or float16";
 
-/// A model that suppresses by itself gives at most so many rows: its `max_det`, usually 300. Of YOLOv5's layout with one
-/// class, which has six columns too, there is a row for each anchor, thousands.
+/// The most rows of a model that suppresses by itself: its `max_det`, usually 300. YOLOv5's layout with one class, which
+/// has six columns too, has a row for each anchor, thousands.
 const FINISHED_ROWS_MAX: i64 = 1000;
 
-/// What an output holds.
+/// The rows of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
     /// A column for each anchor: centre, size and a score for each class.
@@ -171,7 +172,7 @@ pub enum Rows {
 }
 
 impl Rows {
-    /// By the dimensions of an output; `None` where it is another layout, or a dimension is symbolic.
+    /// Tells them by the dimensions of an output; `None` where it is another layout, or a dimension is symbolic.
     pub fn of(dims: &[i64], classes: usize) -> Option<Self> {
         match *dims {
             [_, rows @ 0..=FINISHED_ROWS_MAX, 6] => Some(Self::Finished(rows as usize)),
@@ -180,7 +181,7 @@ impl Rows {
         }
     }
 
-    /// Values of one picture.
+    /// Returns the number of values of one picture.
     pub fn values(self, classes: usize) -> usize {
         match self {
             Self::Anchors(anchors) => (4 + classes) * anchors,
@@ -189,7 +190,7 @@ impl Rows {
     }
 }
 
-/// The dimensions tell YOLO's layouts from their relatives. Symbolic ones are checked by the first run.
+/// Checks an output: the dimensions tell YOLO's layouts from their relatives. Symbolic ones are checked by the first run.
 fn check_output(output: &TensorShape, classes: usize) -> Result<(), String> {
     let rows = 4 + classes as i64;
     if Rows::of(&output.dims, classes).is_some() {

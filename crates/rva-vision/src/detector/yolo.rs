@@ -46,9 +46,9 @@ impl YoloDetector {
     /// Loads a model and runs it once on grey, so that any trouble with it shows here.
     ///
     /// # Errors
-    /// `Config` for options out of range, `Runtime` where the library fails, `Device` where the device isn't there or
-    /// doesn't start, `Model` where the file isn't a YOLO detection model in ONNX or doesn't fit the options; each
-    /// names found and wanted.
+    /// Returns `Config` for options out of range, `Runtime` where the library fails, `Device` where the device isn't
+    /// there or doesn't start, `Model` where the file isn't a YOLO detection model in ONNX or doesn't fit the options;
+    /// each names found and wanted.
     pub fn load(library: &FoundLibrary, model: &Path, options: &DetectOptions) -> Result<Self, VisionError> {
         options.validate()?;
         check_file(model, WANTED)?;

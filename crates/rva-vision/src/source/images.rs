@@ -35,7 +35,7 @@ fn videos(paths: &[PathBuf]) -> Vec<&PathBuf> {
     paths.iter().filter(is_video).collect()
 }
 
-/// How several videos are named, where there are some instead of images.
+/// Returns a hint that tells the way to name several videos, where there are some instead of images; else nothing.
 fn videos_hint(uri: &str, others: &[PathBuf]) -> String {
     let videos = videos(others);
     let Some(first) = videos.iter().min() else { return String::new() };

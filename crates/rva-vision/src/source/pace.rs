@@ -23,7 +23,7 @@ pub(super) struct Pace {
     last: Option<Last>,
     /// The time when a picture was late, or the line began.
     late_at: Instant,
-    /// How much later pictures are played than the first one of their line of times was.
+    /// The time by which pictures are played later than the first one of their line of times was.
     lag: Duration,
 }
 
@@ -39,7 +39,8 @@ impl Pace {
         Self { wait_max: wait_max.min(STEP_MAX), last: None, late_at: now, lag: Duration::ZERO }
     }
 
-    /// How much later pictures are played than the first one was, by their own times: as long as they were waited for.
+    /// Returns the time by which pictures are played later than the first one was, by their own times: as long as they
+    /// were waited for.
     pub(super) fn lag(&self) -> Duration {
         self.lag
     }

@@ -291,12 +291,12 @@ impl Reader {
         flags & ffi::AVFMT_NOTIMESTAMPS == 0 && !self.input.format().name().contains("jpeg")
     }
 
-    /// Whether it is a playlist of segments.
+    /// Returns whether it is a playlist of segments.
     pub(super) fn is_playlist(&self) -> bool {
         self.input.format().name() == "hls"
     }
 
-    /// Whether a device decodes.
+    /// Returns whether a device decodes.
     #[allow(unsafe_code, reason = "ffmpeg-next knows no hardware")]
     pub(super) fn has_hardware(&self) -> bool {
         // SAFETY: the decoder is open.

@@ -11,13 +11,13 @@ use rva_refine::{METRICS, Rebuild, RebuildTables, RefineCounters};
 use rva_service::{Health, Loaded, StopFlag, Totals};
 use rva_types::Timestamp;
 
-/// The part of the health that the loop is.
+/// The name of the loop as a part of the health.
 const REFINE: &str = "refine";
 
 /// Follows bronze, brings the tables to its end with `--drain`, or works some out again with `--rebuild`.
 ///
 /// # Errors
-/// Folder or tables can't be used, or they don't fit together.
+/// Returns why folder or tables can't be used, or what of the arguments is refused.
 pub async fn run(args: RefineArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let rebuild = rebuild(&args)?;
     let folder = DataFolder::at(&loaded.config.data_dir)?;
@@ -56,10 +56,10 @@ pub async fn run(args: RefineArgs, loaded: Loaded, terminal: &Terminal) -> anyho
     Ok(if args.drain && stop.is_stopped() { Exit::Interrupted } else { Exit::Done })
 }
 
-/// A day as its first moment and its end, in microseconds since 1970.
+/// Returns a day's first moment and its end, in microseconds since 1970.
 ///
 /// # Errors
-/// It is no day.
+/// Returns a refusal that names the flag, where the text isn't a day like 2026-01-31.
 pub fn day(flag: &str, text: &str) -> Result<(i64, i64), Refusal> {
     const DAY_US: i64 = 86_400_000_000;
     let start = Timestamp::parse(&format!("{text}T00:00:00Z"));
@@ -88,7 +88,7 @@ fn rebuild(args: &RefineArgs) -> Result<Option<Rebuild>, Refusal> {
     Ok(Some(Rebuild { tables, span }))
 }
 
-/// What a refinement did.
+/// Says what a refinement did: rows read, hours worked out, commits, and rejects where there are any.
 fn summary(counters: &RefineCounters, terminal: &Terminal) {
     let commits: u64 = counters.commits.values().sum();
     let mut text = format!(

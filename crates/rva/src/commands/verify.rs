@@ -1,4 +1,4 @@
-//! `rva verify`: whether silver and gold are what their definitions say.
+//! `rva verify`: checks that silver and gold are what their definitions say.
 
 use super::refine::day;
 use crate::{cli::VerifyArgs, exit::Exit, output::to_stdout, refining::rules_of, terminal::Terminal};
@@ -13,10 +13,10 @@ use rva_service::Loaded;
 use rva_types::Timestamp;
 use std::collections::BTreeMap;
 
-/// Differing rows that are shown of a table.
+/// The most differing rows that are shown of a table.
 const SHOWN_MAX: usize = 20;
 
-/// A table of gold, how many columns its key has, its column of time and its defining SQL.
+/// A table of gold with the number of columns of its key (the first ones), its column of time and its defining SQL.
 struct Defined {
     table: &'static str,
     key: usize,
@@ -48,7 +48,7 @@ const DEFINED: &[Defined] = &[
 /// Compares silver with bronze, and gold with its defining SQL over silver. The rows that differ go to stdout.
 ///
 /// # Errors
-/// There are no tables, they can't be read, or they aren't at the end of bronze.
+/// Returns why nothing was compared: there are no tables, they can't be read, or they aren't at the end of bronze.
 pub async fn run(args: VerifyArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let span = args.day.as_ref().map(|text| day("--day", text)).transpose()?;
     let lake = crate::folder::lake_to_read(&loaded).await?;
@@ -77,7 +77,7 @@ pub async fn run(args: VerifyArgs, loaded: Loaded, terminal: &Terminal) -> anyho
     Ok(Exit::Done)
 }
 
-/// A table that is behind differs from its definition, and is right all the same.
+/// Refuses tables that are behind their input: they differ from their definition, and are right all the same.
 fn check_current(tables: &[TableSummary]) -> anyhow::Result<()> {
     let sequences: BTreeMap<&str, u64> =
         tables.iter().filter_map(|table| Some((table.name.strip_prefix("rva.")?, table.sequence))).collect();
@@ -142,7 +142,7 @@ async fn compare(lake: &Lake, defined: &Defined, span: Option<(i64, i64)>) -> an
     Ok(Compared { rows: count, differences })
 }
 
-/// The values behind the key, of each row that has it.
+/// The values behind the key of each row that has it, by the key.
 type Keyed = BTreeMap<Vec<String>, Vec<Vec<String>>>;
 
 async fn rows(lake: &Lake, sql: &str, key: usize) -> anyhow::Result<Keyed> {
@@ -167,7 +167,7 @@ fn cells(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
     Ok((0..batch.num_rows()).map(|row| columns.iter().map(|column| column.value(row).to_string()).collect()).collect())
 }
 
-/// Doubles to 1e-9.
+/// Returns whether two values are the same: as text, or as doubles up to a relative error of 1e-9.
 fn is_same(one: &str, other: &str) -> bool {
     let close = |one: f64, other: f64| (one - other).abs() <= 1e-9 * one.abs().max(1.0);
     one == other || matches!((one.parse(), other.parse()), (Ok(one), Ok(other)) if close(one, other))

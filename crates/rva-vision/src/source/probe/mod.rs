@@ -42,7 +42,7 @@ pub(super) fn probe(url: &StreamUrl, timeout: Duration) -> Result<Option<Doubt>,
 /// Finds out whether the server of a stream can be reached, and says nothing to it.
 ///
 /// # Errors
-/// [`VisionErrorKind::Unreachable`] and [`VisionErrorKind::Refused`].
+/// Returns [`VisionErrorKind::Unreachable`] or [`VisionErrorKind::Refused`].
 pub(super) fn reach(url: &StreamUrl, timeout: Duration) -> Result<(), VisionError> {
     let patience = Patience { shown: url.shown(), timeout, deadline: Instant::now() + timeout };
     if std::env::var_os("http_proxy").is_some() {
@@ -51,7 +51,7 @@ pub(super) fn reach(url: &StreamUrl, timeout: Duration) -> Result<(), VisionErro
     Connection::open(url, 443, false, &patience).map(drop)
 }
 
-/// How long a probe waits, and what it is called.
+/// The time that a probe waits, and the name that it is called by.
 struct Patience<'a> {
     shown: &'a str,
     timeout: Duration,

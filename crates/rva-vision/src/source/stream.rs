@@ -345,7 +345,7 @@ impl FrameSource for StreamSource {
     }
 }
 
-/// The file of who may sign the certificate of a stream; says aloud where nobody looks at it.
+/// Returns the file of those who may sign the certificate of a stream; says aloud where nobody looks at it.
 fn check_certificates<'a>(url: &StreamUrl, certificates: &'a Certificates) -> Result<Option<&'a Path>, VisionError> {
     let source = url.shown();
     let refused = |text: String| Err(VisionError::new(VisionErrorKind::Config, format!("{source}: {text}")));

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help env demo demo-stack test fuzz floods sbom eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model clean-demo stack-up stack-down stack-status test-stack test-compose
+.PHONY: help env demo demo-stack test fuzz floods sbom eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model clean-demo stack-up stack-down stack-status test-stack test-compose image-lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -82,11 +82,14 @@ stack-status: ## what of it runs and answers
 test-stack: ## the tests that need the real servers, on a stack of their own
 	@infrastructure/stack/test.sh
 
-env: ## write .env with random passwords, for docker compose up (a file that is there stays)
+env: ## write .env and .secrets with random passwords and tokens, for docker compose up (what is there stays)
 	@infrastructure/compose/env.sh
 
-test-compose: ## docker-compose.yml for real: killed, cut off, down and up, each event once (needs a Docker engine)
+test-compose: ## docker-compose.yml for real: walls tried from inside, killed, cut off, down and up, each event once (needs a Docker engine)
 	@infrastructure/compose/test.sh
+
+image-lock: ## write the digest of each image beside its tag (needs a registry of images)
+	@python3 infrastructure/compose/image_lock.py
 
 test-queries: setup-tests ## the sample queries on a real Trino and Spark, DuckDB and rva query, row by row (fetches 1.5 GB)
 	@infrastructure/queries/test.sh

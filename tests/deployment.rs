@@ -126,7 +126,7 @@ fn servers_have_the_settings_and_versions_of_the_native_stack() {
             assert!(!settings.lines().any(|line| line.starts_with(&format!("{variable}="))), "{name}: {variable}");
         }
     }
-    let image = |name: &str| services[name]["image"].as_str().unwrap().to_owned();
+    let image = |name: &str| services[name]["image"].as_str().unwrap().split('@').next().unwrap().to_owned();
     assert_eq!(image("pulsar"), format!("apachepulsar/pulsar:{}", value_of(&fetch, "PULSAR_VERSION")));
     assert_eq!(image("catalog"), format!("apache/iceberg-rest-fixture:{}", value_of(&fetch, "CATALOG_VERSION")));
     let minio = read("infrastructure/docker/minio.Dockerfile");
@@ -320,6 +320,79 @@ fn make_env_takes_over_the_passwords_of_an_older_version() {
     assert_eq!(secrets["minio-root-password"], b"chosen-long-ago\n");
     assert_eq!(value_of(&made.settings(), "STORE_ID"), "mine");
     assert_eq!(value_of(&made.settings(), "RVA_SECRETS"), made.0.join("secrets").to_str().unwrap());
+}
+
+/// What `make image-lock` writes into.
+const IMAGE_FILES: &[&str] =
+    &["docker-compose.yml", "infrastructure/docker/Dockerfile", "infrastructure/docker/minio.Dockerfile"];
+
+/// Each foreign image with a tag, as `NAME:TAG` or `NAME:TAG@DIGEST`.
+fn images(text: &str) -> Vec<String> {
+    let words =
+        text.lines().filter_map(|line| line.trim_start().strip_prefix("image: ").or(line.strip_prefix("FROM ")));
+    let images = words.map(|rest| rest.split_whitespace().next().unwrap().to_owned());
+    images.filter(|image| image.contains(':') && !image.starts_with("rva-") && !image.starts_with("${")).collect()
+}
+
+#[test]
+fn digests_stand_beside_all_tags_or_beside_none() {
+    let found: Vec<String> = IMAGE_FILES.iter().flat_map(|file| images(&read(file))).collect();
+    let digests: BTreeMap<&str, BTreeSet<Option<&str>>> = found.iter().fold(BTreeMap::new(), |mut all, image| {
+        let (name, digest) = image.split_once('@').map_or((&**image, None), |(name, digest)| (name, Some(digest)));
+        all.entry(name).or_insert_with(BTreeSet::new).insert(digest);
+        all
+    });
+    assert!(digests.len() >= 8, "{digests:?}");
+    assert!(digests.values().all(|each| each.len() == 1), "{digests:?}");
+    let locked = digests.values().filter(|each| each.first().unwrap().is_some()).count();
+    assert!(locked == 0 || locked == digests.len(), "{digests:?}");
+    for digest in digests.values().flatten().flatten() {
+        let hex = digest.strip_prefix("sha256:").unwrap();
+        assert!(hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit()), "{digest}");
+    }
+}
+
+/// Copies what `make image-lock` writes into, and runs it there with a Docker client of our own that says `answer`.
+fn lock_images(made: &Made, answer: &str) -> (bool, String) {
+    use std::os::unix::fs::PermissionsExt;
+    for file in IMAGE_FILES {
+        let path = made.0.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, read(file)).unwrap();
+    }
+    let docker = made.0.join("docker");
+    fs::write(&docker, format!("#!/bin/sh\n{answer}\n")).unwrap();
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = std::process::Command::new("python3");
+    command.arg(root().join("infrastructure/compose/image_lock.py")).current_dir(&made.0);
+    let path = format!("{}:{}", made.0.display(), std::env::var("PATH").unwrap());
+    let done = command.env("PATH", path).output().unwrap();
+    (done.status.success(), String::from_utf8(done.stderr).unwrap())
+}
+
+#[test]
+fn image_lock_writes_every_digest_or_nothing() {
+    let made = Made::new("lock");
+    let texts = |folder: &Path| {
+        IMAGE_FILES.iter().map(|file| fs::read_to_string(folder.join(file)).unwrap()).collect::<Vec<_>>()
+    };
+    // A digest of its own for each image, made of the image's name.
+    let of_name = r#"for image; do :; done; echo "sha256:$(printf %s "$image" | sha256sum | cut -d' ' -f1)""#;
+    let (worked, said) = lock_images(&made, of_name);
+    assert!(worked, "{said}");
+    let locked: BTreeSet<String> = texts(&made.0).iter().flat_map(|text| images(text)).collect();
+    let plain: BTreeSet<String> = IMAGE_FILES.iter().flat_map(|file| images(&read(file))).collect();
+    assert_eq!(locked.len(), plain.len());
+    assert!(locked.iter().all(|image| image.contains("@sha256:")), "{locked:?}");
+    let without: BTreeSet<String> = locked.iter().map(|image| image.split('@').next().unwrap().to_owned()).collect();
+    assert_eq!(without, plain.iter().map(|image| image.split('@').next().unwrap().to_owned()).collect());
+    assert_eq!(locked.iter().map(|image| image.split('@').nth(1)).collect::<BTreeSet<_>>().len(), locked.len());
+    let of_some = format!("case \"$*\" in *trino*) echo no such host >&2; exit 1;; esac; {of_name}");
+    for (answer, wanted) in [(&*of_some, "trinodb/trino"), ("echo something", "found no digest (something)")] {
+        let (worked, said) = lock_images(&made, answer);
+        assert!(!worked && said.contains(wanted) && said.contains("nothing was written"), "{said}");
+        assert_eq!(texts(&made.0), texts(&root()));
+    }
 }
 
 #[test]

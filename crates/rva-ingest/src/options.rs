@@ -218,7 +218,7 @@ mod tests {
             let (queue, entry, buffered) = of(memory_max);
             assert_eq!(queue as u64, memory_max / 16);
             assert!(entry * 3 <= buffered, "{entry} {buffered}: it must fit beside what waits for its chunks");
-            assert!(entry >= 4 << 20 && entry <= 32 << 20, "{entry}");
+            assert!((4 << 20..=32 << 20).contains(&entry), "{entry}");
         }
         let asked = IngestConfig { entry_bytes_max: 2 << 20, ..defaults() };
         assert_eq!(IngestOptions::of(&asked).entry_bytes_max, 2 << 20, "less is what somebody asked for");

@@ -286,6 +286,34 @@ fn models_that_suppress_by_themselves_give_their_rows_in_source_pixels() {
 }
 
 #[test]
+fn models_like_rt_detr_give_their_ranks_in_source_pixels() {
+    let Some(library) = library() else { return };
+    for name in ["ranked", "ranked-of-1"] {
+        let mut detector = load(&library, &toy(name), &DetectOptions::default());
+        assert_eq!(detector.description().input_size, ImageSize { width: 64, height: 128 }, "{name}");
+        let mut preparer = detector.preparer();
+        // Pictures fill the input whatever their shape: no grey border takes part in the means.
+        let (wide, high) = (ImageSize { width: 400, height: 100 }, ImageSize { width: 32, height: 64 });
+        let pictures = [(wide, 255, 204), (high, 102, 0), (wide, 0, 0)];
+        let batch: Vec<Prepared> =
+            pictures.iter().map(|&(size, r, g)| preparer.prepare(&colour(size, r, g)).unwrap()).collect();
+        let found = detector.infer(&batch).unwrap();
+        let wanted: [&[(u32, f32, BBox)]; 3] = [
+            &[(0, 1.0, BBox::new(0.0, 0.0, 200.0, 100.0)), (1, 0.8, BBox::new(100.0, 0.0, 300.0, 50.0))],
+            &[(0, 0.4, BBox::new(0.0, 0.0, 16.0, 64.0))],
+            &[],
+        ];
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert_eq!(found.len(), wanted.len(), "{name}: {found:?}");
+            for (found, (class_id, conf, bbox)) in found.iter().zip(wanted) {
+                assert_eq!((found.class_id, found.bbox), (*class_id, *bbox), "{name}");
+                assert!((found.conf - conf).abs() <= 1e-4, "{name}: {} is not {conf}", found.conf);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_symbolic_size_is_what_the_user_wants_or_what_the_metadata_says() {
     let Some(library) = library() else { return };
     let size = |imgsz| {
@@ -347,6 +375,7 @@ fn models_of_other_layouts_and_without_class_names_are_refused_with_what_they_ar
         ("pose", r#"the task "pose""#),
         ("yolov5", "[1, 252, 7] with 2 class names: YOLOv5's layout"),
         ("turned", "[1, 84, 7] with 3 class names: YOLOv8's layout turned round"),
+        ("ranked-no-names", "found no class names"),
         ("yolov5-of-one", "[1, 25200, 6] with 1 class names: YOLOv5's layout"),
         ("grey-input", "[1, 1, 64, 64]"),
         ("byte-input", "images u8 [1, 3, 64, 64]"),

@@ -184,6 +184,13 @@ fn nothing_that_a_server_sends_makes_requests_to_another_one() {
         ("/relative.m3u8", plain(media(&format!("//127.0.0.1:{elsewhere}/a.ts")))),
         ("/scheme.m3u8", plain(media(&format!("tcp://127.0.0.1:{elsewhere}/a.ts")))),
         ("/file.m3u8", plain(media(&format!("file://{}", secret.display())))),
+        (
+            "/later.m3u8",
+            plain(
+                list(&format!("#EXTINF:2.0,\n/good.ts\n#EXTINF:2.0,\n{}\n#EXTINF:2.0,\n/good.ts\n", there("a.ts")))
+                    .into_bytes(),
+            ),
+        ),
         ("/path.m3u8", plain(media(&format!("file:{}", secret.display())))),
         ("/key.m3u8", plain(list(&key).into_bytes())),
         ("/map.m3u8", plain(list(&map).into_bytes())),

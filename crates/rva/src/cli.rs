@@ -514,7 +514,7 @@ mod tests {
             "rva run clip.mp4 --save=no-out.mp4",
             "rva run clip.mp4 --save",
             "rva run clip.mp4 --save --conf 0.5",
-            "rva detect --save THERE",
+            "rva detect -o x.ndjson --save THERE",
         ] {
             assert!(read(line).is_ok(), "{line}");
         }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use rva_bus::pulsar::unpack_entries;
+use rva_bus::pulsar::{Outcome, unpack_entries};
 use rva_fuzz::{Target, fuzz};
 use rva_types::RejectionReason;
 
@@ -18,7 +18,7 @@ const CUT: &[u8] = b"\nCUT\n";
 /// Fields of an entry's metadata, and of a message's in a batch, as protobuf has them.
 const WORDS: &[&str] = &[
     "\nCUT\n",
-    "\n\u{1}p\u{12}\u{1}0\u{18}\u{1}",
+    "\n\u{1}p\u{10}\u{0}\u{18}\u{1}",
     "@\u{0}",
     "@\u{1}",
     "@\u{2}",
@@ -79,4 +79,35 @@ fn read(bytes: &[u8]) {
 #[test]
 fn no_entry_stops_the_unpacker_or_gives_more_than_its_bound() {
     fuzz(&Target { name: "entry", words: WORDS, read });
+}
+
+/// Inputs that nothing understands would reach nothing.
+#[test]
+fn the_corpus_reaches_what_its_names_say() {
+    let found = |name: &str| {
+        let path = format!("{}/corpus/entry/{name}", env!("CARGO_MANIFEST_DIR"));
+        let outcomes = unpack_entries(entries(&std::fs::read(path).unwrap()), BYTES_MAX);
+        let each = |outcome: &Outcome| match outcome {
+            Ok(messages) => messages.len().to_string(),
+            Err((_, rejection)) => rejection.reason.code().to_owned(),
+        };
+        outcomes.iter().map(each).collect::<Vec<_>>().join(" ")
+    };
+    for name in ["single", "properties", "broker-metadata", "chunks"] {
+        assert_eq!(found(name), "1", "{name}");
+    }
+    for name in ["batch", "batch-lz4", "batch-zlib", "batch-zstd", "batch-snappy"] {
+        assert_eq!(found(name), "3", "{name}");
+    }
+    assert_eq!(found("chunks-of-two"), "1 1");
+    for (name, reason) in [
+        ("bomb-zlib", "too_large"),
+        ("empty-messages", "broken_batch"),
+        ("count-of-none", "broken_batch"),
+        ("encrypted", "encrypted"),
+        ("chunks-torn", "incomplete_chunks"),
+        ("checksum", "broken_entry"),
+    ] {
+        assert_eq!(found(name), reason, "{name}");
+    }
 }

@@ -55,10 +55,29 @@ pub struct Layout {
     pub input_size: ImageSize,
     /// The number of pictures of one run where the model fixes it.
     pub batch: Option<usize>,
-    /// The name of the output, `[batch, 4 + classes, anchors]` or `[batch, rows, 6]`.
-    pub output_name: String,
+    /// The outputs that are read.
+    pub outputs: Outputs,
     /// The class names by id, at least one.
     pub class_names: Vec<String>,
+}
+
+/// The outputs of a detection model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outputs {
+    /// The one output of YOLO, by its name, `[batch, 4 + classes, anchors]` or `[batch, rows, 6]`.
+    One(String),
+    /// The outputs of RT-DETR, D-FINE and DEIM as their own scripts export them: label, corners and score of each detection, best first,
+    /// scaled to the sizes (width, height) that another input holds.
+    Ranked {
+        /// The name of the input of sizes, `[batch, 2]`.
+        sizes: String,
+        /// The name of the labels, `[batch, rows]`.
+        labels: String,
+        /// The name of the boxes, `[batch, rows, 4]`.
+        boxes: String,
+        /// The name of the scores, `[batch, rows]`.
+        scores: String,
+    },
 }
 
 /// The longest side of a network input in pixels, for a sane amount of memory.
@@ -75,26 +94,57 @@ impl Layout {
         {
             return Err(format!("found a model for the task {task:?}, wanted \"detect\""));
         }
-        let input = input(facts)?;
-        let output = output(facts)?;
-        let class_names = class_names(facts)?;
-        check_output(output, class_names.len())?;
+        let ranked = ranked(facts);
+        let input = input(facts, ranked.is_some())?;
+        let class_names;
+        let outputs = match ranked {
+            Some(ranked) => {
+                class_names = names(facts)?;
+                ranked
+            }
+            None => {
+                let output = output(facts)?;
+                class_names = names(facts)?;
+                check_output(output, class_names.len())?;
+                Outputs::One(output.name.clone())
+            }
+        };
         Ok(Self {
             input_name: input.name.clone(),
             half_input: input.element == Element::F16,
             input_size: input_size(facts, &input.dims, imgsz)?,
             batch: usize::try_from(input.dims[0]).ok(),
-            output_name: output.name.clone(),
+            outputs,
             class_names,
         })
     }
 }
 
-fn input(facts: &ModelFacts) -> Result<&TensorShape, String> {
+const SIZES: &str = "orig_target_sizes";
+
+/// The outputs of a model like RT-DETR; `None` where it is no such model.
+fn ranked(facts: &ModelFacts) -> Option<Outputs> {
+    let has = |tensors: &[TensorShape], name: &str, sides: usize| {
+        tensors.iter().any(|tensor| tensor.name == name && tensor.dims.len() == sides)
+    };
+    let is_whole = has(&facts.inputs, SIZES, 2)
+        && has(&facts.outputs, "labels", 2)
+        && has(&facts.outputs, "boxes", 3)
+        && has(&facts.outputs, "scores", 2);
+    is_whole.then(|| Outputs::Ranked {
+        sizes: SIZES.to_owned(),
+        labels: "labels".to_owned(),
+        boxes: "boxes".to_owned(),
+        scores: "scores".to_owned(),
+    })
+}
+
+fn input(facts: &ModelFacts, has_sizes: bool) -> Result<&TensorShape, String> {
     const WANTED: &str = "one input [batch, 3, height, width] of float32 or float16";
-    match &facts.inputs[..] {
+    let pictures: Vec<_> = facts.inputs.iter().filter(|input| !has_sizes || input.name != SIZES).collect();
+    match pictures[..] {
         [input] if matches!(input.dims[..], [batch, 3, _, _] if batch != 0) && is_float(&input.element) => Ok(input),
-        inputs => Err(format!("found {}, wanted {WANTED}", shown("input", inputs))),
+        _ => Err(format!("found {}, wanted {WANTED}", shown("input", &facts.inputs))),
     }
 }
 
@@ -161,7 +211,7 @@ fn check_output(output: &TensorShape, classes: usize) -> Result<(), String> {
     ))
 }
 
-fn class_names(facts: &ModelFacts) -> Result<Vec<String>, String> {
+fn names(facts: &ModelFacts) -> Result<Vec<String>, String> {
     const WANTED: &str = "class names in the metadata `names`, as Ultralytics' export writes them";
     let text = facts.names.as_deref().ok_or_else(|| format!("found no class names, wanted {WANTED}"))?;
     match parse_names(text) {

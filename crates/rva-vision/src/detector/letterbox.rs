@@ -48,6 +48,20 @@ impl Letterbox {
     }
 }
 
+impl Letterbox {
+    /// Fills the input, each side by a scale of its own.
+    pub fn filling(source: ImageSize, input: ImageSize) -> Self {
+        let scale = |input: u32, source: u32| f64::from(input) / f64::from(source);
+        Self {
+            scale_x: scale(input.width, source.width),
+            scale_y: scale(input.height, source.height),
+            scaled: input,
+            left: 0,
+            top: 0,
+        }
+    }
+}
+
 /// The preparer of every YOLO model: letterbox, then planar RGB in [0, 1].
 #[derive(Debug)]
 pub struct LetterboxPreparer {
@@ -55,6 +69,8 @@ pub struct LetterboxPreparer {
     /// The scaled picture, reused; small enough to stay in a core's cache between the two steps.
     resized: Mat,
     inputs: InputBuffers,
+    /// Set where pictures fill the input, distorted.
+    is_stretching: bool,
     /// The value of each byte in [0, 1]: a table gives the very quotient and is quicker than the division.
     unit: [f32; 256],
 }
@@ -64,17 +80,27 @@ impl LetterboxPreparer {
     pub fn new(input: ImageSize) -> Self {
         Self {
             input,
+            is_stretching: false,
             resized: Mat::default(),
             inputs: InputBuffers::default(),
             unit: std::array::from_fn(|byte| byte as f32 / 255.0),
         }
+    }
+
+    /// For one that pictures fill whatever their shape, as RT-DETR and D-FINE are trained.
+    pub fn stretching(input: ImageSize) -> Self {
+        Self { is_stretching: true, ..Self::new(input) }
     }
 }
 
 impl Prepare for LetterboxPreparer {
     fn prepare(&mut self, image: &Image) -> Result<Prepared, VisionError> {
         let source = image.size();
-        let place = Letterbox::new(source, self.input);
+        let place = if self.is_stretching {
+            Letterbox::filling(source, self.input)
+        } else {
+            Letterbox::new(source, self.input)
+        };
         let pixels = if place.scaled == source {
             image.bgr_bytes()
         } else {

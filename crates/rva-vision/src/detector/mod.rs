@@ -9,6 +9,7 @@ mod letterbox;
 mod library;
 mod literal;
 mod options;
+mod outputs;
 mod probe;
 mod runtime;
 mod session;

@@ -1,8 +1,9 @@
-//! A YOLO detection model in an ONNX Runtime session.
+//! A detection model, YOLO's or one like RT-DETR, in an ONNX Runtime session.
 
 use super::{
     BatchModel, DetectOptions, Device, FoundLibrary, LetterboxPreparer, Preparers, Selection,
-    layout::{Layout, ModelFacts, Rows},
+    layout::{Layout, ModelFacts, Outputs, Rows},
+    outputs::{ranked, tensor, values},
     runtime,
     session::{SessionOptions, check_file, inference_failed, model_failed, open_session, refused, tensor_shape},
     suppress::Suppression,
@@ -10,14 +11,14 @@ use super::{
 use crate::{Detector, ModelDescription, Prepare, Prepared, VisionError, VisionErrorKind};
 use half::f16;
 use ort::{
-    session::Session,
-    value::{DynTensorValueType, TensorElementType, TensorRef, ValueRef},
+    session::{Session, SessionInputValue},
+    value::TensorRef,
 };
 use rva_types::{Detection, ImageSize};
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
-/// The kind of file that is wanted.
-const WANTED: &str = "a YOLO detection model in ONNX";
+/// What a file should be.
+const WANTED: &str = "a YOLO or RT-DETR detection model in ONNX";
 
 /// A loaded model, in one session; it is cheap to keep and takes a while to make.
 pub struct YoloDetector {
@@ -140,22 +141,29 @@ impl YoloDetector {
             }
         };
         let name = self.layout.input_name.as_str();
+        let sizes = [width, height].map(i64::from).repeat(count);
         let outputs = if self.layout.half_input {
             self.batch_half.clear();
             self.batch_half.extend(input.iter().map(|&value| f16::from_f32(value)));
             let tensor = TensorRef::from_array_view((shape, self.batch_half.as_slice())).map_err(inference_failed)?;
-            self.session.run(ort::inputs![name => tensor])
+            self.session.run(with_sizes(ort::inputs![name => tensor], &self.layout.outputs, &sizes)?)
         } else {
             let tensor = TensorRef::from_array_view((shape, input)).map_err(inference_failed)?;
-            self.session.run(ort::inputs![name => tensor])
+            self.session.run(with_sizes(ort::inputs![name => tensor], &self.layout.outputs, &sizes)?)
         };
         let outputs = outputs.map_err(inference_failed)?;
-        let output = outputs
-            .get(&self.layout.output_name)
-            .and_then(|value| value.view().downcast::<DynTensorValueType>().ok())
-            .ok_or_else(|| model_failed(&format!("found no tensor {:?}", self.layout.output_name)))?;
         let classes = self.layout.class_names.len();
-        let (rows, values) = values(&output, count, classes, &mut self.output)?;
+        let output;
+        let (rows, values) = match &self.layout.outputs {
+            Outputs::One(name) => {
+                output = tensor(&outputs, name)?;
+                values(&output, count, classes, &mut self.output)?
+            }
+            Outputs::Ranked { labels, boxes, scores, .. } => {
+                let rows = ranked(&outputs, [labels, boxes, scores], count, &mut self.output)?;
+                (rows, self.output.as_slice())
+            }
+        };
         let picture_length = rows.values(classes);
         let suppression = &mut self.suppression;
         let found = pictures.iter().enumerate().map(|(i, picture)| {
@@ -178,7 +186,7 @@ impl Detector for YoloDetector {
     }
 
     fn preparer(&self) -> Box<dyn Prepare> {
-        Box::new(LetterboxPreparer::new(self.layout.input_size))
+        Box::new(preparer(&self.layout))
     }
 
     fn infer(&mut self, batch: &[Prepared]) -> Result<Vec<Vec<Detection>>, VisionError> {
@@ -192,8 +200,8 @@ impl BatchModel for YoloDetector {
     }
 
     fn preparers(&self) -> Preparers {
-        let input_size = self.layout.input_size;
-        Box::new(move || Box::new(LetterboxPreparer::new(input_size)))
+        let layout = self.layout.clone();
+        Box::new(move || Box::new(preparer(&layout)))
     }
 
     fn batch_fixed(&self) -> Option<usize> {
@@ -222,28 +230,25 @@ impl BatchModel for YoloDetector {
     }
 }
 
-/// Returns the rows of the output, and its values as 32-bit floats, picture by picture.
-fn values<'a>(
-    output: &'a ValueRef<'_, DynTensorValueType>,
-    count: usize,
-    classes: usize,
-    converted: &'a mut Vec<f32>,
-) -> Result<(Rows, &'a [f32]), VisionError> {
-    let dims: Vec<i64> = output.shape().iter().copied().collect();
-    let rows = Rows::of(&dims, classes).filter(|_| dims[0] == count as i64);
-    let rows = rows.ok_or_else(|| {
-        let wanted = format!("[{count}, {}, anchors] or [{count}, rows, 6]", 4 + classes);
-        model_failed(&format!("found an output {dims:?}, wanted {wanted}"))
-    })?;
-    let values = if *output.data_type() == TensorElementType::Float16 {
-        let (_, halves) = output.try_extract_tensor::<f16>().map_err(inference_failed)?;
-        converted.clear();
-        converted.extend(halves.iter().map(|value| value.to_f32()));
-        converted.as_slice()
-    } else {
-        output.try_extract_tensor::<f32>().map_err(inference_failed)?.1
-    };
-    Ok((rows, values))
+/// The way that a model's training placed pictures in its input.
+fn preparer(layout: &Layout) -> LetterboxPreparer {
+    match layout.outputs {
+        Outputs::One(_) => LetterboxPreparer::new(layout.input_size),
+        Outputs::Ranked { .. } => LetterboxPreparer::stretching(layout.input_size),
+    }
+}
+
+/// Inputs of a run, with the sizes that boxes are to be scaled to where the model asks: those of its input.
+fn with_sizes<'a>(
+    mut inputs: Vec<(Cow<'a, str>, SessionInputValue<'a>)>,
+    outputs: &'a Outputs,
+    sizes: &'a [i64],
+) -> Result<Vec<(Cow<'a, str>, SessionInputValue<'a>)>, VisionError> {
+    if let Outputs::Ranked { sizes: name, .. } = outputs {
+        let tensor = TensorRef::from_array_view(([sizes.len() / 2, 2], sizes)).map_err(inference_failed)?;
+        inputs.push((name.as_str().into(), tensor.into()));
+    }
+    Ok(inputs)
 }
 
 fn facts(session: &Session) -> ort::Result<ModelFacts> {

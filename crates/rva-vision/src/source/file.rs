@@ -263,7 +263,8 @@ impl FrameSource for FileSource {
     }
 }
 
-fn is_cut_off(line: &str) -> bool {
+/// Whether a line of FFmpeg says that a file ends too early.
+pub(super) fn is_cut_off(line: &str) -> bool {
     CUT_OFF.iter().any(|words| line.contains(words))
 }
 

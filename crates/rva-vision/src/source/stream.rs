@@ -6,6 +6,7 @@ use super::{
     capture::because,
     changes::RateWatch,
     complaints::Complaints,
+    file::is_cut_off,
     link::{Link, NotOpened, Wanted},
     noise::Ear,
     origin::Origin,
@@ -13,7 +14,7 @@ use super::{
     picture::Converter,
     probe::{self, Doubt},
     reader::{DataEnd, Decoded},
-    timeline::Timeline,
+    timeline::{AHEAD, Timeline},
 };
 use crate::{
     Certificates, Frame, FrameSource, HwAcceleration, OpenOptions, SourceCounts, SourceDescription, VisionError,
@@ -21,6 +22,7 @@ use crate::{
 };
 use rva_types::{ImageSize, MediaTime};
 use std::{
+    collections::VecDeque,
     path::Path,
     sync::Arc,
     thread::sleep,
@@ -34,6 +36,8 @@ const OPEN_TIME_MIN: Duration = Duration::from_secs(1);
 const PROBE_CLOSES: Duration = Duration::from_millis(500);
 /// The frame rate above which one is none but a time base that FFmpeg couldn't do better than.
 const FPS_MAX: f64 = 1000.0;
+/// The number of pictures in a row that can't be converted and are passed over.
+const UNCONVERTED_MAX: u32 = 100;
 /// The lag from which on it is told.
 const LAG_TOLD: Duration = Duration::from_secs(1);
 
@@ -53,7 +57,8 @@ pub(super) struct StreamSource {
     description: SourceDescription,
     clock: Clock,
     converter: Converter,
-    first: Option<Decoded>,
+    /// Pictures that wait for their turn: of a live stream the first, of a file those by which the times are judged.
+    waiting: VecDeque<Decoded>,
     index: u64,
     /// The number of pictures that couldn't be converted.
     unconverted: u64,
@@ -62,7 +67,14 @@ pub(super) struct StreamSource {
     reason: Vec<String>,
     complaints: Complaints,
     lag_told: Duration,
+    /// What was counted in runs before this one.
+    counted: SourceCounts,
+    is_cut_off: bool,
+    /// The data are over.
+    is_over: bool,
     is_ended: bool,
+    /// The next picture of a file has another size: what follows is another run.
+    is_changed: bool,
 }
 
 impl StreamSource {
@@ -135,7 +147,7 @@ impl StreamSource {
             url,
             clock,
             converter: Converter::default(),
-            first: None,
+            waiting: VecDeque::new(),
             index: 0,
             unconverted: 0,
             read_timeout: options.read_timeout,
@@ -143,7 +155,11 @@ impl StreamSource {
             reason: Vec::new(),
             complaints: Complaints::default(),
             lag_told: Duration::ZERO,
+            counted: SourceCounts::default(),
+            is_cut_off: false,
+            is_over: false,
             is_ended: false,
+            is_changed: false,
         };
         if source.description.is_live && source.link.reader.is_playlist() {
             tracing::info!(
@@ -151,9 +167,10 @@ impl StreamSource {
                 "found a live playlist; it is played at its own speed from its third newest segment on, so much later"
             );
         }
-        let Some(first) = source.decode() else { return Err(source.has_no_frames()) };
-        source.description.size = source.size_of(&first);
-        source.first = Some(first);
+        source.link.allow(source.read_timeout);
+        source.fill(1);
+        let Some(first) = source.waiting.front() else { return Err(source.has_no_frames()) };
+        source.description.size = source.size_of(first);
         Ok(source)
     }
 
@@ -178,18 +195,20 @@ impl StreamSource {
         )
     }
 
-    /// Returns the next picture from the decoder; `None` when the data are over.
-    fn decode(&mut self) -> Option<Decoded> {
-        self.link.allow(self.read_timeout);
-        let (decoded, lines) = self.ear.listen(|| self.link.reader.next());
-        if decoded.is_some() {
-            self.complaints.say(&self.description.uri, self.counts().decode_errors, self.index, || {
+    /// Decodes until so many pictures wait, or the data are over.
+    fn fill(&mut self, wanted: usize) {
+        while self.waiting.len() < wanted && !self.is_over {
+            let (decoded, lines) = self.ear.listen(|| self.link.reader.next());
+            self.is_cut_off |= lines.iter().any(|line| is_cut_off(line));
+            let Some(decoded) = decoded else {
+                (self.reason, self.is_over) = (lines, true);
+                return;
+            };
+            self.waiting.push_back(decoded);
+            self.complaints.say(&self.description.uri, self.ear.errors() + self.unconverted, self.index, || {
                 lines.first().map(|line| self.url.hide(line)).unwrap_or_default()
             });
-        } else {
-            self.reason = lines;
         }
-        decoded
     }
 
     fn size_of(&self, decoded: &Decoded) -> ImageSize {
@@ -199,37 +218,61 @@ impl StreamSource {
 
     /// Returns the next picture and its place in time; `None` at the end.
     fn advance(&mut self) -> Result<Option<(Decoded, MediaTime)>, VisionError> {
-        if self.is_ended {
+        if self.is_ended || self.is_changed {
             return Ok(None);
         }
         let asked = Instant::now();
-        let decoded = match self.first.take() {
-            Some(first) => Some(first),
-            None => self.decode(),
-        };
-        let Some(decoded) = decoded else {
+        // For all that this call decodes: whoever waits for it knows no more.
+        self.link.allow(self.read_timeout);
+        self.fill(1);
+        // Segments of another server would be missing in silence.
+        if let Some(error) = self.strayed() {
+            self.is_ended = true;
+            return Err(error);
+        }
+        let Some(front) = self.waiting.front() else {
             self.is_ended = true;
             return self.end(asked.elapsed()).map(|()| None);
         };
-        let size = self.size_of(&decoded);
+        let size = self.size_of(front);
         if size != self.description.size {
             let text = |size: ImageSize| format!("{}x{}", size.width, size.height);
+            self.is_changed = !self.description.is_live;
             return Err(self.changed(&format!("pictures of {}", text(size)), &text(self.description.size)));
         }
-        if let (Clock::Wall { .. }, Some(reported)) = (&self.clock, decoded.reported)
+        if let (Clock::Wall { .. }, Some(reported)) = (&self.clock, front.reported)
             && let Some((before, now)) = self.rate.see(reported as f64 / 1e3)
         {
             return Err(self.changed(&format!("{now:.1} frames a second"), &format!("{before:.1}")));
         }
-        let media_time = self.place(decoded.reported);
+        self.look_ahead();
+        let Some(front) = self.waiting.pop_front() else { return Ok(None) };
+        let media_time = self.place(front.reported);
         self.index += 1;
-        Ok(Some((decoded, media_time)))
+        Ok(Some((front, media_time)))
+    }
+
+    /// Decodes the pictures of a file by which the time of the next one is judged.
+    fn look_ahead(&mut self) {
+        let reported = |at: usize, waiting: &VecDeque<Decoded>| waiting.get(at).and_then(|decoded| decoded.reported);
+        if matches!(self.clock, Clock::Container(_)) {
+            self.fill(2);
+            let (own, next) = (reported(0, &self.waiting), reported(1, &self.waiting));
+            if let Clock::Container(timeline) = &self.clock
+                && timeline.is_odd(own, next)
+            {
+                self.fill(1 + AHEAD);
+            }
+        }
     }
 
     /// Returns the place of a picture in time; that of a live stream, once it has come.
     fn place(&mut self, reported: Option<i64>) -> MediaTime {
         let (opened, last_micros, pace) = match &mut self.clock {
-            Clock::Container(timeline) => return timeline.place(reported, &[]),
+            Clock::Container(timeline) => {
+                let ahead: Vec<Option<i64>> = self.waiting.iter().map(|decoded| decoded.reported).collect();
+                return timeline.place(reported, &ahead);
+            }
             Clock::Wall { opened, last_micros, pace } => (opened, last_micros, pace),
         };
         let now = Instant::now();
@@ -249,7 +292,7 @@ impl StreamSource {
     }
 
     fn changed(&mut self, found: &str, wanted: &str) -> VisionError {
-        self.is_ended = true;
+        self.is_ended = !self.is_changed;
         VisionError::new(
             VisionErrorKind::SourceChanged,
             format!(
@@ -277,12 +320,10 @@ impl StreamSource {
         if errors > 0 {
             tracing::warn!(source = %uri, complaints = errors, frames, "found damaged data until the end");
         }
-        if let Some(error) = self.strayed() {
-            return Err(error);
-        }
         let why = match self.link.reader.end() {
             Some(DataEnd::Failed(error)) => Some(error.to_string()),
             Some(DataEnd::InPacket) => Some("it ends within a picture".to_owned()),
+            _ if self.is_cut_off => Some("its container says so".to_owned()),
             _ => None,
         };
         let reasons = because(&why.clone().into_iter().chain(lines).collect::<Vec<_>>());
@@ -314,17 +355,18 @@ impl FrameSource for StreamSource {
     }
 
     fn counts(&self) -> SourceCounts {
+        let replaced = match &self.clock {
+            Clock::Container(timeline) => timeline.replaced(),
+            Clock::Wall { .. } => 0,
+        };
         SourceCounts {
-            decode_errors: self.ear.errors() + self.unconverted,
-            times_replaced: match &self.clock {
-                Clock::Container(timeline) => timeline.replaced(),
-                Clock::Wall { .. } => 0,
-            },
+            decode_errors: self.ear.errors() + self.unconverted - self.counted.decode_errors,
+            times_replaced: replaced - self.counted.times_replaced,
         }
     }
 
     fn next_frame(&mut self) -> Result<Option<Frame>, VisionError> {
-        loop {
+        for _ in 0..UNCONVERTED_MAX {
             let Some((decoded, media_time)) = self.advance()? else { return Ok(None) };
             let turn = self.link.reader.orientation(&decoded.frame);
             match self.converter.convert(&decoded.frame, turn) {
@@ -338,10 +380,26 @@ impl FrameSource for StreamSource {
                 }
             }
         }
+        self.is_ended = true;
+        let uri = &self.description.uri;
+        let text = format!("{uri}: found {UNCONVERTED_MAX} frames in a row that can't be converted, wanted pictures");
+        Err(VisionError::new(VisionErrorKind::Unreadable, text))
     }
 
     fn skip_frame(&mut self) -> Result<bool, VisionError> {
         Ok(self.advance()?.is_some())
+    }
+
+    fn begin_next_run(&mut self) -> bool {
+        let Some(front) = self.waiting.front().filter(|_| self.is_changed) else { return false };
+        let size = self.size_of(front);
+        let (before, now) = (self.counted, self.counts());
+        self.counted = SourceCounts {
+            decode_errors: before.decode_errors + now.decode_errors,
+            times_replaced: before.times_replaced + now.times_replaced,
+        };
+        (self.description.size, self.index, self.is_changed) = (size, 0, false);
+        true
     }
 }
 

@@ -82,11 +82,14 @@ impl Drop for EndGuard {
 enum Request {
     Next,
     Skip,
+    NextRun,
 }
 
 enum Answer {
     Frame(Result<Option<Frame>, VisionError>),
     Skipped(Result<bool, VisionError>),
+    /// What the next run is, where there is one.
+    Begun(Option<SourceDescription>),
 }
 
 /// The time that the calls of a source may take at most.
@@ -169,6 +172,7 @@ fn watched_in<S: FrameSource + 'static>(
             let found = match request {
                 Request::Next => Answer::Frame(source.next_frame()),
                 Request::Skip => Answer::Skipped(source.skip_frame()),
+                Request::NextRun => Answer::Begun(source.begin_next_run().then(|| source.description().clone())),
             };
             if answer.send((found, source.counts())).is_err() {
                 return;
@@ -246,7 +250,7 @@ impl FrameSource for WatchedSource {
         match self.ask(Request::Next) {
             Some(Ok(Answer::Frame(frame))) => frame,
             Some(Err(error)) => Err(error),
-            Some(Ok(Answer::Skipped(_))) => Err(self.out_of_turn()),
+            Some(Ok(_)) => Err(self.out_of_turn()),
             None => Ok(None),
         }
     }
@@ -255,9 +259,15 @@ impl FrameSource for WatchedSource {
         match self.ask(Request::Skip) {
             Some(Ok(Answer::Skipped(is_there))) => is_there,
             Some(Err(error)) => Err(error),
-            Some(Ok(Answer::Frame(_))) => Err(self.out_of_turn()),
+            Some(Ok(_)) => Err(self.out_of_turn()),
             None => Ok(false),
         }
+    }
+
+    fn begin_next_run(&mut self) -> bool {
+        let Some(Ok(Answer::Begun(Some(description)))) = self.ask(Request::NextRun) else { return false };
+        self.description = description;
+        true
     }
 }
 
@@ -309,6 +319,18 @@ mod tests {
         assert!(source.next_frame().unwrap().is_none());
         drop(source);
         assert_eq!(now(counts), (0, 0));
+    }
+
+    #[test]
+    fn a_change_of_a_watched_source_begins_its_next_run() {
+        let mut source = watched_in(counts(), 1, "cam", LONG, || Ok(FakeSource::new(5).changing_at(4))).unwrap();
+        assert!(!source.begin_next_run(), "nothing has changed yet");
+        (0..3).for_each(|_| assert!(source.next_frame().unwrap().is_some()));
+        assert_eq!(source.next_frame().unwrap_err().kind(), VisionErrorKind::SourceChanged);
+        assert!(source.begin_next_run());
+        assert_eq!(source.description().size.width, 16);
+        let rest: Vec<u64> = std::iter::from_fn(|| source.next_frame().unwrap()).map(|frame| frame.index).collect();
+        assert_eq!(rest, [1, 2]);
     }
 
     #[test]

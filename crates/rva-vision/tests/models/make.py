@@ -70,6 +70,43 @@ def finishing(name, dims, type_out=F32, metadata=DETECT):
     write(name, nodes, [("images", F32, dims)], outputs, weights, metadata)
 
 
+def ranking(name, dims, sizes=("batch", 2), metadata=DETECT):
+    """The outside of RT-DETR's and D-FINE's own exports: labels, boxes and scores, boxes scaled to the sizes asked for.
+
+    Two detections: class 1 with the mean green as its score, at a quarter to three quarters across and the upper half;
+    class 0 with the mean red, the left half.
+    """
+    weight = np.zeros((2, 3, 1, 1), np.float32)
+    weight[0, 1] = weight[1, 0] = 1
+    boxes = np.array([[[0.25, 0, 0.75, 0.5], [0, 0, 0.5, 1]]], np.float32)
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
+        helper.make_node("Conv", ["pooled", "weight"], ["mixed"]),
+        helper.make_node("Reshape", ["mixed", "flat"], ["scores"]),
+        helper.make_node("Cast", ["orig_target_sizes"], ["sizes"], to=F32),
+        helper.make_node("Concat", ["sizes", "sizes"], ["corners"], axis=1),
+        helper.make_node("Unsqueeze", ["corners", "one"], ["scales"]),
+        helper.make_node("Mul", ["unit", "scales"], ["boxes"]),
+        helper.make_node("Shape", ["scores"], ["shape"]),
+        helper.make_node("Expand", ["classes", "shape"], ["labels"]),
+    ]
+    weights = [
+        numpy_helper.from_array(weight, "weight"),
+        numpy_helper.from_array(np.array([-1, 2], np.int64), "flat"),
+        numpy_helper.from_array(np.array([1], np.int64), "one"),
+        numpy_helper.from_array(boxes, "unit"),
+        numpy_helper.from_array(np.array([[1, 0]], np.int64), "classes"),
+    ]
+    batch = dims[0]
+    outputs = [
+        ("labels", TensorProto.INT64, [batch, 2]),
+        ("boxes", F32, [batch, 2, 4]),
+        ("scores", F32, [batch, 2]),
+    ]
+    inputs = [("images", F32, dims), ("orig_target_sizes", TensorProto.INT64, list(sizes))]
+    write(name, nodes, inputs, outputs, weights, metadata)
+
+
 def shaped(name, outputs, metadata, dims=(1, 3, 64, 64), type_in=F32):
     """A model of a given outside: every output is a constant."""
     # Made in the graph, so that the file stays small.
@@ -99,6 +136,9 @@ shaped("yolov5", [(1, 252, 7)], {"names": NAMES, "stride": "32"})
 shaped("turned", [(1, 84, 7)], {"names": "['a', 'b', 'c']", "stride": "32"})
 finishing("end-to-end", [1, 3, 128, 128])
 finishing("end-to-end-symbolic", ["batch", 3, 128, 128], type_out=F16)
+ranking("ranked", ["batch", 3, 128, 64])
+ranking("ranked-of-1", [1, 3, 128, 64], sizes=(1, 2))
+ranking("ranked-no-names", [1, 3, 128, 64], sizes=(1, 2), metadata={})
 shaped("yolov5-of-one", [(1, 25200, 6)], {"names": "{0: 'person'}", "stride": "32"})
 shaped("grey-input", [(1, 6, 84)], DETECT, dims=(1, 1, 64, 64))
 shaped("byte-input", [(1, 6, 84)], DETECT, type_in=U8)

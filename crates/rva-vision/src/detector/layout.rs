@@ -66,8 +66,8 @@ pub struct Layout {
 pub enum Outputs {
     /// The one output of YOLO, by its name, `[batch, 4 + classes, anchors]` or `[batch, rows, 6]`.
     One(String),
-    /// The outputs of RT-DETR, D-FINE and DEIM as their own scripts export them: label, corners and score of each detection, best first,
-    /// scaled to the sizes (width, height) that another input holds.
+    /// The outputs of RT-DETR, D-FINE and DEIM as their own scripts export them: label, corners and score of each
+    /// detection, best first, scaled to the sizes (width, height) that another input holds.
     Ranked {
         /// The name of the input of sizes, `[batch, 2]`.
         sizes: String,

@@ -67,7 +67,7 @@ pub(super) struct StreamSource {
     reason: Vec<String>,
     complaints: Complaints,
     lag_told: Duration,
-    /// What was counted in runs before this one.
+    /// The counts of the runs before this one.
     counted: SourceCounts,
     is_cut_off: bool,
     /// The data are over.

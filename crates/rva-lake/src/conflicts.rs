@@ -120,7 +120,7 @@ impl<'a> Suspects<'a> {
     /// Compares the payloads of rows whose keys the table holds with what it holds, reading those files that may.
     ///
     /// # Errors
-    /// A file that can't be read.
+    /// Returns the error of a file that can't be read.
     pub async fn compare(&self, table: &Table, files: &FileList) -> Result<Compared, LakeError> {
         let mut compared = Compared::default();
         if self.table.is_empty() {
@@ -154,7 +154,7 @@ impl<'a> Suspects<'a> {
         (run.as_str(), camera.as_str(), *frame_index)
     }
 
-    /// Those of the rows, which are in the order of their keys, that a file may hold.
+    /// Returns those of the rows, which are in the order of their keys, that a file may hold.
     fn asked_of(&self, file: &FileEntry, sorted: &[usize]) -> Vec<usize> {
         let (first, last) = file.key_bounds();
         let is_before = |at: &usize| match &first {

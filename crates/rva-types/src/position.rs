@@ -127,7 +127,8 @@ impl OffsetMap {
         serde_json::to_string(&map).unwrap_or_default()
     }
 
-    /// Returns a text for people: [`OffsetMap::to_json`], but of many partitions only the first few, and how many there are beside them.
+    /// Returns a text for people: [`OffsetMap::to_json`], but of many partitions only the first few, and how many there
+    /// are beside them.
     pub fn to_text(&self) -> String {
         let more = self.0.len().saturating_sub(SHOWN_MAX);
         if more == 0 {

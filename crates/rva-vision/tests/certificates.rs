@@ -1,4 +1,5 @@
-//! Certificates of encrypted streams: checked by the file that is named, in every request, and else said to be unchecked.
+//! Certificates of encrypted streams: checked by the file that is named, in every request, and else said to be
+//! unchecked.
 
 #![allow(clippy::unwrap_used)]
 

@@ -368,7 +368,7 @@ fn give_commit(given: &mut Given, args: &CommitArgs) {
 }
 
 impl Cli {
-    /// The flags that stand for configuration keys.
+    /// Returns the flags given that stand for configuration keys.
     pub fn overrides(&self) -> Vec<Override> {
         let mut given = Given::default();
         given.text("telemetry.log_format", "--log-format", self.common.log_format.as_ref());
@@ -413,8 +413,8 @@ impl Cli {
 }
 
 impl Cli {
-    /// Reads the command line. `--save out.mp4`, with a blank for the equals sign, is refused: the name would be another
-    /// source.
+    /// Reads the command line. `--save out.mp4`, with a blank for the equals sign, is refused: the name would be
+    /// another source.
     ///
     /// # Errors
     /// Returns clap's error, or the hint.

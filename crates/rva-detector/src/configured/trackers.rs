@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use rva_vision::{VisionError, VisionErrorKind};
 
-    /// Whether it is a matter of what was asked for.
+    /// Returns whether an error is a matter of what was asked for.
     fn is_usage(error: &anyhow::Error) -> bool {
         error.chain().any(|cause| {
             cause.is::<rva_track::TrackError>()

@@ -23,7 +23,8 @@ fn every_table_equals_its_definition_after_each_step_in_any_order_of_the_data() 
         let folder = tempdir().unwrap();
         let lake = open(folder.path()).await;
         let mut random = Random(7);
-        // Two shops and three cameras; one is offline at first and sends its spool later; a run comes before the one it followed.
+        // Two shops and three cameras; one is offline at first and sends its spool later; a run comes before the one it
+        // followed.
         let mut parts = Vec::new();
         for (store, camera, run, start) in [
             ("a", "door", "run-1", T0),

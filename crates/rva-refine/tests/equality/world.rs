@@ -179,8 +179,8 @@ fn same(one: &str, other: &str) -> bool {
         || matches!((one.parse::<f64>(), other.parse::<f64>()), (Ok(a), Ok(b)) if (a - b).abs() <= 1e-9 * a.abs().max(1.0))
 }
 
-/// Every table that has a definition in SQL equals it, and silver holds each row of bronze once. Returns how many rows of
-/// gold were compared.
+/// Every table that has a definition in SQL equals it, and silver holds each row of bronze once. Returns how many rows
+/// of gold were compared.
 pub async fn assert_equal(lake: &Lake, place: &str) -> usize {
     let count = async |text: &str| sql(lake, text).await[0][0].parse::<u64>().unwrap();
     let bronze = count("SELECT count(*) FROM bronze_raw").await;

@@ -1,8 +1,9 @@
-//! The product's own code under seeded faults at every step: a kill before or after each of them, answers of the catalog that are lost
-//! or lie, two of it at once, and bronze that grows in any order, is compacted, and has rows taken away by another engine.
+//! The product's own code under seeded faults at every step: a kill before or after each of them, answers of the
+//! catalog that are lost or lie, two of it at once, and bronze that grows in any order, is compacted, and has rows
+//! taken away by another engine.
 //!
-//! After every seed silver is what bronze says and gold is what the definition says of it, row by row. `RVA_REFINE_SEEDS=1000` tries
-//! more, `RVA_REFINE_SEED=7` one of them.
+//! After every seed silver is what bronze says and gold is what the definition says of it, row by row.
+//! `RVA_REFINE_SEEDS=1000` tries more, `RVA_REFINE_SEED=7` one of them.
 #![allow(clippy::unwrap_used, reason = "a world that can't be built is a failed test")]
 
 mod check;

@@ -267,8 +267,7 @@ impl Setting {
     }
 }
 
-/// The same loss in every picture.
-/// Pictures of a file, by reading all of it; `None` where it can't be read to its end.
+/// Returns the number of pictures of a file, by reading all of it; `None` where it can't be read to its end.
 pub(super) fn count_pictures(path: &Path) -> Option<u64> {
     let mut input = format::input(&format!("file:{}", path.to_string_lossy())).ok()?;
     let (mut packet, mut count) = (Packet::empty(), 0);

@@ -1,6 +1,6 @@
-//! The layout of a model's inputs and outputs, from its own description, and the check that it is a YOLO detection model:
-//! one whose boxes are still to be suppressed (YOLOv8, 9, 11, 12), or one that has done so itself (YOLOv10, YOLO26,
-//! exports with `nms=True`).
+//! The layout of a model's inputs and outputs, from its own description, and the check that it is a YOLO detection
+//! model: one whose boxes are still to be suppressed (YOLOv8, 9, 11, 12), or one that has done so itself (YOLOv10,
+//! YOLO26, exports with `nms=True`).
 
 use super::literal::{parse_integers, parse_names};
 use rva_types::ImageSize;
@@ -66,8 +66,8 @@ pub struct Layout {
 pub enum Outputs {
     /// The one output of YOLO, by its name, `[batch, 4 + classes, anchors]` or `[batch, rows, 6]`.
     One(String),
-    /// The outputs of RT-DETR, D-FINE and DEIM as their own scripts export them: label, corners and score of each detection, best first,
-    /// scaled to the sizes (width, height) that another input holds.
+    /// The outputs of RT-DETR, D-FINE and DEIM as their own scripts export them: label, corners and score of each
+    /// detection, best first, scaled to the sizes (width, height) that another input holds.
     Ranked {
         /// The name of the input of sizes, `[batch, 2]`.
         sizes: String,
@@ -158,8 +158,8 @@ fn output(facts: &ModelFacts) -> Result<&TensorShape, String> {
 const WANTED_OUTPUT: &str = "one output [batch, 4 + classes, anchors] (YOLOv8 detection) or [batch, rows, 6] (YOLO26, \
                              YOLOv10) of float32 or float16";
 
-/// The most rows of a model that suppresses by itself: its `max_det`, usually 300. YOLOv5's layout with one class, which
-/// has six columns too, has a row for each anchor, thousands.
+/// The most rows of a model that suppresses by itself: its `max_det`, usually 300. YOLOv5's layout with one class,
+/// which has six columns too, has a row for each anchor, thousands.
 const FINISHED_ROWS_MAX: i64 = 1000;
 
 /// The rows of an output.
@@ -190,7 +190,8 @@ impl Rows {
     }
 }
 
-/// Checks an output: the dimensions tell YOLO's layouts from their relatives. Symbolic ones are checked by the first run.
+/// Checks an output: the dimensions tell YOLO's layouts from their relatives. Symbolic ones are checked by the first
+/// run.
 fn check_output(output: &TensorShape, classes: usize) -> Result<(), String> {
     let rows = 4 + classes as i64;
     if Rows::of(&output.dims, classes).is_some() {

@@ -22,7 +22,7 @@ pub(super) fn tensor<'a>(
         .ok_or_else(|| model_failed(&format!("found no tensor {name:?}")))
 }
 
-/// What the output holds, and its values as 32-bit floats, picture by picture.
+/// Returns the rows of the output, and its values as 32-bit floats, picture by picture.
 pub(super) fn values<'a>(
     output: &'a ValueRef<'_, DynTensorValueType>,
     count: usize,
@@ -38,7 +38,8 @@ pub(super) fn values<'a>(
     Ok((rows, floats(output, converted)?))
 }
 
-/// Labels `[count, n]`, boxes `[count, n, 4]` and scores `[count, n]` as rows, put into `rows`; says how many a picture has.
+/// Puts labels `[count, n]`, boxes `[count, n, 4]` and scores `[count, n]` into `rows` as rows; returns how many a
+/// picture has.
 pub(super) fn ranked(
     outputs: &SessionOutputs<'_>,
     [labels, boxes, scores]: [&str; 3],

@@ -65,11 +65,12 @@ impl Suppression {
         kept.into_iter().map(|candidate| to_source(&candidate, prepared)).collect()
     }
 
-    /// Detections of one picture by a model that suppresses by itself, best first, clipped to it. Each row of `output` is
-    /// left, top, right and bottom in input pixels, a score in [0, 1] and a class id; rows that aren't used have score 0.
+    /// Returns the detections of one picture by a model that suppresses by itself, best first, clipped to it. Each row
+    /// of `output` is left, top, right and bottom in input pixels, a score in [0, 1] and a class id; rows that aren't
+    /// used have score 0.
     ///
     /// # Errors
-    /// A row above the threshold whose class id is none of `classes`.
+    /// Returns a text for a row above the threshold whose class id is none of `classes`.
     pub fn finished(&self, output: &[f32], classes: usize, prepared: &Prepared) -> Result<Vec<Detection>, String> {
         let (rows, _) = output.as_chunks::<6>();
         let strong = rows.iter().filter(|row| row[4] > self.conf && row[4].is_finite());

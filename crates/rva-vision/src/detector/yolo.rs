@@ -17,7 +17,7 @@ use ort::{
 use rva_types::{Detection, ImageSize};
 use std::{borrow::Cow, path::Path};
 
-/// What a file should be.
+/// The kind of file that is wanted.
 const WANTED: &str = "a YOLO or RT-DETR detection model in ONNX";
 
 /// A loaded model, in one session; it is cheap to keep and takes a while to make.

@@ -263,7 +263,7 @@ impl FrameSource for FileSource {
     }
 }
 
-/// Whether a line of FFmpeg says that a file ends too early.
+/// Returns whether a line of FFmpeg says that a file ends too early.
 pub(super) fn is_cut_off(line: &str) -> bool {
     CUT_OFF.iter().any(|words| line.contains(words))
 }

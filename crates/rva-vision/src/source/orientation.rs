@@ -48,7 +48,7 @@ impl Orientation {
         if self.is_transposed { ImageSize { width: height, height: width } } else { ImageSize { width, height } }
     }
 
-    /// A turned copy.
+    /// Returns a turned copy of a picture.
     pub(crate) fn turned(self, picture: &impl core::ToInputArray) -> opencv::Result<Mat> {
         let mut upright = Mat::default();
         if self.is_transposed {

@@ -49,7 +49,8 @@ impl Origin {
         is_relative || url.starts_with("data:") || Self::of(inner).is_some_and(|other| self.is(&other))
     }
 
-    /// The same server, or the same host by its encrypted protocol's usual port instead of the plain one's.
+    /// Returns whether another is the same server, or the same host by its encrypted protocol's usual port instead of
+    /// the plain one's.
     fn is(&self, other: &Self) -> bool {
         let is_upgrade = other.scheme == format!("{}s", self.scheme)
             && self.port == usual_port(&self.scheme)

@@ -76,7 +76,8 @@ impl SourceSpec {
     }
 }
 
-/// The glob for a pattern with a number in it as FFmpeg and OpenCV write it, `frame_%04d.jpg`.
+/// Returns the glob for a pattern with a number in it as FFmpeg and OpenCV write it, `frame_%04d.jpg`; `None` for
+/// other texts.
 fn numbered(text: &str) -> Option<String> {
     let (before, rest) = text.split_once('%')?;
     let after = rest.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(['d', 'i'])?;

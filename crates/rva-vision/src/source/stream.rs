@@ -67,7 +67,7 @@ pub(super) struct StreamSource {
     reason: Vec<String>,
     complaints: Complaints,
     lag_told: Duration,
-    /// What was counted in runs before this one.
+    /// The counts of the runs before this one.
     counted: SourceCounts,
     is_cut_off: bool,
     /// The data are over.
@@ -403,7 +403,7 @@ impl FrameSource for StreamSource {
     }
 }
 
-/// The file of who may sign the certificate of a stream; says aloud where nobody looks at it.
+/// Returns the file of those who may sign the certificate of a stream; says aloud where nobody looks at it.
 fn check_certificates<'a>(url: &StreamUrl, certificates: &'a Certificates) -> Result<Option<&'a Path>, VisionError> {
     let source = url.shown();
     let refused = |text: String| Err(VisionError::new(VisionErrorKind::Config, format!("{source}: {text}")));

@@ -88,7 +88,7 @@ enum Request {
 enum Answer {
     Frame(Result<Option<Frame>, VisionError>),
     Skipped(Result<bool, VisionError>),
-    /// What the next run is, where there is one.
+    /// The description of the next run, where there is one.
     Begun(Option<SourceDescription>),
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 /// Properties and body of each message that was found, or what a dead letter would hold, and why.
 pub type Outcome = Result<Vec<(BTreeMap<String, String>, Bytes)>, (Bytes, Rejection)>;
 
-/// Unpacks entries that follow each other in a partition; chunks are put together, and given up at the end. Each entry, or
-/// message in chunks, may cost `bytes_max`.
+/// Unpacks entries that follow each other in a partition; chunks are put together, and given up at the end. Each entry,
+/// or message in chunks, may cost `bytes_max`.
 pub fn unpack_entries(entries: impl IntoIterator<Item = Bytes>, bytes_max: usize) -> Vec<Outcome> {
     let mut joins = Joins::default();
     let mut outcomes: Vec<Outcome> = Vec::new();

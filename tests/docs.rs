@@ -102,17 +102,21 @@ fn make_has_what_it_announces_and_announces_what_it_has() {
     let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
     let phony = makefile.lines().filter_map(|line| line.strip_prefix(".PHONY:"));
     let announced: BTreeSet<_> = phony.flat_map(str::split_whitespace).map(str::to_owned).collect();
-    let is_name = |name: &str| !name.is_empty() && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-');
+    let is_name =
+        |name: &str| !name.is_empty() && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-');
     let rules = makefile.lines().filter_map(|line| line.split_once(':').map(|(name, _)| name));
     let targets: BTreeSet<_> = rules.filter(|name| is_name(name)).map(str::to_owned).collect();
     assert_eq!(announced, targets);
-    let undescribed = |line: &&str| line.split_once(':').is_some_and(|(name, _)| is_name(name)) && !line.contains("## ");
+    let undescribed =
+        |line: &&str| line.split_once(':').is_some_and(|(name, _)| is_name(name)) && !line.contains("## ");
     assert_eq!(makefile.lines().filter(undescribed).collect::<Vec<_>>(), Vec::<&str>::new(), "wanted: what it does");
     let mut unknown = Vec::new();
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
-        for word in text.split("make ").skip(1).filter(|_| page.file_name().is_some_and(|name| name != "CHANGELOG.md")) {
-            let name: String = word.chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '-').collect();
+        for word in text.split("make ").skip(1).filter(|_| page.file_name().is_some_and(|name| name != "CHANGELOG.md"))
+        {
+            let name: String =
+                word.chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '-').collect();
             if text.contains(&format!("`make {name}")) && !name.is_empty() && !targets.contains(&name) {
                 unknown.push(format!("{}: make {name}", page.display()));
             }

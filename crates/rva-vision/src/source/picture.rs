@@ -65,7 +65,7 @@ fn scaler(kind: Kind) -> Result<scaling::Context, ffmpeg::Error> {
     // SAFETY: the scaler was made just now; the tables are FFmpeg's own, and the numbers are its defaults.
     unsafe {
         let table = ffi::sws_getCoefficients(space as i32);
-        let usual = ffi::sws_getCoefficients(ffi::SWS_CS_DEFAULT as i32);
+        let usual = ffi::sws_getCoefficients(ffi::SWS_CS_DEFAULT);
         // A format without such colours says no, and needs none.
         ffi::sws_setColorspaceDetails(scaler.as_mut_ptr(), table, is_full.into(), usual, 1, 0, 1 << 16, 1 << 16);
     }

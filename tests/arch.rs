@@ -44,6 +44,7 @@ const TOP_LEVEL: &[&str] = &[
     "LICENSE",
     "Makefile",
     "README.md",
+    "CONTRIBUTING.md",
     "SECURITY.md",
     "crates",
     "data",

@@ -152,8 +152,9 @@ impl FrameSource for FakeSource {
     }
 
     fn begin_next_run(&mut self) -> bool {
-        let is_changed = self.change.take().is_some_and(|at| at == self.given + 1);
+        let is_changed = self.change == Some(self.given + 1);
         if is_changed {
+            self.change = None;
             self.before = self.given;
             self.description.size.width = 16;
         }

@@ -35,6 +35,7 @@ SERVERS = (*OWN_SERVERS, Flink, FlinkTaskManager, Trino)
 ROOT = Path(__file__).resolve().parents[2]
 STATE_VERSION = 1
 PORTS = range(20000, 32000)
+PORT_PATIENCE_SECONDS = 5
 
 
 class StackError(Exception):
@@ -133,15 +134,25 @@ class Stack:
         self.state["environment"] = client_environment(self.folder, self.state["ports"], self.state["secrets"])
         self._save()
 
-    def _launch(self, server) -> None:
-        for name in server.ports_needed:
-            port = self.state["ports"][name]
+    @staticmethod
+    def _await_port(name: str, port: int) -> None:
+        """Waits until a port is free: threads of a program that was killed may hold it for a moment after its process is gone."""
+        end = time.monotonic() + PORT_PATIENCE_SECONDS
+        while True:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
                     probe.bind(("0.0.0.0", port))
+                    return
                 except OSError as error:
-                    raise StackError(f"port {port} of {name} is taken by another program ({error}): end that, or choose anew with stack.py down --purge") from error
+                    if time.monotonic() > end:
+                        raise StackError(f"port {port} of {name} is taken by another program ({error}): end that, or choose anew with stack.py down --purge") from error
+            time.sleep(0.05)
+
+    def _launch(self, server) -> None:
+        for name in server.ports_needed:
+            port = self.state["ports"][name]
+            self._await_port(name, port)
         server.folder.mkdir(parents=True, exist_ok=True)
         log = self._log(server.name)
         log.parent.mkdir(exist_ok=True)

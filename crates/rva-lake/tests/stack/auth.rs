@@ -48,7 +48,9 @@ async fn token(environment: &Environment) -> String {
     let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
     let answer = reqwest::Client::new().post(&environment["NESSIE_SECURE_OAUTH2_URI"]).form(&form).send().await;
     let answer: Value = answer.unwrap().json().await.unwrap();
-    assert_eq!(answer["expires_in"], 60, "{answer}");
+    // A second may pass while it is made.
+    let lasts = answer["expires_in"].as_u64().unwrap_or_default();
+    assert!((50..=60).contains(&lasts), "{answer}");
     answer["access_token"].as_str().unwrap().to_owned()
 }
 

@@ -2,72 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
-use opencv::{
-    core::{Mat, Scalar, Size},
-    imgcodecs,
-    prelude::*,
-    videoio::VideoWriter,
-};
-use rva_vision::{Frame, FrameSource, OpenOptions, SourceSpec, VisionError, VisionErrorKind, open};
+mod common;
+
+use common::{image, names, picture, read_all, refused, root, text, whole};
+use opencv::{core::Size, prelude::*, videoio::VideoWriter};
+use rva_vision::{Frame, FrameSource, OpenOptions, SourceSpec, VisionErrorKind, open};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
-
-/// Opens and reads to the end: media times in microseconds, and the error that ended it.
-fn read_all(source: &str) -> Result<(Vec<i64>, Option<VisionError>), VisionError> {
-    let mut source = open(&SourceSpec::parse(source)?, &OpenOptions::default())?;
-    let mut times = Vec::new();
-    loop {
-        match source.next_frame() {
-            Ok(Some(frame)) => {
-                assert!(frame.index > times.len() as u64, "indices count from 1; only what is left out leaves a gap");
-                times.push(frame.media_time.as_micros());
-            }
-            Ok(None) => return Ok((times, None)),
-            Err(error) => {
-                assert!(source.next_frame().unwrap().is_none(), "an error is said once, then it is over");
-                return Ok((times, Some(error)));
-            }
-        }
-    }
-}
-
-fn whole(path: &Path) -> Vec<i64> {
-    let (times, error) = read_all(text(path)).unwrap();
-    assert!(error.is_none(), "{}: {}", path.display(), error.unwrap());
-    assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{}: {times:?}", path.display());
-    times
-}
-
-#[track_caller]
-fn refused(source: &str, kind: VisionErrorKind, wanted: &[&str]) {
-    let error = read_all(source).map(|(times, error)| (times.len(), error)).expect_err("it should not open");
-    names(&error, kind, wanted);
-}
-
-#[track_caller]
-fn names(error: &VisionError, kind: VisionErrorKind, wanted: &[&str]) {
-    assert_eq!(error.kind(), kind, "{error}");
-    for part in wanted {
-        assert!(error.to_string().contains(part), "{error} should name {part:?}");
-    }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// A picture with a brighter stripe for each frame, so that frames differ.
-fn picture(size: Size, at: i32) -> Mat {
-    let mut mat =
-        Mat::new_rows_cols_with_default(size.height, size.width, opencv::core::CV_8UC3, Scalar::all(40.0)).unwrap();
-    let mut stripe = mat.roi_mut(opencv::core::Rect::new((at * 3) % (size.width - 8), 0, 8, size.height)).unwrap();
-    stripe.set_to_def(&Scalar::new(0.0, 200.0, 255.0, 0.0)).unwrap();
-    mat
-}
 
 /// A clip by OpenCV's own writer.
 fn clip(path: &Path, codec: [char; 4], fps: f64, frames: i32) {
@@ -82,10 +27,6 @@ fn clip(path: &Path, codec: [char; 4], fps: f64, frames: i32) {
     writer.release().unwrap();
 }
 
-fn image(path: &Path, width: i32) {
-    assert!(imgcodecs::imwrite_def(text(path), &picture(Size::new(width, 32), 0)).unwrap());
-}
-
 /// Runs ffmpeg; false, and a line that says so, where there is none.
 fn ffmpeg(arguments: &[&str]) -> bool {
     match Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments).status() {
@@ -98,10 +39,6 @@ fn ffmpeg(arguments: &[&str]) -> bool {
             false
         }
     }
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn vtest() -> Option<PathBuf> {

@@ -45,4 +45,4 @@ pub use metrics::METRICS;
 #[doc(hidden)]
 pub use refine::RefineRules;
 pub use refine::{Rebuild, RebuildTables, Refine, Stepped};
-pub use run::{RefineObserver, RefinePhase, run_refine};
+pub use run::{RefineObserver, RefinePhase, may_pass, run_refine};

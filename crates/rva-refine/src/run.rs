@@ -33,12 +33,13 @@ pub enum RefinePhase {
 /// Hears what was done after each step; the text is why it can't go on, if it can't.
 pub type RefineObserver<'a> = &'a mut (dyn FnMut(&RefineCounters, Option<&str>) + Send);
 
-/// Runs steps until the phase says that it is over.
+/// Runs steps until the phase says that it is over. Tables that aren't open yet are opened first, as often as it takes.
 ///
 /// # Errors
 /// Returns the error that nothing cures by itself; while draining also the ninth in a row that may pass.
-pub async fn run_refine(
-    refine: &mut Refine,
+pub async fn run_refine<Opening: Future<Output = Result<Refine, Trouble>>>(
+    mut refine: Option<Refine>,
+    open: impl Fn() -> Opening,
     interval: Duration,
     mut phase: watch::Receiver<RefinePhase>,
     observer: RefineObserver<'_>,
@@ -50,7 +51,7 @@ pub async fn run_refine(
         let stepped = match now {
             RefinePhase::Stop => return Ok(()),
             _ => tokio::select! {
-                stepped = refine.step() => stepped,
+                stepped = step(&mut refine, &open) => stepped,
                 // Wherever it is cut off, the tables say where it goes on.
                 () = stopped(phase.clone()) => return Ok(()),
             },
@@ -58,7 +59,7 @@ pub async fn run_refine(
         let wait = match stepped {
             Ok(stepped) => {
                 (again, failures) = (AGAIN_MIN, 0);
-                observer(&refine.counters, None);
+                tell(refine.as_ref(), None, observer);
                 match (now, stepped) {
                     (RefinePhase::Drain, Stepped::Idle) => return Ok(()),
                     (RefinePhase::Drain, Stepped::Moved) => continue,
@@ -67,9 +68,11 @@ pub async fn run_refine(
             }
             Err(error) if may_pass(&error) && !(now == RefinePhase::Drain && failures >= FAILURES_MAX) => {
                 failures += 1;
-                refine.counters.retries += 1;
+                if let Some(refine) = &mut refine {
+                    refine.counters.retries += 1;
+                }
                 tracing::warn!(%error, failures, "could not refine, tries again");
-                observer(&refine.counters, Some(&error.to_string()));
+                tell(refine.as_ref(), Some(&error.to_string()), observer);
                 again = (again * 2).min(AGAIN_MAX);
                 again
             }
@@ -82,7 +85,27 @@ pub async fn run_refine(
     }
 }
 
-fn may_pass(error: &Trouble) -> bool {
+async fn step<Opening: Future<Output = Result<Refine, Trouble>>>(
+    refine: &mut Option<Refine>,
+    open: &impl Fn() -> Opening,
+) -> Result<Stepped, Trouble> {
+    let refine = match refine {
+        Some(refine) => refine,
+        None => refine.insert(open().await?),
+    };
+    refine.step().await
+}
+
+/// Tells the totals; nothing is counted of tables that aren't open.
+fn tell(refine: Option<&Refine>, trouble: Option<&str>, observer: RefineObserver<'_>) {
+    match refine {
+        Some(refine) => observer(&refine.counters, trouble),
+        None => observer(&RefineCounters::default(), trouble),
+    }
+}
+
+/// Returns whether an error may go away by itself.
+pub fn may_pass(error: &Trouble) -> bool {
     matches!(error.kind(), LakeErrorKind::Transient | LakeErrorKind::Conflict)
 }
 

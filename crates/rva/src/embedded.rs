@@ -1,6 +1,6 @@
 //! The ingest role on a data folder, as a task beside the detector or alone.
 
-use crate::{exit::Refusal, folder::DataFolder};
+use crate::{exit::Refusal, folder::DataFolder, stopping::ended_or_stopped};
 use anyhow::Context;
 use rva_bus::LogReader;
 use rva_ingest::{
@@ -102,15 +102,7 @@ impl Ingesting {
     async fn finish(mut self, phase: Phase, stop: &StopFlag) -> anyhow::Result<IngestReport> {
         self.phase.send_replace(phase);
         let patience = if phase == Phase::Follow { Duration::ZERO } else { self.stop_timeout };
-        let stopped = async {
-            stop.stopped().await;
-            tokio::time::sleep(patience).await;
-        };
-        let ended = tokio::select! {
-            ended = &mut self.task => Some(ended),
-            () = stopped => None,
-        };
-        let ended = match ended {
+        let ended = match ended_or_stopped(&mut self.task, patience, stop).await {
             Some(ended) => ended,
             None => {
                 self.phase.send_replace(Phase::Stop);

@@ -11,6 +11,7 @@ mod progress;
 mod refining;
 mod rows;
 mod spill;
+mod stopping;
 mod table;
 mod terminal;
 

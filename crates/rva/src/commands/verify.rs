@@ -43,6 +43,7 @@ const DEFINED: &[Defined] = &[
     defined!("zone_heatmap", 5, "ts_hour"),
     defined!("zone_dwell", 5, "ts_hour"),
     defined!("track_summary", 4, "start_time"),
+    defined!("line_crossings", 6, "crossed_at"),
 ];
 
 /// Compares silver with bronze, and gold with its defining SQL over silver. The rows that differ go to stdout.

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub const T0: i64 = 1_769_899_800_000_000;
 
 /// The defining SQL of every table that has one.
-pub const DEFINED: [(&str, &str); 8] = [
+pub const DEFINED: [(&str, &str); 10] = [
     ("gold_minute_by_cam", include_str!("../../../../data/queries/gold/minute_by_cam.sql")),
     ("gold_hour_by_cam", include_str!("../../../../data/queries/gold/hour_by_cam.sql")),
     ("gold_people_per_minute", include_str!("../../../../data/queries/gold/people_per_minute.sql")),
@@ -24,6 +24,8 @@ pub const DEFINED: [(&str, &str); 8] = [
     ("gold_zone_dwell", include_str!("../../../../data/queries/gold/zone_dwell.sql")),
     ("gold_track_summary", include_str!("../../../../data/queries/gold/track_summary.sql")),
     ("gold_line_crossings", include_str!("../../../../data/queries/gold/line_crossings.sql")),
+    ("gold_zone_visits", include_str!("../../../../data/queries/gold/zone_visits.sql")),
+    ("gold_zone_minute", include_str!("../../../../data/queries/gold/zone_minute.sql")),
 ];
 
 /// A small generator: the same world from the same seed.

@@ -30,9 +30,11 @@ use rva_types::{CameraId, OffsetMap, StoreId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
-use touched::{CameraOf, Extents, Touched, widen};
+use touched::{Extents, Touched, widen};
 
 pub(crate) use rows::NAMES;
+pub(crate) use touched::CameraOf;
+pub(crate) use zones::definition_of;
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -48,6 +50,8 @@ pub(crate) struct Gold {
     rules: Rules,
     /// See [`RefineRules`].
     pub switched: RefineRules,
+    /// The cameras that were worked out.
+    pub seen: BTreeSet<CameraOf>,
 }
 
 /// The inputs at one moment.
@@ -75,7 +79,7 @@ struct Going<'a> {
 
 impl Gold {
     pub async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
-        // Nobody has drawn anything yet.
+        // Made here too: gold reads it, whoever draws.
         lake.refined::<ZoneTable>().await?;
         let tables = vec![
             lake.refined::<TrackSummary>().await?,
@@ -89,7 +93,7 @@ impl Gold {
             lake.refined::<ZoneMinute>().await?,
             lake.refined::<LineCrossings>().await?,
         ];
-        Ok(Self { tables, rules, switched: RefineRules::default() })
+        Ok(Self { tables, rules, switched: RefineRules::default(), seen: BTreeSet::new() })
     }
 
     /// Returns the inputs; `None`: there is nothing yet, or silver's tables aren't at one position, which its next step
@@ -140,6 +144,7 @@ impl Gold {
         let mut stepped = Stepped::Idle;
         for (from, resumes) in groups {
             let touched = self.touched(&from, &input, rebuild, counters).await?;
+            self.seen.extend(touched.hours.keys().cloned());
             stepped = stepped.and(self.bring_up(lake, &input, touched, rebuild, resumes, counters).await?);
         }
         Ok(stepped)
@@ -158,7 +163,7 @@ impl Gold {
             return Touched::all(frames, None).await;
         }
         let mut touched = Touched::since(from, frames, detections, counters).await?;
-        if !touched.everything {
+        if !touched.everything && self.switched.redraws {
             for redrawn in zones::redrawn(&input.drawn, sequence_of(from, ZoneTable::TABLE)).await? {
                 touched.redrawn(frames, detections, &redrawn).await?;
             }

@@ -10,12 +10,12 @@ use std::sync::Arc;
 /// A stretch of time in which a camera's shapes are others than they were.
 pub(super) type Redrawn = (CameraOf, i64, i64);
 
-/// The shapes of all cameras. A row that can't be read is told and left out: nobody can be judged by it.
+/// Returns the shapes of all cameras. A row that can't be read is told and left out: nobody can be judged by it.
 pub(super) async fn read(view: &TableView) -> Result<Zones, Trouble> {
     let mut ids = Ids::default();
     let mut definitions = Vec::new();
     for row in view.rows(ZoneTable::COLUMNS, &RowFilter::default()).await? {
-        match definition(&mut ids, &row) {
+        match definition_of(&mut ids, &row) {
             Ok(definition) => definitions.push(definition),
             Err(why) => {
                 let name = text(&row, 2).map_or("", |name| name);
@@ -26,7 +26,11 @@ pub(super) async fn read(view: &TableView) -> Result<Zones, Trouble> {
     Ok(Zones::new(definitions))
 }
 
-fn definition(ids: &mut Ids, row: &Cells) -> Result<ZoneDefinition, String> {
+/// Returns what a row says.
+///
+/// # Errors
+/// Returns why it can't be read.
+pub(crate) fn definition_of(ids: &mut Ids, row: &Cells) -> Result<ZoneDefinition, String> {
     let missing = |what: &str| format!("found no {what}, wanted one");
     let (kind, points) = (text(row, 3).ok_or_else(|| missing("kind"))?, text(row, 4).ok_or_else(|| missing("points"))?);
     Ok(ZoneDefinition {
@@ -39,7 +43,7 @@ fn definition(ids: &mut Ids, row: &Cells) -> Result<ZoneDefinition, String> {
     })
 }
 
-/// Where and when shapes changed since a position.
+/// Returns where and when shapes changed since a position.
 pub(super) async fn redrawn(view: &TableView, from: Option<u64>) -> Result<Vec<Redrawn>, Trouble> {
     if view.sequence() == 0 {
         return Ok(Vec::new());
@@ -68,7 +72,7 @@ async fn rows_of(view: &TableView, files: &[ChangedFile], into: &mut Vec<Cells>)
     Ok(())
 }
 
-/// What stands on one side alone; of a row that only ends at another time, the time between.
+/// Returns what stands on one side alone; of a row that only ends at another time, the time between.
 fn differing(mut came: Vec<Cells>, went: Vec<Cells>) -> Vec<Redrawn> {
     let mut redrawn = Vec::new();
     let end = |row: &Cells| whole(row, 6).unwrap_or(i64::MAX);

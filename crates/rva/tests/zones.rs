@@ -227,7 +227,9 @@ fn a_running_refine_takes_what_is_drawn_anew_with_sighup() {
     // A file that can't be used changes nothing.
     write("      - {name: desk, polygon: []}\n");
     hang_up();
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(2));
+    // Put right again for `rva query`, which reads it too.
+    write(&format!("      - {{name: desk, {SHELF}, {PAST}}}\n"));
     assert_eq!(csv(folder, "SELECT name FROM zones WHERE valid_to IS NULL"), ["desk"]);
     write("      []\n");
     hang_up();

@@ -69,6 +69,31 @@ fn sorted(mut rows: Vec<Cells>) -> Vec<Cells> {
     rows
 }
 
+/// Whether the shapes that are valid are those that a configuration draws, and no two of one name at the same time.
+pub async fn shapes(lake: &Lake) -> Result<(), String> {
+    let drawn =
+        lake.view("zones").await.unwrap().unwrap().rows(ZoneTable::COLUMNS, &RowFilter::default()).await.unwrap();
+    let rows: Vec<ZoneDefinition> = drawn.iter().map(definition).collect();
+    for (at, one) in rows.iter().enumerate() {
+        if one.valid_to_us.is_none() && !["way", "all"].contains(&&*one.name) {
+            return Err(format!("found {} valid, wanted what the configuration draws alone", one.name));
+        }
+        let end = |row: &ZoneDefinition| row.valid_to_us.unwrap_or(i64::MAX);
+        let is_at_once = |other: &&ZoneDefinition| {
+            (&one.camera, &one.name) == (&other.camera, &other.name)
+                && one.valid_from_us < end(other)
+                && other.valid_from_us < end(one)
+        };
+        if let Some(other) = rows[at + 1..].iter().find(is_at_once) {
+            return Err(format!("found {one:?} and {other:?} at the same time, wanted one of them"));
+        }
+    }
+    if !rows.iter().any(|row| row.valid_to_us.is_none()) {
+        return Err("found nothing valid, wanted what the configuration draws".to_owned());
+    }
+    Ok(())
+}
+
 /// How many rows of gold are as they must be; what isn't.
 pub async fn differences(lake: &Lake) -> Result<usize, String> {
     let silver = check_silver(lake, &Rules::default(), None).await.map_err(|error| error.to_string())?;

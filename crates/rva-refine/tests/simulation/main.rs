@@ -17,9 +17,12 @@ use check::differences;
 use faults::{Faults, FaultySwap, Killed};
 use futures::FutureExt;
 use rva_lake::{BronzeRow, Cells, Lake};
-use rva_refine::{Refine, RefineRules, Stepped};
+use rva_refine::{Drawing, Refine, RefineRules, Stepped};
+use rva_service::{Layers, load};
+use rva_types::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use tokio::sync::watch;
 use world::{Bronze, Random, T0, draw, film, quick, shape};
 
 /// Seeds that are tried where nobody says how many.
@@ -73,8 +76,33 @@ fn drawing(random: &mut Random) -> Vec<Cells> {
     rows
 }
 
-async fn open(lake: &Lake, rules: RefineRules) -> Refine {
-    world::refine(lake).await.with_rules(rules)
+/// What a configuration draws at some time within the data: a zone by a pattern and a line of one camera, each now and
+/// then, sometimes for the past.
+fn configured(random: &mut Random) -> Drawing {
+    let taken = T0 + 480_000_000 + (random.share() * 4e9) as i64;
+    let left = random.share() * 0.4;
+    let mut since = || match random.below(3) {
+        0 => format!(", valid_from: \"{}\"", Timestamp::from_micros(T0 + (random.share() * 4e9) as i64)),
+        _ => String::new(),
+    };
+    let door = format!("{{camera: door, store: a, name: way, line: [[{left}, 0.1], [0.6, 0.9]]{}}}", since());
+    let all = format!("{{camera: \"*\", store: a, name: all, polygon: [[{left}, 0], [1, 0], [1, 1]]{}}}", since());
+    let entries = [vec![door.clone()], vec![all.clone()], vec![door, all]];
+    let text = format!("zones: [{}]\n", entries[random.below(3) as usize].join(", "));
+    let layers = Layers { file: Some(("rva.yaml".into(), text)), ..Layers::default() };
+    Drawing::of(&load(&layers).unwrap().config, Timestamp::from_micros(taken)).unwrap()
+}
+
+/// The newest drawing, once somebody has drawn in the configuration.
+type Drawings = Option<watch::Sender<Drawing>>;
+
+/// Opens it with the newest drawing, if there is one, as each start does.
+async fn open(lake: &Lake, rules: RefineRules, drawings: &Drawings) -> Refine {
+    let refine = world::refine(lake).await.with_rules(rules);
+    match drawings {
+        Some(drawings) => refine.with_drawings(drawings.subscribe()).await.unwrap(),
+        None => refine,
+    }
 }
 
 /// A step that may be killed. `None`: it was, or failed for good; whatever it held in memory is gone.
@@ -99,19 +127,27 @@ async fn run(seed: u64, rules: RefineRules) -> Result<usize, String> {
     let lake = Lake::open_embedded(folder.path(), options).await.unwrap();
     let lake = lake.clone().with_swap(Arc::new(FaultySwap { inner: lake.swap(), faults: faults.clone() }));
     let mut bronze = Bronze::of(&clean);
-    let mut job = open(&lake, rules).await;
+    let mut drawings: Drawings = None;
+    let mut job = open(&lake, rules, &drawings).await;
     for rows in parts(&mut random) {
         bronze.append(rows).await;
         match random.below(8) {
             0 => engine::compact(&clean).await,
             1 => engine::take_a_file_away(&clean).await,
             2 => draw(&clean, drawing(&mut random)).await,
+            3 | 4 => match &drawings {
+                Some(drawings) => drop(drawings.send_replace(configured(&mut random))),
+                None => {
+                    drawings = Some(watch::channel(configured(&mut random)).0);
+                    job = open(&lake, rules, &drawings).await;
+                }
+            },
             _ => {}
         }
         faults.plan(&mut random);
         for _ in 0..random.below(4) {
             if random.below(6) == 0 {
-                let mut other = open(&lake, rules).await;
+                let mut other = open(&lake, rules, &drawings).await;
                 let (one, _) = tokio::join!(step(&mut job), step(&mut other));
                 if one.is_some() {
                     continue;
@@ -119,13 +155,16 @@ async fn run(seed: u64, rules: RefineRules) -> Result<usize, String> {
             } else if step(&mut job).await.is_some() {
                 continue;
             }
-            job = open(&lake, rules).await;
+            job = open(&lake, rules, &drawings).await;
         }
     }
     faults.clear();
-    let mut job = open(&lake, rules).await;
+    let mut job = open(&lake, rules, &drawings).await;
     for _ in 0..STEPS_MAX {
         if job.step().await.map_err(|error| error.to_string())? == Stepped::Idle {
+            if drawings.is_some() {
+                check::shapes(&clean).await?;
+            }
             return differences(&clean).await;
         }
     }
@@ -162,6 +201,7 @@ fn every_mutant_is_caught() {
         ("position before rows", RefineRules { together: false, ..right }),
         ("tracks not worked out again", RefineRules { whole_tracks: false, ..right }),
         ("an hour replaced without what its file held of others", RefineRules { keeps_others: false, ..right }),
+        ("a time that was drawn anew is left as it was", RefineRules { redraws: false, ..right }),
     ] {
         let caught = (0..40).find_map(|seed| Some((seed, block_on(run(seed, mutant)).err()?)));
         println!("{name}: caught by (seed, difference) {caught:?}");

@@ -70,7 +70,7 @@ struct Going<'a> {
 }
 
 impl Gold {
-    pub async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
+    pub(crate) async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
         let tables = vec![
             lake.refined::<TrackSummary>().await?,
             lake.refined::<MinuteByCam>().await?,
@@ -102,7 +102,7 @@ impl Gold {
     }
 
     /// Brings every table to silver as it is now.
-    pub async fn step(
+    pub(crate) async fn step(
         &mut self,
         lake: &Lake,
         rebuild: Option<&Rebuild>,

@@ -32,6 +32,7 @@
 //! assert_eq!((rows.people[0].unique_people, rows.people[0].people_max), (1, 1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+#![warn(unreachable_pub)]
 
 mod gold;
 mod hour;

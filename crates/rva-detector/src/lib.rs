@@ -21,6 +21,7 @@
 //! assert!(stamp.next(MediaTime::from_micros(1_000_000), decoded_at) > second);
 //! # Ok::<(), rva_types::TimestampError>(())
 //! ```
+#![warn(unreachable_pub)]
 
 mod camera;
 pub mod configured;

@@ -21,6 +21,7 @@
 //! assert_eq!(scores.value("MOTA"), Some(0.5));
 //! # Ok::<(), rva_eval::MotError>(())
 //! ```
+#![warn(unreachable_pub)]
 
 mod assignment;
 mod clear;

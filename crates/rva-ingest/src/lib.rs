@@ -43,6 +43,7 @@
 //! assert_eq!((cut.bronze.rows.len(), cut.dead.len()), (0, 1));
 //! assert!(cut.bronze.to.includes("door", first));
 //! ```
+#![warn(unreachable_pub)]
 
 mod batcher;
 mod clock;

@@ -35,7 +35,7 @@ pub(crate) struct Payloads {
 
 impl Payloads {
     /// Begins a batch.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.staged.clear();
     }
 
@@ -44,19 +44,19 @@ impl Payloads {
     }
 
     /// Returns whether the table is known to hold this payload under its key; `false` says nothing.
-    pub fn holds(&self, row: &BronzeRow) -> bool {
+    pub(crate) fn holds(&self, row: &BronzeRow) -> bool {
         let (key, payload) = self.digests(row);
         self.young.get(&key).or_else(|| self.old.get(&key)) == Some(&payload)
     }
 
     /// Notes a row that the table holds, or will hold once the batch is committed.
-    pub fn stage(&mut self, row: &BronzeRow) {
+    pub(crate) fn stage(&mut self, row: &BronzeRow) {
         let digests = self.digests(row);
         self.staged.push(digests);
     }
 
     /// Takes over what was staged: the batch is in the table.
-    pub fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         for (key, payload) in std::mem::take(&mut self.staged) {
             if self.young.len() >= DIGESTS_MAX / 2 {
                 self.old = std::mem::take(&mut self.young);
@@ -66,7 +66,7 @@ impl Payloads {
     }
 
     /// Drops every digest: nothing that is held can be relied on.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         *self = Self { hashes: self.hashes.clone(), ..Self::default() };
     }
 }
@@ -90,22 +90,22 @@ pub(crate) struct Compared {
 }
 
 impl<'a> Suspects<'a> {
-    pub fn of(rows: &'a [BronzeRow]) -> Self {
+    pub(crate) fn of(rows: &'a [BronzeRow]) -> Self {
         Self { rows, table: Vec::new(), batch: Vec::new() }
     }
 
     /// Adds a row whose key the table holds.
-    pub fn of_table(&mut self, at: usize) {
+    pub(crate) fn of_table(&mut self, at: usize) {
         self.table.push(at);
     }
 
     /// Adds a row whose key an earlier row of the batch has.
-    pub fn of_batch(&mut self, at: usize) {
+    pub(crate) fn of_batch(&mut self, at: usize) {
         self.batch.push(at);
     }
 
     /// Returns the rows whose payload isn't that of the first row of their key, which is one of `fresh`.
-    pub fn within_batch(&self, fresh: &[usize]) -> Vec<usize> {
+    pub(crate) fn within_batch(&self, fresh: &[usize]) -> Vec<usize> {
         if self.batch.is_empty() {
             return Vec::new();
         }
@@ -121,7 +121,7 @@ impl<'a> Suspects<'a> {
     ///
     /// # Errors
     /// Returns the error of a file that can't be read.
-    pub async fn compare(&self, table: &Table, files: &FileList) -> Result<Compared, LakeError> {
+    pub(crate) async fn compare(&self, table: &Table, files: &FileList) -> Result<Compared, LakeError> {
         let mut compared = Compared::default();
         if self.table.is_empty() {
             return Ok(compared);

@@ -24,7 +24,7 @@ pub(crate) struct FileChange {
 }
 
 impl FileChange {
-    pub fn is_nothing(&self) -> bool {
+    pub(crate) fn is_nothing(&self) -> bool {
         self.change.added.is_empty() && self.change.removed.is_empty() && self.from == self.to
     }
 }
@@ -38,7 +38,7 @@ pub(crate) enum Work<'a, R> {
 }
 
 impl<R> Work<'_, R> {
-    pub fn source(&self) -> &str {
+    pub(crate) fn source(&self) -> &str {
         match self {
             Self::Batch(batch) => &batch.source,
             Self::Change(change) => &change.source,
@@ -69,7 +69,7 @@ impl<R> Work<'_, R> {
     }
 
     /// Returns the whole map once it is committed.
-    pub fn offsets_on(&self, stored: &StoredState) -> OffsetMap {
+    pub(crate) fn offsets_on(&self, stored: &StoredState) -> OffsetMap {
         if let Self::Change(change) = self {
             // An input that was rolled back moves its position back.
             return change.to.clone();
@@ -103,7 +103,7 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub fn of<R>(work: &Work<'_, R>, table: uuid::Uuid) -> Self {
+    pub(crate) fn of<R>(work: &Work<'_, R>, table: uuid::Uuid) -> Self {
         let (from, to) = work.maps();
         let change = match work {
             Work::Batch(_) => None,
@@ -127,7 +127,7 @@ impl Pending {
 
     /// Returns whether this is on the way for some work. The log is immutable: the same stretch of the same log is the
     /// same batch. A change is told by its files, whose names are never used twice.
-    pub fn is_of<R>(&self, work: &Work<'_, R>) -> bool {
+    pub(crate) fn is_of<R>(&self, work: &Work<'_, R>) -> bool {
         let (from, to) = work.maps();
         let same_files = match (work, &self.change) {
             (Work::Batch(_), None) => true,
@@ -141,7 +141,7 @@ impl Pending {
         same_files && self.source == work.source() && self.from == *from && self.to == *to && self.rows == work.rows()
     }
 
-    pub fn removes_nothing(&self) -> bool {
+    pub(crate) fn removes_nothing(&self) -> bool {
         self.change.as_ref().is_none_or(|change| change.removed.is_empty())
     }
 }

@@ -44,21 +44,21 @@ pub(crate) fn double_cell(number: Option<f64>) -> Cell {
 }
 
 impl Ids {
-    pub fn store(&mut self, text: &str) -> Option<StoreId> {
+    pub(crate) fn store(&mut self, text: &str) -> Option<StoreId> {
         if self.store.as_ref().is_none_or(|held| held.as_str() != text) {
             self.store = Some(StoreId::parse(text).ok()?);
         }
         self.store.clone()
     }
 
-    pub fn camera(&mut self, text: &str) -> Option<CameraId> {
+    pub(crate) fn camera(&mut self, text: &str) -> Option<CameraId> {
         if self.camera.as_ref().is_none_or(|held| held.as_str() != text) {
             self.camera = Some(CameraId::parse(text).ok()?);
         }
         self.camera.clone()
     }
 
-    pub fn run(&mut self, text: &str) -> Option<RunId> {
+    pub(crate) fn run(&mut self, text: &str) -> Option<RunId> {
         if self.run.as_ref().is_none_or(|held| held.as_str() != text) {
             self.run = Some(RunId::parse(text).ok()?);
         }
@@ -66,7 +66,7 @@ impl Ids {
     }
 
     /// Returns the key of a frame from four cells, run, store, camera and frame index; `None`: one of them is none.
-    pub fn frame_key(&mut self, cells: &Cells, at: [usize; 4]) -> Option<FrameKey> {
+    pub(crate) fn frame_key(&mut self, cells: &Cells, at: [usize; 4]) -> Option<FrameKey> {
         Some(FrameKey {
             run: self.run(text(cells, at[0])?)?,
             store: self.store(text(cells, at[1])?)?,

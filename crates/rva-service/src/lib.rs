@@ -25,6 +25,7 @@
 //! assert!(load(&misspelt).unwrap_err().to_string().contains("unknown key"));
 //! # Ok::<(), rva_service::ConfigError>(())
 //! ```
+#![warn(unreachable_pub)]
 
 mod advice;
 mod config;

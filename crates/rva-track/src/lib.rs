@@ -26,6 +26,7 @@
 //! }
 //! # Ok::<(), rva_track::TrackError>(())
 //! ```
+#![warn(unreachable_pub)]
 
 mod area_filter;
 mod botsort;

@@ -69,7 +69,7 @@ fn is_too_deep(text: &[u8]) -> bool {
 
 impl<'a> Record<'a> {
     /// Reads a JSON object; `what` names it in a rejection.
-    pub fn parse(text: &'a str, what: &str) -> Result<Self, Rejection> {
+    pub(crate) fn parse(text: &'a str, what: &str) -> Result<Self, Rejection> {
         if is_too_deep(text.as_bytes()) {
             let wanted = format!("wanted at most {DEPTH_MAX}");
             let found = format!("found {what} of values in one another more than {DEPTH_MAX} deep");

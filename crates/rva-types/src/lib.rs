@@ -24,6 +24,7 @@
 //! assert_eq!(rejection.to_string(), "wrong_shape: found message that is an array, wanted a JSON object");
 //! # Ok::<(), rva_types::Rejection>(())
 //! ```
+#![warn(unreachable_pub)]
 
 mod capture;
 mod envelope;

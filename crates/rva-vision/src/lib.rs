@@ -22,6 +22,7 @@
 //! }
 //! # Ok::<(), rva_vision::VisionError>(())
 //! ```
+#![warn(unreachable_pub)]
 
 mod annotate;
 mod cues;

@@ -75,14 +75,14 @@ pub(super) enum Scalar<'a> {
 }
 
 impl Scalar<'_> {
-    pub fn text(&self) -> Option<&str> {
+    pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub fn integer(&self) -> Option<i64> {
+    pub(super) fn integer(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),
             _ => None,
@@ -90,7 +90,7 @@ impl Scalar<'_> {
     }
 
     /// Returns a finite number.
-    pub fn number(&self) -> Option<f64> {
+    pub(super) fn number(&self) -> Option<f64> {
         match self {
             Self::Integer(number) => Some(*number as f64),
             Self::Number(number) => Some(*number).filter(|number| number.is_finite()),

@@ -295,7 +295,7 @@ impl Mark {
     }
 
     /// Writes the mark over the old one.
-    pub fn publish(self, file: &File) -> io::Result<()> {
+    pub(super) fn publish(self, file: &File) -> io::Result<()> {
         file.write_all_at(self.to_text().as_bytes(), 0)
     }
 }

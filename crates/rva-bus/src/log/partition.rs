@@ -57,7 +57,7 @@ pub(super) struct Partition {
 
 impl Partition {
     /// Opens a partition's folder, made if missing: finds its end, cuts a torn tail, makes the rest durable.
-    pub fn open(dir: &Path, key: &str) -> Result<(Self, Option<super::CutTail>), BusError> {
+    pub(super) fn open(dir: &Path, key: &str) -> Result<(Self, Option<super::CutTail>), BusError> {
         let folder = dir.join(folder::encode_key(key)?);
         folder::make_folder(&folder)?;
         let found = recovery::recover(&folder)?;
@@ -83,22 +83,22 @@ impl Partition {
         Ok((partition, found.cut))
     }
 
-    pub fn segment_path(&self, first: u64) -> PathBuf {
+    pub(super) fn segment_path(&self, first: u64) -> PathBuf {
         folder::segment_path(&self.folder, first)
     }
 
     /// Returns the bytes of all its segments.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
     /// Returns whether it holds descriptors.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.active.is_some() || self.mark_file.is_some()
     }
 
     /// Closes its files, unless they hold something that isn't synced yet. Returns whether there were any.
-    pub fn close(&mut self) -> bool {
+    pub(super) fn close(&mut self) -> bool {
         let closes = self.is_open() && !self.dirty && !self.torn;
         if closes {
             self.active = None;
@@ -116,7 +116,7 @@ impl Partition {
     }
 
     /// Appends a record to the operating system's file; returns the line's length in bytes.
-    pub fn append(
+    pub(super) fn append(
         &mut self,
         files: &dyn SegmentFiles,
         segment_bytes_max: u64,
@@ -167,7 +167,7 @@ impl Partition {
     }
 
     /// Starts a new segment. The old one is synced with the next group.
-    pub fn roll(&mut self, files: &dyn SegmentFiles) -> Result<(), BusError> {
+    pub(super) fn roll(&mut self, files: &dyn SegmentFiles) -> Result<(), BusError> {
         self.open_mark()?;
         let path = self.segment_path(self.next);
         let file = files.open(&path).map_err(|error| io_error("make segment", &path, error))?;
@@ -188,7 +188,7 @@ impl Partition {
     }
 
     /// Takes the files that have to be synced now; `None` where nothing has changed.
-    pub fn take_unsynced(&mut self) -> Option<Unsynced> {
+    pub(super) fn take_unsynced(&mut self) -> Option<Unsynced> {
         if !self.dirty {
             return None;
         }
@@ -206,12 +206,12 @@ impl Partition {
     }
 
     /// Notes that the mark couldn't be written: the next group tries again.
-    pub fn stay_dirty(&mut self) {
+    pub(super) fn stay_dirty(&mut self) {
         self.dirty = true;
     }
 
     /// Removes the oldest segment's file; never the one that is written.
-    pub fn remove_oldest(&mut self) -> Result<Segment, BusError> {
+    pub(super) fn remove_oldest(&mut self) -> Result<Segment, BusError> {
         let Some(oldest) = self.segments.front().copied().filter(|_| self.segments.len() > 1) else {
             return Err(permanent(format!("found one segment in {}, wanted two to remove one", self.folder.display())));
         };
@@ -225,7 +225,7 @@ impl Partition {
     }
 
     /// Returns the last record of the oldest segment, where another one follows it.
-    pub fn oldest_ends_with(&self) -> Option<u64> {
+    pub(super) fn oldest_ends_with(&self) -> Option<u64> {
         self.segments.get(1).map(|second| second.first - 1)
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Line<'a> {
 
 impl Lines {
     /// Opens the lines between two offsets.
-    pub fn open(path: &Path, start: u64, end: u64) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, start: u64, end: u64) -> io::Result<Self> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(start))?;
         let length = end.saturating_sub(start);
@@ -40,7 +40,7 @@ impl Lines {
     }
 
     /// Returns the next line; a line beyond [`LINE_BYTES_MAX`] comes as one that isn't whole.
-    pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let limit = LINE_BYTES_MAX as u64;
         let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut self.line)?;

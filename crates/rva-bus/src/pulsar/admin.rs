@@ -193,7 +193,7 @@ pub(super) async fn certificate_problem(connection: &PulsarConnection) -> Option
 }
 
 impl Admin {
-    pub fn new(connection: &PulsarConnection) -> Result<Self, BusError> {
+    pub(crate) fn new(connection: &PulsarConnection) -> Result<Self, BusError> {
         let client = http_client(connection)?;
         let base = format!("{}/admin/v2", connection.admin_url.trim_end_matches('/'));
         Ok(Self { client, base, token: connection.token.clone() })
@@ -336,19 +336,19 @@ impl Admin {
     }
 
     /// Returns the id that the set-up gave; `None` where the topic or the id isn't there.
-    pub async fn topic_id(&self, topic: &TopicName) -> Result<Option<String>, BusError> {
+    pub(crate) async fn topic_id(&self, topic: &TopicName) -> Result<Option<String>, BusError> {
         let properties: Option<BTreeMap<String, String>> = self.get(&format!("{}/properties", topic.path())).await?;
         Ok(properties.and_then(|mut properties| properties.remove(TOPIC_ID)))
     }
 
     /// Returns the number of partitions that the topic has; `None` where there is no such partitioned topic.
-    pub async fn partitions(&self, topic: &TopicName) -> Result<Option<u32>, BusError> {
+    pub(crate) async fn partitions(&self, topic: &TopicName) -> Result<Option<u32>, BusError> {
         let found: Option<Partitions> = self.get(&format!("{}/partitions", topic.path())).await?;
         Ok(found.map(|found| found.partitions).filter(|partitions| *partitions > 0))
     }
 
     /// Returns the largest message that the broker takes, in bytes; 5 MiB, its default, where this user may not ask.
-    pub async fn message_bytes_max(&self) -> Result<usize, BusError> {
+    pub(crate) async fn message_bytes_max(&self) -> Result<usize, BusError> {
         let found = match self.get::<BTreeMap<String, Value>>("brokers/configuration/runtime").await {
             Err(error) if error.kind() == BusErrorKind::Permanent => None,
             answer => answer?,
@@ -364,13 +364,13 @@ impl Admin {
     }
 
     /// Returns the ledgers of a partition, oldest first, and how many entries each has.
-    pub async fn ledgers(&self, topic: &TopicName, number: u32) -> Result<Vec<(u64, u64)>, BusError> {
+    pub(crate) async fn ledgers(&self, topic: &TopicName, number: u32) -> Result<Vec<(u64, u64)>, BusError> {
         self.stats(topic, number).await?.ledgers()
     }
 
     /// Returns the broker's answer about an entry that it didn't give: headers and payload, or the status where it
     /// can't read it.
-    pub async fn entry(
+    pub(crate) async fn entry(
         &self,
         topic: &TopicName,
         number: u32,
@@ -399,7 +399,12 @@ impl Admin {
     }
 
     /// Returns the positions of a partition and of a subscription.
-    pub async fn state(&self, topic: &TopicName, number: u32, subscription: &str) -> Result<PartitionState, BusError> {
+    pub(crate) async fn state(
+        &self,
+        topic: &TopicName,
+        number: u32,
+        subscription: &str,
+    ) -> Result<PartitionState, BusError> {
         let path = format!("{}-partition-{number}", topic.path());
         let stats = self.stats(topic, number).await?;
         let ledgers = stats.ledgers()?;
@@ -437,7 +442,7 @@ impl Admin {
 
     /// Moves a subscription: the next message is the first one of `to`, or of the oldest entry. Its consumer is
     /// disconnected.
-    pub async fn reset(
+    pub(crate) async fn reset(
         &self,
         topic: &TopicName,
         number: u32,

@@ -91,7 +91,7 @@ fn before(position: Position) -> Position {
 
 impl Partition {
     /// Makes a partition to be read behind `after`; [`Partition::open`] makes its consumer.
-    pub fn new(number: u32, after: Option<Position>) -> Self {
+    pub(crate) fn new(number: u32, after: Option<Position>) -> Self {
         Self {
             number,
             name: number.to_string(),
@@ -114,7 +114,7 @@ impl Partition {
     }
 
     /// Makes the consumer, so that the first entry it gives is the one behind what was made, or that with it.
-    pub async fn open(&mut self, shared: &Shared) -> Result<(), BusError> {
+    pub(crate) async fn open(&mut self, shared: &Shared) -> Result<(), BusError> {
         let Shared { admin, topic, subscription, .. } = shared;
         self.forget();
         let state = admin.state(topic, self.number, subscription).await?;
@@ -171,14 +171,14 @@ impl Partition {
     }
 
     /// Closes the consumer in order.
-    pub async fn close(&mut self) {
+    pub(crate) async fn close(&mut self) {
         if let Some(consumer) = self.consumer.take() {
             consumer.close().await;
         }
     }
 
     /// Notes that its consumer failed: it is opened again later, behind what was made.
-    pub fn fail(&mut self, error: &BusError) {
+    pub(crate) fn fail(&mut self, error: &BusError) {
         self.forget();
         let wait = self.down.as_ref().map_or(AGAIN_MIN, |down| (down.wait * 2).min(AGAIN_MAX));
         if self.down.is_none() {
@@ -188,40 +188,40 @@ impl Partition {
     }
 
     /// Returns whether its consumer has given nothing for a second.
-    pub fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.heard.elapsed() >= QUIET_MIN
     }
 
     /// Sees to it that the broker begins anew with the next consumer.
-    pub fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         self.renews = true;
     }
 
-    pub fn is_down(&self) -> bool {
+    pub(crate) fn is_down(&self) -> bool {
         self.consumer.is_none()
     }
 
     /// Returns the time at which it is to be opened again, where it failed.
-    pub fn again(&self) -> Option<Instant> {
+    pub(crate) fn again(&self) -> Option<Instant> {
         self.down.as_ref().map(|down| down.again).filter(|_| self.is_down())
     }
 
-    pub fn consumer(&self) -> Option<&Consumer> {
+    pub(crate) fn consumer(&self) -> Option<&Consumer> {
         self.consumer.as_ref()
     }
 
     /// Returns whether messages wait for parts of others.
-    pub fn has_open_chunks(&self) -> bool {
+    pub(crate) fn has_open_chunks(&self) -> bool {
         !self.joins.is_empty()
     }
 
     /// Returns the messages that are there to be given.
-    pub fn ready(&mut self) -> &mut VecDeque<Message> {
+    pub(crate) fn ready(&mut self) -> &mut VecDeque<Message> {
         &mut self.ready
     }
 
     /// Waits until an entry is there, or an error instead.
-    pub async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         if self.held.is_some() || !self.ready.is_empty() {
             return;
         }
@@ -233,7 +233,7 @@ impl Partition {
 
     /// Looks at the next entry that came, if there is one; then there may be messages, or not. Returns `false` where
     /// nothing came.
-    pub async fn advance(&mut self, shared: &Shared) -> Result<bool, BusError> {
+    pub(crate) async fn advance(&mut self, shared: &Shared) -> Result<bool, BusError> {
         let Some(consumer) = &mut self.consumer else { return Ok(false) };
         let delivery = match self.held.take() {
             Some(held) => held?,
@@ -328,7 +328,7 @@ impl Partition {
 
     /// Returns the last message that it has or will have, where the broker says that it is `last`: anything that the
     /// broker keeps to itself at the end of the log is none. That is found out when nothing has come for a second.
-    pub async fn end(&mut self, last: Position, shared: &Shared) -> Option<Position> {
+    pub(crate) async fn end(&mut self, last: Position, shared: &Shared) -> Option<Position> {
         let is_waiting = self.held.is_none() && self.consumer.is_some();
         let (seen, is_quiet) = (self.last_seen(), is_waiting && self.is_quiet());
         if !is_quiet || (seen.ledger, seen.entry) >= (last.ledger, last.entry) {
@@ -450,7 +450,7 @@ impl Partition {
     }
 
     /// Gives up messages whose parts don't come, at the latest after a minute; at once where nothing more is expected.
-    pub fn expire(&mut self, at_once: bool, bytes_max: usize) {
+    pub(crate) fn expire(&mut self, at_once: bool, bytes_max: usize) {
         if self.has_open_chunks() && (at_once || self.joins_since.elapsed() >= CHUNKS_AGE_MAX) {
             self.give_up(bytes_max);
         }

@@ -22,7 +22,7 @@ pub(super) struct Permits {
 impl Permits {
     /// Makes the permits of a new consumer: messages count as large as they may be, until they are seen; so many bytes
     /// may be on their way.
-    pub fn new(message_bytes_max: usize, bytes_max: usize) -> Self {
+    pub(crate) fn new(message_bytes_max: usize, bytes_max: usize) -> Self {
         Self {
             outstanding: 0,
             bytes_per_message: message_bytes_max.max(1) as f64,
@@ -32,7 +32,7 @@ impl Permits {
     }
 
     /// Hears of an entry that came.
-    pub fn came(&mut self, claimed: i64, bytes: usize) {
+    pub(crate) fn came(&mut self, claimed: i64, bytes: usize) {
         // The broker's own arithmetic.
         #[allow(clippy::cast_possible_truncation, reason = "the low 32 bits are meant")]
         let claimed_bits = claimed as i32;
@@ -42,7 +42,7 @@ impl Permits {
     }
 
     /// Lets one entry come at a time, or as many as there is room for.
-    pub fn be_careful(&mut self, is_careful: bool) {
+    pub(crate) fn be_careful(&mut self, is_careful: bool) {
         self.is_careful = is_careful;
     }
 
@@ -55,7 +55,7 @@ impl Permits {
     }
 
     /// Returns the permits to give now, 0 for none. They count as given.
-    pub fn give(&mut self) -> i64 {
+    pub(crate) fn give(&mut self) -> i64 {
         let target = self.target();
         if self.outstanding > target / 2 {
             return 0;
@@ -66,7 +66,7 @@ impl Permits {
     }
 
     /// Returns whether the broker has permits that nobody gave: an entry claimed to have fewer messages than none.
-    pub fn are_spoiled(&self) -> bool {
+    pub(crate) fn are_spoiled(&self) -> bool {
         self.outstanding > 2 * TARGET_MAX
     }
 }

@@ -88,7 +88,7 @@ pub struct PulsarSink {
 }
 
 /// Returns the partition of a key among `partitions`: CRC-32C of its bytes, modulo.
-pub fn partition_of(key: &str, partitions: u32) -> u32 {
+pub(crate) fn partition_of(key: &str, partitions: u32) -> u32 {
     crc32c::crc32c(key.as_bytes()) % partitions.max(1)
 }
 

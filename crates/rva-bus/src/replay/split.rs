@@ -38,12 +38,12 @@ enum Mode {
 
 impl Splitter {
     /// Makes a splitter that keeps pieces of up to `bytes_max` whole.
-    pub fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(bytes_max: usize) -> Self {
         Self { bytes_max, mode: Mode::Undecided(Vec::new()) }
     }
 
     /// Takes the next bytes and returns the pieces that they complete.
-    pub fn push(&mut self, bytes: &[u8]) -> Vec<Piece> {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<Piece> {
         match &mut self.mode {
             Mode::Lines(lines) => lines.push(bytes),
             Mode::Values(values) => values.push(bytes),
@@ -56,7 +56,7 @@ impl Splitter {
     }
 
     /// Returns the pieces that are left at the end of the text, which may not end in a line end.
-    pub fn finish(&mut self) -> Vec<Piece> {
+    pub(super) fn finish(&mut self) -> Vec<Piece> {
         let mut pieces = match &self.mode {
             Mode::Undecided(held) => {
                 let are_values = are_values(held).unwrap_or(false);
@@ -73,7 +73,7 @@ impl Splitter {
     }
 
     /// Returns the number of lines so far.
-    pub fn lines(&self) -> u64 {
+    pub(super) fn lines(&self) -> u64 {
         match &self.mode {
             Mode::Lines(lines) => lines.count,
             Mode::Values(values) => values.line_ends + u64::from(!values.starts_line),
@@ -82,7 +82,7 @@ impl Splitter {
     }
 
     /// Returns whether an array of records was begun and not ended.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         matches!(&self.mode, Mode::Values(values) if values.arrays > 0)
     }
 

@@ -12,7 +12,7 @@ const COMMIT_ROWS: &[f64] = &[0.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_
 
 /// The totals of the process.
 #[derive(Debug)]
-pub struct Counted {
+pub(super) struct Counted {
     /// The totals of the loop.
     pub ingest: IngestCounters,
     /// The number of failed attempts to open a part at the start.
@@ -38,7 +38,7 @@ impl Default for Counted {
 }
 
 /// The metrics of `rva-ingest`.
-pub const METRICS: &[Metric<Counted>] = &[
+pub(super) const METRICS: &[Metric<Counted>] = &[
     Metric::counter("rva_ingest_messages", "Messages that the log gave", |counted| counted.ingest.messages_read),
     Metric::counter("rva_ingest_messages_skipped", "Messages that came again", |counted| {
         counted.ingest.messages_skipped

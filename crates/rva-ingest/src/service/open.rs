@@ -26,12 +26,12 @@ const REMINDER_MIN: Duration = Duration::from_secs(60);
 const REMINDER_FACTOR: u32 = 8;
 
 /// Names the bus as a part of the service's health.
-pub const BUS: &str = "bus";
+pub(super) const BUS: &str = "bus";
 /// Names the tables as a part of it.
-pub const CATALOG: &str = "catalog";
+pub(super) const CATALOG: &str = "catalog";
 
 /// The ends and the onlookers of opening.
-pub struct Opening<'a> {
+pub(super) struct Opening<'a> {
     /// The flag that ends the waiting.
     pub stop: &'a StopFlag,
     /// The health that hears what is waited for.
@@ -88,7 +88,7 @@ impl Opening<'_> {
     }
 
     /// Takes the right to ingest into the data folder; `None` where it was stopped meanwhile.
-    pub async fn lease(&self, dir: &Path) -> anyhow::Result<Option<IngestLease>> {
+    pub(super) async fn lease(&self, dir: &Path) -> anyhow::Result<Option<IngestLease>> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -109,17 +109,17 @@ impl Opening<'_> {
     }
 
     /// Opens the source; `None` where it was stopped meanwhile.
-    pub async fn source(&self, bus: &Bus) -> anyhow::Result<Option<Box<dyn EventSource>>> {
+    pub(super) async fn source(&self, bus: &Bus) -> anyhow::Result<Option<Box<dyn EventSource>>> {
         self.until_open(BUS, async || open_source(bus).await).await
     }
 
     /// Opens the tables, which are made where they are missing; `None` where it was stopped meanwhile.
-    pub async fn lake(&self, settings: &Settings) -> anyhow::Result<Option<Lake>> {
+    pub(super) async fn lake(&self, settings: &Settings) -> anyhow::Result<Option<Lake>> {
         self.until_open(CATALOG, async || open_lake(settings).await).await
     }
 
     /// Makes everything that a bus needs to be used; `None` where it was stopped meanwhile.
-    pub async fn set_up(&self, bus: &Bus) -> anyhow::Result<Option<()>> {
+    pub(super) async fn set_up(&self, bus: &Bus) -> anyhow::Result<Option<()>> {
         self.until_open(BUS, async || match bus {
             // Its writer makes it.
             Bus::Log(_) => Ok(()),

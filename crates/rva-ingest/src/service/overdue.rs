@@ -19,11 +19,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The step that a commit is at, and the time since when. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct CommitWatch(Arc<Mutex<Option<(CommitStep, Instant)>>>);
+pub(super) struct CommitWatch(Arc<Mutex<Option<(CommitStep, Instant)>>>);
 
 impl CommitWatch {
     /// Returns an observer that hears of each step before `next` does.
-    pub fn before(&self, next: StepObserver) -> StepObserver {
+    pub(super) fn before(&self, next: StepObserver) -> StepObserver {
         let watch = self.clone();
         Arc::new(move |step| {
             watch.set(Some((step, Instant::now())));
@@ -32,7 +32,7 @@ impl CommitWatch {
     }
 
     /// Notes that no commit is under way.
-    pub fn idle(&self) {
+    pub(super) fn idle(&self) {
         self.set(None);
     }
 
@@ -48,7 +48,7 @@ impl CommitWatch {
     }
 
     /// Tells the health, without end.
-    pub async fn tell(&self, health: &Health) {
+    pub(super) async fn tell(&self, health: &Health) {
         loop {
             match self.overdue(Instant::now()) {
                 Some(text) => health.not_ready(COMMIT, text),

@@ -81,7 +81,7 @@ impl CameraSilver<'_> {
     }
 
     /// Returns the frames of a stretch of time (`to_us` excluded) with their detections.
-    pub async fn frames(&self, from_us: i64, to_us: i64) -> Result<Vec<FrameRows>, Trouble> {
+    pub(super) async fn frames(&self, from_us: i64, to_us: i64) -> Result<Vec<FrameRows>, Trouble> {
         let mut ids = Ids::default();
         let (mut frames, mut places) = (Vec::new(), HashMap::new());
         let mut stream = std::pin::pin!(self.frames.scan(FRAME, &self.filter(from_us, to_us)).await?);
@@ -106,7 +106,7 @@ impl CameraSilver<'_> {
     }
 
     /// Returns the detections of some tracks in a stretch of time.
-    pub async fn points(
+    pub(super) async fn points(
         &self,
         tracks: &Extents,
         from_us: i64,
@@ -134,7 +134,7 @@ impl CameraSilver<'_> {
     }
 
     /// Returns the first and the last moment of every track, read from the detections themselves.
-    pub async fn all_extents(&self) -> Result<Extents, Trouble> {
+    pub(super) async fn all_extents(&self) -> Result<Extents, Trouble> {
         let mut extents = Extents::new();
         let filter = RowFilter { time: None, ..self.filter(0, 0) };
         let mut stream = std::pin::pin!(self.detections.scan(TRACK, &filter).await?);
@@ -149,7 +149,11 @@ impl CameraSilver<'_> {
     }
 
     /// Returns the first and the last moment of tracks of some runs, as the table of tracks knows them.
-    pub async fn known_extents(&self, summary: &TableView, runs: &BTreeSet<Arc<str>>) -> Result<Extents, Trouble> {
+    pub(super) async fn known_extents(
+        &self,
+        summary: &TableView,
+        runs: &BTreeSet<Arc<str>>,
+    ) -> Result<Extents, Trouble> {
         let mut extents = Extents::new();
         if runs.is_empty() {
             return Ok(extents);

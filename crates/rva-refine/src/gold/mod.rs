@@ -78,9 +78,13 @@ struct Going<'a> {
 }
 
 impl Gold {
+<<<<<<< HEAD
     pub async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
         // Made here too: gold reads it, whoever draws.
         lake.refined::<ZoneTable>().await?;
+=======
+    pub(crate) async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
+>>>>>>> house
         let tables = vec![
             lake.refined::<TrackSummary>().await?,
             lake.refined::<MinuteByCam>().await?,
@@ -118,7 +122,7 @@ impl Gold {
     }
 
     /// Brings every table to silver as it is now.
-    pub async fn step(
+    pub(crate) async fn step(
         &mut self,
         lake: &Lake,
         rebuild: Option<&Rebuild>,

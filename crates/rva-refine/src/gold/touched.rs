@@ -98,7 +98,7 @@ impl Touched {
     }
 
     /// Returns the hours and tracks of all rows between a position and now.
-    pub async fn since(
+    pub(super) async fn since(
         from: &OffsetMap,
         frames: &TableView,
         detections: &TableView,
@@ -138,7 +138,7 @@ impl Touched {
     }
 
     /// Returns every hour of a span, or of all time.
-    pub async fn all(frames: &TableView, span: Option<(i64, i64)>) -> Result<Self, Trouble> {
+    pub(super) async fn all(frames: &TableView, span: Option<(i64, i64)>) -> Result<Self, Trouble> {
         let mut touched = Self { everything: span.is_none(), ..Self::default() };
         let time = span.map(|(from, to)| ("capture_ts", from, to));
         let filter = RowFilter { time, ..RowFilter::default() };

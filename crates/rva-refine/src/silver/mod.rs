@@ -75,7 +75,7 @@ enum Plan {
 }
 
 impl Silver {
-    pub async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
+    pub(crate) async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
         let tables = vec![
             lake.refined::<SilverDetections>().await?,
             lake.refined::<SilverRejects>().await?,
@@ -85,7 +85,7 @@ impl Silver {
     }
 
     /// Brings all three tables to bronze as it is now.
-    pub async fn step(
+    pub(crate) async fn step(
         &mut self,
         lake: &Lake,
         rebuild: Option<&Rebuild>,

@@ -71,12 +71,12 @@ pub(crate) struct Exploder {
 
 impl Exploder {
     /// Returns one that wants every row.
-    pub fn of(rules: Rules) -> Self {
+    pub(crate) fn of(rules: Rules) -> Self {
         Self { rules, ..Self::default() }
     }
 
     /// Adds the rows that a row of bronze becomes, and counts them.
-    pub fn add(&mut self, row: &Cells, now: Timestamp, into: &mut SilverRows, counters: &mut RefineCounters) {
+    pub(crate) fn add(&mut self, row: &Cells, now: Timestamp, into: &mut SilverRows, counters: &mut RefineCounters) {
         counters.bronze_rows += 1;
         let Some(exploded) = self.explode(row) else {
             *counters.rejects.entry(RejectReason::PayloadShape).or_default() += 1;
@@ -97,7 +97,7 @@ impl Exploder {
     }
 
     /// Returns the shop of a row of bronze, and the day that it lies in; `None`: it is a reject alone.
-    pub fn day(&mut self, row: &Cells) -> (Arc<str>, Option<i64>) {
+    pub(crate) fn day(&mut self, row: &Cells) -> (Arc<str>, Option<i64>) {
         let store = text(row, 5).cloned().unwrap_or_else(|| Arc::from(""));
         let rows = self.explode(row).and_then(|exploded| exploded.rows);
         (store, rows.map(|rows| day_of(rows.frame.capture_ts.as_micros())))

@@ -22,10 +22,10 @@ use std::{
 };
 
 /// The number of values of its first label that a metric shows; the rest are added up under [`OTHER`].
-pub const FIRST_LABELS_MAX: usize = 1_000;
+pub(crate) const FIRST_LABELS_MAX: usize = 1_000;
 
 /// The label's value that stands for those beyond [`FIRST_LABELS_MAX`].
-pub const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
 /// A row of a crate's table of metrics.
 ///

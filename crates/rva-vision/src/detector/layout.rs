@@ -7,7 +7,7 @@ use rva_types::ImageSize;
 
 /// A tensor of a model: its element type as ONNX Runtime writes it (`f32`, `f16`, …) and its shape, -1 where symbolic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorShape {
+pub(crate) struct TensorShape {
     /// The name in the graph.
     pub name: String,
     /// The element type.
@@ -18,7 +18,7 @@ pub struct TensorShape {
 
 /// The element types as far as they matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Element {
+pub(crate) enum Element {
     /// 32-bit float.
     F32,
     /// 16-bit float.
@@ -29,7 +29,7 @@ pub enum Element {
 
 /// The facts that a model file tells of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ModelFacts {
+pub(crate) struct ModelFacts {
     /// The inputs in order.
     pub inputs: Vec<TensorShape>,
     /// The outputs in order.
@@ -46,7 +46,7 @@ pub struct ModelFacts {
 
 /// The way to run a detection model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// The name of the input.
     pub input_name: String,
     /// Set where the input is float16 (else float32).
@@ -63,7 +63,7 @@ pub struct Layout {
 
 /// The outputs of a detection model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outputs {
+pub(crate) enum Outputs {
     /// The one output of YOLO, by its name, `[batch, 4 + classes, anchors]` or `[batch, rows, 6]`.
     One(String),
     /// The outputs of RT-DETR, D-FINE and DEIM as their own scripts export them: label, corners and score of each
@@ -88,7 +88,7 @@ impl Layout {
     ///
     /// # Errors
     /// Returns a text with found and wanted, without the model's name.
-    pub fn read(facts: &ModelFacts, imgsz: Option<ImageSize>) -> Result<Self, String> {
+    pub(crate) fn read(facts: &ModelFacts, imgsz: Option<ImageSize>) -> Result<Self, String> {
         if let Some(task) = facts.task.as_deref().map(str::trim)
             && task != "detect"
         {
@@ -164,7 +164,7 @@ const FINISHED_ROWS_MAX: i64 = 1000;
 
 /// The rows of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
+pub(crate) enum Rows {
     /// A column for each anchor: centre, size and a score for each class.
     Anchors(usize),
     /// A row for each detection: corners, score and class.
@@ -173,7 +173,7 @@ pub enum Rows {
 
 impl Rows {
     /// Tells them by the dimensions of an output; `None` where it is another layout, or a dimension is symbolic.
-    pub fn of(dims: &[i64], classes: usize) -> Option<Self> {
+    pub(crate) fn of(dims: &[i64], classes: usize) -> Option<Self> {
         match *dims {
             [_, rows @ 0..=FINISHED_ROWS_MAX, 6] => Some(Self::Finished(rows as usize)),
             [_, rows, anchors] if rows == 4 + classes as i64 && anchors >= 0 => Some(Self::Anchors(anchors as usize)),
@@ -182,7 +182,7 @@ impl Rows {
     }
 
     /// Returns the number of values of one picture.
-    pub fn values(self, classes: usize) -> usize {
+    pub(crate) fn values(self, classes: usize) -> usize {
         match self {
             Self::Anchors(anchors) => (4 + classes) * anchors,
             Self::Finished(rows) => 6 * rows,

@@ -14,7 +14,7 @@ const PADDING: u8 = 114;
 
 /// The place of a picture in a network input. All in input pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Letterbox {
+pub(crate) struct Letterbox {
     /// The factor from source pixels to input pixels, across: that of the scaled picture, whose sides are whole pixels.
     pub scale_x: f64,
     /// The factor from source pixels to input pixels, down.
@@ -31,7 +31,7 @@ impl Letterbox {
     /// Fits `source` into `input`. Halves are rounded to even as Python does, and of an odd border the right or lower
     /// side gets one pixel more (Ultralytics' `round(d - 0.1)`). The way back is a scale for each side, as in its
     /// `scale_boxes` since 8.4: the rounded sides' own.
-    pub fn new(source: ImageSize, input: ImageSize) -> Self {
+    pub(crate) fn new(source: ImageSize, input: ImageSize) -> Self {
         let (width, height) = (f64::from(source.width), f64::from(source.height));
         let scale = (f64::from(input.height) / height).min(f64::from(input.width) / width);
         let side = |length: f64, most: u32| ((length * scale).round_ties_even() as u32).clamp(1, most);
@@ -50,7 +50,7 @@ impl Letterbox {
 
 impl Letterbox {
     /// Fills the input, each side by a scale of its own.
-    pub fn filling(source: ImageSize, input: ImageSize) -> Self {
+    pub(crate) fn filling(source: ImageSize, input: ImageSize) -> Self {
         let scale = |input: u32, source: u32| f64::from(input) / f64::from(source);
         Self {
             scale_x: scale(input.width, source.width),

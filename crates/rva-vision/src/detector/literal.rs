@@ -5,7 +5,7 @@
 ///
 /// # Errors
 /// Returns where the text stops being such a literal, and what was wanted there.
-pub fn parse_names(text: &str) -> Result<Vec<String>, String> {
+pub(crate) fn parse_names(text: &str) -> Result<Vec<String>, String> {
     let mut reader = Reader { chars: text.chars().collect(), at: 0 };
     let entries = match reader.peek() {
         Some('{') => reader.sequence('{', '}', |r, _| {
@@ -30,7 +30,7 @@ pub fn parse_names(text: &str) -> Result<Vec<String>, String> {
 }
 
 /// Reads the numbers of a list or tuple literal of non-negative integers, or of a bare integer.
-pub fn parse_integers(text: &str) -> Option<Vec<u32>> {
+pub(crate) fn parse_integers(text: &str) -> Option<Vec<u32>> {
     let inner = text.trim();
     let inner = inner
         .strip_prefix('[')

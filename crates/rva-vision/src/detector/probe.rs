@@ -12,11 +12,11 @@ use std::{
 };
 
 /// The ONNX Runtime API that `ort` is built for; version `1.N` of the library brings API N and all before it.
-pub const API_WANTED: u32 = ort::MINOR_VERSION;
+pub(crate) const API_WANTED: u32 = ort::MINOR_VERSION;
 
 /// A library that can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probed {
+pub(crate) struct Probed {
     /// The file that the loader took.
     pub path: PathBuf,
     /// The version as the library gives it: `1.31.1`.
@@ -24,10 +24,10 @@ pub struct Probed {
 }
 
 /// The reason why a library can't be used: what was found, without the path.
-pub type Unusable = String;
+pub(crate) type Unusable = String;
 
 /// Loads a library (an absolute path, or a bare name for the loader's own search) and checks its version.
-pub fn probe(path: &Path) -> Result<Probed, Unusable> {
+pub(crate) fn probe(path: &Path) -> Result<Probed, Unusable> {
     // A bare name is the loader's to resolve; a path can be looked at first.
     if path.components().count() > 1 {
         check_whole(path)?;

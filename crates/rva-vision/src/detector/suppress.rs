@@ -14,7 +14,7 @@ const CLASS_OFFSET: f32 = 7680.0;
 
 /// The suppression, which decides which detections stay.
 #[derive(Debug, Clone)]
-pub struct Suppression {
+pub(crate) struct Suppression {
     conf: f32,
     iou: f32,
     classes: Option<Vec<u32>>,
@@ -34,7 +34,7 @@ struct Candidate {
 
 impl Suppression {
     /// Makes a suppression with the thresholds and the class filter of the options.
-    pub fn new(options: &DetectOptions) -> Self {
+    pub(crate) fn new(options: &DetectOptions) -> Self {
         Self {
             conf: options.conf,
             iou: options.iou,
@@ -46,14 +46,14 @@ impl Suppression {
     }
 
     /// Changes which confidences and classes stay.
-    pub fn select(&mut self, selection: &Selection) {
+    pub(crate) fn select(&mut self, selection: &Selection) {
         self.conf = selection.conf;
         self.classes.clone_from(&selection.classes);
     }
 
     /// Returns the detections of one picture, best first, clipped to it. `output` is `[4 + classes, anchors]` row by
     /// row: centre x and y, width and height in input pixels, then a score in [0, 1] for each class.
-    pub fn detections(&mut self, output: &[f32], anchors: usize, prepared: &Prepared) -> Vec<Detection> {
+    pub(crate) fn detections(&mut self, output: &[f32], anchors: usize, prepared: &Prepared) -> Vec<Detection> {
         if anchors == 0 {
             return Vec::new();
         }
@@ -71,7 +71,12 @@ impl Suppression {
     ///
     /// # Errors
     /// Returns a text for a row above the threshold whose class id is none of `classes`.
-    pub fn finished(&self, output: &[f32], classes: usize, prepared: &Prepared) -> Result<Vec<Detection>, String> {
+    pub(crate) fn finished(
+        &self,
+        output: &[f32],
+        classes: usize,
+        prepared: &Prepared,
+    ) -> Result<Vec<Detection>, String> {
         let (rows, _) = output.as_chunks::<6>();
         let strong = rows.iter().filter(|row| row[4] > self.conf && row[4].is_finite());
         let mut candidates = Vec::new();

@@ -147,17 +147,17 @@ pub(in super::super) struct Joins {
 }
 
 impl Joins {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
     /// Returns the bytes that are held.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.open.values().map(|join| join.kept + (join.parts.len() + 1) * PART_OVERHEAD_BYTES).sum()
     }
 
     /// Takes a part that came at `position`; returns the message, when it was the last one.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         part: ChunkPart,
         (position, publish_ts): (Position, Timestamp),
@@ -206,7 +206,7 @@ impl Joins {
     }
 
     /// Gives up the open messages, and returns each with the position of the last part that was found.
-    pub fn give_up(&mut self, bytes_max: usize) -> Vec<(Position, Joined)> {
+    pub(crate) fn give_up(&mut self, bytes_max: usize) -> Vec<(Position, Joined)> {
         std::mem::take(&mut self.open).into_values().map(|join| (join.last, join.finish(bytes_max))).collect()
     }
 }

@@ -85,7 +85,7 @@ impl Drop for Connection {
 
 impl Connection {
     /// Connects and says who asks.
-    pub async fn open(transport: &Arc<Transport>, address: &Address, budget: Budget) -> Result<Self, BusError> {
+    pub(crate) async fn open(transport: &Arc<Transport>, address: &Address, budget: Budget) -> Result<Self, BusError> {
         let name = transport.name(address);
         let doing = format!("connect to {name}");
         let stream = transport.connect(address).await?;
@@ -123,12 +123,12 @@ impl Connection {
     }
 
     /// Returns a number that no other request of this connection has.
-    pub fn request_id(&self) -> u64 {
+    pub(crate) fn request_id(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Sends a command that has no answer.
-    pub async fn send(&self, command: &BaseCommand, doing: &str) -> Result<(), BusError> {
+    pub(crate) async fn send(&self, command: &BaseCommand, doing: &str) -> Result<(), BusError> {
         let writing = async { frames::write(&mut *self.writer.lock().await, command).await };
         match tokio::time::timeout(self.request_timeout, writing).await {
             Ok(written) => written.map_err(|error| self.lost(doing, &error)),
@@ -137,7 +137,12 @@ impl Connection {
     }
 
     /// Sends a command and waits for its answer; returns an error for an answer that says no.
-    pub async fn request(&self, request_id: u64, command: BaseCommand, doing: &str) -> Result<BaseCommand, BusError> {
+    pub(crate) async fn request(
+        &self,
+        request_id: u64,
+        command: BaseCommand,
+        doing: &str,
+    ) -> Result<BaseCommand, BusError> {
         let (answer, answered) = oneshot::channel();
         self.pending().insert(request_id, answer);
         let result = match self.send(&command, doing).await {

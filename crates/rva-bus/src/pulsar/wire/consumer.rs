@@ -58,11 +58,15 @@ pub(in super::super) struct Consumer {
 
 impl Consumer {
     /// Subscribes, exclusively, to a subscription that is there.
+<<<<<<< HEAD
     pub async fn open(wire: &Wire, to: Subscribe<'_>) -> Result<Self, BusError> {
         Self::open_as(wire, to, SubType::Exclusive).await
     }
 
     async fn open_as(wire: &Wire, to: Subscribe<'_>, kind: SubType) -> Result<Self, BusError> {
+=======
+    pub(crate) async fn open(wire: &Wire, to: Subscribe<'_>) -> Result<Self, BusError> {
+>>>>>>> house
         let mut connection = wire.connect_for(to.topic).await?;
         let request_id = connection.request_id();
         let subscribe = CommandSubscribe {
@@ -85,12 +89,12 @@ impl Consumer {
     }
 
     /// Returns the bytes of the broker's largest message.
-    pub fn message_bytes_max(&self) -> usize {
+    pub(crate) fn message_bytes_max(&self) -> usize {
         self.connection.broker.message_bytes_max
     }
 
     /// Lets so many more messages come.
-    pub async fn permit(&self, mut permits: i64) -> Result<(), BusError> {
+    pub(crate) async fn permit(&self, mut permits: i64) -> Result<(), BusError> {
         while permits > 0 {
             let now = permits.min(PERMITS_MAX);
             permits -= now;
@@ -103,13 +107,13 @@ impl Consumer {
     }
 
     /// Returns the next entry; an error where there will be none.
-    pub async fn next(&mut self) -> Result<Delivery, BusError> {
+    pub(crate) async fn next(&mut self) -> Result<Delivery, BusError> {
         let event = self.events.recv().await;
         self.take(event)
     }
 
     /// Returns the next entry if it is there.
-    pub fn next_ready(&mut self) -> Result<Option<Delivery>, BusError> {
+    pub(crate) fn next_ready(&mut self) -> Result<Option<Delivery>, BusError> {
         match self.events.try_recv() {
             Ok(event) => self.take(Some(event)).map(Some),
             Err(mpsc::error::TryRecvError::Empty) => Ok(None),
@@ -133,7 +137,7 @@ impl Consumer {
     }
 
     /// Acknowledges everything up to an entry, and waits for the answer where the broker gives one.
-    pub async fn acknowledge(&self, ledger_id: u64, entry_id: u64) -> Result<(), BusError> {
+    pub(crate) async fn acknowledge(&self, ledger_id: u64, entry_id: u64) -> Result<(), BusError> {
         let request_id = self.connection.request_id();
         let ack = CommandAck {
             consumer_id: CONSUMER_ID,
@@ -157,7 +161,7 @@ impl Consumer {
 
     /// Returns the last message that a consumer may get: ledger, entry and index in its batch, -1 where it isn't one.
     /// `None` where there is none.
-    pub async fn last_message(&self) -> Result<Option<(u64, u64, i32)>, BusError> {
+    pub(crate) async fn last_message(&self) -> Result<Option<(u64, u64, i32)>, BusError> {
         let request_id = self.connection.request_id();
         let last = CommandGetLastMessageId { consumer_id: CONSUMER_ID, request_id };
         let mut command = BaseCommand { get_last_message_id: Some(last), ..BaseCommand::default() };
@@ -172,7 +176,7 @@ impl Consumer {
 
     /// Leaves, so that the next consumer finds the subscription free. A failure doesn't matter: the broker notices the
     /// end of the connection too.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         let request_id = self.connection.request_id();
         let close = CommandCloseConsumer { consumer_id: CONSUMER_ID, request_id };
         let mut command = BaseCommand { close_consumer: Some(close), ..BaseCommand::default() };

@@ -38,18 +38,18 @@ pub(in super::super) struct Budget {
 pub(in super::super) struct Counted(#[allow(dead_code, reason = "counts by being there")] OwnedSemaphorePermit);
 
 impl Budget {
-    pub fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize) -> Self {
         let units = (bytes_max / UNIT_BYTES).clamp(1, u32::MAX as usize);
         Self { units: Arc::new(Semaphore::new(units)), waiting: Arc::default(), bytes_max: units * UNIT_BYTES }
     }
 
     /// Returns all bytes of the budget.
-    pub fn bytes_max(&self) -> usize {
+    pub(crate) fn bytes_max(&self) -> usize {
         self.bytes_max
     }
 
     /// Returns whether nobody waits for room.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 0
     }
 

@@ -38,17 +38,17 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Reads what connections need: addresses, certificates.
-    pub fn new(connection: &PulsarConnection, budget: Budget) -> Result<Self, BusError> {
+    pub(crate) fn new(connection: &PulsarConnection, budget: Budget) -> Result<Self, BusError> {
         Ok(Self { transport: Arc::new(Transport::new(connection)?), budget })
     }
 
     /// Returns the bytes of entries that all partitions together may have on their way.
-    pub fn budget_bytes(&self) -> usize {
+    pub(crate) fn budget_bytes(&self) -> usize {
         self.budget.bytes_max()
     }
 
     /// Connects to the address that is configured, to see whether that works.
-    pub async fn check(&self) -> Result<(), BusError> {
+    pub(crate) async fn check(&self) -> Result<(), BusError> {
         self.connect(&Address::configured()).await.map(drop)
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Address {
 }
 
 impl Address {
-    pub fn configured() -> Self {
+    pub(crate) fn configured() -> Self {
         Self { host: None, behind_proxy: None }
     }
 }
@@ -50,7 +50,7 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub fn new(connection: &PulsarConnection) -> Result<Self, BusError> {
+    pub(crate) fn new(connection: &PulsarConnection) -> Result<Self, BusError> {
         let url = &connection.service_url;
         let (hosts, is_tls) = parse(url)?;
         let tls = match is_tls {
@@ -70,12 +70,12 @@ impl Transport {
         })
     }
 
-    pub fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         self.tls.is_some()
     }
 
     /// Returns the address of a broker that a lookup named.
-    pub fn address(&self, url: &str, behind_proxy: bool) -> Result<Address, BusError> {
+    pub(crate) fn address(&self, url: &str, behind_proxy: bool) -> Result<Address, BusError> {
         let (mut hosts, _) = parse(url)?;
         let host = hosts.swap_remove(0);
         Ok(match behind_proxy {
@@ -85,7 +85,7 @@ impl Transport {
     }
 
     /// Returns an address as texts show it.
-    pub fn name(&self, address: &Address) -> String {
+    pub(crate) fn name(&self, address: &Address) -> String {
         match &address.host {
             None => self.service_url.clone(),
             Some((host, port)) => format!("{}://{host}:{port}", if self.is_tls() { "pulsar+ssl" } else { "pulsar" }),
@@ -96,7 +96,7 @@ impl Transport {
     ///
     /// # Errors
     /// Returns `Permanent` for a certificate that isn't trusted, `Transient` where no host answers.
-    pub async fn connect(&self, address: &Address) -> Result<Box<dyn Stream>, BusError> {
+    pub(crate) async fn connect(&self, address: &Address) -> Result<Box<dyn Stream>, BusError> {
         let hosts = match &address.host {
             None => &self.hosts[..],
             Some(host) => std::slice::from_ref(host),

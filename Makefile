@@ -27,7 +27,7 @@ build: setup ## the optimised binaries, in target/release
 	cargo build --release --locked
 	cargo build --release --locked -p rva-ingest --features pulsar
 
-lint: ## rustfmt and clippy, warnings as errors; Dockerfiles; the compose file
+lint: ## rustfmt, clippy, rustdoc, ruff, shellcheck, warnings as errors; Dockerfiles; the compose file
 	@infrastructure/local/lint.sh
 
 bench-detect: setup ## frames a second and memory of the pipeline beside bare ONNX Runtime, in turns, in one run

@@ -97,6 +97,61 @@ fn lines_of_prose_are_at_most_120_characters_long() {
     assert!(long.is_empty(), "lines that are too long:\n{}", long.join("\n"));
 }
 
+/// Returns a page's `file::name` references: those in backticks that name a Rust or Python file.
+fn references(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let is_path = |path: &str| path.chars().all(|letter| letter.is_ascii_alphanumeric() || "/_.-".contains(letter));
+    text.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.split_once("::")).filter(move |(file, name)| {
+        (file.ends_with(".rs") || file.ends_with(".py")) && is_path(file) && !name.contains(char::is_whitespace)
+    })
+}
+
+/// Returns whether a file defines a test: in Rust a function with an attribute `test`, in Python any function.
+fn defines(text: &str, name: &str) -> bool {
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    let is_it = |line: &str, word: &str| {
+        line.split_once(word).is_some_and(|(_, rest)| rest.strip_prefix(name).is_some_and(|rest| rest.starts_with('(')))
+    };
+    lines.iter().enumerate().any(|(number, line)| {
+        let mut above = lines[..number].iter().rev().take_while(|line| line.starts_with('#') || line.starts_with("//"));
+        is_it(line, "def ") || (is_it(line, "fn ") && above.any(|line| line.contains("test")))
+    })
+}
+
+#[test]
+fn every_test_that_a_page_names_is_there() {
+    let (mut absent, mut named) = (Vec::new(), 0);
+    for page in pages() {
+        for (file, name) in references(&fs::read_to_string(&page).unwrap()) {
+            let places = [root().join(file), root().join("crates").join(file)];
+            let texts = places.iter().filter_map(|place| fs::read_to_string(place).ok());
+            named += 1;
+            if !texts.into_iter().any(|text| defines(&text, name)) {
+                absent.push(format!("{}: {file}::{name}", page.display()));
+            }
+        }
+    }
+    assert!(absent.is_empty(), "tests that are not there:\n{}", absent.join("\n"));
+    assert!(named > 100, "found {named} references, wanted those of attacks.md, odd-inputs.md and reports.md");
+}
+
+#[test]
+fn every_public_report_is_linked_once_and_says_what_became_of_it() {
+    let text = fs::read_to_string(root().join("docs/reports.md")).unwrap();
+    let mut seen = BTreeSet::new();
+    for line in text.lines().filter(|line| line.starts_with("| [")) {
+        for link in links(line).filter(|link| link.contains("://")) {
+            assert!(link.starts_with("https://github.com/"), "found {link}, wanted a thread");
+            assert!(seen.insert(link.to_owned()), "{link} is listed twice");
+            let number = link.rsplit('/').next().unwrap();
+            assert!(line.contains(&format!("#{number}](")), "the text of {link} names another number");
+        }
+        let here = line.trim_end_matches(['|', ' ']).rsplit(" | ").next().unwrap();
+        let tested = here.contains(".rs::") || here.contains("same test");
+        assert!(tested || here.starts_with("not handled"), "found {here:?}, wanted a test, or \"not handled\" and why");
+    }
+    assert!(seen.len() >= 30, "found {} reports", seen.len());
+}
+
 #[test]
 fn make_has_what_it_announces_and_announces_what_it_has() {
     let makefile = fs::read_to_string(root().join("Makefile")).unwrap();

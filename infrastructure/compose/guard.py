@@ -88,7 +88,9 @@ def expect(what: str, found, wanted) -> None:
 
 def refused(what: str, done: subprocess.CompletedProcess, why: str) -> None:
     text = done.stdout + done.stderr
-    assert done.returncode != 0 and re.search(why, text), f"{what}: found exit code {done.returncode}, {text[:400]!r}, wanted {why!r}"
+    assert done.returncode != 0 and re.search(why, text), (
+        f"{what}: found exit code {done.returncode}, {text[:400]!r}, wanted {why!r}"
+    )
 
 
 def settings() -> dict:
@@ -98,18 +100,24 @@ def settings() -> dict:
 def check_confinement(inside: Inside, wanted: dict) -> None:
     """No capability, none to be had, nothing to be written but data, and the bounds of the file."""
     service = inside.service
-    status = dict(re.findall(r"^(Cap\w+|NoNewPrivs|Uid):\s+(\S+)", inside.says("cat /proc/1/status"), re.M))
+    status = dict(re.findall(r"^(Cap\w+|NoNewPrivs|Uid):\s+(\S+)", inside.says("cat /proc/1/status"), re.MULTILINE))
     uid = status.pop("Uid")
     assert uid != "0", f"{service} runs as root"
     none = {f"Cap{name}": "0" * 16 for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")} | {"NoNewPrivs": "1"}
     expect(f"{service}: /proc/1/status", status, none)
     # As root, who would be let by the rights of the folders.
     for folder in ("/", "/etc", "/usr/bin", "/opt"):
-        refused(f"{service}: write to {folder}", inside.run(f"touch {folder}/denied", user="0"), "Read-only file system")
+        refused(
+            f"{service}: write to {folder}", inside.run(f"touch {folder}/denied", user="0"), "Read-only file system"
+        )
     data = {volume["target"] for volume in wanted.get("volumes", []) if not volume.get("read_only")}
     scratch = {entry.split(":")[0] for entry in wanted["tmpfs"]}
     mounts = [line.split()[1:4] for line in inside.says("cat /proc/mounts").splitlines()]
-    own = {path for path, _, options in mounts if options.split(",")[0] == "rw" and not re.match(r"/(proc|dev|sys)\b|/etc/\w", path)}
+    own = {
+        path
+        for path, _, options in mounts
+        if options.split(",")[0] == "rw" and not re.match(r"/(proc|dev|sys)\b|/etc/\w", path)
+    }
     expect(f"{service}: what can be written", own, data | scratch)
     inside.says("echo x >/tmp/allowed && rm /tmp/allowed")
     limit = "cat /sys/fs/cgroup/$1 2>/dev/null || cat /sys/fs/cgroup/$2"
@@ -144,7 +152,11 @@ def check_secrets(inside: Inside, values: set[str]) -> None:
     seen += docker("inspect", inside.name)
     shown = [value for value in values if value in seen]
     assert not shown, f"{service}: found {len(shown)} secrets in environment, arguments or settings"
-    refused(f"{service}: write its secrets", inside.run("for f in /run/secrets/*; do echo x >>$f; done", user="0"), "Read-only|denied")
+    refused(
+        f"{service}: write its secrets",
+        inside.run("for f in /run/secrets/*; do echo x >>$f; done", user="0"),
+        "Read-only|denied",
+    )
 
 
 def check_folder() -> None:
@@ -153,7 +165,9 @@ def check_folder() -> None:
     expect("mode of the signing key", oct((SECRETS / "pulsar-signing.pem").stat().st_mode & 0o777), "0o400")
     for file in sorted(SECRETS.iterdir()):
         file.read_bytes()
-        someone = run("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "cat", str(file), check=False)
+        someone = run(
+            "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "cat", str(file), check=False
+        )
         refused(f"somebody else reads {file.name}", someone, "Permission denied")
     mounted = {secret["source"] for service in settings().values() for secret in service.get("secrets", [])}
     assert "pulsar-signing.pem" not in mounted and mounted, f"found {mounted}"
@@ -223,14 +237,22 @@ def check_names(detector: Inside, ingest: Inside) -> None:
         ingest.says(f"getent hosts {name}")
         refused(f"detector: the name {name}", detector.run(f"getent hosts {name}"), "")
     # Where it goes from there: the detector to cameras; the ingest nowhere, since nothing translates its address.
-    gateway = docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", NETWORKS["outside"]).strip()
+    gateway = docker(
+        "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", NETWORKS["outside"]
+    ).strip()
     route = [line.split() for line in detector.says("cat /proc/net/route").splitlines()[1:]]
     default = [fields[2] for fields in route if fields[1] == "00000000"]
     expect("detector: default route", default, ["".join(f"{int(part):02X}" for part in reversed(gateway.split(".")))])
     for network in ("lake", "broker"):
         option = '{{index .Options "com.docker.network.bridge.enable_ip_masquerade"}}'
-        expect(f"network {network}", docker("network", "inspect", "--format", option, NETWORKS[network]).strip(), "false")
-    expect("network retail-net", docker("network", "inspect", "--format", "{{.Internal}}", NETWORKS["retail-net"]).strip(), "true")
+        expect(
+            f"network {network}", docker("network", "inspect", "--format", option, NETWORKS[network]).strip(), "false"
+        )
+    expect(
+        "network retail-net",
+        docker("network", "inspect", "--format", "{{.Internal}}", NETWORKS["retail-net"]).strip(),
+        "true",
+    )
 
 
 def own_address() -> str:
@@ -271,11 +293,26 @@ def check_store(bucket: Inside, detector: Inside) -> None:
         mc cat catalog/warehouse/probe/metadata/1.metadata.json
     """)
     objects = "warehouse/probe/data/a.parquet"
-    denied = [f"mc {what}" for user in ("ingest", "catalog", "trino", "spark") for what in (
-        f"ls {user}/private", f"cat {user}/private/object", f"rm {user}/private/object", f"mb {user}/new", f"rb {user}/private",
-        f"admin user ls {user}", f"admin policy ls {user}", f"admin info {user}", f"admin service stop {user}",
-        f"admin user svcacct add {user} rva-{user}")]
-    denied += [f"printf 'intruder\\nintruder-secret\\n' | mc admin user add {user}" for user in ("ingest", "catalog", "trino", "spark")]
+    denied = [
+        f"mc {what}"
+        for user in ("ingest", "catalog", "trino", "spark")
+        for what in (
+            f"ls {user}/private",
+            f"cat {user}/private/object",
+            f"rm {user}/private/object",
+            f"mb {user}/new",
+            f"rb {user}/private",
+            f"admin user ls {user}",
+            f"admin policy ls {user}",
+            f"admin info {user}",
+            f"admin service stop {user}",
+            f"admin user svcacct add {user} rva-{user}",
+        )
+    ]
+    denied += [
+        f"printf 'intruder\\nintruder-secret\\n' | mc admin user add {user}"
+        for user in ("ingest", "catalog", "trino", "spark")
+    ]
     denied += [f"mc cp /tmp/x {user}/private/mine" for user in ("ingest", "catalog", "trino", "spark")]
     for user in ("trino", "spark"):
         denied += [f"mc cp /tmp/x {user}/warehouse/mine", f"mc rm {user}/{objects}"]
@@ -284,8 +321,12 @@ def check_store(bucket: Inside, detector: Inside) -> None:
     # One call for all: each answers with its exit code and its last words.
     script = "\n".join(f"said=$( ({command}) 2>&1); echo \"$? $said\" | tr '\\n' ' '; echo" for command in denied)
     for command, line in zip(denied, bucket.says(f"set -o pipefail\n{script}").splitlines(), strict=True):
-        assert not line.startswith("0 ") and re.search("Access Denied|Insufficient permissions|not allowed", line), f"{command}: found {line!r}"
-    bucket.says(f"mc cat store/private/object store/{objects} && mc rb --force store/private && mc rm --recursive --force store/warehouse/probe")
+        assert not line.startswith("0 ") and re.search("Access Denied|Insufficient permissions|not allowed", line), (
+            f"{command}: found {line!r}"
+        )
+    bucket.says(
+        f"mc cat store/private/object store/{objects} && mc rb --force store/private && mc rm --recursive --force store/warehouse/probe"
+    )
     assert "S3" not in detector.says("env"), "the detector knows of the store"
 
 
@@ -295,12 +336,17 @@ def base64url(data: bytes) -> str:
 
 def forged_tokens(directory: Path) -> dict[str, str]:
     """An administrator's tokens that nobody signed, or another key, or the public one as if it were a secret."""
+
     def head(algorithm: str) -> str:
-        return ".".join(base64url(json.dumps(part).encode()) for part in ({"alg": algorithm, "typ": "JWT"}, {"sub": "admin"}))
+        return ".".join(
+            base64url(json.dumps(part).encode()) for part in ({"alg": algorithm, "typ": "JWT"}, {"sub": "admin"})
+        )
 
     key = directory / "other.pem"
     run("openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", str(key))
-    signed = subprocess.run(["openssl", "dgst", "-sha256", "-sign", str(key)], input=head("RS256").encode(), capture_output=True, check=True)
+    signed = subprocess.run(
+        ["openssl", "dgst", "-sha256", "-sign", str(key)], input=head("RS256").encode(), capture_output=True, check=True
+    )
     key.unlink()
     public = (SECRETS / "pulsar-public.der").read_bytes()
     return {
@@ -335,8 +381,13 @@ def check_broker(detector: Inside, ingest: Inside) -> None:
     token = {role: (SECRETS / f"pulsar-token-{role}").read_text().strip() for role in ("admin", "detector", "ingest")}
     partition = f"{TOPIC.replace('/', '://', 1)}-partition-0"
     host = broker()
-    for inside, role, may, may_not in ((detector, "detector", "produce", "consume"), (ingest, "ingest", "consume", "produce")):
-        ask = lambda doing, token, inside=inside: inside.wire(what="pulsar", host=host, token=token, doing=doing, topic=partition)  # noqa: E731
+    for inside, role, may, may_not in (
+        (detector, "detector", "produce", "consume"),
+        (ingest, "ingest", "consume", "produce"),
+    ):
+        ask = lambda doing, token, inside=inside: inside.wire(
+            what="pulsar", host=host, token=token, doing=doing, topic=partition
+        )
         expect(f"{role}: {may}", ask(may, token[role]).split()[0], {"produce": "producer", "consume": "success"}[may])
         said = ask(may_not, token[role])
         assert said.startswith("error") and "not authorized" in said, f"{role}: {may_not}: found {said!r}"
@@ -353,7 +404,9 @@ def check_broker(detector: Inside, ingest: Inside) -> None:
         ("PUT", "admin/v2/persistent/retail/metadata/mine/partitions", "1"),
     ]  # fmt: skip
     peek = ("GET", f"{subscription}/rva-ingest/position/1", "")
-    for name, value in ({"no": None, "detector": token["detector"], "ingest": token["ingest"]} | forged_tokens(SECRETS)).items():
+    for name, value in (
+        {"no": None, "detector": token["detector"], "ingest": token["ingest"]} | forged_tokens(SECRETS)
+    ).items():
         tries = requests + ([peek, ("DELETE", f"{subscription}/rva-ingest", "")] if name != "ingest" else [])
         if name in ("detector", "ingest"):
             tries = [request for request in tries if request[1] != "metrics/"]  # who is known may read figures
@@ -393,7 +446,9 @@ def check_all() -> None:
     check_arguments(values)
     check_ports()
     check_refusals()
-    say("secrets: in no log, argument or environment, and for nobody else on this machine; ports only where they were asked for")
+    say(
+        "secrets: in no log, argument or environment, and for nobody else on this machine; ports only where they were asked for"
+    )
 
 
 def check_each(insides: dict[str, Inside], wanted: dict, values: set[str]) -> None:

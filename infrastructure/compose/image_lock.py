@@ -13,12 +13,12 @@ from pathlib import Path
 # Relative to the folder of the project, which is where it is called.
 FILES = ("docker-compose.yml", "infrastructure/docker/Dockerfile", "infrastructure/docker/minio.Dockerfile")
 # `image:` of a service or `FROM` of a stage, with a tag: other stages have none, and ours (rva-…) are built here.
-IMAGE = re.compile(r"^(\s*image: |FROM )((?!rva-)[\w./-]+:[\w.-]+)(@sha256:[0-9a-f]{64})?(?=\s|$)", re.M)
+IMAGE = re.compile(r"^(\s*image: |FROM )((?!rva-)[\w./-]+:[\w.-]+)(@sha256:[0-9a-f]{64})?(?=\s|$)", re.MULTILINE)
 
 
 def digest_of(image: str) -> str:
     command = ["docker", "buildx", "imagetools", "inspect", "--format", "{{.Manifest.Digest}}", image]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     digest = done.stdout.strip()
     if done.returncode != 0 or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         said = (done.stderr or done.stdout).strip()[-300:]

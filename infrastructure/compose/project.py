@@ -26,7 +26,7 @@ def say(text: str) -> None:
 
 
 def run(*arguments: str, check: bool = True, **more) -> subprocess.CompletedProcess:
-    done = subprocess.run(arguments, **{"env": ENVIRONMENT, "capture_output": True, "text": True} | more)
+    done = subprocess.run(arguments, check=False, **{"env": ENVIRONMENT, "capture_output": True, "text": True} | more)
     if check and done.returncode != 0:
         raise RuntimeError(f"{' '.join(arguments)}: exit code {done.returncode}: {done.stderr.strip()}")
     return done

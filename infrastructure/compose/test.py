@@ -104,9 +104,11 @@ def fire() -> None:
     guard.check_all()
 
     for services in (("ingest",), ("pulsar",), ("minio", "catalog"), ("trino",)):
+
         def kill_them(services=services):
             for service in services:
                 kill(service)
+
         detect(kill_them)
         wait_healthy(*SERVICES)
         whole += 1

@@ -59,7 +59,9 @@ def answer(stream: socket.socket) -> str:
 def pulsar(host: str, token: str | None, doing: str, topic: str) -> str:
     """Connects, with a token or without, and asks for a consumer or a producer of one partition."""
     asks = {
-        "consume": command(SUBSCRIBE, field(1, topic), field(2, "probe"), field(3, 0), field(4, 1), field(5, 1), field(8, 0)),
+        "consume": command(
+            SUBSCRIBE, field(1, topic), field(2, "probe"), field(3, 0), field(4, 1), field(5, 1), field(8, 0)
+        ),
         "produce": command(PRODUCER, field(1, topic), field(2, 1), field(3, 1)),
     }
     login = [] if token is None else [field(5, "token"), field(3, token)]

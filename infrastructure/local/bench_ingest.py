@@ -21,7 +21,19 @@ import uuid
 from collections import Counter
 
 from bench_stack import (
-    ROOT, STACK, catalog, cpu_seconds, drop, forget_peak, ingest_environment, keys, memory_mb, publish, say, state, stack,
+    ROOT,
+    STACK,
+    catalog,
+    cpu_seconds,
+    drop,
+    forget_peak,
+    ingest_environment,
+    keys,
+    memory_mb,
+    publish,
+    say,
+    stack,
+    state,
     wait_until,
 )  # fmt: skip
 
@@ -36,7 +48,11 @@ def table_facts(lakehouse, name: str) -> tuple[float, int, int]:
     """When the last snapshot was made (seconds), and number and bytes of its data files."""
     table = lakehouse.load_table(f"rva.{name}")
     summary = table.current_snapshot().summary
-    return table.current_snapshot().timestamp_ms / 1000, int(summary["total-data-files"]), int(summary["total-files-size"])
+    return (
+        table.current_snapshot().timestamp_ms / 1000,
+        int(summary["total-data-files"]),
+        int(summary["total-files-size"]),
+    )
 
 
 def rows_wanted(kind: str, sent: dict) -> int:
@@ -102,7 +118,8 @@ def run_flink(lakehouse, arguments, topic: str, kind: str, sent: dict) -> dict:
     for pid in servers:
         forget_peak(pid)
     command = [sys.executable, STACK, "run", "flink-sql", "-f", ROOT / "flink-jobs/bronze.sql"]
-    said = subprocess.run(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    said = subprocess.run(command, env=environment, text=True, check=False, **output).stdout
 
     def job():
         return next((job for job in flink("/jobs/overview")["jobs"] if job["name"] == name), None)
@@ -111,7 +128,9 @@ def run_flink(lakehouse, arguments, topic: str, kind: str, sent: dict) -> dict:
 
     def all_there() -> bool:
         if (now := job())["state"] != "RUNNING" and now["state"] != "CREATED":
-            raise SystemExit(f"job {name}: found {now['state']}, wanted RUNNING: {flink('/jobs/' + now['jid'] + '/exceptions')}")
+            raise SystemExit(
+                f"job {name}: found {now['state']}, wanted RUNNING: {flink('/jobs/' + now['jid'] + '/exceptions')}"
+            )
         snapshot = lakehouse.load_table("rva.flink_bronze_raw").current_snapshot()
         return snapshot is not None and int(snapshot.summary["total-records"]) >= count
 
@@ -148,7 +167,9 @@ def main() -> None:
         arguments.publish, topic, "--count", arguments.messages, "--cameras", CAMERAS, "--again-every", AGAIN_EVERY,
         "--broken-every", BROKEN_EVERY,
     )  # fmt: skip
-    say(f"bench-ingest: {sent['messages']} messages, {sent['payload_bytes'] / sent['messages']:.0f} bytes each, sent in {sent['seconds']} s")
+    say(
+        f"bench-ingest: {sent['messages']} messages, {sent['payload_bytes'] / sent['messages']:.0f} bytes each, sent in {sent['seconds']} s"
+    )
     wanted, rows = None, []
     with open(arguments.csv, "w", newline="") as file:
         columns = ["kind", "turn", "messages", "payload_bytes", "wall_s", "cpu_s", "peak_mb", "files", "file_bytes"]
@@ -166,15 +187,24 @@ def main() -> None:
                 rows.append(row)
                 writer.writerow(row)
                 file.flush()
-                say(f"bench-ingest: {kind:11} turn {turn}: {row['wall_s']:.1f} s, {row['cpu_s']:.1f} CPU s, {row['peak_mb']:.0f} MB, {row['files']} files of {row['file_bytes'] / 1e6:.0f} MB")
-    medians = {kind: {n: statistics.median(r[n] for r in rows if r["kind"] == kind) for n in ("wall_s", "cpu_s", "peak_mb")} for kind in kinds}
+                say(
+                    f"bench-ingest: {kind:11} turn {turn}: {row['wall_s']:.1f} s, {row['cpu_s']:.1f} CPU s, {row['peak_mb']:.0f} MB, {row['files']} files of {row['file_bytes'] / 1e6:.0f} MB"
+                )
+    medians = {
+        kind: {n: statistics.median(r[n] for r in rows if r["kind"] == kind) for n in ("wall_s", "cpu_s", "peak_mb")}
+        for kind in kinds
+    }
     print("| | seconds | CPU seconds | MB of payload a CPU second | peak MB |\n| --- | --- | --- | --- | --- |")
     for kind, median in medians.items():
-        print(f"| {kind} | {median['wall_s']:.1f} | {median['cpu_s']:.1f} | {sent['payload_bytes'] / 1e6 / median['cpu_s']:.1f} | {median['peak_mb']:.0f} |")
+        print(
+            f"| {kind} | {median['wall_s']:.1f} | {median['cpu_s']:.1f} | {sent['payload_bytes'] / 1e6 / median['cpu_s']:.1f} | {median['peak_mb']:.0f} |"
+        )
     for kind in FLINK:
         if medians.keys() >= {kind, "rva"}:
             ratio = {name: medians[kind][name] / medians["rva"][name] for name in ("cpu_s", "wall_s")}
-            print(f"\n{kind}: its CPU seconds over ours: {ratio['cpu_s']:.2f} (wanted: 3); its wall time over ours: {ratio['wall_s']:.2f} (wanted: 1)")
+            print(
+                f"\n{kind}: its CPU seconds over ours: {ratio['cpu_s']:.2f} (wanted: 3); its wall time over ours: {ratio['wall_s']:.2f} (wanted: 1)"
+            )
 
 
 main()

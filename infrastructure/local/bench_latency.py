@@ -7,7 +7,6 @@ sees the snapshot that brought it. Under the load, lag is messages sent less row
 import argparse
 import csv
 import json
-import os
 import re
 import subprocess
 import threading
@@ -79,7 +78,9 @@ def measure(arguments, interval: str, rate: int, seconds: int) -> dict:
     drop(lakehouse, "bronze_raw", "bronze_dead_letters")
     topic = f"persistent://rva-bench/latency-{uuid.uuid4().hex[:8]}/events"
     publish(arguments.publish, topic, "--count", 0)  # sets it up
-    environment = ingest_environment(topic, f"latency-{uuid.uuid4().hex[:8]}") | {"RVA_INGEST_COMMIT_INTERVAL": interval}
+    environment = ingest_environment(topic, f"latency-{uuid.uuid4().hex[:8]}") | {
+        "RVA_INGEST_COMMIT_INTERVAL": interval
+    }
     process = subprocess.Popen([arguments.ingest], env=environment, cwd="/")
     watch = Watch(process)
     try:
@@ -137,7 +138,9 @@ def main() -> None:
             writer.writerow(row)
             file.flush()
             print(json.dumps(row), flush=True)
-            say(f"bench-latency: {row['commit_interval']} commits, {row['rate']} a second: p50 {row['p50_s']} s, p99 {row['p99_s']} s")
+            say(
+                f"bench-latency: {row['commit_interval']} commits, {row['rate']} a second: p50 {row['p50_s']} s, p99 {row['p99_s']} s"
+            )
 
 
 main()

@@ -49,14 +49,18 @@ def drop(lakehouse: RestCatalog, *names: str) -> None:
 def publish(binary: str, topic: str, *arguments: object) -> dict:
     """Runs the generator to its end; what it says."""
     environment = os.environ | state()["environment"] | {"PULSAR_TOPIC": topic, "RUST_LOG": "error"}
-    done = subprocess.run([binary, *map(str, arguments)], env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [binary, *map(str, arguments)], env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
     return json.loads(done.stdout)
 
 
 def keys(lakehouse: RestCatalog, table: str) -> Counter[tuple]:
     """The table's keys, and how many rows have each."""
     rows = lakehouse.load_table(f"rva.{table}").scan(selected_fields=KEY).to_arrow()
-    return Counter(zip(*(pc.cast(rows[name], "string" if rows[name].type != "int64" else "int64").to_pylist() for name in KEY)))
+    return Counter(
+        zip(*(pc.cast(rows[name], "string" if rows[name].type != "int64" else "int64").to_pylist() for name in KEY))
+    )
 
 
 def cpu_seconds(pid: int) -> float:

@@ -33,7 +33,9 @@ def condition_holds(name: str) -> bool:
         case "no-mount":
             effective = int(re.search(r"CapEff:\s+(\w+)", Path("/proc/self/status").read_text())[1], 16)
             return not effective >> 21 & 1  # CAP_SYS_ADMIN
-    sys.exit(f"check_skips: found condition {name!r}, wanted always, without-shared, not-root, no-mount, no-cgroup, no-stack, no-cuda or ignored")
+    sys.exit(
+        f"check_skips: found condition {name!r}, wanted always, without-shared, not-root, no-mount, no-cgroup, no-stack, no-cuda or ignored"
+    )
 
 
 def read_allowed(path: str) -> list[tuple[str, re.Pattern[str]]]:

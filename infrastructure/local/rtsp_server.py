@@ -26,7 +26,19 @@ gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
-ENCODER = ["-an", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-threads", "1", "-pix_fmt", "yuv420p"]
+ENCODER = [
+    "-an",
+    "-c:v",
+    "libx264",
+    "-preset",
+    "ultrafast",
+    "-tune",
+    "zerolatency",
+    "-threads",
+    "1",
+    "-pix_fmt",
+    "yuv420p",
+]
 # A key picture at least twice a second: clients that come later need one.
 KEY_PICTURES = ["-force_key_frames", "expr:gte(t,n_forced*0.5)"]
 
@@ -102,7 +114,9 @@ def main() -> int:
     server.set_address("127.0.0.1")
     server.set_service(options.port)
     if options.auth != "none" or options.tls_certificate:
-        checker = auth(options.auth, options.user, options.password) if options.auth != "none" else GstRtspServer.RTSPAuth()
+        checker = (
+            auth(options.auth, options.user, options.password) if options.auth != "none" else GstRtspServer.RTSPAuth()
+        )
         if options.tls_certificate:
             checker.set_tls_certificate(Gio.TlsCertificate.new_from_file(options.tls_certificate))
         server.set_auth(checker)

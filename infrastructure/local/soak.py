@@ -34,7 +34,14 @@ COUNTS = [
 def start_server(port: int, name: str) -> subprocess.Popen:
     """A server of its own for each stream, so that one can be hurt alone."""
     video = ROOT / "data/cache/vtest.avi"
-    command = ["/usr/bin/python3", HERE / "rtsp_server.py", "--port", str(port), "--until-stdin-closes", f"{name}={video}"]
+    command = [
+        "/usr/bin/python3",
+        HERE / "rtsp_server.py",
+        "--port",
+        str(port),
+        "--until-stdin-closes",
+        f"{name}={video}",
+    ]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     line = server.stdout.readline()
     if not line.startswith("ready "):
@@ -51,7 +58,9 @@ def resident_kib(pid: int) -> int:
 
 
 def query(rva: str, folder: Path, sql: str) -> list[dict]:
-    ran = subprocess.run([rva, "query", sql, "--format", "json"], cwd=folder, capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [rva, "query", sql, "--format", "json"], cwd=folder, capture_output=True, text=True, check=True
+    )
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
@@ -94,8 +103,10 @@ def main() -> int:
 
     log = out / "rva.log"
     began = time.monotonic()
-    process = subprocess.Popen([rva, "run", "--log-format", "json"], cwd=out, stdout=subprocess.DEVNULL, stderr=log.open("w"))
-    passed = lambda: time.monotonic() - began  # noqa: E731
+    process = subprocess.Popen(
+        [rva, "run", "--log-format", "json"], cwd=out, stdout=subprocess.DEVNULL, stderr=log.open("w")
+    )
+    passed = lambda: time.monotonic() - began
     third = arguments.seconds / 3
     plan = [
         (third, "killed stream 0", lambda: servers[0].kill()),
@@ -124,8 +135,14 @@ def main() -> int:
 
     problems = [] if code in (0, 130) else [f"found exit code {code}, wanted 0 or 130"]
     stats = final_stats(log)
-    rows = query(rva, out, "SELECT camera_id, count(*) AS n, count(DISTINCT pipeline_run_id) AS runs FROM bronze_raw GROUP BY camera_id")
-    distinct = query(rva, out, "SELECT count(*) AS n FROM (SELECT DISTINCT pipeline_run_id, camera_id, frame_index FROM bronze_raw)")
+    rows = query(
+        rva,
+        out,
+        "SELECT camera_id, count(*) AS n, count(DISTINCT pipeline_run_id) AS runs FROM bronze_raw GROUP BY camera_id",
+    )
+    distinct = query(
+        rva, out, "SELECT count(*) AS n FROM (SELECT DISTINCT pipeline_run_id, camera_id, frame_index FROM bronze_raw)"
+    )
     by_camera = {row["camera_id"]: row for row in rows}
     with (out / "cameras.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -135,11 +152,17 @@ def main() -> int:
             writer.writerow([camera, *(fields[name] for name in COUNTS), row["n"], row["runs"]])
             skipped = sum(fields[f"skipped_{reason}"] for reason in ("stride", "overload", "superseded"))
             if fields["decoded"] != fields["processed"] + skipped:
-                problems.append(f"{camera}: found {fields['decoded']} decoded, wanted {fields['processed']} + {skipped}")
+                problems.append(
+                    f"{camera}: found {fields['decoded']} decoded, wanted {fields['processed']} + {skipped}"
+                )
             if row["n"] != fields["records"] or fields["records"] != fields["processed"]:
-                problems.append(f"{camera}: found {row['n']} rows, wanted {fields['records']} records of {fields['processed']} frames")
+                problems.append(
+                    f"{camera}: found {row['n']} rows, wanted {fields['records']} records of {fields['processed']} frames"
+                )
             if row["runs"] != fields["openings"] or (camera.startswith("rtsp") and row["runs"] < 2):
-                problems.append(f"{camera}: found {row['runs']} runs in the table, wanted {fields['openings']}, 2 or more of a stream")
+                problems.append(
+                    f"{camera}: found {row['runs']} runs in the table, wanted {fields['openings']}, 2 or more of a stream"
+                )
     if len(stats) != FILES + STREAMS:
         problems.append(f"found {len(stats)} cameras, wanted {FILES + STREAMS}")
     if distinct[0]["n"] != sum(row["n"] for row in rows):
@@ -149,9 +172,13 @@ def main() -> int:
     size = len(memory) // 3
     early, late = (statistics.median(kib for _, kib in part) for part in (memory[size : 2 * size], memory[2 * size :]))
     if late > early * 1.1:
-        problems.append(f"memory grew: found {late:.0f} KiB in the last third, wanted at most a tenth above {early:.0f}")
+        problems.append(
+            f"memory grew: found {late:.0f} KiB in the last third, wanted at most a tenth above {early:.0f}"
+        )
     print((out / "cameras.csv").read_text(), end="")
-    print(f"soak: {passed():.0f} s, memory {early / 1024:.0f} MiB in the second third, {late / 1024:.0f} MiB in the last, exit code {code}")
+    print(
+        f"soak: {passed():.0f} s, memory {early / 1024:.0f} MiB in the second third, {late / 1024:.0f} MiB in the last, exit code {code}"
+    )
     for problem in problems:
         print(f"soak: {problem}")
     return 1 if problems else 0

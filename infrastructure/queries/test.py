@@ -6,13 +6,12 @@ The answers are worked out once more here, in plain Python, from what pyiceberg 
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import uuid
 from collections import defaultdict
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +28,7 @@ ENGINES = ("trino", "spark", "duckdb", "rva query")
 def micros(text: str) -> int:
     """A point in time as an engine writes it, in microseconds; without a zone it is UTC."""
     when = datetime.fromisoformat(text.replace(" UTC", "+00:00").replace(" ", "T", 1))
-    when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
     return int(when.timestamp()) * 1_000_000 + when.microsecond
 
 
@@ -40,7 +39,7 @@ def normal(columns: list[str], rows: list) -> list[tuple]:
         if found is None:
             return None
         if name in ("capture_ts", "minute", "first_ts", "last_ts"):
-            return micros(found if isinstance(found, str) else found.astimezone(timezone.utc).isoformat())
+            return micros(found if isinstance(found, str) else found.astimezone(UTC).isoformat())
         return found
 
     return [tuple(value(name, found) for name, found in zip(columns, row)) for row in rows]
@@ -134,12 +133,17 @@ def queries_give_the_same_answers_everywhere(world: World) -> None:
         world.ingest("--drain", **own)
         table = world.lakehouse.load_table("rva.bronze_raw")
         wanted = expected(table)
-        assert len(wanted["detections"]) > 8000 and len(wanted["people_per_minute"]) == 16, {n: len(r) for n, r in wanted.items()}
-        bronze_raw = table.scan().to_arrow()  # noqa: F841 - DuckDB finds it by its name
+        assert len(wanted["detections"]) > 8000 and len(wanted["people_per_minute"]) == 16, {
+            n: len(r) for n, r in wanted.items()
+        }
+        bronze_raw = table.scan().to_arrow()
         connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("bronze_raw", bronze_raw)
-        sql = {d: {n: (ROOT / "data/queries" / d / f"{n}.sql").read_text() for n in QUERIES} for d in ("", "trino", "spark", "duckdb")}
+        sql = {
+            d: {n: (ROOT / "data/queries" / d / f"{n}.sql").read_text() for n in QUERIES}
+            for d in ("", "trino", "spark", "duckdb")
+        }
         from_spark = spark(sql["spark"])
         for name in QUERIES:
             compare("trino", name, normal(*trino(sql["trino"][name])), wanted[name])
@@ -151,7 +155,7 @@ def queries_give_the_same_answers_everywhere(world: World) -> None:
 
 def soon() -> str:
     """A time that no snapshot is younger than."""
-    return (datetime.now(timezone.utc) + timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S")
+    return (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def literal(value) -> str:
@@ -177,7 +181,9 @@ def other_writers_do_not_disturb_the_ingest(world: World) -> None:
     def check(wanted: int, what: str) -> None:
         found = keys(world.lakehouse, "bronze_raw")  # each once, or it fails
         if len(found) != wanted or not first <= found:
-            raise SystemExit(f"{what}: found {len(found)} keys, {len(first - found)} of the first missing, wanted {wanted}")
+            raise SystemExit(
+                f"{what}: found {len(found)} keys, {len(first - found)} of the first missing, wanted {wanted}"
+            )
         print(f"ok: {what}: {wanted} keys, each once", flush=True)
 
     # Rows that Trino and Spark wrote are known to the ingest, which reads the same events from the topic.
@@ -193,15 +199,27 @@ def other_writers_do_not_disturb_the_ingest(world: World) -> None:
     world.publish(400, 3)
     world.ingest("--drain")
     check(820, "Trino's optimize, then old events and new ones")
-    spark({"rewrite": "CALL lakehouse.system.rewrite_data_files(table => 'rva.bronze_raw', options => map('rewrite-all', 'true'))"})
+    spark(
+        {
+            "rewrite": "CALL lakehouse.system.rewrite_data_files(table => 'rva.bronze_raw', options => map('rewrite-all', 'true'))"
+        }
+    )
     for seed in (2, 3, 4):
         world.publish(400, seed)
     world.ingest("--drain")
     check(1220, "Spark's rewrite_data_files, then old events and new ones")
     # The snapshots that carry the ingest's positions go: the table's property has them too.
-    spark({"expire": f"CALL lakehouse.system.expire_snapshots(table => 'rva.bronze_raw', older_than => TIMESTAMP '{soon()}', retain_last => 1)"})
+    spark(
+        {
+            "expire": f"CALL lakehouse.system.expire_snapshots(table => 'rva.bronze_raw', older_than => TIMESTAMP '{soon()}', retain_last => 1)"
+        }
+    )
     trino(insert([row | {"pipeline_run_id": "by-trino-again"} for row in rows[:20]]))
-    spark({"expire": f"CALL lakehouse.system.expire_snapshots(table => 'rva.bronze_raw', older_than => TIMESTAMP '{soon()}', retain_last => 1)"})
+    spark(
+        {
+            "expire": f"CALL lakehouse.system.expire_snapshots(table => 'rva.bronze_raw', older_than => TIMESTAMP '{soon()}', retain_last => 1)"
+        }
+    )
     left = world.lakehouse.load_table("rva.bronze_raw").snapshots()
     if len(left) != 1 or any(name.startswith("rva.") for name in left[0].summary.additional_properties):
         raise SystemExit(f"expiry: found {len(left)} snapshots, wanted Trino's alone: {left}")

@@ -133,7 +133,9 @@ class Trino(Server):
             "catalog.management": "static",
         }
         (etc / "config.properties").write_text("".join(f"{key}={value}\n" for key, value in config.items()))
-        (etc / "node.properties").write_text(f"node.environment=stack\nnode.internal-address=127.0.0.1\nnode.data-dir={self.folder / 'data'}\n")
+        (etc / "node.properties").write_text(
+            f"node.environment=stack\nnode.internal-address=127.0.0.1\nnode.data-dir={self.folder / 'data'}\n"
+        )
         (etc / "jvm.config").write_text((HERE / "trino/jvm.config").read_text())
         return [self.cache.trino / "bin/launcher", "run", f"--etc-dir={etc}"]
 
@@ -169,16 +171,22 @@ def flink_sql(cache, folder: Path, environment: dict[str, str], arguments: list[
     if len(arguments) != 2 or arguments[0] != "-f":
         raise EngineError(f"found {arguments}, wanted -f FILE")
     values = dict(os.environ) | environment
-    text = re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", lambda m: value_of(values, m, arguments[1]), Path(arguments[1]).read_text())
+    text = re.sub(
+        r"\$\{(\w+)(?::-([^}]*))?\}", lambda m: value_of(values, m, arguments[1]), Path(arguments[1]).read_text()
+    )
     work = folder / "flink-sql"
     work.mkdir(exist_ok=True)
     script = work / "script.sql"
     with open(script, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:  # it holds keys
         file.write(text)
     (work / "config.yaml").write_text(
-        (HERE / "flink/config.yaml").read_text() + f"rest.address: 127.0.0.1\nrest.port: {port}\nexecution.target: remote\n"
+        (HERE / "flink/config.yaml").read_text()
+        + f"rest.address: 127.0.0.1\nrest.port: {port}\nexecution.target: remote\n"
     )
-    names = (f"flink-sql-client-{cache.flink.name.partition('-')[2]}.jar", f"flink-python-{cache.flink.name.partition('-')[2]}.jar")
+    names = (
+        f"flink-sql-client-{cache.flink.name.partition('-')[2]}.jar",
+        f"flink-python-{cache.flink.name.partition('-')[2]}.jar",
+    )
     command = [
         find_java(cache, 17, 17, "Flink 1.20"), *FLINK_OPENS, "-Xmx256m",
         f"-Dlog4j.configurationFile={HERE / 'flink/log4j2.properties'}", "-cp", flink_classpath(cache, *names),

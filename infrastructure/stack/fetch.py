@@ -45,7 +45,11 @@ MINIO_SUM = "h1:/qdoYujxF5MBLDMVLeiYJ/7fBa1HikX39Dvzb9Ji8pA="
 MINIO_GO = (1, 24)
 
 FLINK_VERSION = "1.20.3"
-FLINK_SDIST = ("apache-flink-libraries", FLINK_VERSION, "f07f07a46bb272c1e851379ed92105928367019db31240091a5367fc92800289")
+FLINK_SDIST = (
+    "apache-flink-libraries",
+    FLINK_VERSION,
+    "f07f07a46bb272c1e851379ed92105928367019db31240091a5367fc92800289",
+)
 SPARK_VERSION = "3.5.7"
 SPARK_SDIST = ("pyspark", SPARK_VERSION, "80e36514e0c5c126d35a26adf4f405cd4a69de96a8ea8a3c1e9a65fce2fb4eaa")
 TRINO_VERSION = "476"
@@ -82,9 +86,7 @@ class FetchError(Exception):
 def run(command: list, what: str, **options) -> str:
     """Runs quietly; the output is in the error when it fails."""
     try:
-        done = subprocess.run(
-            ["nice", *map(str, command)], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
-        )
+        done = subprocess.run(["nice", *map(str, command)], text=True, capture_output=True, check=False, **options)
     except FileNotFoundError as error:
         raise FetchError(f"{what}: found no {error.filename}") from error
     if done.returncode != 0:
@@ -201,7 +203,10 @@ class Cache:
         requirements = work / "requirements.txt"
         requirements.write_text(f"{name}=={version} --hash=sha256:{checksum}\n")
         options = ["--require-hashes", "--no-deps", "--no-binary", name, "-d", work, "-r", requirements]
-        run([work / "venv/bin/pip", "download", "-q", "--disable-pip-version-check", *options], f"fetching {name} from PyPI")
+        run(
+            [work / "venv/bin/pip", "download", "-q", "--disable-pip-version-check", *options],
+            f"fetching {name} from PyPI",
+        )
         archive = next(work.glob("*.tar.gz"))
         verify(archive, checksum)
         run(["tar", "-xzf", archive, "-C", work, "--no-same-owner"], f"unpacking {name}")
@@ -241,7 +246,11 @@ class Cache:
 
     def _fetch_nessie(self, new: Path) -> None:
         self.say(f"fetching Nessie {NESSIE_VERSION} (245 MB) from Maven")
-        self._maven("get", "-Dtransitive=false", f"-Dartifact=org.projectnessie.nessie:nessie-quarkus:{NESSIE_VERSION}:jar:runner")
+        self._maven(
+            "get",
+            "-Dtransitive=false",
+            f"-Dartifact=org.projectnessie.nessie:nessie-quarkus:{NESSIE_VERSION}:jar:runner",
+        )
         folder = self.repository / f"org/projectnessie/nessie/nessie-quarkus/{NESSIE_VERSION}"
         jar = folder / f"nessie-quarkus-{NESSIE_VERSION}-runner.jar"
         verify(jar, NESSIE_SHA256)
@@ -249,8 +258,13 @@ class Cache:
 
     def _fetch_keycloak(self, new: Path) -> None:
         self.say(f"fetching Keycloak {KEYCLOAK_VERSION} (147 MB) from Maven")
-        self._maven("get", "-Dtransitive=false", f"-Dartifact=org.keycloak:keycloak-quarkus-dist:{KEYCLOAK_VERSION}:zip")
-        archive = self.repository / f"org/keycloak/keycloak-quarkus-dist/{KEYCLOAK_VERSION}/keycloak-quarkus-dist-{KEYCLOAK_VERSION}.zip"
+        self._maven(
+            "get", "-Dtransitive=false", f"-Dartifact=org.keycloak:keycloak-quarkus-dist:{KEYCLOAK_VERSION}:zip"
+        )
+        archive = (
+            self.repository
+            / f"org/keycloak/keycloak-quarkus-dist/{KEYCLOAK_VERSION}/keycloak-quarkus-dist-{KEYCLOAK_VERSION}.zip"
+        )
         verify(archive, KEYCLOAK_SHA256)
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(new)
@@ -285,19 +299,35 @@ class Cache:
         self._build_go(go, MC_MODULE, MC_VERSION, MC_SUM, "", new / "mc")
 
     def _build_go(self, go: str, name: str, version: str, checksum: str, flags: str, to: Path) -> None:
-        module = json.loads(run([go, "mod", "download", "-json", f"{name}@{version}"], f"the module {name}", cwd=to.parent))
+        module = json.loads(
+            run([go, "mod", "download", "-json", f"{name}@{version}"], f"the module {name}", cwd=to.parent)
+        )
         if module["Sum"] != checksum:
             raise FetchError(f"the module {name}: found the sum {module['Sum']}, wanted {checksum}")
         # Every module that it is made of has its sum in go/: another one, or one more, is refused.
         environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -mod=readonly"}
         sums = HERE / "go" / f"{name.rpartition('/')[2]}.mod"
-        command = [go, "build", f"-modfile={sums}", "-tags", "kqueue", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", to, "."]
+        command = [
+            go,
+            "build",
+            f"-modfile={sums}",
+            "-tags",
+            "kqueue",
+            "-trimpath",
+            "-ldflags",
+            f"-s -w {flags}",
+            "-o",
+            to,
+            ".",
+        ]
         run(command, f"building {name}", cwd=module["Dir"], env=environment)
 
     def _go(self) -> str:
         """A Go that is new enough: the one on PATH, else the one inside the wheel."""
         if found := shutil.which("go"):
-            version = re.search(r"go(\d+)\.(\d+)", run([found, "version"], "go", env={**os.environ, "GOTOOLCHAIN": "local"}))
+            version = re.search(
+                r"go(\d+)\.(\d+)", run([found, "version"], "go", env={**os.environ, "GOTOOLCHAIN": "local"})
+            )
             if version and tuple(map(int, version.groups())) >= MINIO_GO:
                 return found
         go = self.folder / "go/go/bin/go"

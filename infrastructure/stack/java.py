@@ -14,7 +14,7 @@ class JavaError(Exception):
 def java_version(java: Path) -> int:
     """The feature version that a `java` says it has; 0 where it doesn't start."""
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
     except OSError:
         return 0
     found = re.search(r'version "(\d+)', said)

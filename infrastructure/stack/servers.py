@@ -126,7 +126,10 @@ class Pulsar(Server):
         # The health check writes and reads a message through the broker. The namespace must be there too.
         admin = f"http://127.0.0.1:{self.ports[self.ports_needed[1]]}/admin/v2"
         token = self._operator_token()
-        return get(f"{admin}/brokers/health", token) == "ok" and get(f"{admin}/namespaces/public/default", token) is not None
+        return (
+            get(f"{admin}/brokers/health", token) == "ok"
+            and get(f"{admin}/namespaces/public/default", token) is not None
+        )
 
     def _operator_token(self) -> str | None:
         return None
@@ -189,11 +192,17 @@ class Minio(Server):
 
 
 def signed(
-    ports: dict[str, int], secrets: dict[str, str], method: str, path: str, query: str = "", body: str = "", service: str = "s3"
+    ports: dict[str, int],
+    secrets: dict[str, str],
+    method: str,
+    path: str,
+    query: str = "",
+    body: str = "",
+    service: str = "s3",
 ) -> tuple[int, str]:
     """Status and body of one request to MinIO, signed as AWS Signature Version 4 says."""
     endpoint = f"127.0.0.1:{ports['minio']}"
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     digest = hashlib.sha256(body.encode()).hexdigest()
     headers = {"host": endpoint, "x-amz-content-sha256": digest, "x-amz-date": stamp}
@@ -206,9 +215,7 @@ def signed(
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
     credential = f"{secrets['s3_access_key']}/{scope}"
-    headers["authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}"
-    )
+    headers["authorization"] = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}"
     del headers["host"]
     url = f"http://{endpoint}{path}{'?' if query else ''}{query}"
     request = urllib.request.Request(url, method=method, headers=headers, data=body.encode() or None)
@@ -253,7 +260,9 @@ class Catalog(Server):
     ports_needed = ("catalog",)
 
     def command(self) -> list:
-        java = Path(os.environ["JAVA_HOME"], "bin/java") if os.environ.get("JAVA_HOME") else shutil.which("java") or "java"
+        java = (
+            Path(os.environ["JAVA_HOME"], "bin/java") if os.environ.get("JAVA_HOME") else shutil.which("java") or "java"
+        )
         return [java, "-cp", f"{self.cache.catalog}/*", "org.apache.iceberg.rest.RESTCatalogServer"]
 
     def environment(self) -> dict[str, str]:
@@ -381,7 +390,7 @@ def realm_url(ports: dict[str, int]) -> str:
 
 def make_token(key: str, role: str) -> str:
     """A JSON web token (RFC 7519) with HMAC-SHA256, as `pulsar tokens create` makes it. `key` in hexadecimal digits."""
-    encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=")  # noqa: E731
+    encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=")
     head = b".".join(encode(json.dumps(part).encode()) for part in ({"alg": "HS256"}, {"sub": role}))
     return (head + b"." + encode(hmac.new(bytes.fromhex(key), head, hashlib.sha256).digest())).decode()
 
@@ -440,14 +449,18 @@ def client_environment(folder: Path, ports: dict[str, int], secrets: dict[str, s
         engines["TRINO_URL"] = f"http://127.0.0.1:{ports['trino']}"
     if "flink" in ports:
         engines["FLINK_REST_URL"] = f"http://127.0.0.1:{ports['flink']}"
-    return secure | engines | {
-        "PULSAR_SERVICE_URL": f"pulsar://127.0.0.1:{ports['pulsar']}",
-        "PULSAR_ADMIN_URL": f"http://127.0.0.1:{ports['pulsar_admin']}",
-        "ICEBERG_CATALOG_URI": f"http://127.0.0.1:{ports['catalog']}",
-        "ICEBERG_WAREHOUSE": f"s3://{BUCKET}/",
-        "S3_ENDPOINT": f"http://127.0.0.1:{ports['minio']}",
-        "S3_REGION": REGION,
-        "S3_PATH_STYLE": "true",
-        "S3_ACCESS_KEY": secrets["s3_access_key"],
-        "S3_SECRET_KEY": secrets["s3_secret_key"],
-    }
+    return (
+        secure
+        | engines
+        | {
+            "PULSAR_SERVICE_URL": f"pulsar://127.0.0.1:{ports['pulsar']}",
+            "PULSAR_ADMIN_URL": f"http://127.0.0.1:{ports['pulsar_admin']}",
+            "ICEBERG_CATALOG_URI": f"http://127.0.0.1:{ports['catalog']}",
+            "ICEBERG_WAREHOUSE": f"s3://{BUCKET}/",
+            "S3_ENDPOINT": f"http://127.0.0.1:{ports['minio']}",
+            "S3_REGION": REGION,
+            "S3_PATH_STYLE": "true",
+            "S3_ACCESS_KEY": secrets["s3_access_key"],
+            "S3_SECRET_KEY": secrets["s3_secret_key"],
+        }
+    )

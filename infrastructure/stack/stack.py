@@ -24,8 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import process
-from fetch import OPTIONAL, STACK, Cache, FetchError
 from engines import PROGRAMS, EngineError, Flink, FlinkTaskManager, Trino, program
+from fetch import OPTIONAL, STACK, Cache, FetchError
 from java import JavaError
 from servers import BUCKET, client_environment, read_only_keys, signed
 from servers import SERVERS as OWN_SERVERS
@@ -57,7 +57,9 @@ class Stack:
         if self.path.exists():
             self.state = json.loads(self.path.read_text())
         if self.state["version"] != STATE_VERSION:
-            raise StackError(f"{self.path}: found version {self.state['version']}, wanted {STATE_VERSION}: remove the folder")
+            raise StackError(
+                f"{self.path}: found version {self.state['version']}, wanted {STATE_VERSION}: remove the folder"
+            )
 
     @contextmanager
     def locked(self):
@@ -146,7 +148,9 @@ class Stack:
                     return
                 except OSError as error:
                     if time.monotonic() > end:
-                        raise StackError(f"port {port} of {name} is taken by another program ({error}): end that, or choose anew with stack.py down --purge") from error
+                        raise StackError(
+                            f"port {port} of {name} is taken by another program ({error}): end that, or choose anew with stack.py down --purge"
+                        ) from error
             time.sleep(0.05)
 
     def _launch(self, server) -> None:
@@ -225,7 +229,7 @@ class Stack:
             raise StackError(f"found no stack in {self.folder}, wanted one that was up: stack.py up")
         self.cache.fetch(PROGRAMS[name])
         command, environment = program(name, self.cache, self.folder, self.state["environment"], arguments)
-        return subprocess.run([str(part) for part in command], env=environment).returncode
+        return subprocess.run([str(part) for part in command], env=environment, check=False).returncode
 
     def status(self, form: str) -> bool:
         """Prints what runs; true when all of it does and answers."""
@@ -241,7 +245,11 @@ class Stack:
             well = well and ready
             word = "ready" if ready else "runs, doesn't answer" if running else "stopped"
             ports = ", ".join(f"{name} {self.state['ports'][name]}" for name in server.ports_needed)
-            detail = f", process {self._process(server.name)['pid']}, {process.memory_mb(self._process(server.name))} MB" if running else ""
+            detail = (
+                f", process {self._process(server.name)['pid']}, {process.memory_mb(self._process(server.name))} MB"
+                if running
+                else ""
+            )
             say(f"{server.name:8} {word}, {ports}{detail}, log {self._log(server.name)}")
         if not self.state["ports"]:
             say(f"found no stack in {self.folder}")
@@ -254,13 +262,17 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start what isn't running, wait until every server answers")
     fetch = commands.add_parser("fetch", help="only fetch the servers; prints where each lies")
-    fetch.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(STACK + OPTIONAL)} [default: {', '.join(STACK)}]")
+    fetch.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"{', '.join(STACK + OPTIONAL)} [default: {', '.join(STACK)}]"
+    )
     down = commands.add_parser("down", help="stop what this stack started")
     down.add_argument("--purge", action="store_true", help="and remove its data, logs and ports")
     status = commands.add_parser("status", help="what runs; exit code 1 unless all of it answers")
     status.add_argument("--env", action="store_true", help="also print the addresses as shell exports")
     commands.add_parser("uploads", help="print what uploads in parts MinIO holds unfinished")
-    commands.add_parser("read-only-keys", help="print keys of MinIO's that may only read, as its token service gives them")
+    commands.add_parser(
+        "read-only-keys", help="print keys of MinIO's that may only read, as its token service gives them"
+    )
     commands.add_parser("make-other-bucket", help="make the bucket in minio-other, which has none")
     for name in ("kill", "start"):
         commands.add_parser(name, help=f"{name} one server").add_argument("server")

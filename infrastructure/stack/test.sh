@@ -11,10 +11,11 @@ infrastructure/stack/setup.sh
 RVA_STACK=$(mktemp -d "${TMPDIR:-/tmp}/rva-stack.XXXXXX")
 export RVA_STACK
 log=$RVA_STACK/test.log
+# shellcheck disable=SC2329 # the trap calls it
 stop() {
   local status=$?
   python3 infrastructure/stack/stack.py down
-  if [ -n "${KEEP:-}" ] || [ $status != 0 ]; then say "logs are in $RVA_STACK"; else rm -rf "$RVA_STACK"; fi
+  if [ -n "${KEEP:-}" ] || [ "$status" != 0 ]; then say "logs are in $RVA_STACK"; else rm -rf "$RVA_STACK"; fi
 }
 trap stop EXIT
 

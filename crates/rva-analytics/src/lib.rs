@@ -35,6 +35,7 @@
 
 mod gold;
 mod hour;
+mod redraw;
 mod rules;
 mod shape;
 mod silver;
@@ -46,6 +47,7 @@ pub use gold::{
     MinuteRow, PeopleRow, SummaryRow, VisitRow, ZoneMinuteRow, gold, hour_key, track_points,
 };
 pub use hour::HourPartial;
+pub use redraw::{Drawn, redraw};
 pub use rules::{PERSON, Rules, hour_of, minute_of, minute_us};
 pub use shape::{DirectedLine, Direction, Polygon, ShapeError, Share, anchor};
 pub use silver::{

@@ -86,7 +86,7 @@ pub use layer::{CatalogLayer, Layered};
 pub use maintain::{MAINTAIN_JOB, MergeLimits, MergePlan, Merged, TablePlan};
 pub use medallion::{
     CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
-    SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
+    SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneTable, ZoneVisits,
 };
 #[doc(hidden)]
 pub use options::CommitRules;

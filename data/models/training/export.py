@@ -9,7 +9,6 @@ from pathlib import Path
 
 import onnx
 import torch
-
 from net import Net
 
 SIZE = 416

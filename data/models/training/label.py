@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
-
 from boxes import letterbox, non_maximum_suppression
 
 TEACHER_SIZE = 640

@@ -73,7 +73,9 @@ class Head(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = HEAD_CHANNELS
-        self.distances = nn.Sequential(conv_block(channels, hidden), conv_block(hidden, hidden), nn.Conv2d(hidden, 4, 1))
+        self.distances = nn.Sequential(
+            conv_block(channels, hidden), conv_block(hidden, hidden), nn.Conv2d(hidden, 4, 1)
+        )
         self.score = nn.Sequential(
             conv_block(channels, channels, groups=channels),
             conv_block(channels, hidden, 1),

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
 from boxes import GREY
 
 # How often a clip is drawn; the demo's own clip makes up about half.
 WEIGHTS = {"vtest": 5.0, "onebyone": 2.0, "aisle": 1.0, "worker": 1.0, "people": 0.6}
 # Frames of vtest.avi: the first 560 are trained on, every third from 600 on is for validation.
-TRAIN_FRAMES = range(0, 560)
+TRAIN_FRAMES = range(560)
 VALIDATION_FRAMES = range(600, 795, 3)
 # A box that a cut leaves less of is dropped; so is one under this width and height in pixels.
 VISIBLE_SHARE = 0.35

@@ -15,12 +15,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
-
 from boxes import letterbox, non_maximum_suppression, overlaps
 from loss import detection_loss
 from net import Net, parameter_count
 from scene import Scenes
+from torch import Tensor
 
 SIZE = 416
 SEED = 1
@@ -176,7 +175,9 @@ def train(scenes: Scenes, minutes: float, out: Path) -> None:
     torch.save(average.state_dict(), out)
 
 
-def report(schedule: Schedule, step: int, losses: list[tuple[float, float]], figures: tuple[float, float, float]) -> None:
+def report(
+    schedule: Schedule, step: int, losses: list[tuple[float, float]], figures: tuple[float, float, float]
+) -> None:
     """One line about where training stands."""
     box_loss, score_loss = np.mean(losses, 0) if losses else (math.nan, math.nan)
     ap50, precision, recall = figures

@@ -91,7 +91,11 @@ def append_one(catalog: SqlCatalog, name: str, frame_index: str) -> None:
 
 def expire(catalog: SqlCatalog, name: str) -> None:
     table = catalog.load_table(name)
-    old = [snapshot.snapshot_id for snapshot in table.snapshots() if snapshot.snapshot_id != table.current_snapshot().snapshot_id]
+    old = [
+        snapshot.snapshot_id
+        for snapshot in table.snapshots()
+        if snapshot.snapshot_id != table.current_snapshot().snapshot_id
+    ]
     table.maintenance.expire_snapshots().by_ids(old).commit()
 
 
@@ -109,7 +113,9 @@ def add_columns(catalog: SqlCatalog, name: str) -> None:
         update.add_column("time", TimeType())
         update.add_column("price", DecimalType(9, 2))
         update.add_column("items", ListType(element_id=900, element=text, element_required=False))
-        update.add_column("pairs", MapType(key_id=901, key_type=text, value_id=902, value_type=text, value_required=False))
+        update.add_column(
+            "pairs", MapType(key_id=901, key_type=text, value_id=902, value_type=text, value_required=False)
+        )
         update.add_column("parts", StructType(NestedField(903, "a", text, required=False)))
 
 
@@ -166,7 +172,9 @@ def files(catalog: SqlCatalog, name: str) -> list[str]:
         found.add(snapshot.manifest_list)
         for manifest in snapshot.manifests(table.io):
             found.add(manifest.manifest_path)
-            found.update(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True))
+            found.update(
+                entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+            )
     return sorted(path.removeprefix("file://") for path in found)
 
 

@@ -70,11 +70,17 @@ def scene_text(seed, camera):
     people = []
     for _ in range(10):
         height = rng.uniform(90, 220)
-        people.append({
-            "x": rng.uniform(0, 900), "y": rng.uniform(150, 500), "height": height,
-            "vx": rng.uniform(-7, 7), "vy": rng.uniform(-2, 2), "grow": rng.uniform(-0.2, 0.2),
-            "look": [rng.gauss(0, 1) for _ in range(4)],
-        })
+        people.append(
+            {
+                "x": rng.uniform(0, 900),
+                "y": rng.uniform(150, 500),
+                "height": height,
+                "vx": rng.uniform(-7, 7),
+                "vy": rng.uniform(-2, 2),
+                "grow": rng.uniform(-0.2, 0.2),
+                "look": [rng.gauss(0, 1) for _ in range(4)],
+            }
+        )
     lines, picture = [], np.eye(3)
     for frame in range(1, 201):
         if camera and frame > 1:
@@ -158,15 +164,19 @@ class Tensor(np.ndarray):
 
 def ocsort(frames, adjusted=False, **params):
     """The authors' code as the package ocsort 0.0.2 has it."""
-    from ocsort import association, kalmanfilter, ocsort as module
+    from ocsort import association, kalmanfilter
+    from ocsort import ocsort as module
 
     # The threshold is ours, which is an f32.
     thresh = float(np.float32(0.6))
     params |= {"max_age": 30, "min_hits": 3, "iou_threshold": 0.3, "delta_t": 3, "inertia": 0.2}
     tracker = module.OCSort(det_thresh=thresh, **params)
     places = [
-        (module, "KalmanBoxTracker"), (kalmanfilter, "KalmanFilterNew"), (association, "iou_batch"),
-        (association, "linear_assignment"), (module, "linear_assignment"),
+        (module, "KalmanBoxTracker"),
+        (kalmanfilter, "KalmanFilterNew"),
+        (association, "iou_batch"),
+        (association, "linear_assignment"),
+        (module, "linear_assignment"),
     ]
     kept = [getattr(*place) for place in places]
     if adjusted:

@@ -14,7 +14,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import IntegerType, LongType, MapType, NestedField, StringType, TimestampType, TimestamptzType
 
-NOW = datetime.datetime(2025, 1, 1, tzinfo=datetime.timezone.utc)
+NOW = datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC)
 
 
 def bronze_columns(kind: str) -> list[tuple[str, object, object]]:
@@ -58,9 +58,15 @@ def main(folder: str, action: str, kind: str) -> None:
     catalog = SqlCatalog("lakehouse", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
     if action == "make":
         catalog.create_namespace_if_not_exists("rva")
-        fields = [NestedField(at + 1, column, of_type, required=False) for at, (column, of_type, _) in enumerate(columns)]
+        fields = [
+            NestedField(at + 1, column, of_type, required=False) for at, (column, of_type, _) in enumerate(columns)
+        ]
         spec = PartitionSpec(
-            *[PartitionField(field.field_id, 1000, IdentityTransform(), "store_id") for field in fields if field.name == "store_id"]
+            *[
+                PartitionField(field.field_id, 1000, IdentityTransform(), "store_id")
+                for field in fields
+                if field.name == "store_id"
+            ]
         )
         table = catalog.create_table(name, Schema(*fields), partition_spec=spec)
         row = {column: value for column, _, value in columns}

@@ -350,4 +350,5 @@ impl Shape for ZoneTable {
     const PARTITION: &'static [(&'static str, Transform)] = &[];
     const SPAN: &'static [&'static str] = &["store_id"];
     const BLOOM: &'static str = "name";
+    const SORTED_BY: &'static [&'static str] = &["store_id", "camera_id", "name", "valid_from"];
 }

@@ -449,7 +449,8 @@ async fn whatever_the_catalog_answers_and_whoever_was_faster_the_rows_are_there_
         &[Append],
         &[Append, Append, Append],
         &[Merge],
-        &[Append, RequestLost, ResponseLost],
+        // The last is the first.
+        &[ResponseLost, RequestLost, Append],
         &[RequestLost; 8],
     ];
     for plan in plans {

@@ -110,6 +110,10 @@ pub trait Shape: Send + Sync + 'static {
     const SPAN: &'static [&'static str];
     /// A column of texts with a bloom filter.
     const BLOOM: &'static str;
+    /// The columns that the rows of a file are sorted by once small files are merged.
+    const SORTED_BY: &'static [&'static str];
+    /// Whether the job replaces rows that it wrote before.
+    const REPLACES: bool = true;
 }
 
 /// Returns the place of a column.
@@ -138,6 +142,8 @@ impl<T: Shape> TableRow for ShapedRow<T> {
     const PARTITION: &'static [(&'static str, Transform)] = T::PARTITION;
     const PLAIN: &'static [&'static str] = &[];
     const BLOOM: &'static str = T::BLOOM;
+    const SORTED_BY: &'static [&'static str] = T::SORTED_BY;
+    const REPLACES: bool = T::REPLACES;
 
     fn columns() -> Vec<(&'static str, Type)> {
         T::COLUMNS.iter().map(|(name, kind)| (*name, kind.of_iceberg())).collect()

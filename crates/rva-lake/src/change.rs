@@ -299,20 +299,35 @@ fn snapshot_id(table: &Table) -> i64 {
     }
 }
 
-/// Writes manifests and their list, and returns the updates that make them the table's newest snapshot. `ours` are
-/// properties of the snapshot, `properties` of the table.
+/// Returns the manifest of a delete file that is alive: it hides rows by the order of commits, so the rows of a data
+/// file that moves into a newer one would be there again.
+fn hiding(kept: &[ManifestFile]) -> Option<&ManifestFile> {
+    let is_alive = |file: &ManifestFile| file.has_added_files() || file.has_existing_files();
+    kept.iter().find(|file| file.content == ManifestContentType::Deletes && is_alive(file))
+}
+
+/// Writes manifests and their list, and returns the updates that make them the table's newest snapshot. `base` is the
+/// table whose files stay, `ours` are properties of the snapshot, `properties` of the table.
 ///
 /// # Errors
-/// Fails as the storage does; returns `Conflict` where a file that is to go isn't there any more.
+/// Fails as the storage does; returns `Conflict` where a file that is to go isn't there any more, or where files are
+/// merged and another engine hides rows of them.
 pub(crate) async fn build(
     table: &Table,
+    base: &Table,
     change: &Change,
     ours: HashMap<String, String>,
     properties: HashMap<String, String>,
 ) -> std::result::Result<Built, LakeError> {
     let metadata = table.metadata();
     let failed = |error| lake_error(format_args!("change files of {}", table.identifier()), error);
-    let Sorted { kept: mut manifests, again, left_out } = sorted(table, change).await.map_err(failed)?;
+    let Sorted { kept: mut manifests, again, left_out } = sorted(base, change).await.map_err(failed)?;
+    if change.operation == Operation::Replace
+        && let Some(file) = hiding(&manifests)
+    {
+        let text = format!("found delete files in {}, wanted none where files are merged", file.manifest_path);
+        return Err(LakeError::new(LakeErrorKind::Conflict, text));
+    }
     let gone = going(&again, change).map_err(|error| LakeError::new(LakeErrorKind::Conflict, error.to_string()))?;
     let replaced = again.len() + left_out;
     let mut builder = Builder {

@@ -1,6 +1,6 @@
 //! The fenced commit: rows and offsets in one catalog swap, whose outcome is known before it is told.
 
-use crate::change::{SwapMetadata, build};
+use crate::change::{Built, SwapMetadata, build};
 use crate::definition::{check_columns, table_ident};
 use crate::errors::lake_error;
 use crate::fence::{Expected, Fence};
@@ -13,7 +13,7 @@ use crate::places::check_places;
 use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
 use crate::state::{JobState, StateKeys, StoredState, Written};
-use crate::work::{FileChange, Pending, Work, check_source, is_fenced};
+use crate::work::{BuiltOn, FileChange, Pending, Work, check_source, is_fenced};
 use crate::writer::write_files;
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
@@ -88,6 +88,8 @@ pub(crate) struct TableJob<R, K> {
     rollback_told: Option<u64>,
     /// The id and number of the last commit of the job that was known.
     last: Option<(String, u64)>,
+    /// Whether what was fenced last had been sent before.
+    fenced_after_sending: bool,
     rows: std::marker::PhantomData<fn() -> R>,
 }
 
@@ -105,6 +107,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             pending: None,
             rollback_told: None,
             last: None,
+            fenced_after_sending: false,
             rows: std::marker::PhantomData,
         })
     }
@@ -172,10 +175,16 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         self.carry(&Work::Change(change)).await
     }
 
+    /// Returns whether the catalog may have been asked for the last work that didn't end in a commit.
+    pub(crate) fn may_have_sent(&self) -> bool {
+        self.fenced_after_sending || self.pending.as_ref().is_some_and(|pending| pending.sent)
+    }
+
     async fn carry(&mut self, work: &Work<'_, R>) -> Result<CommitOutcome, LakeError> {
         if self.pending.as_ref().is_some_and(|pending| !pending.is_of(work)) {
             self.pending = None;
         }
+        self.fenced_after_sending = false;
         let retry = self.options.retry;
         let mut wait = retry.wait_first;
         let mut last = None;
@@ -192,7 +201,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
                     return Ok(outcome);
                 }
                 Ok(Attempt::Fenced(resume)) => {
-                    self.pending = None;
+                    self.fenced_after_sending = self.pending.take().is_some_and(|pending| pending.sent);
                     self.check.forget();
                     self.files.forget();
                     return Ok(CommitOutcome::Fenced(resume));
@@ -294,9 +303,19 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             commit: pending.commit.clone(),
             offsets,
         };
-        let answer = match &pending.change {
-            Some(_) => self.send_change(table, &state, pending).await,
-            None => self.send(table, &stored, &state, pending).await,
+        let answer = match work {
+            Work::Batch(_) => self.send(table, &stored, &state, pending).await,
+            Work::Change(change) => match self.built(table, &state, change).await {
+                Ok(built) => self.send_change(built, pending).await,
+                // Files to merge that aren't there as they were: no other look brings them back.
+                Err(error)
+                    if error.kind() == LakeErrorKind::Conflict && matches!(change.built_on, BuiltOn::Files(_)) =>
+                {
+                    tracing::debug!(table = %self.ident, %error, "files that were to be merged were changed by another");
+                    return Ok(Attempt::Fenced(stored.resume_point()));
+                }
+                Err(error) => Err(error),
+            },
         };
         self.settle(answer, pending).await
     }
@@ -345,11 +364,18 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         Ok((summary, mirror))
     }
 
-    async fn send_change(&self, table: &Table, state: &JobState, pending: &mut Pending) -> Result<(), LakeError> {
+    /// Writes the manifests of a change.
+    async fn built(&self, table: &Table, state: &JobState, change: &FileChange) -> Result<Built, LakeError> {
         self.options.step(CommitStep::BuildManifest);
-        let Some(change) = pending.change.clone() else { return Ok(()) };
         let (summary, mirror) = self.state_properties(table, state).await?;
-        let built = build(table, &change, summary, HashMap::from([mirror])).await?;
+        let base = match &change.built_on {
+            BuiltOn::Files(planned) if !self.options.rules.rebase => planned,
+            BuiltOn::Files(_) | BuiltOn::Snapshot(_) => table,
+        };
+        build(table, base, &change.change, summary, HashMap::from([mirror])).await
+    }
+
+    async fn send_change(&self, built: Built, pending: &mut Pending) -> Result<(), LakeError> {
         pending.sent = true;
         self.options.step(CommitStep::CommitSent);
         let timeout = self.options.retry.call_timeout;

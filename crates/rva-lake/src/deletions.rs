@@ -60,6 +60,7 @@ impl TableRow for Deletion {
     const PARTITION: &'static [(&'static str, Transform)] = &[];
     const PLAIN: &'static [&'static str] = &[];
     const BLOOM: &'static str = "pipeline_run_id";
+    const SORTED_BY: &'static [&'static str] = &["pipeline_run_id", "camera_id", "first_frame"];
 
     fn columns() -> Vec<(&'static str, Type)> {
         let (text, long) = (Type::Primitive(PrimitiveType::String), Type::Primitive(PrimitiveType::Long));

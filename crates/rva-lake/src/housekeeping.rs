@@ -8,6 +8,7 @@
 
 use crate::errors::lake_error;
 use crate::files::{FileList, named_files};
+use crate::followers::{Follower, furthest_behind};
 use crate::neighbours::{Look, Neighbours};
 use crate::offsets::OFFSETS_ENDING;
 use crate::options::{CommitStep, HousekeepingLimits, LakeOptions};
@@ -24,6 +25,10 @@ use iceberg::{Catalog, Result};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// The multiple of the wanted number of snapshots from which on a follower that holds more back is warned of: each
+/// makes every commit a little slower.
+const HELD_TIMES: usize = 4;
 
 /// Returns the current snapshot and its ancestors, newest first.
 fn lineage(table: &Table) -> Vec<SnapshotRef> {
@@ -59,7 +64,8 @@ struct Expiry {
 
 /// Plans the snapshots to expire: those beyond the newest of the lineage, and old ones outside it. The newest that
 /// carries a job's map always stays, and so does one that the table was rolled back from: it is how a rollback is told.
-fn expiry(table: &Table, limits: &HousekeepingLimits, now: SystemTime) -> Expiry {
+/// What a follower hasn't read, and what it read last, stays too.
+fn expiry(table: &Table, limits: &HousekeepingLimits, now: SystemTime, follower: Option<&Follower>) -> Expiry {
     let metadata = table.metadata();
     let lineage = lineage(table);
     let newest = limits.snapshots_kept.max(1);
@@ -90,8 +96,13 @@ fn expiry(table: &Table, limits: &HousekeepingLimits, now: SystemTime) -> Expiry
         let made = std::time::Duration::from_millis(u64::try_from(snapshot.timestamp_ms()).unwrap_or(0));
         now.duration_since(SystemTime::UNIX_EPOCH + made).is_ok_and(|age| age > limits.orphan_age)
     };
+    let is_read = |snapshot: &SnapshotRef| {
+        let number = u64::try_from(snapshot.sequence_number()).unwrap_or(0);
+        follower.is_none_or(|follower| number < follower.position)
+    };
     let expired = metadata
         .snapshots()
+        .filter(|snapshot| is_read(snapshot))
         .filter(|snapshot| !kept.contains(&snapshot.snapshot_id()))
         .filter(|snapshot| ours.contains(&snapshot.snapshot_id()) || too_old(snapshot))
         .cloned()
@@ -124,6 +135,8 @@ pub(crate) struct Housekeeper {
     /// The metadata.json files that were in the table's log; those that fell out of it are deleted.
     metadata_seen: BTreeSet<String>,
     walked: Option<SystemTime>,
+    /// The number of snapshots that the last expiry left, as far as they are more than it wanted to.
+    held_back: usize,
     neighbours: Neighbours,
     /// The reason why nothing may be deleted, and the time when it was found.
     shared: Option<(String, SystemTime)>,
@@ -145,7 +158,8 @@ impl Housekeeper {
         let now = SystemTime::now();
         let fallen = self.fallen_out(table);
         let is_due = |last: Option<SystemTime>| last.is_none_or(|last| age_of(last, now) > limits.walk_every);
-        let expire = table.metadata().snapshots().len() > limits.snapshots_kept.saturating_add(limits.snapshots_slack);
+        let snapshots = table.metadata().snapshots().len();
+        let expire = snapshots > limits.snapshots_kept.max(self.held_back).saturating_add(limits.snapshots_slack);
         let walk = is_due(self.walked);
         let shared = self.shared.as_ref().is_some_and(|(_, when)| !is_due(Some(*when)));
         let sweep = fallen.len() > limits.snapshots_slack && !shared;
@@ -167,7 +181,19 @@ impl Housekeeper {
         let mut table = table.clone();
         if expire {
             let deleting = alone.then_some(&places);
-            table = self.expire(catalog, &table, &limits, now, deleting).await.map_err(failed)?;
+            let follower = furthest_behind(catalog.as_ref(), &table).await?;
+            table = self.expire(catalog, &table, &limits, now, (deleting, follower.as_ref())).await.map_err(failed)?;
+            self.held_back = table.metadata().snapshots().len();
+            if let Some(follower) =
+                follower.filter(|_| self.held_back > limits.snapshots_kept.saturating_mul(HELD_TIMES))
+            {
+                tracing::warn!(
+                    table = %table.identifier(),
+                    follower = follower.name,
+                    snapshots = self.held_back,
+                    "keeps snapshots that a follower hasn't read: run `rva refine`, or drop the table that follows"
+                );
+            }
         }
         if walk {
             // Even if it fails it isn't repeated at every commit.
@@ -207,16 +233,16 @@ impl Housekeeper {
         self.metadata_seen.iter().filter(|location| !log.contains(location.as_str())).cloned().collect()
     }
 
-    /// Expires snapshots, and deletes what only they needed where `deleting` holds it.
+    /// Expires snapshots that every follower has read, and deletes what only they needed where `deleting` holds it.
     async fn expire(
         &mut self,
         catalog: &Arc<dyn Catalog>,
         table: &Table,
         limits: &HousekeepingLimits,
         now: SystemTime,
-        deleting: Option<&TablePlaces>,
+        (deleting, follower): (Option<&TablePlaces>, Option<&Follower>),
     ) -> Result<Table> {
-        let Expiry { expired, anchors } = expiry(table, limits, now);
+        let Expiry { expired, anchors } = expiry(table, limits, now, follower);
         if expired.is_empty() {
             return Ok(table.clone());
         }

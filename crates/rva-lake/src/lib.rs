@@ -48,11 +48,13 @@ mod embedded;
 mod errors;
 mod fence;
 mod files;
+mod followers;
 mod housekeeping;
 mod keys;
 mod lake;
 mod layer;
 mod location;
+mod maintain;
 mod medallion;
 pub mod memory;
 mod neighbours;
@@ -82,6 +84,7 @@ pub use embedded::embedded_catalog;
 pub use keys::KeyIndexCounts;
 pub use lake::{CATALOG, CATALOG_FILE, Lake, WAREHOUSE_FOLDER};
 pub use layer::{CatalogLayer, Layered};
+pub use maintain::{MAINTAIN_JOB, MergeLimits, MergePlan, Merged, TablePlan};
 pub use medallion::{
     CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
     SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneTable, ZoneVisits,

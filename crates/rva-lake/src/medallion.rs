@@ -34,6 +34,9 @@ impl Shape for SilverDetections {
         &[("store_id", Transform::Identity), ("capture_ts", Transform::Day)];
     const SPAN: &'static [&'static str] = &["store_id", "capture_ts"];
     const BLOOM: &'static str = "pipeline_run_id";
+    const SORTED_BY: &'static [&'static str] =
+        &["store_id", "camera_id", "capture_ts", "pipeline_run_id", "frame_index", "det_id"];
+    const REPLACES: bool = false;
 }
 
 /// The shape of `rva.silver_frames`.
@@ -58,6 +61,9 @@ impl Shape for SilverFrames {
         &[("store_id", Transform::Identity), ("capture_ts", Transform::Day)];
     const SPAN: &'static [&'static str] = &["store_id", "capture_ts"];
     const BLOOM: &'static str = "pipeline_run_id";
+    const SORTED_BY: &'static [&'static str] =
+        &["store_id", "camera_id", "capture_ts", "pipeline_run_id", "frame_index"];
+    const REPLACES: bool = false;
 }
 
 /// The shape of `rva.silver_rejects`.
@@ -79,6 +85,9 @@ impl Shape for SilverRejects {
     const PARTITION: &'static [(&'static str, Transform)] = &[("store_id", Transform::Identity)];
     const SPAN: &'static [&'static str] = &["store_id"];
     const BLOOM: &'static str = "pipeline_run_id";
+    const SORTED_BY: &'static [&'static str] =
+        &["store_id", "camera_id", "processing_ts", "pipeline_run_id", "frame_index"];
+    const REPLACES: bool = false;
 }
 
 /// The shape of `rva.gold_minute_by_cam`.
@@ -100,6 +109,7 @@ impl Shape for MinuteByCam {
         &[("store_id", Transform::Identity), ("ts_minute", Transform::Day)];
     const SPAN: &'static [&'static str] = &["store_id", "ts_minute"];
     const BLOOM: &'static str = "camera_id";
+    const SORTED_BY: &'static [&'static str] = &["store_id", "camera_id", "ts_minute"];
 }
 
 /// The shape of `rva.gold_hour_by_cam`.
@@ -120,6 +130,7 @@ impl Shape for HourByCam {
         &[("store_id", Transform::Identity), ("ts_hour", Transform::Day)];
     const SPAN: &'static [&'static str] = &["store_id", "ts_hour"];
     const BLOOM: &'static str = "camera_id";
+    const SORTED_BY: &'static [&'static str] = &["store_id", "camera_id", "ts_hour"];
 }
 
 /// The shape of `rva.gold_people_per_minute`.
@@ -142,6 +153,7 @@ impl Shape for PeoplePerMinute {
         &[("store_id", Transform::Identity), ("ts_minute", Transform::Day)];
     const SPAN: &'static [&'static str] = &["store_id", "ts_minute"];
     const BLOOM: &'static str = "camera_id";
+    const SORTED_BY: &'static [&'static str] = &["store_id", "camera_id", "ts_minute"];
 }
 
 /// The shape of `rva.gold_camera_minute`.
@@ -164,6 +176,7 @@ impl Shape for CameraMinute {
         &[("store_id", Transform::Identity), ("ts_minute", Transform::Day)];
     const SPAN: &'static [&'static str] = &["store_id", "ts_minute"];
     const BLOOM: &'static str = "camera_id";
+    const SORTED_BY: &'static [&'static str] = &["store_id", "camera_id", "ts_minute"];
 }
 
 /// The shape of `rva.gold_zone_heatmap`.
@@ -185,6 +198,7 @@ impl Shape for ZoneHeatmap {
         &[("store_id", Transform::Identity), ("ts_hour", Transform::Day)];
     const SPAN: &'static [&'static str] = &["store_id", "ts_hour"];
     const BLOOM: &'static str = "camera_id";
+    const SORTED_BY: &'static [&'static str] = &["store_id", "camera_id", "ts_hour", "zone_x", "zone_y"];
 }
 
 /// The shape of `rva.gold_zone_dwell`.
@@ -207,6 +221,7 @@ impl Shape for ZoneDwell {
         &[("store_id", Transform::Identity), ("ts_hour", Transform::Day)];
     const SPAN: &'static [&'static str] = &["store_id", "ts_hour"];
     const BLOOM: &'static str = "camera_id";
+    const SORTED_BY: &'static [&'static str] = &["store_id", "camera_id", "ts_hour", "zone_x", "zone_y"];
 }
 
 /// The shape of `rva.gold_track_summary`.
@@ -238,6 +253,7 @@ impl Shape for TrackSummary {
         &[("store_id", Transform::Identity), ("start_time", Transform::Day)];
     const SPAN: &'static [&'static str] = &["store_id", "start_time"];
     const BLOOM: &'static str = "pipeline_run_id";
+    const SORTED_BY: &'static [&'static str] = &["store_id", "camera_id", "pipeline_run_id", "track_id"];
 }
 
 /// The shape of `rva.gold_zone_visits`.
@@ -261,6 +277,8 @@ impl Shape for ZoneVisits {
         &[("store_id", Transform::Identity), ("entered_at", Transform::Day)];
     const SPAN: &'static [&'static str] = &["store_id", "entered_at"];
     const BLOOM: &'static str = "pipeline_run_id";
+    const SORTED_BY: &'static [&'static str] =
+        &["store_id", "camera_id", "pipeline_run_id", "track_id", "zone", "visit"];
 }
 
 /// The shape of `rva.gold_zone_minute`.
@@ -285,6 +303,7 @@ impl Shape for ZoneMinute {
         &[("store_id", Transform::Identity), ("ts_minute", Transform::Day)];
     const SPAN: &'static [&'static str] = &["store_id", "ts_minute"];
     const BLOOM: &'static str = "camera_id";
+    const SORTED_BY: &'static [&'static str] = &["store_id", "camera_id", "zone", "ts_minute"];
 }
 
 /// The shape of `rva.gold_line_crossings`.
@@ -309,6 +328,8 @@ impl Shape for LineCrossings {
         &[("store_id", Transform::Identity), ("crossed_at", Transform::Day)];
     const SPAN: &'static [&'static str] = &["store_id", "crossed_at"];
     const BLOOM: &'static str = "pipeline_run_id";
+    const SORTED_BY: &'static [&'static str] =
+        &["store_id", "camera_id", "pipeline_run_id", "track_id", "line", "crossing"];
 }
 
 /// `rva.zones`: what the polygons and lines of cameras were, when.
@@ -329,4 +350,5 @@ impl Shape for ZoneTable {
     const PARTITION: &'static [(&'static str, Transform)] = &[];
     const SPAN: &'static [&'static str] = &["store_id"];
     const BLOOM: &'static str = "name";
+    const SORTED_BY: &'static [&'static str] = &["store_id", "camera_id", "name", "valid_from"];
 }

@@ -116,11 +116,13 @@ pub struct CommitRules {
     pub fence: bool,
     /// Asks the table what became of a commit instead of believing the catalog's answer.
     pub reload_after_unknown: bool,
+    /// Puts merged files into the table as it is when they are committed, not as it was when they were planned.
+    pub rebase: bool,
 }
 
 impl Default for CommitRules {
     fn default() -> Self {
-        Self { fence: true, reload_after_unknown: true }
+        Self { fence: true, reload_after_unknown: true, rebase: true }
     }
 }
 

@@ -9,10 +9,11 @@ use crate::definition::{check_columns, ensure_table};
 use crate::files::{FileEntry, FileList};
 use crate::lake::Lake;
 use crate::options::CommitStep;
+use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, ResumePoint};
 use crate::state::StoredState;
 use crate::view::TableView;
-use crate::work::FileChange;
+use crate::work::{BuiltOn, FileChange};
 use crate::writer::write_files;
 use iceberg::spec::{DataFile, Operation};
 use iceberg::table::Table;
@@ -90,14 +91,14 @@ pub trait RefinedTable: Send + Sync {
 }
 
 /// A check that looks no key up: rows are worked out anew.
-struct NoKeys;
+pub(crate) struct NoKeys;
 
-impl<T: Shape> KeyCheck<ShapedRow<T>> for NoKeys {
+impl<R: TableRow> KeyCheck<R> for NoKeys {
     async fn select(
         &mut self,
         _table: &Table,
         _files: &mut FileList,
-        batch: &Batch<ShapedRow<T>>,
+        batch: &Batch<R>,
         _stored: &StoredState,
     ) -> Result<Selection, LakeError> {
         Ok(Selection { fresh: (0..batch.rows.len()).collect(), conflicts: Vec::new() })
@@ -191,7 +192,7 @@ impl<T: Shape> RefinedTable for Refined<T> {
             source: change.source.clone(),
             from: change.from.clone(),
             to: change.to.clone(),
-            built_on: metadata.current_snapshot_id(),
+            built_on: BuiltOn::Snapshot(metadata.current_snapshot_id()),
             change: Change {
                 operation,
                 added: change.staged.files.clone(),

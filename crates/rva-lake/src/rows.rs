@@ -32,6 +32,10 @@ pub(crate) trait TableRow: Send + Sync + 'static {
     const PLAIN: &'static [&'static str];
     /// The column with a bloom filter.
     const BLOOM: &'static str;
+    /// The columns that the rows of a file are sorted by once small files are merged.
+    const SORTED_BY: &'static [&'static str];
+    /// Whether the job replaces rows that it wrote before, so that a partition rests only once nothing new comes to it.
+    const REPLACES: bool = false;
 
     /// Returns names and types in order; field ids count from 1, those inside a map from 101.
     fn columns() -> Vec<(&'static str, Type)>;
@@ -92,6 +96,7 @@ impl TableRow for BronzeRow {
     const PARTITION: &'static [(&'static str, Transform)] = &[("store_id", Transform::Identity)];
     const PLAIN: &'static [&'static str] = &["payload"];
     const BLOOM: &'static str = "pipeline_run_id";
+    const SORTED_BY: &'static [&'static str] = &["pipeline_run_id", "camera_id", "frame_index"];
 
     fn columns() -> Vec<(&'static str, Type)> {
         let kinds = [TEXT, TEXT, Type::Primitive(PrimitiveType::Long), TEXT, TEXT, TEXT, TIME];
@@ -127,6 +132,7 @@ impl TableRow for DeadLetter {
     const PARTITION: &'static [(&'static str, Transform)] = &[];
     const PLAIN: &'static [&'static str] = &["raw", "detail", "properties.key_value.key", "properties.key_value.value"];
     const BLOOM: &'static str = "message_id";
+    const SORTED_BY: &'static [&'static str] = &["topic", "partition", "ingest_ts", "message_id"];
 
     fn columns() -> Vec<(&'static str, Type)> {
         let properties = Type::Map(MapType {

@@ -7,7 +7,18 @@ use crate::seam::{Batch, LakeError, LakeErrorKind};
 use crate::state::StoredState;
 use iceberg::TableIdent;
 use iceberg::spec::DataFile;
+use iceberg::table::Table;
 use rva_types::{OffsetMap, Position};
+
+/// The state of the table that a change was planned on, and how much of it must hold when it is committed.
+#[derive(Debug, Clone)]
+pub(crate) enum BuiltOn {
+    /// That very snapshot; `None` where the table had none.
+    Snapshot(Option<i64>),
+    /// The files that go, whatever else came meanwhile: the same rows in other files. The table is the one that it was
+    /// planned on.
+    Files(Table),
+}
 
 /// Files in the place of others, and the stretch of the input that they follow from.
 #[derive(Debug, Clone)]
@@ -18,8 +29,7 @@ pub(crate) struct FileChange {
     pub from: OffsetMap,
     /// The whole map after it.
     pub to: OffsetMap,
-    /// The snapshot that it was planned on; `None` where the table had none.
-    pub built_on: Option<i64>,
+    pub built_on: BuiltOn,
     pub change: Change,
 }
 
@@ -148,7 +158,7 @@ impl Pending {
 
 /// Returns whether somebody else moved a partition of ours. Other partitions may have moved: then the batch is rebuilt
 /// on them. But they only ever advance: one that went back says that the table was rolled back, and a commit on top of
-/// it would hide that for good. A change was planned on one snapshot and one map, and on nothing else.
+/// it would hide that for good. A change of rows was planned on one snapshot and one map, and on nothing else.
 pub(crate) fn is_fenced<R: TableRow, K: KeyCheck<R>>(
     work: &Work<'_, R>,
     stored: &StoredState,
@@ -157,7 +167,10 @@ pub(crate) fn is_fenced<R: TableRow, K: KeyCheck<R>>(
     let offsets = stored.offsets();
     let batch = match work {
         Work::Batch(batch) => batch,
-        Work::Change(change) => return offsets != change.from || snapshot != change.built_on,
+        Work::Change(change) => {
+            let is_other = matches!(change.built_on, BuiltOn::Snapshot(planned) if planned != snapshot);
+            return offsets != change.from || is_other;
+        }
     };
     let ours = work.moved().into_iter().map(|(partition, _)| partition).chain(K::partitions_of(batch));
     ours.into_iter().any(|partition| offsets.get(&partition) != batch.from.get(&partition))

@@ -8,7 +8,7 @@ use crate::rows::TableRow;
 use crate::seam::LakeError;
 use arrow::datatypes::SchemaRef;
 use iceberg::arrow::schema_to_arrow_schema;
-use iceberg::spec::{DataFile, SchemaRef as TableSchemaRef};
+use iceberg::spec::DataFile;
 use iceberg::table::Table;
 use iceberg::writer::base_writer::data_file_writer::DataFileWriterBuilder;
 use iceberg::writer::file_writer::ParquetWriterBuilder;
@@ -48,14 +48,22 @@ const BLOOM_VALUES_MAX: usize = 800_000;
 /// The rows below which a file has no dictionaries and no bounds of pages: they would be larger than what they serve.
 const SMALL_ROWS: usize = 32;
 
-/// Returns the properties that a file of these rows is written with.
+/// The rows of a file, as far as its form depends on them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowCount {
+    pub rows: usize,
+    /// The number of values that the column with the filter has.
+    pub blooms: usize,
+}
+
+/// Returns the properties that a file of so many rows is written with.
 ///
 /// iceberg derives a file's bounds from those of its row groups and skips one whose statistics were cut off, so bounds
 /// could exclude rows that are there: nothing is cut off, and columns of free text have no statistics at all.
-fn properties<R: TableRow>(options: &LakeOptions, rows: &[&R]) -> Result<WriterProperties, LakeError> {
+fn properties<R: TableRow>(options: &LakeOptions, count: RowCount) -> Result<WriterProperties, LakeError> {
     let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|error| permanent("set the compression level", error))?;
     let path = |name: &str| ColumnPath::new(name.split('.').map(str::to_owned).collect());
-    let is_small = rows.len() < SMALL_ROWS;
+    let is_small = count.rows < SMALL_ROWS;
     let statistics = if is_small { EnabledStatistics::Chunk } else { EnabledStatistics::Page };
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
@@ -74,7 +82,7 @@ fn properties<R: TableRow>(options: &LakeOptions, rows: &[&R]) -> Result<WriterP
             .set_column_dictionary_enabled(path(name), false);
     }
     // The writer folds the filter of a row group that holds fewer than the file.
-    let distinct = distinct_blooms(rows).clamp(1, BLOOM_VALUES_MAX) as u64;
+    let distinct = count.blooms.clamp(1, BLOOM_VALUES_MAX) as u64;
     builder = builder
         .set_column_bloom_filter_enabled(path(R::BLOOM), true)
         .set_column_bloom_filter_fpp(path(R::BLOOM), BLOOM_FALSE_POSITIVES)
@@ -96,13 +104,34 @@ fn distinct_blooms<R: TableRow>(rows: &[&R]) -> usize {
     seen.len()
 }
 
+/// The builder of the writers of data files.
+pub(crate) type FilesBuilder = DataFileWriterBuilder<ParquetWriterBuilder, EncodedLocations, UniqueNames>;
+
+/// Returns the builder of the writers of files of the table's current schema. A file is closed at `bytes_max`.
+///
+/// # Errors
+/// Returns `Permanent` for settings that the writer refuses.
+pub(crate) fn files_builder<R: TableRow>(
+    table: &Table,
+    options: &LakeOptions,
+    count: RowCount,
+    bytes_max: usize,
+) -> Result<FilesBuilder, LakeError> {
+    let metadata = table.metadata();
+    Ok(DataFileWriterBuilder::new(RollingFileWriterBuilder::new(
+        ParquetWriterBuilder::new(properties::<R>(options, count)?, metadata.current_schema().clone()),
+        bytes_max,
+        table.file_io().clone(),
+        EncodedLocations::of(metadata),
+        UniqueNames,
+    )))
+}
+
 /// The settings that every file of a batch is written with.
 struct Files<'a> {
     table: &'a Table,
     options: &'a LakeOptions,
-    schema: TableSchemaRef,
     arrow_schema: SchemaRef,
-    locations: EncodedLocations,
 }
 
 impl Files<'_> {
@@ -110,13 +139,8 @@ impl Files<'_> {
     async fn write<R: TableRow>(&self, partition: PartitionRows, rows: &[&R]) -> Result<Vec<DataFile>, LakeError> {
         let rows: Vec<&R> = partition.rows.iter().filter_map(|at| rows.get(*at).copied()).collect();
         let failed = |error| lake_error(format_args!("write data files of {}", self.table.identifier()), error);
-        let builder = DataFileWriterBuilder::new(RollingFileWriterBuilder::new(
-            ParquetWriterBuilder::new(properties(self.options, &rows)?, self.schema.clone()),
-            self.options.file_bytes_max,
-            self.table.file_io().clone(),
-            self.locations.clone(),
-            UniqueNames,
-        ));
+        let count = RowCount { rows: rows.len(), blooms: distinct_blooms(&rows) };
+        let builder = files_builder::<R>(self.table, self.options, count, self.options.file_bytes_max)?;
         // Also where the table isn't partitioned: the file must say under which spec it was written.
         let mut writer = builder.build(Some(partition.key)).await.map_err(failed)?;
         for chunk in chunks(&rows) {
@@ -177,7 +201,7 @@ pub(crate) async fn write_files<R: TableRow>(
     let arrow_schema =
         Arc::new(schema_to_arrow_schema(&schema).map_err(|error| lake_error("derive the Arrow schema", error))?);
     let partitions = Partitioner::of::<R>(metadata)?.split(rows)?;
-    let files = Files { table, options, schema, arrow_schema, locations: EncodedLocations::of(metadata) };
+    let files = Files { table, options, arrow_schema };
     // A partition's rows stay in the log's order, and are written in one go: what is written holds one row group, not
     // one of each.
     let mut written = Vec::with_capacity(partitions.len());

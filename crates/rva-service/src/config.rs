@@ -30,6 +30,8 @@ pub struct Config {
     pub ingest: IngestConfig,
     /// `refine.*`
     pub refine: RefineConfig,
+    /// `maintain.*`
+    pub maintain: MaintainConfig,
     /// `query.*`
     pub query: QueryConfig,
     /// `bus.*`
@@ -206,6 +208,26 @@ pub struct RefineConfig {
     pub interval: Duration,
     /// `refine.conf`
     pub conf: f64,
+}
+
+/// The settings of the merging of small files.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaintainConfig {
+    /// `maintain.interval`
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
+    /// `maintain.file_size`
+    #[serde(deserialize_with = "bytes")]
+    pub file_size: u64,
+    /// `maintain.files_min`
+    pub files_min: usize,
+    /// `maintain.age_min`
+    #[serde(deserialize_with = "duration")]
+    pub age_min: Duration,
+    /// `maintain.memory_max`
+    #[serde(deserialize_with = "bytes")]
+    pub memory_max: u64,
 }
 
 /// The bounds of a query.

@@ -228,6 +228,31 @@ pub const KEYS: &[Key] = &[
         Some("0.4"),
         "least confidence of a detection in silver; after a change rebuild silver, or old days keep the old one",
     ),
+    key("maintain.interval", Kind::Duration(1000), Some("10m"), "time between two looks for small files to merge"),
+    key(
+        "maintain.file_size",
+        Kind::Size(65_536),
+        Some("128MiB"),
+        "size of the files that small ones are merged into; one of three quarters of it stays as it is",
+    ),
+    key(
+        "maintain.files_min",
+        Kind::Integer(2, 1_000_000),
+        Some("8"),
+        "least number of small files of a partition that are merged; fewer aren't worth writing their rows again",
+    ),
+    key(
+        "maintain.age_min",
+        Kind::Duration(0),
+        Some("1h"),
+        "age from which on a file may be merged; of a gold partition no file may be younger",
+    ),
+    key(
+        "maintain.memory_max",
+        Kind::Size(1_048_576),
+        Some("64MiB"),
+        "most that is held of rows while they are sorted; more are sorted in files of the data folder",
+    ),
     key(
         "zones",
         Kind::Zones(ZonesOf::Cameras),

@@ -50,8 +50,8 @@ mod zones;
 pub use advice::warn_of_plain_text;
 pub use config::{
     BusConfig, BusKind, CameraConfig, CaptureConfig, CatalogConfig, CatalogKind, Config, DetectorConfig, HealthConfig,
-    IcebergConfig, IngestConfig, LogConfig, OnRollback, PulsarConfig, QueryConfig, RefineConfig, S3Config,
-    TelemetryConfig, WhenFull,
+    IcebergConfig, IngestConfig, LogConfig, MaintainConfig, OnRollback, PulsarConfig, QueryConfig, RefineConfig,
+    S3Config, TelemetryConfig, WhenFull,
 };
 pub use health::{Health, HealthServer};
 pub use key::{Key, Kind};

@@ -82,6 +82,9 @@ pub enum Command {
     Tables(TablesArgs),
     /// Scores against ground truth: tracks, detections, people counted
     Eval(EvalArgs),
+    /// Merge the small files of tables, so that they stay as fast as on the first day
+    #[command(after_help = MAINTAIN_HELP)]
+    Maintain(MaintainArgs),
     /// Each prerequisite: found, version, where
     Doctor(DoctorArgs),
     /// The merged configuration
@@ -109,6 +112,10 @@ fit into query.memory_max goes on in query.spill_dir.";
 const REFINE_HELP: &str = "\
 `rva run` does this by itself. --rebuild silver works everything out again from bronze, --rebuild gold all of gold from
 silver; days are in UTC and the last one is included. health.address is where /metrics and /ready answer.";
+
+const MAINTAIN_HELP: &str = "\
+Looks every maintain.interval until it is stopped. Can run beside `rva run`, `rva ingest` and `rva refine`: writers go on,
+and the rows stay the same. Tables are those of `rva tables`, in a data folder.";
 
 const REPLAY_HELP: &str = "\
 Files may be packed (gzip, zstd), in UTF-8 or UTF-16, one record a line, spread over lines, or in a JSON array. A file of
@@ -316,6 +323,26 @@ pub struct TablesArgs {
     pub folder: FolderArgs,
 }
 
+/// `rva maintain`
+#[derive(Debug, Args)]
+pub struct MaintainArgs {
+    /// The one table whose files are merged, like bronze_raw [default: all]
+    #[arg(value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Merge what there is to merge now, and stop
+    #[arg(long, conflicts_with = "plan")]
+    pub once: bool,
+    /// Say which files would be merged, and change nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// How the plan is written
+    #[arg(long, value_enum, default_value_t = RowFormat::Table, requires = "plan")]
+    pub format: RowFormat,
+    /// Where the tables are
+    #[command(flatten)]
+    pub folder: FolderArgs,
+}
+
 /// `rva doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -401,6 +428,7 @@ impl Cli {
             Command::Replay(args) => give_folder(&mut given, &args.folder),
             Command::Query(args) => give_folder(&mut given, &args.folder),
             Command::Tables(args) => give_folder(&mut given, &args.folder),
+            Command::Maintain(args) => give_folder(&mut given, &args.folder),
             Command::Doctor(args) => {
                 give_folder(&mut given, &args.folder);
                 given.text("detector.model", "--model", args.model.as_ref());

@@ -80,6 +80,7 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
             Command::Replay(args) => commands::replay::run(args, loaded, terminal).await,
             Command::Query(args) => commands::query::run(args, loaded, terminal).await,
             Command::Tables(args) => commands::tables::run(args, loaded).await,
+            Command::Maintain(args) => commands::maintain::run(args, loaded, terminal).await,
             Command::Eval(args) => commands::eval::run(&args, terminal),
             Command::Doctor(_) => commands::doctor::run(loaded),
             Command::Config(args) => commands::config::run(args, &loaded),

@@ -5,6 +5,7 @@
 mod common;
 
 use common::{Ran, command, record, rva};
+use serde_json::json;
 use std::{collections::BTreeSet, fs, path::Path};
 use tempfile::tempdir;
 
@@ -57,6 +58,43 @@ fn replayed_records_are_rows_once_and_bad_lines_are_dead_letters_with_their_numb
     rva(folder.path(), &["ingest", "--drain"]).exits(0).says(&["0 rows", "40 were there already"]);
     assert_eq!(keys(folder.path()), wanted, "the same file a second time adds nothing");
     rva(folder.path(), &["ingest", "--drain"]).exits(0).says(&["0 rows"]);
+}
+
+#[test]
+fn small_files_are_merged_on_request_and_a_plan_changes_nothing() {
+    let folder = tempdir().unwrap();
+    let folder = folder.path();
+    rva(folder, &["maintain", "--plan"]).exits(1).says(&["found no catalog.db"]);
+    let mut wanted = BTreeSet::new();
+    for part in 0..5 {
+        let frames = part * 10 + 1..part * 10 + 11;
+        let lines: Vec<String> = frames.clone().map(|frame| record("run", "door", frame)).collect();
+        wanted.extend(frames.map(|frame| format!("run,door,{frame}")));
+        fs::write(folder.join("part.ndjson"), lines.join("\n")).unwrap();
+        rva(folder, &["replay", "part.ndjson"]).exits(0);
+        rva(folder, &["ingest", "--drain"]).exits(0);
+    }
+    // Nobody merges what has just come.
+    let young = rva(folder, &["maintain", "--plan"]).exits(0).stdout;
+    assert!(young.contains("rva.bronze_raw\n  files  5 (") && young.contains("after  the same"), "{young}");
+    fs::write(folder.join("rva.yaml"), "maintain: {age_min: 0s, files_min: 2}\n").unwrap();
+    for _ in 0..2 {
+        let plan = rva(folder, &["maintain", "rva.bronze_raw", "--plan", "--format", "json"]).exits(0).stdout;
+        let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+        assert_eq!((&plan["files"], &plan["files_after"]), (&json!(5), &json!(1)), "{plan}");
+        let merge = &plan["merges"][0];
+        assert_eq!((&merge["files"], &merge["rows"]), (&json!(5), &json!(50)), "{plan}");
+    }
+    rva(folder, &["maintain", "--once"]).exits(0).says(&["rva.bronze_raw: 5 files of 50 rows are 1 now"]);
+    assert_eq!(keys(folder), wanted);
+    rva(folder, &["maintain", "--once"]).exits(0).says(&["nothing to merge"]);
+    rva(folder, &["replay", "part.ndjson"]).exits(0);
+    rva(folder, &["ingest", "--drain"]).exits(0).says(&["0 rows", "10 were there already"]);
+    assert_eq!(keys(folder), wanted, "the ingest goes on where it was, and knows every key");
+    rva(folder, &["maintain", "bronze", "--once"]).exits(2).says(&["found table \"bronze\"", "bronze_raw"]);
+    rva(folder, &["maintain", "--once", "--plan"]).exits(2);
+    fs::write(folder.join("rva.yaml"), "catalog: {kind: rest}\n").unwrap();
+    rva(folder, &["maintain", "--once"]).exits(2).says(&["catalog.kind", "wanted embedded"]);
 }
 
 #[test]

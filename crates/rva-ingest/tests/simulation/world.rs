@@ -369,9 +369,11 @@ fn lake_options(
     mutant: Mutant,
     rng: &mut StdRng,
 ) -> LakeOptions {
-    let mut options = LakeOptions::default()
-        .with_storage(Arc::new(factory), plain)
-        .with_rules(CommitRules { fence: mutant != Mutant::NoFence, reload_after_unknown: mutant != Mutant::NoReload });
+    let mut options = LakeOptions::default().with_storage(Arc::new(factory), plain).with_rules(CommitRules {
+        fence: mutant != Mutant::NoFence,
+        reload_after_unknown: mutant != Mutant::NoReload,
+        ..CommitRules::default()
+    });
     options.retry.attempts_max = rng.random_range(1..4);
     options.retry.wait_first = Duration::from_micros(100);
     options.retry.wait_max = Duration::from_micros(200);

@@ -155,6 +155,15 @@ def rows(catalog: SqlCatalog, name: str, column: str) -> list:
     return sorted(catalog.load_table(name).scan().to_arrow()[column].to_pylist())
 
 
+def multiset(catalog: SqlCatalog, name: str) -> list:
+    """How many rows there are, and a digest of all their columns, whatever order and files they are in."""
+    import hashlib
+
+    table = catalog.load_table(name).scan().to_arrow()
+    rows = sorted(repr(sorted(row.items())) for row in table.to_pylist())
+    return [len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest()]
+
+
 def files(catalog: SqlCatalog, name: str) -> list[str]:
     """Every file that the table needs: of all its snapshots, and its metadata."""
     table = catalog.load_table(name)
@@ -183,7 +192,7 @@ def metadata_location(catalog: SqlCatalog, name: str) -> str:
 
 ACTIONS = [
     rename, register, register_at, drop, make, remake, delete, overwrite, append_one, expire, set_property, add_columns,
-    fill_columns, widen, rename_column, rows, files, missing, location, metadata_location,
+    fill_columns, widen, rename_column, rows, multiset, files, missing, location, metadata_location,
 ]  # fmt: skip
 
 if __name__ == "__main__":

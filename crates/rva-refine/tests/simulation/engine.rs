@@ -1,43 +1,31 @@
-//! What another engine does to bronze: the same rows in one file less, or a file's rows gone.
+//! What others do to the tables: small files merged, or a file's rows gone.
 
 use iceberg::spec::{
-    DataFile, DataFileBuilder, ManifestListWriter, ManifestWriterBuilder, Operation, Snapshot, SnapshotReference,
-    SnapshotRetention, Summary,
+    ManifestListWriter, ManifestWriterBuilder, Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary,
 };
 use iceberg::table::Table;
 use iceberg::{TableIdent, TableRequirement, TableUpdate};
-use rva_lake::Lake;
+use rva_lake::{Lake, MergeLimits};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
-/// Every data file under another name.
+/// Every file of bronze, silver and gold that can be merged with another one is.
 pub async fn compact(lake: &Lake) {
-    change(lake, Operation::Replace, usize::MAX).await;
+    let limits = MergeLimits { files_min: 2, age_min: Duration::ZERO, ..MergeLimits::default() };
+    let merged = lake.merge_files(None, &limits, SystemTime::now() + Duration::from_secs(1)).await.unwrap();
+    MERGES.fetch_add(merged.iter().map(|table| table.commits).sum(), Ordering::Relaxed);
+}
+
+static MERGES: AtomicU64 = AtomicU64::new(0);
+
+/// How many merges there were.
+pub fn merges() -> u64 {
+    MERGES.load(Ordering::Relaxed)
 }
 
 /// The rows of the first file are gone.
 pub async fn take_a_file_away(lake: &Lake) {
-    change(lake, Operation::Delete, 1).await;
-}
-
-fn copy(file: &DataFile) -> DataFile {
-    let path = file.file_path().replace(".parquet", "-c.parquet");
-    std::fs::copy(file.file_path().trim_start_matches("file://"), path.trim_start_matches("file://")).unwrap();
-    DataFileBuilder::default()
-        .content(file.content_type())
-        .file_path(path)
-        .file_format(file.file_format())
-        .partition(file.partition().clone())
-        .partition_spec_id(0)
-        .record_count(file.record_count())
-        .file_size_in_bytes(file.file_size_in_bytes())
-        .lower_bounds(file.lower_bounds().clone())
-        .upper_bounds(file.upper_bounds().clone())
-        .build()
-        .unwrap()
-}
-
-/// Takes away at most so many files; where the rows stay, each comes back under another name.
-async fn change(lake: &Lake, operation: Operation, most: usize) {
     let ident = TableIdent::from_strs(["rva", "bronze_raw"]).unwrap();
     let table = lake.catalog().load_table(&ident).await.unwrap();
     let (metadata, io) = (table.metadata(), table.file_io());
@@ -48,24 +36,21 @@ async fn change(lake: &Lake, operation: Operation, most: usize) {
     let output = io.new_output(name("other")).unwrap();
     let mut writer =
         ManifestWriterBuilder::new(output, Some(id), metadata.current_schema().clone(), spec).build_v2_data();
-    let mut taken = 0;
+    let mut is_taken = false;
     for manifest in table.manifest_list_reader(parent).load().await.unwrap().entries() {
         let loaded = manifest.load_manifest(io).await.unwrap();
         for entry in loaded.entries().iter().filter(|entry| entry.is_alive()) {
             let (file, at) = (entry.data_file().clone(), entry.sequence_number().unwrap());
-            if taken == most {
+            if is_taken {
                 writer.add_existing_file(file, entry.snapshot_id().unwrap(), at, Some(at)).unwrap();
                 continue;
             }
-            taken += 1;
-            if operation == Operation::Replace {
-                writer.add_file(copy(&file), sequence).unwrap();
-            }
+            is_taken = true;
             writer.add_delete_file(file, at, Some(at)).unwrap();
         }
     }
     let manifest = writer.write_manifest_file().await.unwrap();
-    commit(lake, &table, operation, (id, sequence), manifest, &name("snap")).await;
+    commit(lake, &table, Operation::Delete, (id, sequence), manifest, &name("snap")).await;
 }
 
 async fn commit(

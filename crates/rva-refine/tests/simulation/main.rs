@@ -189,8 +189,9 @@ fn gold_equals_its_definition_after_every_seed() {
         }
         count += 1;
     }
-    println!("{count} seeds, {rows} rows of gold compared, {} kills", faults::kills());
+    println!("{count} seeds, {rows} rows of gold compared, {} kills, {} merges", faults::kills(), engine::merges());
     assert!(rows > 0);
+    assert!(only.is_some() || engine::merges() > 0, "no seed merged files");
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod eval;
 pub mod help;
 pub mod ingest;
 pub mod init;
+pub mod maintain;
 pub mod query;
 pub mod refine;
 pub mod replay;

@@ -1,0 +1,416 @@
+//! Maintenance: a table stays as fast as it was on the first day.
+//!
+//! A commit every ten seconds leaves a file every ten seconds, and a reader opens each of them. So small files that
+//! nobody adds to any more are merged into a few large ones, sorted so that statistics prune, by a `replace` snapshot:
+//! the same rows in other files. Nothing else changes. A follower of the table passes over such a snapshot, and the
+//! positions that jobs keep in their own snapshots stay where they are.
+//!
+//! A merge takes seconds and writers commit meanwhile, so it isn't planned on one snapshot but on the files that go:
+//! what came since stays, and only where one of them has gone the merge has lost. Then what it wrote is deleted, once
+//! the table was read again and doesn't name it, and the next look at the table plans anew.
+
+mod plan;
+mod rewrite;
+mod sort;
+
+pub use plan::MergeLimits;
+
+use crate::cells::{Shape, ShapedRow};
+use crate::change::Change;
+use crate::commit::TableJob;
+use crate::definition::{NAMESPACE, check_columns};
+use crate::errors::lake_error;
+use crate::files::FileList;
+use crate::lake::Lake;
+use crate::medallion::{
+    CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
+    SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
+};
+use crate::refined::NoKeys;
+use crate::rows::{BronzeRow, TableRow};
+use crate::seam::{CommitOutcome, LakeError, LakeErrorKind};
+use crate::work::{BuiltOn, FileChange};
+use iceberg::spec::{DataFile, FormatVersion, Operation, TableMetadata};
+use iceberg::table::Table;
+use iceberg::{NamespaceIdent, TableIdent};
+use plan::{Group, Live, groups, live};
+use rewrite::rewrite;
+use rva_types::{DeadLetter, OffsetMap};
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+/// The job whose commits merge files.
+pub const MAINTAIN_JOB: &str = "maintain";
+
+/// The most groups whose files go in one commit.
+const GROUPS_AT_ONCE: usize = 64;
+
+/// The number of merges that are lost one after another before a table is left for later.
+const LOST_MAX: u32 = 5;
+
+/// The files of one partition that are, or would be, merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MergePlan {
+    /// The partition: `store_id=berlin/capture_ts_day=2026-01-31`; empty where the table has none.
+    pub partition: String,
+    /// The number of its files that are merged.
+    pub files: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The number of files that come of them, about.
+    pub files_after: u64,
+}
+
+/// The plan of one table's maintenance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TablePlan {
+    /// The table's name, without the namespace.
+    pub table: &'static str,
+    /// The number of its data files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The merges, by partition.
+    pub merges: Vec<MergePlan>,
+    /// The reason why nothing is merged although there may be small files.
+    pub left: Option<String>,
+}
+
+impl TablePlan {
+    /// Returns the number of data files once all is merged, about.
+    pub fn files_after(&self) -> u64 {
+        let (went, came) =
+            self.merges.iter().fold((0, 0), |(went, came), merge| (went + merge.files, came + merge.files_after));
+        self.files.saturating_sub(went) + came
+    }
+}
+
+/// The work that was done in one table.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Merged {
+    /// The table's name, without the namespace.
+    pub table: &'static str,
+    /// The number of commits.
+    pub commits: u64,
+    /// The number of files that went.
+    pub files: u64,
+    /// The number of files that came.
+    pub files_written: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// The bytes of the files that went.
+    pub bytes: u64,
+    /// The bytes of the files that came.
+    pub bytes_written: u64,
+    /// The number of merges that others were faster than.
+    pub lost: u64,
+    /// The reason why nothing, or not everything, was merged.
+    pub left: Option<String>,
+}
+
+/// A merge that was written and not committed, because it lost.
+enum Outcome {
+    Committed(Vec<DataFile>),
+    Lost,
+}
+
+/// One table's maintenance.
+#[async_trait::async_trait]
+trait Maintain: Send {
+    async fn plan(&mut self) -> Result<TablePlan, LakeError>;
+    async fn merge(&mut self) -> Result<Merged, LakeError>;
+}
+
+struct Maintained<R: TableRow> {
+    lake: Lake,
+    limits: MergeLimits,
+    now: SystemTime,
+    job: TableJob<R, NoKeys>,
+}
+
+/// What a look at a table finds.
+struct Found {
+    table: Table,
+    live: Live,
+    groups: Vec<Group>,
+}
+
+impl<R: TableRow> Maintained<R> {
+    async fn look(&mut self) -> Result<Found, LakeError> {
+        let table = self.job.table().await?;
+        check_columns::<R>(table.metadata())?;
+        let failed = |error| lake_error(format_args!("read the manifests of {}", table.identifier()), error);
+        let live = live(&table).await.map_err(failed)?;
+        let spec = table.metadata().default_partition_spec_id();
+        // Rows of version 3 have ids of their own, which a file that is written again would have to carry.
+        let is_known = table.metadata().format_version() == FormatVersion::V2;
+        let groups = if is_known { groups(&live, spec, R::REPLACES, &self.limits, self.now) } else { Vec::new() };
+        Ok(Found { table, live, groups })
+    }
+
+    /// Writes the files of some groups again, and puts them into the place of the old ones.
+    async fn replace(&mut self, table: &Table, some: &[Group]) -> Result<Outcome, LakeError> {
+        let mut written = Vec::new();
+        for group in some {
+            let done = rewrite::<R>(table, group, &self.limits, &self.lake.options, &mut written).await;
+            if let Err(error) = done {
+                // Nobody was told of them.
+                self.delete(table, &written).await;
+                return match error.kind() {
+                    // A file that isn't there any more: somebody else replaced it.
+                    LakeErrorKind::Conflict => Ok(Outcome::Lost),
+                    _ => Err(error),
+                };
+            }
+        }
+        let removed = some.iter().flat_map(|group| &group.files).map(|file| file.file_path().to_owned()).collect();
+        let change = FileChange {
+            source: MAINTAIN_JOB.to_owned(),
+            from: OffsetMap::new(),
+            to: OffsetMap::new(),
+            built_on: BuiltOn::Files(table.clone()),
+            change: Change {
+                operation: Operation::Replace,
+                added: written.clone(),
+                spec: table.metadata().default_partition_spec_id(),
+                removed,
+            },
+        };
+        match self.job.change(&change).await {
+            Ok(CommitOutcome::Committed { .. }) => Ok(Outcome::Committed(written)),
+            Ok(_) => {
+                self.give_up(table, &written).await?;
+                Ok(Outcome::Lost)
+            }
+            Err(error) => {
+                let is_unknown = self.job.may_have_sent() && self.lake.options.rules.reload_after_unknown;
+                // What may still land keeps its files. They are orphans if it doesn't, and go when they are old.
+                if !is_unknown {
+                    self.delete(table, &written).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Deletes what a lost merge wrote, once another look at the table proves that it lost.
+    async fn give_up(&mut self, planned: &Table, written: &[DataFile]) -> Result<(), LakeError> {
+        if self.job.may_have_sent() {
+            let table = self.job.table().await?;
+            let failed = |error| lake_error(format_args!("read the manifests of {}", table.identifier()), error);
+            let named: BTreeSet<String> =
+                live(&table).await.map_err(failed)?.files.iter().map(|live| live.file.file_path().to_owned()).collect();
+            let is_there = written.iter().any(|file| named.contains(file.file_path()));
+            // On the very snapshot that it was planned on it could still land.
+            let is_same = table.metadata().current_snapshot_id() == planned.metadata().current_snapshot_id();
+            if is_there || is_same {
+                return Ok(());
+            }
+        }
+        self.delete(planned, written).await;
+        Ok(())
+    }
+
+    async fn delete(&self, table: &Table, written: &[DataFile]) {
+        for file in written {
+            if let Err(error) = table.file_io().delete(file.file_path()).await {
+                tracing::info!(file = file.file_path(), %error, "a file that wasn't committed stays until it is an old orphan");
+            }
+        }
+    }
+}
+
+/// Returns the first groups, as many as one commit takes.
+fn first(groups: &[Group], limits: &MergeLimits) -> usize {
+    let mut bytes = 0;
+    let fits = groups.iter().take(GROUPS_AT_ONCE).take_while(|group| {
+        let is_first = bytes == 0;
+        bytes += group.bytes();
+        is_first || bytes <= limits.file_bytes
+    });
+    fits.count()
+}
+
+/// Returns why files of a table stay as they are.
+fn left(live: &Live, metadata: &TableMetadata) -> Option<String> {
+    let spec = metadata.default_partition_spec_id();
+    if metadata.format_version() != FormatVersion::V2 {
+        return Some(format!("found format {}, wanted v2", metadata.format_version()));
+    }
+    if let Some(file) = &live.hiding {
+        return Some(format!("another engine hides rows by {file}"));
+    }
+    let others = live.files.iter().filter(|file| file.spec != spec).count();
+    (others > 0).then(|| format!("{others} files of another partition spec stay as they are"))
+}
+
+#[async_trait::async_trait]
+impl<R: TableRow> Maintain for Maintained<R> {
+    async fn plan(&mut self) -> Result<TablePlan, LakeError> {
+        let Found { table, live, groups } = self.look().await?;
+        let metadata = table.metadata();
+        let spec = metadata.default_partition_spec();
+        let path = |group: &Group| spec.partition_to_path(&group.partition, metadata.current_schema().clone());
+        let merges = groups.iter().map(|group| MergePlan {
+            partition: path(group),
+            files: group.files.len() as u64,
+            rows: group.rows(),
+            bytes: group.bytes(),
+            files_after: group.bytes().div_ceil(self.limits.file_bytes.max(1)).max(1),
+        });
+        Ok(TablePlan {
+            table: R::TABLE,
+            files: live.files.len() as u64,
+            bytes: live.files.iter().map(|live| live.file.file_size_in_bytes()).sum(),
+            merges: merges.collect(),
+            left: left(&live, metadata),
+        })
+    }
+
+    async fn merge(&mut self) -> Result<Merged, LakeError> {
+        let mut merged = Merged { table: R::TABLE, ..Merged::default() };
+        let mut lost = 0;
+        loop {
+            // A rollback of the table takes our own commits back too: then the files are merged again.
+            self.job.resume_point().await?;
+            let Found { table, live, groups } = self.look().await?;
+            merged.left = left(&live, table.metadata());
+            let some = &groups[..first(&groups, &self.limits)];
+            if some.is_empty() {
+                return Ok(merged);
+            }
+            match self.replace(&table, some).await? {
+                Outcome::Committed(files) => {
+                    lost = 0;
+                    merged.note(some, &files);
+                }
+                Outcome::Lost => {
+                    lost += 1;
+                    merged.lost += 1;
+                    if lost == LOST_MAX {
+                        merged.left = Some(format!("others changed the files first, {lost} times in a row"));
+                        return Ok(merged);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Merged {
+    fn note(&mut self, groups: &[Group], written: &[DataFile]) {
+        self.commits += 1;
+        self.files += groups.iter().map(|group| group.files.len() as u64).sum::<u64>();
+        self.rows += groups.iter().map(Group::rows).sum::<u64>();
+        self.bytes += groups.iter().map(Group::bytes).sum::<u64>();
+        self.files_written += written.len() as u64;
+        self.bytes_written += written.iter().map(DataFile::file_size_in_bytes).sum::<u64>();
+        tracing::info!(
+            table = self.table,
+            files = self.files,
+            files_written = self.files_written,
+            rows = self.rows,
+            "merged small files"
+        );
+    }
+}
+
+/// A way to make the maintenance of one table.
+type Make = fn(&Lake, &MergeLimits, SystemTime) -> Result<Box<dyn Maintain>, LakeError>;
+
+fn made<R: TableRow>(lake: &Lake, limits: &MergeLimits, now: SystemTime) -> Result<Box<dyn Maintain>, LakeError> {
+    let lake = lake.for_job(MAINTAIN_JOB)?;
+    let job = TableJob::new(&lake, NoKeys, FileList::of_columns(&[]))?;
+    Ok(Box::new(Maintained::<R> { lake, limits: limits.clone(), now, job }))
+}
+
+fn shaped<T: Shape>() -> (&'static str, Make) {
+    (T::TABLE, made::<ShapedRow<T>>)
+}
+
+/// Returns the tables that are maintained, and how.
+fn tables() -> [(&'static str, Make); 15] {
+    [
+        (BronzeRow::TABLE, made::<BronzeRow>),
+        (DeadLetter::TABLE, made::<DeadLetter>),
+        shaped::<SilverDetections>(),
+        shaped::<SilverFrames>(),
+        shaped::<SilverRejects>(),
+        shaped::<MinuteByCam>(),
+        shaped::<HourByCam>(),
+        shaped::<PeoplePerMinute>(),
+        shaped::<CameraMinute>(),
+        shaped::<ZoneHeatmap>(),
+        shaped::<ZoneDwell>(),
+        shaped::<TrackSummary>(),
+        shaped::<ZoneVisits>(),
+        shaped::<ZoneMinute>(),
+        shaped::<LineCrossings>(),
+    ]
+}
+
+impl Lake {
+    /// Returns the names of the tables that can be maintained, without the namespace.
+    pub fn maintained() -> Vec<&'static str> {
+        tables().into_iter().map(|(name, _)| name).collect()
+    }
+
+    async fn maintenance(
+        &self,
+        table: Option<&str>,
+        limits: &MergeLimits,
+        now: SystemTime,
+    ) -> Result<Vec<Box<dyn Maintain>>, LakeError> {
+        let wanted =
+            table.map(|name| name.strip_prefix(NAMESPACE).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name));
+        if let Some(name) = wanted.filter(|name| !Self::maintained().contains(name)) {
+            let text = format!("found table {name:?}, wanted one of {}", Self::maintained().join(", "));
+            return Err(LakeError::new(LakeErrorKind::Permanent, text));
+        }
+        let mut found = Vec::new();
+        for (name, make) in tables().into_iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name)) {
+            let ident = TableIdent::new(NamespaceIdent::new(NAMESPACE.to_owned()), name.to_owned());
+            let failed = |error| lake_error(format_args!("look for table {ident}"), error);
+            if self.catalog.table_exists(&ident).await.map_err(failed)? {
+                found.push(make(self, limits, now)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Says which small files of a table, or of all tables, would be merged. It changes nothing.
+    ///
+    /// # Errors
+    /// Returns `Permanent` for a name that isn't one of [`Lake::maintained`]; else it fails as catalog and storage do.
+    pub async fn plan_merges(
+        &self,
+        table: Option<&str>,
+        limits: &MergeLimits,
+        now: SystemTime,
+    ) -> Result<Vec<TablePlan>, LakeError> {
+        let mut plans = Vec::new();
+        for mut table in self.maintenance(table, limits, now).await? {
+            plans.push(table.plan().await?);
+        }
+        Ok(plans)
+    }
+
+    /// Merges the small files of a table, or of all tables: those that [`Lake::plan_merges`] tells at this moment.
+    ///
+    /// # Errors
+    /// Fails as [`Lake::plan_merges`] does, and as a commit does. What was committed before stays.
+    pub async fn merge_files(
+        &self,
+        table: Option<&str>,
+        limits: &MergeLimits,
+        now: SystemTime,
+    ) -> Result<Vec<Merged>, LakeError> {
+        let mut merged = Vec::new();
+        for mut table in self.maintenance(table, limits, now).await? {
+            merged.push(table.merge().await?);
+        }
+        Ok(merged)
+    }
+}

@@ -1,0 +1,177 @@
+//! `rva maintain`: the small files of tables merged into large ones.
+
+use crate::{
+    cli::{MaintainArgs, RowFormat},
+    exit::{Exit, Refusal},
+    folder::DataFolder,
+    output::to_stdout,
+    terminal::Terminal,
+};
+use rva_lake::{Lake, LakeErrorKind, LakeOptions, MergeLimits, Merged, TablePlan};
+use rva_service::{CatalogKind, Config, Loaded, StopFlag, format_bytes};
+use serde_json::json;
+use std::time::SystemTime;
+
+/// Merges small files until it is stopped, or once with `--once`; with `--plan` it says what it would do.
+///
+/// # Errors
+/// Returns why folder or tables can't be used, or what of the arguments is refused.
+pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let table = args.table.as_deref().map(known).transpose()?;
+    let config = &loaded.config;
+    if config.catalog.kind == CatalogKind::Rest {
+        let text = "catalog.kind: found rest, wanted embedded: files of a REST catalog's tables can't be merged yet";
+        return Err(Refusal::usage(text).into());
+    }
+    let folder = DataFolder::at(&config.data_dir)?;
+    folder.wants_tables()?;
+    let limits = limits_of(config, &folder);
+    if args.plan {
+        let lake = Lake::open_embedded_read_only(folder.root(), LakeOptions::default()).await?;
+        let plans = lake.plan_merges(table, &limits, SystemTime::now()).await?;
+        to_stdout(&match args.format {
+            RowFormat::Table => as_text(&plans),
+            RowFormat::Csv => as_csv(&plans),
+            RowFormat::Json => plans.iter().map(|plan| format!("{}\n", as_json(plan))).collect(),
+        })?;
+        return Ok(Exit::Done);
+    }
+    folder.make_writable()?;
+    let stop = StopFlag::on_signals()?;
+    let mut options = LakeOptions::default();
+    options.housekeeping.orphan_age = config.ingest.orphan_age;
+    let lake = Lake::open_embedded(folder.root(), options).await?;
+    loop {
+        let merging = lake.merge_files(table, &limits, SystemTime::now());
+        let merged = tokio::select! {
+            merged = merging => merged,
+            // What was written and isn't committed is an orphan, and goes when it is old.
+            () = stop.stopped() => return Ok(Exit::Interrupted),
+        };
+        match merged {
+            Ok(merged) => say(&merged, terminal),
+            Err(error) if !args.once && error.kind() == LakeErrorKind::Transient => {
+                tracing::warn!(%error, "could not merge files, tries again at the next look");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if args.once {
+            return Ok(Exit::Done);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(config.maintain.interval) => {}
+            () = stop.stopped() => return Ok(Exit::Done),
+        }
+    }
+}
+
+/// Returns a table's name without the namespace.
+fn known(name: &str) -> Result<&str, Refusal> {
+    let plain = name.strip_prefix("rva.").unwrap_or(name);
+    let tables = Lake::maintained();
+    if tables.contains(&plain) {
+        return Ok(plain);
+    }
+    Err(Refusal::usage(format!("found table {name:?}, wanted one of {}", tables.join(", "))))
+}
+
+fn limits_of(config: &Config, folder: &DataFolder) -> MergeLimits {
+    MergeLimits {
+        file_bytes: config.maintain.file_size,
+        files_min: config.maintain.files_min,
+        age_min: config.maintain.age_min,
+        memory: usize::try_from(config.maintain.memory_max).unwrap_or(usize::MAX),
+        spill_dir: Some(folder.root().to_owned()),
+    }
+}
+
+fn say(merged: &[Merged], terminal: &Terminal) {
+    for table in merged.iter().filter(|table| table.commits > 0) {
+        terminal.say(&format!(
+            "rva.{}: {} files of {} rows are {} now, {} were {}",
+            table.table,
+            table.files,
+            table.rows,
+            table.files_written,
+            format_bytes(table.bytes_written),
+            format_bytes(table.bytes),
+        ));
+    }
+    for table in merged {
+        if let Some(why) = &table.left {
+            terminal.say(&format!("rva.{}: {why}", table.table));
+        }
+    }
+    if merged.iter().all(|table| table.commits == 0) {
+        terminal.say("nothing to merge");
+    }
+}
+
+fn as_text(plans: &[TablePlan]) -> String {
+    let mut text = String::new();
+    for plan in plans {
+        text.push_str(&format!("rva.{}\n", plan.table));
+        text.push_str(&format!("  files  {} ({})\n", plan.files, format_bytes(plan.bytes)));
+        if plan.merges.is_empty() {
+            text.push_str("  after  the same\n");
+        } else {
+            let (files, bytes) =
+                plan.merges.iter().fold((0, 0), |(files, bytes), merge| (files + merge.files, bytes + merge.bytes));
+            let written = format_bytes(bytes);
+            text.push_str(&format!("  after  {}: {files} of them ({written}) are written again\n", plan.files_after()));
+        }
+        for merge in &plan.merges {
+            let partition = if merge.partition.is_empty() { "whole table" } else { &merge.partition };
+            text.push_str(&format!(
+                "  merge  {partition}: {} files, {} rows, {} -> {}\n",
+                merge.files,
+                merge.rows,
+                format_bytes(merge.bytes),
+                merge.files_after
+            ));
+        }
+        if let Some(why) = &plan.left {
+            text.push_str(&format!("  left   {why}\n"));
+        }
+    }
+    text
+}
+
+/// Returns CSV, a line a merge.
+fn as_csv(plans: &[TablePlan]) -> String {
+    let mut text = String::from("table,partition,files,rows,bytes,files_after\n");
+    for plan in plans {
+        for merge in &plan.merges {
+            text.push_str(&format!(
+                "rva.{},\"{}\",{},{},{},{}\n",
+                plan.table,
+                merge.partition.replace('"', "\"\""),
+                merge.files,
+                merge.rows,
+                merge.bytes,
+                merge.files_after
+            ));
+        }
+    }
+    text
+}
+
+fn as_json(plan: &TablePlan) -> serde_json::Value {
+    let merge = |merge: &rva_lake::MergePlan| {
+        json!({
+            "partition": merge.partition,
+            "files": merge.files,
+            "rows": merge.rows,
+            "bytes": merge.bytes,
+            "files_after": merge.files_after,
+        })
+    };
+    json!({
+        "table": format!("rva.{}", plan.table),
+        "files": plan.files,
+        "bytes": plan.bytes,
+        "files_after": plan.files_after(),
+        "merges": plan.merges.iter().map(merge).collect::<Vec<_>>(),
+        "left": plan.left,
+    })
+}

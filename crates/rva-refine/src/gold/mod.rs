@@ -78,13 +78,9 @@ struct Going<'a> {
 }
 
 impl Gold {
-<<<<<<< HEAD
-    pub async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
+    pub(crate) async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
         // Made here too: gold reads it, whoever draws.
         lake.refined::<ZoneTable>().await?;
-=======
-    pub(crate) async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
->>>>>>> house
         let tables = vec![
             lake.refined::<TrackSummary>().await?,
             lake.refined::<MinuteByCam>().await?,

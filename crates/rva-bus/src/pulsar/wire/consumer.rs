@@ -58,15 +58,11 @@ pub(in super::super) struct Consumer {
 
 impl Consumer {
     /// Subscribes, exclusively, to a subscription that is there.
-<<<<<<< HEAD
-    pub async fn open(wire: &Wire, to: Subscribe<'_>) -> Result<Self, BusError> {
+    pub(crate) async fn open(wire: &Wire, to: Subscribe<'_>) -> Result<Self, BusError> {
         Self::open_as(wire, to, SubType::Exclusive).await
     }
 
     async fn open_as(wire: &Wire, to: Subscribe<'_>, kind: SubType) -> Result<Self, BusError> {
-=======
-    pub(crate) async fn open(wire: &Wire, to: Subscribe<'_>) -> Result<Self, BusError> {
->>>>>>> house
         let mut connection = wire.connect_for(to.topic).await?;
         let request_id = connection.request_id();
         let subscribe = CommandSubscribe {

@@ -120,14 +120,14 @@ pub(crate) struct Drawer {
 
 impl Drawer {
     /// Opens the table, which is made where it is missing.
-    pub async fn open(lake: &Lake, mut drawings: watch::Receiver<Drawing>) -> Result<Self, Trouble> {
+    pub(crate) async fn open(lake: &Lake, mut drawings: watch::Receiver<Drawing>) -> Result<Self, Trouble> {
         drawings.mark_unchanged();
         Ok(Self { table: lake.refined::<ZoneTable>().await?, drawings, looked_at: None })
     }
 
     /// Writes what is new: of a drawing that wasn't taken yet everything, and later the shapes of cameras that nobody
     /// had seen.
-    pub async fn step(&mut self, lake: &Lake, seen: &BTreeSet<CameraOf>) -> Result<Stepped, Trouble> {
+    pub(crate) async fn step(&mut self, lake: &Lake, seen: &BTreeSet<CameraOf>) -> Result<Stepped, Trouble> {
         if self.drawings.has_changed().unwrap_or(false) {
             self.looked_at = None;
         }

@@ -59,11 +59,11 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.files.iter().map(DataFile::file_size_in_bytes).sum()
     }
 
-    pub fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.files.iter().map(DataFile::record_count).sum()
     }
 }

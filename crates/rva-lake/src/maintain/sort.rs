@@ -74,7 +74,7 @@ pub(super) struct Sorter {
 
 impl Sorter {
     /// Makes a sorter of rows of a schema, by the columns of those names that it has. Files are made in `folder`.
-    pub fn new(schema: SchemaRef, names: &[&str], memory: usize, folder: &Path) -> Result<Self, LakeError> {
+    pub(crate) fn new(schema: SchemaRef, names: &[&str], memory: usize, folder: &Path) -> Result<Self, LakeError> {
         let order = Order::of(&schema, names)?;
         let folder = folder.to_owned();
         Ok(Self { schema, order, memory, folder, held: Vec::new(), held_bytes: 0, rows: 0, bytes: 0, runs: Vec::new() })
@@ -84,7 +84,7 @@ impl Sorter {
     ///
     /// # Errors
     /// Returns `Transient` where no file can be written.
-    pub fn push(&mut self, batch: RecordBatch) -> Result<(), LakeError> {
+    pub(crate) fn push(&mut self, batch: RecordBatch) -> Result<(), LakeError> {
         let rows = self.order.rows(&batch)?;
         let bytes = batch.get_array_memory_size() + rows.size();
         self.rows += batch.num_rows();
@@ -101,7 +101,7 @@ impl Sorter {
     ///
     /// # Errors
     /// Returns `Transient` where no file can be written or read.
-    pub fn sorted(mut self) -> Result<Sorted, LakeError> {
+    pub(crate) fn sorted(mut self) -> Result<Sorted, LakeError> {
         let chunk = self.chunk_rows();
         if self.runs.is_empty() {
             return Ok(Sorted::Held { order: places(&self.held), batches: batches(self.held), next: 0, chunk });
@@ -195,7 +195,7 @@ impl Sorted {
     ///
     /// # Errors
     /// Returns `Transient` where a file can't be read.
-    pub fn next(&mut self) -> Result<Option<RecordBatch>, LakeError> {
+    pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>, LakeError> {
         match self {
             Self::Held { batches, order, next, chunk } => {
                 let some = &order[*next..order.len().min(*next + *chunk)];

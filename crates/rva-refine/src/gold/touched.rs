@@ -117,7 +117,7 @@ impl Touched {
 
     /// Adds the hours and tracks of a camera whose shapes are others now. A track is judged whole: what it does later
     /// is numbered by what it did before.
-    pub async fn redrawn(
+    pub(crate) async fn redrawn(
         &mut self,
         frames: &TableView,
         detections: &TableView,

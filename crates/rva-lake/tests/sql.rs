@@ -6,6 +6,7 @@ mod common;
 #[path = "common/engine.rs"]
 mod engine;
 
+use arrow::array::AsArray;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use common::{at, batch, quick, row, row_of};
 use rva_lake::{BronzeRow, Lake, LakeErrorKind, TableSink};
@@ -339,6 +340,31 @@ fn a_query_that_needs_more_memory_than_it_may_have_goes_on_on_disk_and_leaves_no
         let none = rva_lake::SqlOptions { spill_max_bytes: 1, ..options };
         let error = lake.sql_with(&query, &none).await.unwrap().collect().await.unwrap_err().to_string();
         assert!(error.contains("query.memory_max"), "it did go to disk: {error}");
+    });
+}
+
+#[test]
+fn a_join_whose_sides_are_larger_than_the_memory_goes_on_on_disk() {
+    run(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let lake = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+        let mut sink = lake.bronze_sink().unwrap();
+        let rows = (1..=60_000).map(|frame| record("store_01", "0190f3a1b2c37d4e8f90a1b2c3d4e5f6", frame, 0, ""));
+        sink.commit(&batch(at(&[]), at(&[("a", 1)]), rows.collect())).await.unwrap();
+        let spill = tempfile::tempdir().unwrap();
+        let options = rva_lake::SqlOptions {
+            memory_max_bytes: 8 << 20,
+            spill_dir: Some(spill.path().to_owned()),
+            ..rva_lake::SqlOptions::default()
+        };
+        // Either side is 60,000 rows of some 130 bytes, and each row has its own partner alone.
+        let query = "SELECT count(*), sum(one.frame_index), sum(strpos(other.payload, '{')) FROM bronze_raw AS one \
+                     JOIN bronze_raw AS other USING (pipeline_run_id, frame_index)";
+        let found = lake.sql_with(query, &options).await.unwrap().collect().await;
+        let found = found.unwrap_or_else(|error| panic!("{error}"));
+        let cell = |column: usize| found[0].column(column).as_primitive::<arrow::datatypes::Int64Type>().value(0);
+        assert_eq!((cell(0), cell(1), cell(2)), (60_000, 60_000 * 60_001 / 2, 60_000));
+        assert_eq!(std::fs::read_dir(spill.path()).unwrap().count(), 0, "found files in the folder, wanted none left");
     });
 }
 

@@ -20,6 +20,21 @@ const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 /// The rows of a batch where memory is short.
 const SPILLING_ROWS: usize = 1024;
 
+/// The partitions of a plan where memory is short: each of their sorts has a share of it, so as few as there can be. With
+/// one, the planner makes every join one by hashing, whatever it is told to prefer.
+const SPILLING_PARTITIONS: usize = 2;
+
+/// The memory below which nothing is set aside for what the engine doesn't count: with less it can't even sort what it
+/// spills.
+const COUNTED_MIN: usize = 64 << 20;
+
+/// Returns the memory that the engine may count for itself: half of what a query may have. The rest is for what it doesn't
+/// count: groups that are copied while they are sorted to be spilled, batches on their way, pages of files. At four million
+/// rows 415 MiB were held beyond 512 that were counted.
+fn counted_bytes(options: &SqlOptions) -> usize {
+    (options.memory_max_bytes / 2).max(options.memory_max_bytes.min(COUNTED_MIN))
+}
+
 /// Makes a pool that shares its memory fairly, and a folder for what doesn't fit.
 pub(super) fn runtime(options: &SqlOptions) -> Result<Arc<RuntimeEnv>> {
     let mode = match &options.spill_dir {
@@ -27,14 +42,14 @@ pub(super) fn runtime(options: &SqlOptions) -> Result<Arc<RuntimeEnv>> {
         None => DiskManagerMode::OsTmpDirectory,
     };
     let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(options.spill_max_bytes);
-    let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_max_bytes), CONSUMERS_NAMED);
+    let pool = TrackConsumersPool::new(FairSpillPool::new(counted_bytes(options)), CONSUMERS_NAMED);
     RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()
 }
 
 /// Bounds the memory that sorts keep aside to merge what they spilled: no more than there is.
 pub(super) fn bounded(mut config: SessionConfig, options: &SqlOptions) -> SessionConfig {
     let execution = &mut config.options_mut().execution;
-    execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(options.memory_max_bytes / 32);
+    execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(counted_bytes(options) / 32);
     config
 }
 
@@ -62,13 +77,12 @@ pub(super) async fn run(context: &SessionContext, plan: LogicalPlan) -> Result<(
     Ok((schema, stream::once(answer).try_flatten().boxed()))
 }
 
-/// Returns the same session with joins that spill. A share of the memory falls to each sort of each partition, so there
-/// is one partition, and rows that are sorted come in small pieces.
+/// Returns the same session with joins that spill: few partitions, and rows that are sorted come in small pieces.
 fn spilling(context: &SessionContext) -> SessionContext {
     let mut state = context.state();
     let options = state.config_mut().options_mut();
     options.optimizer.prefer_hash_join = false;
-    options.execution.target_partitions = 1;
+    options.execution.target_partitions = SPILLING_PARTITIONS;
     options.execution.batch_size = SPILLING_ROWS;
     SessionContext::new_with_state(state)
 }

@@ -170,7 +170,15 @@ fn no_file_becomes_a_place() {
 fn the_unwrap_of_product_code_stays_with_the_tests() {
     // clippy::unwrap_used warns, and CI makes warnings errors; a crate that drops the workspace's lints would slip through.
     for entry in fs::read_dir(root().join("crates")).unwrap() {
-        let manifest = entry.unwrap().path().join("Cargo.toml");
+        let folder = entry.unwrap().path();
+        // Outside of the workspace, as what it stands in for is: nothing but another crate's names.
+        if folder.ends_with("libsqlite3-sys") {
+            let source = fs::read_to_string(folder.join("src/lib.rs")).unwrap();
+            let code: Vec<_> = source.lines().filter(|line| !line.is_empty() && !line.starts_with("//")).collect();
+            assert_eq!(code, ["pub use newer::*;"], "{}", folder.display());
+            continue;
+        }
+        let manifest = folder.join("Cargo.toml");
         let text = fs::read_to_string(&manifest).unwrap();
         assert!(
             text.contains("[lints]\nworkspace = true"),

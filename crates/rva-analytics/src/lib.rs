@@ -36,6 +36,7 @@
 
 mod gold;
 mod hour;
+mod redraw;
 mod rules;
 mod shape;
 mod silver;
@@ -47,6 +48,7 @@ pub use gold::{
     MinuteRow, PeopleRow, SummaryRow, VisitRow, ZoneMinuteRow, gold, hour_key, track_points,
 };
 pub use hour::HourPartial;
+pub use redraw::{Drawn, redraw};
 pub use rules::{PERSON, Rules, hour_of, minute_of, minute_us};
 pub use shape::{DirectedLine, Direction, Polygon, ShapeError, Share, anchor};
 pub use silver::{

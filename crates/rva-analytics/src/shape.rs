@@ -21,6 +21,13 @@ impl Share {
 /// The largest number below 1, which an anchor on the right or lower edge becomes.
 const BELOW_ONE: f64 = 0.999_999_999_999_999_9;
 
+/// The least area of a zone, as a share of the picture: a hundredth of a pixel of 4K. Below it corners are on one line
+/// but for rounding.
+const AREA_MIN: f64 = 1e-9;
+
+/// The least width or height of a line, as a share of the picture's: below it both ends are the same but for rounding.
+const LENGTH_MIN: f64 = 1e-6;
+
 /// Returns the anchor of a box, its bottom centre, in shares of the picture, in [0, 1).
 ///
 /// `bbox` is left, top, right, bottom in pixels of a picture of `img_w` x `img_h`.
@@ -124,7 +131,7 @@ impl Polygon {
             return Err(ShapeError::TooFew { found: corners.len() });
         }
         let polygon = Self { corners };
-        if polygon.area() == 0.0 {
+        if polygon.area() < AREA_MIN {
             return Err(ShapeError::NoArea);
         }
         match polygon.first_crossing() {
@@ -250,7 +257,7 @@ impl DirectedLine {
     pub fn new(ends: &[Share]) -> Result<Self, ShapeError> {
         check_inside(ends)?;
         let &[from, to] = ends else { return Err(ShapeError::NotTwo { found: ends.len() }) };
-        if from == to {
+        if (to.x - from.x).abs() < LENGTH_MIN && (to.y - from.y).abs() < LENGTH_MIN {
             return Err(ShapeError::NoLength);
         }
         let along = |a: f64, b: f64| a == b && (a == 0.0 || a == 1.0);
@@ -333,6 +340,8 @@ mod tests {
         assert_eq!(error(&[(0.1, 0.1), (0.5, 0.5)]), ShapeError::TooFew { found: 2 });
         assert_eq!(error(&[(0.1, 0.1), (0.5, 0.5), (0.1, 0.1)]), ShapeError::TooFew { found: 2 });
         assert_eq!(error(&[(0.1, 0.1), (0.5, 0.5), (0.9, 0.9)]), ShapeError::NoArea);
+        assert_eq!(error(&[(0.1, 0.2), (0.2, 0.4), (0.3, 0.6)]), ShapeError::NoArea);
+        assert_eq!(error(&[(0.1, 0.3), (0.7, 0.6), (0.3, 0.4), (0.9, 0.7)]), ShapeError::NoArea);
         assert_eq!(error(&[(0.1, 0.1), (1.1, 0.5), (0.9, 0.9)]), ShapeError::Outside { x: 1.1, y: 0.5 });
         assert!(matches!(error(&[(0.1, 0.1), (f64::NAN, 0.5), (0.9, 0.9)]), ShapeError::Outside { .. }));
         let bow_tie = [(0.1, 0.1), (0.9, 0.8), (0.9, 0.1), (0.1, 0.9)];
@@ -347,6 +356,7 @@ mod tests {
         let error = |points: &[(f64, f64)]| DirectedLine::new(&shares(points)).unwrap_err();
         assert_eq!(error(&[(0.1, 0.1)]), ShapeError::NotTwo { found: 1 });
         assert_eq!(error(&[(0.1, 0.1), (0.1, 0.1)]), ShapeError::NoLength);
+        assert_eq!(error(&[(0.3, 0.3), (0.1 + 0.2, 0.3)]), ShapeError::NoLength);
         assert_eq!(error(&[(0.0, 0.1), (0.0, 0.9)]), ShapeError::AtTheEdge);
         assert_eq!(error(&[(0.2, -0.1), (0.0, 0.9)]), ShapeError::Outside { x: 0.2, y: -0.1 });
     }

@@ -9,6 +9,7 @@ use datafusion::{
         array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
         util::display::{ArrayFormatter, FormatOptions},
     },
+    datasource::MemTable,
     prelude::SessionContext,
 };
 use rva_analytics::{FrameRows, HourRows, Zones};
@@ -93,11 +94,20 @@ fn zones() -> Zones {
         valid_to_us: to,
         ..shape("aisle", "line", points)
     };
+    let zone = |name: &str, from: i64, to: Option<i64>, points: &str| rva_analytics::ZoneDefinition {
+        valid_from_us: from,
+        valid_to_us: to,
+        ..shape(name, "zone", points)
+    };
     Zones::new([
         until(0, None, "[[0.5,0.05],[0.45,0.95]]"),
         rva_analytics::ZoneDefinition { valid_from_us: 0, ..shape("short", "line", "[[0.2,0.5],[0.6,0.5]]") },
         rva_analytics::ZoneDefinition { name: "moved".into(), ..until(0, Some(T0), "[[0.1,0.1],[0.9,0.9]]") },
         rva_analytics::ZoneDefinition { name: "moved".into(), ..until(T0, None, "[[0.9,0.1],[0.1,0.9]]") },
+        zone("bay", 0, None, "[[0.1,0.2],[0.9,0.2],[0.9,1],[0.5,0.5],[0.1,1]]"),
+        zone("strip", 0, None, "[[0.495,0],[0.505,0],[0.505,1],[0.495,1]]"),
+        zone("shelf", 0, Some(T0), "[[0.2,0.3],[0.7,0.3],[0.7,0.8]]"),
+        zone("shelf", T0, Some(T0 + micros(20.0)), "[[0.3,0.3],[0.8,0.3],[0.8,0.8],[0.3,0.8]]"),
     ])
 }
 
@@ -188,7 +198,7 @@ fn cells(batches: &[RecordBatch]) -> Vec<Vec<String>> {
     rows
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "minute_by_cam",
     "hour_by_cam",
     "people_per_minute",
@@ -197,6 +207,9 @@ const NAMES: [&str; 8] = [
     "zone_dwell",
     "track_summary",
     "line_crossings",
+    // Before the next one, which reads it.
+    "zone_visits",
+    "zone_minute",
 ];
 
 /// What `rva-analytics` says, in the columns of the contract.
@@ -332,6 +345,37 @@ fn ours(table: &str, rows: &HourRows) -> RecordBatch {
                 ],
             )
         }
+        "zone_visits" => {
+            let all = || rows.zone_visits.iter().map(|row| (&row.key, &row.visit));
+            keyed(
+                all().map(|(key, _)| (key.store.to_string(), key.camera.to_string())).collect(),
+                vec![
+                    ("pipeline_run_id", text(rows.zone_visits.iter().map(|row| Some(row.key.run.as_str())))),
+                    ("track_id", long(all().map(|(key, _)| Some(key.track_id)))),
+                    ("zone", text(rows.zone_visits.iter().map(|row| Some(&*row.visit.zone)))),
+                    ("visit", long(all().map(|(_, row)| Some(i64::from(row.number))))),
+                    ("entered_at", times(all().map(|(_, row)| Some(row.entered_us)))),
+                    ("left_at", times(all().map(|(_, row)| Some(row.left_us)))),
+                    ("dwell_seconds", double(all().map(|(_, row)| Some(row.dwell_seconds())))),
+                ],
+            )
+        }
+        "zone_minute" => {
+            let all = || rows.zone_minute.iter();
+            keyed(
+                all().map(|row| camera_of(&row.camera)).collect(),
+                vec![
+                    ("zone", text(rows.zone_minute.iter().map(|row| Some(&*row.zone)))),
+                    ("ts_minute", times(all().map(|row| Some(row.minute_us)))),
+                    ("frames", long(all().map(|row| Some(row.frames)))),
+                    ("people_max", whole(all().map(|row| row.people_max))),
+                    ("people_avg", double(all().map(|row| row.people_avg))),
+                    ("entered", long(all().map(|row| Some(row.entered)))),
+                    ("left", long(all().map(|row| Some(row.left)))),
+                    ("dwell_seconds", double(all().map(|row| Some(row.dwell_us as f64 / 1e6)))),
+                ],
+            )
+        }
         other => panic!("no table {other}"),
     }
 }
@@ -355,7 +399,13 @@ async fn compare(seeds: std::ops::Range<u64>) -> Vec<usize> {
         context.register_batch("zones", zone_rows(&zones)).unwrap();
         let rows = rows(&frames, &zones);
         for (at, table) in NAMES.into_iter().enumerate() {
-            let (mut ours, mut theirs) = (cells(&[ours(table, &rows)]), cells(&theirs(&context, table).await));
+            let found = theirs(&context, table).await;
+            if table == "zone_visits" {
+                let schema = found.first().map_or_else(|| panic!("no columns"), RecordBatch::schema);
+                let visits = MemTable::try_new(schema, vec![found.clone()]).unwrap();
+                context.register_table("gold_zone_visits", Arc::new(visits)).unwrap();
+            }
+            let (mut ours, mut theirs) = (cells(&[ours(table, &rows)]), cells(&found));
             ours.sort();
             theirs.sort();
             counts[at] += theirs.len();

@@ -84,7 +84,7 @@ pub use lake::{CATALOG, CATALOG_FILE, Lake, WAREHOUSE_FOLDER};
 pub use layer::{CatalogLayer, Layered};
 pub use medallion::{
     CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
-    SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
+    SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneTable, ZoneVisits,
 };
 #[doc(hidden)]
 pub use options::CommitRules;

@@ -310,3 +310,23 @@ impl Shape for LineCrossings {
     const SPAN: &'static [&'static str] = &["store_id", "crossed_at"];
     const BLOOM: &'static str = "pipeline_run_id";
 }
+
+/// `rva.zones`: what the polygons and lines of cameras were, when.
+#[derive(Debug)]
+pub struct ZoneTable;
+
+impl Shape for ZoneTable {
+    const TABLE: &'static str = "zones";
+    const COLUMNS: &'static [(&'static str, CellKind)] = &[
+        ("store_id", Text),
+        ("camera_id", Text),
+        ("name", Text),
+        ("kind", Text),
+        ("points", Text),
+        ("valid_from", Time),
+        ("valid_to", Time),
+    ];
+    const PARTITION: &'static [(&'static str, Transform)] = &[];
+    const SPAN: &'static [&'static str] = &["store_id"];
+    const BLOOM: &'static str = "name";
+}

@@ -5,6 +5,7 @@ mod common;
 
 use common::{at, batch, keys_of, quick, row, row_of, table_keys};
 use rva_lake::{CommitOutcome, Lake, LakeErrorKind, TableSink};
+use sqlx::Connection;
 
 #[tokio::test]
 async fn rows_and_offsets_are_there_after_opening_again() {
@@ -122,4 +123,24 @@ async fn a_job_name_that_can_be_no_property_key_is_refused() {
     options.job = "a b".into();
     let error = Lake::open_embedded(dir.path(), options).await.unwrap_err();
     assert!(error.to_string().contains("\"a b\""), "{error}");
+}
+
+/// The first release without the race of two connections in WAL mode that may damage the file, and without the faults of
+/// memory before it (docs/security.md).
+const SQLITE_MIN: [u32; 3] = [3, 51, 3];
+
+#[tokio::test]
+async fn the_sqlite_that_keeps_the_catalog_is_one_without_the_faults_that_were_mended_since_2024() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+    let url = format!("sqlite://{}/catalog.db?mode=ro", dir.path().display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await.unwrap();
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM iceberg_tables").fetch_one(&mut connection).await.unwrap();
+    let found: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
+    assert!(found.as_slice() >= SQLITE_MIN.as_slice(), "found SQLite {version}, wanted {SQLITE_MIN:?} or newer");
+    assert!(tables > 0, "found no table in the catalog of {}", dir.path().display());
+    connection.close().await.unwrap();
+    drop(lake);
 }

@@ -30,6 +30,7 @@
 
 mod check;
 mod counters;
+mod drawing;
 mod error;
 mod gold;
 mod ids;
@@ -40,6 +41,7 @@ mod silver;
 
 pub use check::{Difference, check_silver};
 pub use counters::RefineCounters;
+pub use drawing::{Drawing, draw};
 #[doc(hidden)]
 pub use gold::gold_cells;
 pub use metrics::METRICS;

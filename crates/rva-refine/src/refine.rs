@@ -1,12 +1,14 @@
 //! Takes one step after another: silver to bronze, gold to silver.
 
 use crate::counters::RefineCounters;
+use crate::drawing::{Drawer, Drawing};
 use crate::error::Trouble;
 use crate::gold::Gold;
 use crate::silver::Silver;
 use rva_analytics::Rules;
 use rva_lake::{Lake, REFINE_JOB};
 use rva_types::{OffsetMap, Position};
+use tokio::sync::watch;
 
 /// The table that everything is made of.
 pub(crate) const BRONZE_TABLE: &str = "bronze_raw";
@@ -36,11 +38,13 @@ pub struct RefineRules {
     pub whole_tracks: bool,
     /// Writes again what replaced files held of other hours.
     pub keeps_others: bool,
+    /// Works the time out again in which zones and lines are others than they were.
+    pub redraws: bool,
 }
 
 impl Default for RefineRules {
     fn default() -> Self {
-        Self { together: true, whole_tracks: true, keeps_others: true }
+        Self { together: true, whole_tracks: true, keeps_others: true, redraws: true }
     }
 }
 
@@ -109,6 +113,7 @@ pub struct Refine {
     lake: Lake,
     silver: Silver,
     gold: Gold,
+    drawer: Option<Drawer>,
     /// The totals so far.
     pub counters: RefineCounters,
 }
@@ -122,7 +127,24 @@ impl Refine {
         let lake = lake.for_job(REFINE_JOB)?;
         let silver = Silver::open(&lake, rules).await?;
         let gold = Gold::open(&lake, rules).await?;
-        Ok(Self { lake, silver, gold, counters: RefineCounters::default() })
+        Ok(Self { lake, silver, gold, drawer: None, counters: RefineCounters::default() })
+    }
+
+    /// Returns the refinement with zones and lines that it draws before each step: the newest that `drawings` holds.
+    /// Without them it reads `rva.zones` as it is.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Refine::open`].
+    pub async fn with_drawings(mut self, drawings: watch::Receiver<Drawing>) -> Result<Self, Trouble> {
+        self.drawer = Some(Drawer::open(&self.lake, drawings).await?);
+        Ok(self)
+    }
+
+    async fn draw(&mut self) -> Result<Stepped, Trouble> {
+        match &mut self.drawer {
+            Some(drawer) => drawer.step(&self.lake, &self.gold.seen).await,
+            None => Ok(Stepped::Idle),
+        }
     }
 
     /// Returns the refinement with rules switched off.
@@ -140,10 +162,11 @@ impl Refine {
     /// Returns the errors of catalog and storage, and `Permanent` for an input whose past is gone, or that is another
     /// table than before.
     pub async fn step(&mut self) -> Result<Stepped, Trouble> {
+        let drawn = self.draw().await?;
         let silver = self.silver.step(&self.lake, None, &mut self.counters).await?;
         let gold = self.gold.step(&self.lake, None, &mut self.counters).await?;
         self.look().await?;
-        Ok(silver.and(gold))
+        Ok(drawn.and(silver).and(gold))
     }
 
     /// Steps until there is nothing to do.
@@ -160,6 +183,7 @@ impl Refine {
     /// # Errors
     /// Returns the errors of [`Refine::step`].
     pub async fn rebuild(&mut self, rebuild: &Rebuild) -> Result<(), Trouble> {
+        self.draw().await?;
         if rebuild.tables == RebuildTables::Silver {
             // A fenced attempt leaves a table as it was; what came meanwhile is a step.
             self.silver.step(&self.lake, Some(rebuild), &mut self.counters).await?;

@@ -1,6 +1,6 @@
 //! The merged configuration as types.
 
-use crate::{LogFormat, Secret, SourceText, parse_bytes, parse_duration};
+use crate::{LogFormat, Secret, SourceText, ZoneConfig, parse_bytes, parse_duration, zones};
 use serde::{Deserialize, Deserializer, de::Error};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -46,6 +46,9 @@ pub struct Config {
     pub s3: S3Config,
     /// `iceberg.*`
     pub iceberg: IcebergConfig,
+    /// `zones`, of cameras by a pattern of their ids.
+    #[serde(deserialize_with = "zones::deserialize")]
+    pub zones: Vec<ZoneConfig>,
     /// `cameras.*`, by camera id.
     pub cameras: BTreeMap<String, CameraConfig>,
 }
@@ -400,6 +403,9 @@ pub struct CameraConfig {
     pub tls_ca: Option<PathBuf>,
     /// `cameras.<id>.tls_insecure`
     pub tls_insecure: Option<bool>,
+    /// `cameras.<id>.zones`
+    #[serde(deserialize_with = "zones::deserialize")]
+    pub zones: Vec<ZoneConfig>,
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

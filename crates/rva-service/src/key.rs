@@ -1,6 +1,6 @@
 //! Configuration keys, and the way from a key's text to its value.
 
-use crate::{parse_bytes, parse_duration, telemetry::check_filter};
+use crate::{ZonesOf, parse_bytes, parse_duration, telemetry::check_filter, yaml_bounds, zones};
 use rva_types::{CameraId, StoreId, StreamId, Timestamp, shown_source};
 use serde_json::Value;
 
@@ -43,6 +43,8 @@ pub enum Kind {
     Url(&'static [&'static str], &'static str),
     /// An IP address and a port, to listen on.
     Address,
+    /// A list of zones and lines.
+    Zones(ZonesOf),
 }
 
 /// A configuration key.
@@ -134,6 +136,7 @@ impl Kind {
                 Ok(address) => Ok(Value::from(address.to_string())),
                 Err(_) => Err(format!("found {found:?}, wanted IP:PORT like 0.0.0.0:8080 or [::]:8080")),
             },
+            Self::Zones(of) => drawn(text, of),
             Self::LogFilter => check_filter(text).map(|()| Value::from(text.trim())).map_err(|e| e.to_string()),
         }
     }
@@ -153,6 +156,18 @@ fn url(text: &str, schemes: &[&str], instead: &str) -> Result<Value, String> {
         Some(host) if !host.is_empty() && !host.starts_with(['/', ':', '?', '#']) => Ok(Value::from(text)),
         _ => Err(format!("found {:?}, wanted {wanted}", short(text))),
     }
+}
+
+/// Reads a list of zones and lines that is written as one text, in YAML or JSON.
+fn drawn(text: &str, of: ZonesOf) -> Result<Value, String> {
+    if let Some(text) = yaml_bounds::too_much(text) {
+        return Err(text);
+    }
+    let list = serde_yaml_ng::from_str(text).map_err(|error| format!("found no list of zones and lines: {error}"))?;
+    zones::parse(&list, of).map_err(|wrong| {
+        let told = |wrong: &zones::Wrong| format!("{} {}", wrong.place, wrong.text).trim_start().to_owned();
+        wrong.iter().map(told).collect::<Vec<_>>().join("; ")
+    })
 }
 
 /// Splits a text at commas, since class names hold spaces. Brackets and quotes around are accepted: `[0, 2]`,

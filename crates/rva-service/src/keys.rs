@@ -1,6 +1,9 @@
 //! The table of all configuration keys.
 
-use crate::key::{Key, Kind};
+use crate::{
+    ZonesOf,
+    key::{Key, Kind},
+};
 
 const fn key(path: &'static str, kind: Kind, default: Option<&'static str>, doc: &'static str) -> Key {
     Key { path, kind, default, env: &[], doc }
@@ -226,6 +229,12 @@ pub const KEYS: &[Key] = &[
         "least confidence of a detection in silver; after a change rebuild silver, or old days keep the old one",
     ),
     key(
+        "zones",
+        Kind::Zones(ZonesOf::Cameras),
+        None,
+        "zones and lines of cameras by a pattern of their ids; those of one camera stand in cameras.<id>.zones",
+    ),
+    key(
         "query.memory_max",
         Kind::Size(16_777_216),
         Some("512MiB"),
@@ -352,6 +361,7 @@ pub const CAMERA_KEYS: &[Key] = &[
     key("hw_acceleration", HW_ACCELERATION, None, "as capture.hw_acceleration"),
     key("tls_ca", Kind::Path, None, "as capture.tls_ca"),
     key("tls_insecure", Kind::Flag, None, "as capture.tls_insecure"),
+    key("zones", Kind::Zones(ZonesOf::Camera), None, "its zones and lines, in shares of the picture from 0 to 1"),
 ];
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::{
     CAMERA_KEYS, Config, KEYS, Key, Kind, Secret, scrub, secret_file::secret_of_file, yaml_bounds,
-    yaml_lines::key_lines,
+    yaml_lines::key_lines, zones,
 };
 use rva_types::CameraId;
 use serde_json::{Map, Value};
@@ -118,6 +118,8 @@ pub struct Loaded {
     pub config: Config,
     /// The settings for people, in the order of the table.
     pub settings: Vec<Setting>,
+    /// The file that was read; `None` where there was none.
+    pub file: Option<PathBuf>,
 }
 
 /// One thing that is wrong with a configuration.
@@ -168,6 +170,7 @@ const FILE_SUFFIX: &str = "_file";
 struct Merge {
     settings: BTreeMap<String, Setting>,
     problems: Vec<Problem>,
+    path: Option<PathBuf>,
 }
 
 /// Merges the layers, strongest last, and checks every value of every layer, also those that a stronger one covers.
@@ -175,7 +178,8 @@ struct Merge {
 /// # Errors
 /// Returns all problems of all layers.
 pub fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
-    let mut merge = Merge { settings: BTreeMap::new(), problems: Vec::new() };
+    let path = layers.file.as_ref().map(|(path, _)| path.clone());
+    let mut merge = Merge { settings: BTreeMap::new(), problems: Vec::new(), path };
     for key in KEYS {
         merge.default(key.path.to_owned(), key);
     }
@@ -317,12 +321,28 @@ impl Merge {
                 Some(items) => items.join(","),
                 None => return self.problem(&path, "found nested values, wanted a list of texts".into(), origin),
             },
+            (list, Kind::Zones(of)) if !matches!(list, Yaml::String(_)) => match zones::parse(list, of) {
+                Ok(value) => {
+                    let setting = Setting { path: path.clone(), value, origin, is_secret: false };
+                    self.settings.insert(path, setting);
+                    return;
+                }
+                Err(wrong) => return self.wrong_zones(&path, wrong, &origin),
+            },
             (other, _) => match scalar(other) {
                 Some(text) => text,
                 None => return self.problem(&path, format!("found {}, wanted one value", shape(other)), origin),
             },
         };
         self.set(path, key, &text, origin);
+    }
+
+    /// Notes what is wrong with a list of zones and lines, each thing with the name that it is wrong with.
+    fn wrong_zones(&mut self, path: &str, wrong: Vec<zones::Wrong>, origin: &Origin) {
+        for zones::Wrong { place, text } in wrong {
+            let dot = if place.is_empty() || place.starts_with('[') { "" } else { "." };
+            self.problem(&format!("{path}{dot}{place}"), text, origin.clone());
+        }
     }
 
     fn cameras(&mut self, value: &Yaml, at: &dyn Fn(&str) -> Origin) {
@@ -419,8 +439,15 @@ impl Merge {
             insert(&mut tree, path, setting.value.clone());
         }
         let config = match serde_json::from_value::<Config>(Value::Object(tree)) {
-            Ok(config) if self.problems.is_empty() => config,
-            Ok(_) => return Err(ConfigError { problems: self.problems }),
+            Ok(config) => {
+                let wrong = zones::clashes(&config.zones, &config.cameras, &config.store_id);
+                let origin = self.settings.get("zones").map_or(Origin::Default, |setting| setting.origin.clone());
+                self.wrong_zones("zones", wrong, &origin);
+                if !self.problems.is_empty() {
+                    return Err(ConfigError { problems: self.problems });
+                }
+                config
+            }
             Err(error) => {
                 if self.problems.is_empty() {
                     self.problem("configuration", error.to_string(), Origin::Default);
@@ -430,7 +457,7 @@ impl Merge {
         };
         let mut settings: Vec<Setting> = KEYS.iter().filter_map(|key| self.settings.remove(key.path)).collect();
         settings.extend(self.settings.into_values());
-        Ok(Loaded { config, settings })
+        Ok(Loaded { config, settings, file: self.path })
     }
 }
 
@@ -463,7 +490,7 @@ pub(crate) fn insert(tree: &mut Map<String, Value>, path: &str, value: Value) {
     at.insert((*last).to_owned(), value);
 }
 
-fn scalar(value: &Yaml) -> Option<String> {
+pub(crate) fn scalar(value: &Yaml) -> Option<String> {
     match value {
         Yaml::String(text) => Some(text.clone()),
         Yaml::Number(number) => Some(number.to_string()),
@@ -472,7 +499,7 @@ fn scalar(value: &Yaml) -> Option<String> {
     }
 }
 
-fn shape(value: &Yaml) -> &'static str {
+pub(crate) fn shape(value: &Yaml) -> &'static str {
     match value {
         Yaml::Null => "nothing",
         Yaml::Bool(_) => "a boolean",
@@ -484,7 +511,7 @@ fn shape(value: &Yaml) -> &'static str {
     }
 }
 
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<(&'a str, f64)> {
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<(&'a str, f64)> {
     known
         .map(|candidate| (candidate, strsim::normalized_damerau_levenshtein(name, candidate)))
         .max_by(|a, b| a.1.total_cmp(&b.1))

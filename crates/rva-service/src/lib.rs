@@ -45,6 +45,7 @@ mod shutdown;
 mod telemetry;
 mod yaml_bounds;
 mod yaml_lines;
+mod zones;
 
 pub use advice::warn_of_plain_text;
 pub use config::{
@@ -66,3 +67,4 @@ pub use show::{ShowFormat, show};
 pub use shutdown::StopFlag;
 pub use telemetry::{LogFormat, TelemetryError, init_telemetry};
 pub use yaml_bounds::too_much as too_much_yaml;
+pub use zones::{ZoneConfig, ZonesOf};

@@ -3,6 +3,7 @@
 mod annotated;
 mod cli;
 mod commands;
+mod drawings;
 mod embedded;
 mod exit;
 mod folder;
@@ -74,7 +75,7 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
             Command::Detect(args) => commands::detect::run(args, loaded, terminal).await,
             Command::Init(args) => commands::init::run(args, loaded, terminal).await,
             Command::Ingest(args) => commands::ingest::run(args, loaded, terminal).await,
-            Command::Refine(args) => commands::refine::run(args, loaded, terminal).await,
+            Command::Refine(args) => commands::refine::run(args, loaded, load_again, terminal).await,
             Command::Verify(args) => commands::verify::run(args, loaded, terminal).await,
             Command::Replay(args) => commands::replay::run(args, loaded, terminal).await,
             Command::Query(args) => commands::query::run(args, loaded, terminal).await,

@@ -1,10 +1,10 @@
 //! Runs the refine role on a data folder, as a task beside the ingest or alone.
 
-use crate::{folder::DataFolder, stopping::ended_or_stopped};
+use crate::{drawings::Drawings, folder::DataFolder, stopping::ended_or_stopped};
 use anyhow::Context;
 use rva_analytics::Rules;
 use rva_lake::{Lake, LakeError, LakeOptions};
-use rva_refine::{Refine, RefineCounters, RefinePhase, may_pass, run_refine};
+use rva_refine::{Drawing, Refine, RefineCounters, RefinePhase, may_pass, run_refine};
 use rva_service::{Config, StopFlag};
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -20,15 +20,24 @@ pub fn rules_of(config: &Config) -> Rules {
     Rules { conf_min: config.refine.conf, ..Rules::default() }
 }
 
-/// Opens silver and gold of a data folder, which are made where they are missing.
+/// Opens silver and gold of a data folder, which are made where they are missing. Zones and lines are those of
+/// `drawings`, else those of the table as it is.
 ///
 /// # Errors
 /// Returns why they can't be opened: the catalog or the storage fails, or they are other tables.
-pub async fn open(folder: &DataFolder, config: &Config) -> Result<Refine, LakeError> {
+pub async fn open(
+    folder: &DataFolder,
+    config: &Config,
+    drawings: Option<watch::Receiver<Drawing>>,
+) -> Result<Refine, LakeError> {
     let mut options = LakeOptions::default();
     options.housekeeping.orphan_age = config.ingest.orphan_age;
     let lake = Lake::open_embedded(folder.root(), options).await?;
-    Refine::open(&lake, rules_of(config)).await
+    let refine = Refine::open(&lake, rules_of(config)).await?;
+    match drawings {
+        Some(drawings) => refine.with_drawings(drawings).await,
+        None => Ok(refine),
+    }
 }
 
 /// A running refinement.
@@ -45,16 +54,22 @@ impl Refining {
     ///
     /// # Errors
     /// Returns why the tables can't be opened where no waiting cures it; nothing runs then.
-    pub async fn start(folder: &DataFolder, config: &Config) -> anyhow::Result<Self> {
-        Self::start_telling(folder, config, Box::new(|_, _| {})).await
+    pub async fn start(folder: &DataFolder, config: &Config, drawings: &Drawings) -> anyhow::Result<Self> {
+        Self::start_telling(folder, config, drawings, Box::new(|_, _| {})).await
     }
 
     /// Opens the tables and starts, as [`Self::start`] does, and tells after each step what was done.
     ///
     /// # Errors
     /// Returns the errors of [`Self::start`].
-    pub async fn start_telling(folder: &DataFolder, config: &Config, mut told: Told) -> anyhow::Result<Self> {
-        let opened = match open(folder, config).await {
+    pub async fn start_telling(
+        folder: &DataFolder,
+        config: &Config,
+        drawings: &Drawings,
+        mut told: Told,
+    ) -> anyhow::Result<Self> {
+        let drawings = drawings.newest();
+        let opened = match open(folder, config, drawings.clone()).await {
             Ok(refine) => Some(refine),
             Err(error) if may_pass(&error) => {
                 tracing::warn!(%error, "could not open silver and gold, tries again");
@@ -62,10 +77,10 @@ impl Refining {
             }
             Err(error) => return Err(error.into()),
         };
-        let again = (folder.clone(), config.clone());
+        let again = (folder.clone(), config.clone(), drawings);
         let open_again = move || {
-            let (folder, config) = again.clone();
-            async move { open(&folder, &config).await }
+            let (folder, config, drawings) = again.clone();
+            async move { open(&folder, &config, drawings).await }
         };
         let interval = config.refine.interval;
         let counters = Arc::new(Mutex::new(RefineCounters::default()));

@@ -71,6 +71,9 @@ const SEEN_WAIT: Duration = Duration::from_millis(100);
 /// The bytes that are taken of an entry that the broker shows, uncompressed.
 const ENTRY_BYTES_MAX: usize = 1 << 20;
 
+/// The time for an entry to be shown. A broker that can't unpack it never answers.
+const ENTRY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A client of the admin interface.
 pub(super) struct Admin {
     client: Client,
@@ -378,7 +381,8 @@ impl Admin {
             let text = format!("read entry {ledger}:{entry} at {}: {}", self.base, deepest(&error));
             BusError::new(BusErrorKind::Transient, text)
         };
-        let mut response = self.request(Method::GET, &path).send().await.map_err(failed)?;
+        let request = self.request(Method::GET, &path).timeout(ENTRY_TIMEOUT);
+        let mut response = request.send().await.map_err(failed)?;
         if !response.status().is_success() {
             return Ok(Err(format!("status {}", response.status())));
         }

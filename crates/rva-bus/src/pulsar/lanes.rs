@@ -14,6 +14,48 @@ use std::{
     task::{Context, Poll},
 };
 
+/// The bytes of bodies at which the client sends a batch; a larger message is a batch of its own.
+pub(super) const BATCH_BYTES: usize = 128 << 10;
+
+/// The bytes of heads in a batch, keys and properties, at which it is sent.
+pub(super) const BATCH_HEAD_BYTES: usize = 32 << 10;
+
+/// The bytes of the protocol that a message and a property need beside their own, at most.
+const FRAMING_BYTES: usize = 64;
+const PROPERTY_FRAMING_BYTES: usize = 16;
+
+/// Returns the bytes of a message beside its body, as a batch has them.
+pub(super) fn head_bytes(message: &Message) -> usize {
+    let key = message.partition_key.as_ref().map_or(0, String::len);
+    let property = |(name, value): (&String, &String)| name.len() + value.len() + PROPERTY_FRAMING_BYTES;
+    FRAMING_BYTES + key + message.properties.iter().map(property).sum::<usize>()
+}
+
+/// The sizes of the batch that the client fills. The client itself counts bodies alone, and would make of small bodies
+/// with large properties a batch that no broker takes.
+#[derive(Debug, Default)]
+struct OpenBatch {
+    bodies: usize,
+    heads: usize,
+}
+
+impl OpenBatch {
+    /// Notes a message that goes into the batch; returns whether what is in it must be sent first.
+    fn add(&mut self, body: usize, head: usize) -> bool {
+        let is_full = self.heads > 0 && self.heads + head > BATCH_HEAD_BYTES;
+        if is_full {
+            *self = Self::default();
+        }
+        self.bodies += body;
+        self.heads += head;
+        if self.bodies >= BATCH_BYTES {
+            // The client sends it.
+            *self = Self::default();
+        }
+        is_full
+    }
+}
+
 struct Pending {
     message: Message,
     bytes: usize,
@@ -27,6 +69,7 @@ struct Pending {
 pub(super) struct Lane {
     /// The producer; `None` where it is to be made (anew).
     producer: Option<Producer<TokioExecutor>>,
+    open_batch: OpenBatch,
     pending: VecDeque<Pending>,
     /// The number of messages at the back that were not sent.
     unsent: usize,
@@ -68,6 +111,11 @@ impl Lane {
         self.pending.get(self.pending.len() - self.unsent).map(|pending| &pending.message)
     }
 
+    /// Notes that a message is about to be sent; returns whether the batch that is open must be sent before it.
+    pub(super) fn fill_batch(&mut self, message: &Message) -> bool {
+        self.open_batch.add(message.payload.len(), head_bytes(message))
+    }
+
     /// Notes that the first message that wasn't sent is on its way.
     pub(super) fn mark_sent(&mut self, receipt: SendFuture) {
         let at = self.pending.len() - self.unsent;
@@ -80,6 +128,7 @@ impl Lane {
     /// Notes that everything without a receipt is to be sent again, by another producer.
     pub(super) fn start_over(&mut self) {
         self.producer = None;
+        self.open_batch = OpenBatch::default();
         self.resent += self.pending.iter_mut().filter_map(|pending| pending.receipt.take()).count() as u64;
         self.unsent = self.pending.len();
     }
@@ -215,5 +264,42 @@ impl Lanes {
             }
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the sizes of the batches that so many messages become: bodies and heads.
+    fn batches(messages: usize, body: usize, head: usize) -> Vec<(usize, usize)> {
+        let (mut open, mut batches) = (OpenBatch::default(), vec![(0, 0)]);
+        for _ in 0..messages {
+            if open.add(body, head) {
+                batches.push((0, 0));
+            }
+            let last = batches.last_mut().unwrap();
+            (last.0, last.1) = (last.0 + body, last.1 + head);
+            // As the client does.
+            if last.0 >= BATCH_BYTES {
+                batches.push((0, 0));
+            }
+        }
+        batches.retain(|batch| *batch != (0, 0));
+        batches
+    }
+
+    #[test]
+    fn no_batch_of_small_bodies_has_more_heads_than_an_entry_has_room_for() {
+        for (messages, body, head) in [(1_000, 0, 400_000), (1_000, 100, 40_000), (5_000, 0, 124), (20_000, 200, 1_000)]
+        {
+            let batches = batches(messages, body, head);
+            let largest = batches.iter().map(|(_, heads)| *heads).max().unwrap();
+            assert!(largest <= BATCH_HEAD_BYTES.max(head), "{largest} of {messages} messages with {head} each");
+            assert_eq!(batches.iter().map(|(_, heads)| heads).sum::<usize>(), messages * head);
+        }
+        assert_eq!(batches(1_000, 0, 400_000).len(), 1_000, "each a batch of its own");
+        // Records as they are: bodies decide, as they did.
+        assert!(batches(10_000, 2_000, 124).iter().rev().skip(1).all(|(bodies, _)| *bodies >= BATCH_BYTES));
     }
 }

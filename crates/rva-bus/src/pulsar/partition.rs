@@ -7,7 +7,7 @@ use super::{
     errors::permanent,
     hole::{self, Hole},
     permits::Permits,
-    wire::{Consumer, Delivery, Subscribe, Wire},
+    wire::{Consumer, Delivery, Subscribe, Wire, consumer},
 };
 use crate::{BusError, BusErrorKind, Message};
 use bytes::Bytes;
@@ -16,6 +16,11 @@ use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
+
+/// The time without an entry after which the broker is asked about entries that it hasn't given. Asked earlier they may
+/// be on their way: the broker joins that question and the reading of its consumer to one read of its store, and where
+/// it can't unpack the entry for the answer, the consumer is forgotten with it.
+const QUIET_MIN: Duration = Duration::from_secs(1);
 
 /// The first and the longest wait before a partition whose consumer failed is opened again.
 const AGAIN_MIN: Duration = Duration::from_millis(200);
@@ -26,14 +31,14 @@ const CHUNKS_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// The connections and settings that every partition needs to be read.
 pub(super) struct Shared {
-    pub admin: Admin,
-    pub wire: Wire,
-    pub topic: TopicName,
-    pub subscription: String,
+    pub(crate) admin: Admin,
+    pub(crate) wire: Wire,
+    pub(crate) topic: TopicName,
+    pub(crate) subscription: String,
     /// The most bytes that an entry may cost when it is unpacked.
-    pub entry_bytes_max: usize,
+    pub(crate) entry_bytes_max: usize,
     /// The bytes of entries that one partition may have on their way.
-    pub share_bytes: usize,
+    pub(crate) share_bytes: usize,
 }
 
 /// A consumer that failed.
@@ -46,6 +51,10 @@ pub(super) struct Partition {
     number: u32,
     name: PartitionName,
     consumer: Option<Consumer>,
+    /// The time at which the consumer was made or gave its last entry.
+    heard: Instant,
+    /// Set where the broker may have forgotten the consumer before this one.
+    renews: bool,
     down: Option<Down>,
     permits: Permits,
     /// The position where entries are expected to begin, where nothing was read.
@@ -87,6 +96,8 @@ impl Partition {
             number,
             name: number.to_string(),
             consumer: None,
+            heard: Instant::now(),
+            renews: false,
             down: None,
             permits: Permits::new(1, 1),
             expected: Position { ledger: 0, entry: 0, batch_index: -1 },
@@ -113,7 +124,12 @@ impl Partition {
         }
         self.expected = state.first.unwrap_or(state.next);
         let topic = topic.partition(self.number);
-        let consumer = Consumer::open(&shared.wire, Subscribe { topic: &topic, subscription }).await?;
+        let subscribe = Subscribe { topic: &topic, subscription };
+        if self.renews || self.is_quiet() {
+            consumer::renew(&shared.wire, subscribe).await;
+        }
+        let consumer = Consumer::open(&shared.wire, subscribe).await?;
+        (self.heard, self.renews) = (Instant::now(), false);
         self.permits = Permits::new(consumer.message_bytes_max(), shared.share_bytes);
         self.permits.be_careful(self.careful_until.is_some());
         consumer.permit(self.permits.give()).await?;
@@ -169,6 +185,16 @@ impl Partition {
             tracing::warn!(partition = self.number, %error, "a partition can't be read: it is opened again");
         }
         self.down = Some(Down { again: Instant::now() + wait, wait });
+    }
+
+    /// Returns whether its consumer has given nothing for a second.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.heard.elapsed() >= QUIET_MIN
+    }
+
+    /// Sees to it that the broker begins anew with the next consumer.
+    pub(crate) fn renew(&mut self) {
+        self.renews = true;
     }
 
     pub(crate) fn is_down(&self) -> bool {
@@ -230,6 +256,7 @@ impl Partition {
 
     async fn take(&mut self, delivery: Delivery, shared: &Shared) -> Result<(), BusError> {
         let at = Position { ledger: delivery.ledger, entry: delivery.entry, batch_index: -1 };
+        self.heard = Instant::now();
         let bytes = delivery.bytes.len();
         let entry = entry::open(delivery.bytes, shared.entry_bytes_max);
         drop(delivery.counted);
@@ -300,9 +327,10 @@ impl Partition {
     }
 
     /// Returns the last message that it has or will have, where the broker says that it is `last`: anything that the
-    /// broker keeps to itself at the end of the log is none.
+    /// broker keeps to itself at the end of the log is none. That is found out when nothing has come for a second.
     pub(crate) async fn end(&mut self, last: Position, shared: &Shared) -> Option<Position> {
-        let (seen, is_quiet) = (self.last_seen(), self.held.is_none() && self.consumer.is_some());
+        let is_waiting = self.held.is_none() && self.consumer.is_some();
+        let (seen, is_quiet) = (self.last_seen(), is_waiting && self.is_quiet());
         if !is_quiet || (seen.ledger, seen.entry) >= (last.ledger, last.entry) {
             return Some(last);
         }

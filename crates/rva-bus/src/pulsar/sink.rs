@@ -4,7 +4,7 @@ use super::{
     Client, PulsarConnection, TopicName,
     admin::Admin,
     errors::{of_pulsar, permanent},
-    lanes::{Lanes, PulsarSinkCounters},
+    lanes::{BATCH_BYTES, BATCH_HEAD_BYTES, Lanes, PulsarSinkCounters, head_bytes},
 };
 use crate::{BusError, BusErrorKind, EventSink, OutgoingMessage};
 use ::pulsar::{
@@ -20,10 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The bytes of a batch at which it is sent; a larger message is a batch of its own.
-const BATCH_BYTES: usize = 128 << 10;
-/// The bytes that an entry may need beside its messages: metadata, keys and properties of a batch.
-const ENTRY_OVERHEAD_BYTES: usize = 64 << 10;
+/// The bytes that an entry may need beside its messages: its metadata, and the heads of a batch.
+const ENTRY_OVERHEAD_BYTES: usize = 2 * BATCH_HEAD_BYTES;
 
 /// The number of runs whose partition is remembered; the oldest are forgotten first. A run that was forgotten gets the
 /// partition of its key again, another one only where the topic was enlarged meanwhile.
@@ -223,6 +221,10 @@ impl PulsarSink {
             }
         };
         while let Some(message) = self.lanes.of(partition).first_unsent().cloned() {
+            if self.lanes.of(partition).fill_batch(&message) {
+                let sent = self.lanes.while_watching(partition, producer.send_batch()).await?;
+                sent.map_err(|error| of_pulsar(&self.lanes.sending_to(partition), error))?;
+            }
             let sending = producer.send_non_blocking(message);
             let receipt = self.lanes.while_watching(partition, sending).await?;
             let receipt = receipt.map_err(|error| of_pulsar(&self.lanes.sending_to(partition), error))?;
@@ -315,8 +317,7 @@ impl EventSink for PulsarSink {
         }
         let by_key = partition_of(&message.partition_key, self.partitions);
         let (message, run) = Self::encode(message)?;
-        let properties: usize = message.properties.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let bytes = message.payload.len() + properties;
+        let bytes = message.payload.len() + head_bytes(&message);
         if bytes > self.body_bytes_max {
             let text = format!(
                 "found a message of {bytes} bytes, wanted at most {}, what the broker takes",

@@ -118,12 +118,15 @@ impl PulsarSource {
     /// is another reader's, or for good, or there is no other.
     async fn open_all(&mut self, offsets: &OffsetMap) -> Result<(), BusError> {
         join_all(self.partitions.iter_mut().map(Partition::close)).await;
-        self.partitions.clear();
+        let quiet: Vec<bool> = self.partitions.drain(..).map(|partition| partition.is_quiet()).collect();
         self.positioned = Positioned::Lost;
         self.shared.share_bytes = self.shared.wire.budget_bytes() / (self.count.max(1) as usize);
         let mut failed = None;
         for number in 0..self.count {
             let mut partition = Partition::new(number, offsets.get(&number.to_string()));
+            if quiet.get(number as usize).is_some_and(|is_quiet| *is_quiet) {
+                partition.renew();
+            }
             match partition.open(&self.shared).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == BusErrorKind::Transient => {

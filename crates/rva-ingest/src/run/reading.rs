@@ -2,12 +2,15 @@
 
 use super::{Failure, Ingest, LOG, Step, Then, of_log};
 use crate::{Gap, Halt, IngestEnd, IngestError, IngestEvent, Offer, Phase, start::reaches};
-use rva_bus::{BusError, Message};
+use rva_bus::{BusError, Message, PartitionRange};
 use rva_types::Position;
 use std::time::Duration;
 
 /// The number of rebuilds in a row that may bring nothing new before a log that contradicts itself ends the ingest.
 const STALLED_MAX: u32 = 5;
+
+/// The time that a log is given for what its ranges promise before they are asked for again.
+const PROMISE_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Ingest<'_> {
     pub(super) async fn read(&mut self) -> Result<Step, IngestError> {
@@ -59,28 +62,40 @@ impl Ingest<'_> {
     /// Decides on silence: either there is nothing, or the log is silent about what its ranges promise.
     async fn on_silence(&mut self) -> Result<Step, IngestError> {
         let draining = self.phase() == Phase::Drain;
-        if let Some((partition, promised)) = self.unread() {
-            let found = self.batcher.read().get(&partition).map_or("nothing".into(), |read| read.to_string());
-            let text = format!("partition {partition}: found {found} and silence, wanted records up to {promised}");
-            return self.on_contradiction(text).await;
+        let lasts = self.clock.elapsed().saturating_sub(self.heard);
+        let was_promised = self.unread().is_some();
+        let patience = match (was_promised, draining) {
+            (true, _) => self.options.silence_max.min(PROMISE_PATIENCE),
+            (false, true) => Duration::ZERO,
+            (false, false) => self.options.silence_max,
+        };
+        if !was_promised {
+            self.cured(LOG);
         }
-        self.cured(LOG);
-        if !draining && self.clock.elapsed().saturating_sub(self.heard) < self.options.silence_max {
+        if lasts < patience {
             return Ok(Step::Read);
         }
-        self.heard = self.clock.elapsed();
         let ranges = match self.source.partitions().await {
             Ok(ranges) => ranges,
             Err(error) => return self.on_stream_error(error).await,
         };
         self.learn(&ranges);
-        for range in ranges.iter().filter(|range| self.options.owns(&range.partition)) {
-            if let Some(last) = range.last {
-                self.promised.advance(&range.partition, last);
+        self.note_promises(&ranges);
+        match self.unread() {
+            Some((partition, promised)) if was_promised => {
+                let found = self.batcher.read().get(&partition).map_or("nothing".into(), |read| read.to_string());
+                let text = format!("partition {partition}: found {found} and silence, wanted records up to {promised}");
+                return self.on_contradiction(text).await;
             }
-        }
-        if !draining || self.unread().is_some() {
-            return Ok(Step::Read);
+            Some(_) => {
+                self.heard = self.clock.elapsed();
+                return Ok(Step::Read);
+            }
+            None if !draining => {
+                self.heard = self.clock.elapsed();
+                return Ok(Step::Read);
+            }
+            None => {}
         }
         if let Some((partition, bytes)) = self.batcher.open_entry() {
             let text =
@@ -88,6 +103,23 @@ impl Ingest<'_> {
             return self.on_contradiction(text).await;
         }
         Ok(self.cut(Then::Read).unwrap_or(Step::End(IngestEnd::Drained)))
+    }
+
+    /// Notes how far the log's ranges reach. A range may end earlier than it did, where what was at its end turned out to
+    /// be no record; but not where the log itself is shorter.
+    fn note_promises(&mut self, ranges: &[PartitionRange]) {
+        let before = std::mem::take(&mut self.promised);
+        for (partition, promised) in before.iter() {
+            let range = ranges.iter().find(|range| range.partition == partition);
+            if range.is_none_or(|range| range.next <= promised) {
+                self.promised.advance(partition, promised);
+            }
+        }
+        for range in ranges.iter().filter(|range| self.options.owns(&range.partition)) {
+            if let Some(last) = range.last {
+                self.promised.advance(&range.partition, last);
+            }
+        }
     }
 
     /// Returns a partition of ours that is not read up to where its range said, and that position.

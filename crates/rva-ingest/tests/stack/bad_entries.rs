@@ -7,7 +7,10 @@ use crate::{
 use iceberg::TableIdent;
 use reqwest::Method;
 use rva_stack::raw::{self, Fields, RawProducer};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 const COMPRESSION: u32 = 8;
 const UNCOMPRESSED_SIZE: u32 = 9;
@@ -119,6 +122,52 @@ async fn each_bad_entry_is_one_dead_letter_and_every_good_message_is_there_once(
         assert_eq!(world.table().await, world.keys(&names, frames));
         assert_eq!(world.dead_letters_by_id().await, wanted);
     }
+}
+
+/// Looks at each entry a few times, as an operator does who peeks at messages. What the broker can't unpack it never
+/// answers, and a consumer that reads the entry at that moment may wait for it for ever. Nor does it give such a request
+/// up, so there must not be thousands.
+fn look(at: Vec<String>) -> Vec<tokio::task::JoinHandle<()>> {
+    let client = reqwest::Client::builder().timeout(Duration::from_millis(100)).build().unwrap();
+    let look = |url: String| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            for _ in 0..15 {
+                let _ = client.get(&url).send().await;
+            }
+        })
+    };
+    at.into_iter().map(look).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_who_looks_at_entries_that_cant_be_unpacked_stops_no_reader() {
+    let Some(stack) = rva_stack::stack() else { return };
+    let _turn = stack.shared().await;
+    let mut world = World::new(stack);
+    world.set("PULSAR_PARTITIONS", "1");
+    world.run(&["--init"]);
+    let mut producer = world.producer(0);
+    let (admin, path) = (stack.get("PULSAR_ADMIN_URL").to_owned(), world.partition_path());
+    let mut wanted = BTreeMap::new();
+    for round in 0..3i64 {
+        let mut urls = Vec::new();
+        for frame in 1..=8 {
+            producer.send(&raw::metadata(), &world.body("cam_1", 10 * round + frame));
+            let (ledger, entry) = producer.send(&compressed(ZSTD, 100), b"garbage that is nothing");
+            wanted.insert((0, format!("{ledger}:{entry}:-1")), vec!["broken_compression".to_owned()]);
+            urls.push(format!("{admin}/admin/v2/{path}/ledger/{ledger}/entry/{entry}"));
+        }
+        let looking = look(urls);
+        let said = world.run(&["--drain"]);
+        looking.iter().for_each(tokio::task::JoinHandle::abort);
+        let stuck = said.matches("and silence, wanted records up to").count();
+        println!("round {round}: a consumer was stuck {stuck} times, and cured");
+    }
+    let frames: BTreeSet<i64> = (0..3).flat_map(|round| (1..=8).map(move |frame| 10 * round + frame)).collect();
+    let found: Vec<i64> = world.table().await.into_iter().map(|(.., frame)| frame).collect();
+    assert_eq!((found.len(), found.into_iter().collect::<BTreeSet<_>>()), (frames.len(), frames));
+    assert_eq!(world.dead_letters_by_id().await, wanted);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@
 mod load;
 mod rows;
 mod touched;
+mod zones;
 
 use crate::counters::RefineCounters;
 use crate::error::Trouble;
@@ -22,15 +23,18 @@ use rva_analytics::{
 };
 use rva_lake::{
     CameraMinute, Cells, HourByCam, Lake, LineCrossings, MinuteByCam, PeoplePerMinute, RefinedTable, Replaced,
-    ResumePoint, RowChange, Span, Staged, TableView, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
+    ResumePoint, RowChange, Shape, Span, Staged, TableView, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute,
+    ZoneTable, ZoneVisits,
 };
 use rva_types::{CameraId, OffsetMap, StoreId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
-use touched::{CameraOf, Extents, Touched, widen};
+use touched::{Extents, Touched, widen};
 
 pub(crate) use rows::NAMES;
+pub(crate) use touched::CameraOf;
+pub(crate) use zones::definition_of;
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -46,14 +50,18 @@ pub(crate) struct Gold {
     rules: Rules,
     /// See [`RefineRules`].
     pub switched: RefineRules,
+    /// The cameras that were worked out.
+    pub seen: BTreeSet<CameraOf>,
 }
 
 /// The inputs at one moment.
 struct Input {
     frames: TableView,
     detections: TableView,
+    /// What was drawn, and the table of it.
     zones: Zones,
-    /// The identities of both tables of silver, and the positions up to which they are read.
+    drawn: TableView,
+    /// The identities of all three tables, and the positions up to which they are read.
     source: String,
     to: OffsetMap,
 }
@@ -71,6 +79,8 @@ struct Going<'a> {
 
 impl Gold {
     pub(crate) async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
+        // Made here too: gold reads it, whoever draws.
+        lake.refined::<ZoneTable>().await?;
         let tables = vec![
             lake.refined::<TrackSummary>().await?,
             lake.refined::<MinuteByCam>().await?,
@@ -83,22 +93,28 @@ impl Gold {
             lake.refined::<ZoneMinute>().await?,
             lake.refined::<LineCrossings>().await?,
         ];
-        Ok(Self { tables, rules, switched: RefineRules::default() })
+        Ok(Self { tables, rules, switched: RefineRules::default(), seen: BTreeSet::new() })
     }
 
     /// Returns the inputs; `None`: there is nothing yet, or silver's tables aren't at one position, which its next step
     /// brings about.
     async fn input(lake: &Lake) -> Result<Option<Input>, Trouble> {
         let (frames, detections) = (lake.view("silver_frames").await?, lake.view("silver_detections").await?);
-        let (Some(frames), Some(detections)) = (frames, detections) else { return Ok(None) };
+        let drawn = lake.view(ZoneTable::TABLE).await?;
+        let (Some(frames), Some(detections), Some(drawn)) = (frames, detections, drawn) else { return Ok(None) };
         let of_bronze = |resume: ResumePoint| (resume.source.clone(), sequence_of(&resume.offsets, BRONZE_TABLE));
         let positions = (lake.position_of(&frames).await?, lake.position_of(&detections).await?);
         if frames.sequence() == 0 || of_bronze(positions.0) != of_bronze(positions.1) {
             return Ok(None);
         }
-        let source = format!("{}+{}", frames.identity(), detections.identity());
-        let to = position([("silver_frames", frames.sequence()), ("silver_detections", detections.sequence())]);
-        Ok(Some(Input { frames, detections, zones: Zones::default(), source, to }))
+        let source = format!("{}+{}+{}", frames.identity(), detections.identity(), drawn.identity());
+        let to = position([
+            ("silver_frames", frames.sequence()),
+            ("silver_detections", detections.sequence()),
+            (ZoneTable::TABLE, drawn.sequence()),
+        ]);
+        let zones = zones::read(&drawn).await?;
+        Ok(Some(Input { frames, detections, zones, drawn, source, to }))
     }
 
     /// Brings every table to silver as it is now.
@@ -128,6 +144,7 @@ impl Gold {
         let mut stepped = Stepped::Idle;
         for (from, resumes) in groups {
             let touched = self.touched(&from, &input, rebuild, counters).await?;
+            self.seen.extend(touched.hours.keys().cloned());
             stepped = stepped.and(self.bring_up(lake, &input, touched, rebuild, resumes, counters).await?);
         }
         Ok(stepped)
@@ -146,6 +163,11 @@ impl Gold {
             return Touched::all(frames, None).await;
         }
         let mut touched = Touched::since(from, frames, detections, counters).await?;
+        if !touched.everything && self.switched.redraws {
+            for redrawn in zones::redrawn(&input.drawn, sequence_of(from, ZoneTable::TABLE)).await? {
+                touched.redrawn(frames, detections, &redrawn).await?;
+            }
+        }
         if let Some(Some(span)) = span {
             for (camera, hours) in Touched::all(frames, Some(span)).await?.hours {
                 touched.hours.entry(camera).or_default().extend(hours);

@@ -115,6 +115,28 @@ impl Touched {
         Ok(touched)
     }
 
+    /// Adds the hours and tracks of a camera whose shapes are others now. A track is judged whole: what it does later
+    /// is numbered by what it did before.
+    pub async fn redrawn(
+        &mut self,
+        frames: &TableView,
+        detections: &TableView,
+        (camera, from_us, to_us): &(CameraOf, i64, i64),
+    ) -> Result<(), Trouble> {
+        let filter = RowFilter {
+            texts: vec![("store_id", camera.0.to_string()), ("camera_id", camera.1.to_string())],
+            time: Some(("capture_ts", *from_us, *to_us)),
+            one_of: None,
+        };
+        for (view, columns) in [(frames, FRAME), (detections, DETECTION)] {
+            let mut stream = std::pin::pin!(view.scan(columns, &filter).await?);
+            while let Some(rows) = stream.try_next().await? {
+                rows.iter().for_each(|row| self.row(row));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns every hour of a span, or of all time.
     pub(super) async fn all(frames: &TableView, span: Option<(i64, i64)>) -> Result<Self, Trouble> {
         let mut touched = Self { everything: span.is_none(), ..Self::default() };

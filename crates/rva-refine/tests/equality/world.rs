@@ -2,7 +2,10 @@
 
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use rva_lake::{Batch, BronzeRow, BronzeSink, CommitOutcome, Lake, LakeOptions, SqlOptions, TableSink};
+use rva_lake::{
+    Batch, BronzeRow, BronzeSink, Cell, Cells, CommitOutcome, Lake, LakeOptions, RowChange, Span, SqlOptions, Staged,
+    TableSink, ZoneTable,
+};
 use rva_refine::Refine;
 use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
 use std::path::Path;
@@ -12,7 +15,7 @@ use std::time::Duration;
 pub const T0: i64 = 1_769_899_800_000_000;
 
 /// The defining SQL of every table that has one.
-pub const DEFINED: [(&str, &str); 7] = [
+pub const DEFINED: [(&str, &str); 10] = [
     ("gold_minute_by_cam", include_str!("../../../../data/queries/gold/minute_by_cam.sql")),
     ("gold_hour_by_cam", include_str!("../../../../data/queries/gold/hour_by_cam.sql")),
     ("gold_people_per_minute", include_str!("../../../../data/queries/gold/people_per_minute.sql")),
@@ -20,6 +23,9 @@ pub const DEFINED: [(&str, &str); 7] = [
     ("gold_zone_heatmap", include_str!("../../../../data/queries/gold/zone_heatmap.sql")),
     ("gold_zone_dwell", include_str!("../../../../data/queries/gold/zone_dwell.sql")),
     ("gold_track_summary", include_str!("../../../../data/queries/gold/track_summary.sql")),
+    ("gold_line_crossings", include_str!("../../../../data/queries/gold/line_crossings.sql")),
+    ("gold_zone_visits", include_str!("../../../../data/queries/gold/zone_visits.sql")),
+    ("gold_zone_minute", include_str!("../../../../data/queries/gold/zone_minute.sql")),
 ];
 
 /// A small generator: the same world from the same seed.
@@ -203,4 +209,29 @@ pub async fn assert_equal(lake: &Lake, place: &str) -> usize {
         rows += found.len();
     }
     rows
+}
+
+/// A row of `rva.zones`.
+pub fn shape(camera: &str, name: &str, kind: &str, points: &str, from_us: i64, to_us: Option<i64>) -> Cells {
+    let text = |text: &str| Cell::Text(text.into());
+    let to = to_us.map_or(Cell::Null, Cell::Time);
+    vec![text("a"), text(camera), text(name), text(kind), text(points), Cell::Time(from_us), to]
+}
+
+/// Somebody draws: these rows take the place of all that stood in `rva.zones`.
+pub async fn draw(lake: &Lake, rows: Vec<Cells>) {
+    let lake = lake.for_job("draw").unwrap();
+    let mut table = lake.refined::<ZoneTable>().await.unwrap();
+    let from = table.resume_point().await.unwrap().offsets;
+    let view = table.view().await.unwrap();
+    let all = Span { store: None, from_us: i64::MIN, to_us: i64::MAX };
+    let replaced = table.replace(&view, &[all], &|_| false).await.unwrap();
+    let mut staged = Staged::default();
+    table.stage(&view, rows, &mut staged).await.unwrap();
+    let number = from.get("drawing").map_or(0, |position| position.entry) + 1;
+    let mut to = from.clone();
+    to.advance("drawing", Position::of_record(number));
+    let change = RowChange { source: "hand".into(), from, to, staged, replaced };
+    let outcome = table.commit(&view, &change).await.unwrap();
+    assert!(matches!(outcome, CommitOutcome::Committed { .. }), "{outcome:?}");
 }

@@ -1,9 +1,9 @@
 //! What the tables must hold, from bronze alone: the pure definition over every row.
 
-use rva_analytics::{BronzeRow, FrameRows, Rules, Zones, explode, gold};
+use rva_analytics::{BronzeRow, FrameRows, Rules, ZoneDefinition, Zones, explode, gold};
 use rva_lake::{
     CameraMinute, Cell, CellKind, Cells, Columns, HourByCam, Lake, LineCrossings, MinuteByCam, PeoplePerMinute,
-    RowFilter, Shape, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
+    RowFilter, Shape, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneTable, ZoneVisits,
 };
 use rva_refine::{check_silver, gold_cells};
 use rva_types::{CameraId, RunId, StoreId, Timestamp};
@@ -45,6 +45,18 @@ fn exploded(row: &Cells) -> Option<FrameRows> {
     explode(&bronze, &Rules::default()).rows
 }
 
+fn definition(row: &Cells) -> ZoneDefinition {
+    let text = |at: usize| row[at].text().unwrap();
+    ZoneDefinition {
+        store: StoreId::parse(&**text(0)).unwrap(),
+        camera: CameraId::parse(&**text(1)).unwrap(),
+        name: text(2).clone(),
+        shape: rva_analytics::Shape::parse(text(3), text(4)).unwrap(),
+        valid_from_us: row[5].whole().unwrap(),
+        valid_to_us: row[6].whole(),
+    }
+}
+
 fn is_same(one: &Cell, other: &Cell) -> bool {
     match (one, other) {
         (Cell::Double(a), Cell::Double(b)) => (a - b).abs() <= 1e-9 * a.abs().max(1.0),
@@ -65,7 +77,10 @@ pub async fn differences(lake: &Lake) -> Result<usize, String> {
     }
     let bronze = lake.view("bronze_raw").await.unwrap().unwrap().rows(BRONZE, &RowFilter::default()).await.unwrap();
     let frames: Vec<FrameRows> = bronze.iter().filter_map(exploded).collect();
-    let wanted = gold_cells(&gold(&frames, &Zones::default(), &Rules::default()));
+    let drawn =
+        lake.view("zones").await.unwrap().unwrap().rows(ZoneTable::COLUMNS, &RowFilter::default()).await.unwrap();
+    let zones = Zones::new(drawn.iter().map(definition));
+    let wanted = gold_cells(&gold(&frames, &zones, &Rules::default()));
     let mut rows = 0;
     for (name, wanted) in wanted {
         let (_, columns) = GOLD.iter().find(|(table, _)| *table == name).unwrap();

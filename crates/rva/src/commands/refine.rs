@@ -1,7 +1,9 @@
 //! `rva refine`: silver and gold from bronze.
 
+use super::run::LoadAgain;
 use crate::{
     cli::RefineArgs,
+    drawings::Drawings,
     exit::{Exit, Refusal},
     folder::DataFolder,
     refining::{Refining, open},
@@ -10,6 +12,8 @@ use crate::{
 use rva_refine::{METRICS, Rebuild, RebuildTables, RefineCounters};
 use rva_service::{Health, Loaded, StopFlag, Totals};
 use rva_types::Timestamp;
+use std::convert::Infallible;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The name of the loop as a part of the health.
 const REFINE: &str = "refine";
@@ -18,14 +22,15 @@ const REFINE: &str = "refine";
 ///
 /// # Errors
 /// Returns why folder or tables can't be used, or what of the arguments is refused.
-pub async fn run(args: RefineArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
+pub async fn run(args: RefineArgs, loaded: Loaded, load_again: LoadAgain, terminal: &Terminal) -> anyhow::Result<Exit> {
     let rebuild = rebuild(&args)?;
     let folder = DataFolder::at(&loaded.config.data_dir)?;
     folder.wants_tables()?;
     folder.make_writable()?;
     let stop = StopFlag::on_signals()?;
+    let drawings = Drawings::of(&loaded, &[])?;
     if let Some(rebuild) = rebuild {
-        let mut refine = open(&folder, &loaded.config).await?;
+        let mut refine = open(&folder, &loaded.config, drawings.newest()).await?;
         tokio::select! {
             done = refine.rebuild(&rebuild) => done?,
             () = stop.stopped() => return Ok(Exit::Interrupted),
@@ -45,15 +50,33 @@ pub async fn run(args: RefineArgs, loaded: Loaded, terminal: &Terminal) -> anyho
             None => health.ready(REFINE),
         }
     };
-    let refining = Refining::start_telling(&folder, &loaded.config, Box::new(told)).await?;
+    let refining = Refining::start_telling(&folder, &loaded.config, &drawings, Box::new(told)).await?;
     let counters = if args.drain {
         refining.drain(&stop).await?
     } else {
         terminal.say(&format!("following {}; Ctrl-C ends", folder.catalog().display()));
-        refining.follow(&stop).await?
+        tokio::select! {
+            counters = refining.follow(&stop) => counters?,
+            never = redraw(load_again, drawings) => match never? {},
+        }
     };
     summary(&counters, terminal);
     Ok(if args.drain && stop.is_stopped() { Exit::Interrupted } else { Exit::Done })
+}
+
+/// Takes zones and lines anew whenever SIGHUP says that the configuration is another one. A file with a problem changes
+/// nothing.
+async fn redraw(load_again: LoadAgain, drawings: Drawings) -> std::io::Result<Infallible> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        if hangup.recv().await.is_none() {
+            return std::future::pending().await;
+        }
+        let taken = load_again().map_err(anyhow::Error::from).and_then(|loaded| Ok(drawings.take(&loaded, &[])?));
+        if let Err(error) = taken {
+            tracing::error!("found a configuration that can't be used, nothing is changed: {error:#}");
+        }
+    }
 }
 
 /// Returns a day's first moment and its end, in microseconds since 1970.

@@ -4,6 +4,7 @@ use crate::{
     annotated::{SavedFiles, Saving, Videos},
     cli::RunArgs,
     commands::{ingest, query::PEOPLE_PER_MINUTE},
+    drawings::Drawings,
     embedded::{Ingesting, RowsCommitted},
     exit::{Exit, Refusal, of_vision},
     folder::DataFolder,
@@ -40,6 +41,8 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     let folder = DataFolder::at(&config.data_dir)?;
     let saving = Saving::plan(args.saving.save.as_deref(), &folder.annotated(), cameras.len())?;
     let videos = Videos::new(saving);
+    // Before the first frame: what is drawn holds for all of this run.
+    let drawings = Drawings::of(&loaded, &cameras)?;
     let specs = specs(&cameras)?;
     // Cameras of a file are kept running: one that is away at the start comes later, and keeps no other waiting.
     let ready = if is_from_file { Ready::later(specs).await? } else { Ready::now(specs, &videos).await? };
@@ -65,12 +68,17 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     let ingest = Ingesting::start(&folder, config, false, lease, rows.clone(), view).await?;
 
     let mut cameras = CameraHealth::new(health);
-    let refining = if args.no_refine { None } else { Some(Refining::start(&folder, config).await?) };
+    let refining = if args.no_refine {
+        drawings.write(&folder).await?;
+        None
+    } else {
+        Some(Refining::start(&folder, config, &drawings).await?)
+    };
 
     let sink = SharedSink::new(writer);
     let mut supervisor = ready.start(sink.clone(), config, &videos);
     let mut view = Some(ProgressView::start(terminal, supervisor.views(), Some(rows.clone())));
-    let reload = is_from_file.then(|| reload(args.sources, load_again));
+    let reload = is_from_file.then(|| reload(args.sources, load_again, drawings));
     let summaries = {
         let mut on_change = |supervisor: &Supervisor| {
             // The old one's bars go first.
@@ -134,8 +142,14 @@ fn check_publish(config: &Config) -> Result<(), Refusal> {
 }
 
 /// Returns the function that SIGHUP calls.
-fn reload(sources: Vec<SourceText>, load_again: LoadAgain) -> Reload {
-    Box::new(move || specs(&plan(&sources, &load_again()?)?.cameras))
+fn reload(sources: Vec<SourceText>, load_again: LoadAgain, drawings: Drawings) -> Reload {
+    Box::new(move || {
+        let loaded = load_again()?;
+        let cameras = plan(&sources, &loaded)?.cameras;
+        let specs = specs(&cameras)?;
+        drawings.take(&loaded, &cameras)?;
+        Ok(specs)
+    })
 }
 
 /// Cameras that can be started.

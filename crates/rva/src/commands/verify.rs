@@ -43,6 +43,9 @@ const DEFINED: &[Defined] = &[
     defined!("zone_heatmap", 5, "ts_hour"),
     defined!("zone_dwell", 5, "ts_hour"),
     defined!("track_summary", 4, "start_time"),
+    defined!("line_crossings", 6, "crossed_at"),
+    defined!("zone_visits", 6, "entered_at"),
+    defined!("zone_minute", 4, "ts_minute"),
 ];
 
 /// Compares silver with bronze, and gold with its defining SQL over silver. The rows that differ go to stdout.
@@ -86,7 +89,11 @@ fn check_current(tables: &[TableSummary]) -> anyhow::Result<()> {
         if !name.starts_with("gold_") && !name.starts_with("silver_") {
             continue;
         }
-        let inputs = if name.starts_with("silver_") { ["bronze_raw"].as_slice() } else { &["silver_frames"] };
+        let inputs = if name.starts_with("silver_") {
+            ["bronze_raw"].as_slice()
+        } else {
+            &["silver_frames", "silver_detections", "zones"]
+        };
         for input in inputs {
             let at = table.offsets.get(input).map_or(0, |position| position.entry);
             let newest = sequences.get(input).copied().unwrap_or(0);

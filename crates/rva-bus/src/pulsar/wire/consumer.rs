@@ -20,20 +20,33 @@ const CONSUMER_ID: u64 = 1;
 const PERMITS_MAX: i64 = 1 << 30;
 
 /// The topic and subscription of a consumer.
+#[derive(Clone, Copy)]
 pub(in super::super) struct Subscribe<'a> {
     /// The name of a partition.
-    pub topic: &'a str,
-    pub subscription: &'a str,
+    pub(crate) topic: &'a str,
+    pub(crate) subscription: &'a str,
 }
 
 /// An entry as the broker has it.
 #[derive(Debug)]
 pub(in super::super) struct Delivery {
-    pub ledger: u64,
-    pub entry: u64,
-    pub bytes: Bytes,
+    pub(crate) ledger: u64,
+    pub(crate) entry: u64,
+    pub(crate) bytes: Bytes,
     /// Its place in the budget.
-    pub counted: Counted,
+    pub(crate) counted: Counted,
+}
+
+/// Makes the broker forget how far it was with a subscription, by a consumer of another kind that comes and goes.
+///
+/// For all consumers of one kind the broker keeps one reader of its store. Where a read of that failed in a way it
+/// didn't expect (somebody asked for an entry at the same moment that can't be unpacked), it waits for the read's end
+/// for ever, and each consumer of that kind with it. What can't be done here is seen by the next consumer.
+pub(in super::super) async fn renew(wire: &Wire, to: Subscribe<'_>) {
+    match Consumer::open_as(wire, to, SubType::Failover).await {
+        Ok(consumer) => consumer.close().await,
+        Err(error) => tracing::debug!(topic = to.topic, %error, "a subscription was not renewed"),
+    }
 }
 
 /// An exclusive consumer.
@@ -46,12 +59,16 @@ pub(in super::super) struct Consumer {
 impl Consumer {
     /// Subscribes, exclusively, to a subscription that is there.
     pub(crate) async fn open(wire: &Wire, to: Subscribe<'_>) -> Result<Self, BusError> {
+        Self::open_as(wire, to, SubType::Exclusive).await
+    }
+
+    async fn open_as(wire: &Wire, to: Subscribe<'_>, kind: SubType) -> Result<Self, BusError> {
         let mut connection = wire.connect_for(to.topic).await?;
         let request_id = connection.request_id();
         let subscribe = CommandSubscribe {
             topic: to.topic.to_owned(),
             subscription: to.subscription.to_owned(),
-            sub_type: SubType::Exclusive as i32,
+            sub_type: kind as i32,
             consumer_id: CONSUMER_ID,
             request_id,
             durable: Some(true),

@@ -6,7 +6,7 @@
 //! together. Sending, and the types of the protocol, are the crate's.
 
 mod connection;
-mod consumer;
+pub(super) mod consumer;
 mod frames;
 mod transport;
 

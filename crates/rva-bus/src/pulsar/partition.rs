@@ -31,14 +31,14 @@ const CHUNKS_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// The connections and settings that every partition needs to be read.
 pub(super) struct Shared {
-    pub admin: Admin,
-    pub wire: Wire,
-    pub topic: TopicName,
-    pub subscription: String,
+    pub(crate) admin: Admin,
+    pub(crate) wire: Wire,
+    pub(crate) topic: TopicName,
+    pub(crate) subscription: String,
     /// The most bytes that an entry may cost when it is unpacked.
-    pub entry_bytes_max: usize,
+    pub(crate) entry_bytes_max: usize,
     /// The bytes of entries that one partition may have on their way.
-    pub share_bytes: usize,
+    pub(crate) share_bytes: usize,
 }
 
 /// A consumer that failed.

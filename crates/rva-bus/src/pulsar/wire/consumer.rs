@@ -23,18 +23,18 @@ const PERMITS_MAX: i64 = 1 << 30;
 #[derive(Clone, Copy)]
 pub(in super::super) struct Subscribe<'a> {
     /// The name of a partition.
-    pub topic: &'a str,
-    pub subscription: &'a str,
+    pub(crate) topic: &'a str,
+    pub(crate) subscription: &'a str,
 }
 
 /// An entry as the broker has it.
 #[derive(Debug)]
 pub(in super::super) struct Delivery {
-    pub ledger: u64,
-    pub entry: u64,
-    pub bytes: Bytes,
+    pub(crate) ledger: u64,
+    pub(crate) entry: u64,
+    pub(crate) bytes: Bytes,
     /// Its place in the budget.
-    pub counted: Counted,
+    pub(crate) counted: Counted,
 }
 
 /// Makes the broker forget how far it was with a subscription, by a consumer of another kind that comes and goes.

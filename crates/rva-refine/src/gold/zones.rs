@@ -120,8 +120,9 @@ mod tests {
     #[test]
     fn a_change_touches_the_time_in_which_shapes_differ() {
         let open = row("door", 10, None);
-        assert_eq!(spans(&[open.clone()], &[]), [(10, i64::MAX)]);
-        assert_eq!(spans(&[open.clone()], &[open.clone()]), [], "written again as it was");
+        let one = std::slice::from_ref(&open);
+        assert_eq!(spans(one, &[]), [(10, i64::MAX)]);
+        assert_eq!(spans(one, one), [], "written again as it was");
         let closed = row("door", 10, Some(50));
         assert_eq!(spans(&[closed.clone(), row("door", 50, None)], &[open]), [(50, i64::MAX), (50, i64::MAX)]);
         assert_eq!(spans(&[], &[closed]), [(10, 50)], "one that never was");

@@ -48,7 +48,7 @@ pub async fn over_every_log(clause: impl AsyncFn(&mut Log<'_>)) {
     clause(&mut Log { sink, source: Box::new(source), keys_are_partitions: true }).await;
 }
 
-pub fn message(key: &str, body: impl AsRef<[u8]>) -> OutgoingMessage {
+pub(crate) fn message(key: &str, body: impl AsRef<[u8]>) -> OutgoingMessage {
     OutgoingMessage {
         partition_key: key.into(),
         properties: BTreeMap::from([("camera_id".into(), key.into())]),
@@ -72,11 +72,11 @@ pub fn no_sync() -> LogOptions {
 pub struct FakeClock(Arc<AtomicI64>);
 
 impl FakeClock {
-    pub fn advance(&self, hours: i64) {
+    pub(crate) fn advance(&self, hours: i64) {
         self.0.fetch_add(hours * 3_600_000_000, Ordering::SeqCst);
     }
 
-    pub fn function(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+    pub(crate) fn function(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
         let clock = self.clone();
         Arc::new(move || Timestamp::from_micros(clock.0.load(Ordering::SeqCst)))
     }
@@ -100,7 +100,7 @@ pub fn keys(messages: &[Message]) -> Vec<(String, u64, String)> {
     messages.iter().map(key).collect()
 }
 
-pub fn segments(log: &Path, partition: &str) -> Vec<PathBuf> {
+pub(crate) fn segments(log: &Path, partition: &str) -> Vec<PathBuf> {
     let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "ndjson");
     let mut found: Vec<_> =
         std::fs::read_dir(log.join(partition)).unwrap().map(|entry| entry.unwrap().path()).filter(is_segment).collect();

@@ -26,9 +26,9 @@ use rva_bus::{
 use rva_stack::Stack;
 use std::collections::BTreeMap;
 
-pub const SUBSCRIPTION: &str = "rva-ingest";
+pub(crate) const SUBSCRIPTION: &str = "rva-ingest";
 
-pub fn message(key: &str, body: impl AsRef<[u8]>) -> OutgoingMessage {
+pub(crate) fn message(key: &str, body: impl AsRef<[u8]>) -> OutgoingMessage {
     OutgoingMessage {
         partition_key: key.into(),
         properties: BTreeMap::from([("camera_id".into(), key.into())]),
@@ -38,12 +38,12 @@ pub fn message(key: &str, body: impl AsRef<[u8]>) -> OutgoingMessage {
 }
 
 /// A JSON body of about `bytes`.
-pub fn body(i: u64, bytes: usize) -> String {
+pub(crate) fn body(i: u64, bytes: usize) -> String {
     format!("{{\"i\":{i},\"pad\":\"{}\"}}", "x".repeat(bytes))
 }
 
 /// A frame record with what the bus looks at.
-pub fn record(run: &str, camera: &str, frame_index: u64) -> OutgoingMessage {
+pub(crate) fn record(run: &str, camera: &str, frame_index: u64) -> OutgoingMessage {
     let body = serde_json::json!({
         "schema_version": "1.0", "pipeline_run_id": run, "frame_index": frame_index,
         "source": {"store_id": "store_01", "camera_id": camera, "stream_id": "stream_01"}, "detections": [],
@@ -51,32 +51,32 @@ pub fn record(run: &str, camera: &str, frame_index: u64) -> OutgoingMessage {
     message(camera, body.to_string())
 }
 
-pub fn connection(stack: &Stack) -> PulsarConnection {
+pub(crate) fn connection(stack: &Stack) -> PulsarConnection {
     PulsarConnection::new(stack.get("PULSAR_SERVICE_URL"), stack.get("PULSAR_ADMIN_URL"))
 }
 
 /// A topic that no other test uses.
-pub fn new_topic() -> TopicName {
+pub(crate) fn new_topic() -> TopicName {
     format!("persistent://rva-test/bus/t-{}", uuid::Uuid::new_v4().simple()).parse().unwrap()
 }
 
-pub async fn set_up(connection: &PulsarConnection, partitions: u32) -> TopicName {
+pub(crate) async fn set_up(connection: &PulsarConnection, partitions: u32) -> TopicName {
     let topic = new_topic();
     let setup = TopicSetup { partitions, ..TopicSetup::new(topic.clone(), SUBSCRIPTION) };
     set_up_topic(connection, &setup).await.unwrap();
     topic
 }
 
-pub async fn sink(connection: &PulsarConnection, topic: &TopicName) -> PulsarSink {
+pub(crate) async fn sink(connection: &PulsarConnection, topic: &TopicName) -> PulsarSink {
     PulsarSink::connect(connection, PulsarSinkOptions::new(topic.clone())).await.unwrap()
 }
 
-pub async fn source(connection: &PulsarConnection, topic: &TopicName) -> PulsarSource {
+pub(crate) async fn source(connection: &PulsarConnection, topic: &TopicName) -> PulsarSource {
     PulsarSource::connect(connection, PulsarSourceOptions::new(topic.clone(), SUBSCRIPTION)).await.unwrap()
 }
 
 /// Runs one clause of the contract over a new topic, with one partition and with three.
-pub async fn over_every_log(clause: impl AsyncFn(&mut Log<'_>)) {
+pub(crate) async fn over_every_log(clause: impl AsyncFn(&mut Log<'_>)) {
     let Some(stack) = rva_stack::stack() else { return };
     let _turn = stack.shared().await;
     let connection = connection(stack);

@@ -58,6 +58,7 @@ impl OpenBatch {
 
 struct Pending {
     message: Message,
+    /// The bytes of its body and its head.
     bytes: usize,
     /// The receipt to come; `None` where the message is to be sent (again).
     receipt: Option<SendFuture>,
@@ -111,9 +112,14 @@ impl Lane {
         self.pending.get(self.pending.len() - self.unsent).map(|pending| &pending.message)
     }
 
-    /// Notes that a message is about to be sent; returns whether the batch that is open must be sent before it.
-    pub(super) fn fill_batch(&mut self, message: &Message) -> bool {
-        self.open_batch.add(message.payload.len(), head_bytes(message))
+    /// Notes that the first message that wasn't sent is about to be; returns whether the batch that is open must be sent
+    /// before it.
+    pub(super) fn fill_batch(&mut self) -> bool {
+        let at = self.pending.len() - self.unsent;
+        self.pending.get(at).is_some_and(|Pending { message, bytes, .. }| {
+            let body = message.payload.len();
+            self.open_batch.add(body, bytes - body)
+        })
     }
 
     /// Notes that the first message that wasn't sent is on its way.

@@ -221,7 +221,7 @@ impl PulsarSink {
             }
         };
         while let Some(message) = self.lanes.of(partition).first_unsent().cloned() {
-            if self.lanes.of(partition).fill_batch(&message) {
+            if self.lanes.of(partition).fill_batch() {
                 let sent = self.lanes.while_watching(partition, producer.send_batch()).await?;
                 sent.map_err(|error| of_pulsar(&self.lanes.sending_to(partition), error))?;
             }

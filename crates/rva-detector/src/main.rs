@@ -248,11 +248,11 @@ fn conclude(summary: &CameraSummary) -> u8 {
             3
         }
         CameraEnd::NotOpened(error) | CameraEnd::Failed(error) => {
-            tracing::error!(%camera_id, "{error}");
+            tracing::error!(%camera_id, %error, "the camera has failed");
             1
         }
         CameraEnd::SinkFailed(error) => {
-            tracing::error!(%camera_id, "{error}");
+            tracing::error!(%camera_id, %error, "the sink has failed");
             1
         }
     }

@@ -216,7 +216,7 @@ impl Housekeeper {
             return Ok(true);
         };
         if self.shared.as_ref().is_none_or(|(said, _)| *said != why) {
-            tracing::info!(table = %table.identifier(), "deletes no old files of the table: {why}");
+            tracing::info!(table = %table.identifier(), reason = %why, "deletes no old files of the table");
         }
         self.shared = Some((why, SystemTime::now()));
         Ok(false)
@@ -302,7 +302,7 @@ impl Housekeeper {
         let orphans = match judge(&listed, &referenced, table, options.housekeeping.orphan_age) {
             Verdict::Orphans(orphans) => orphans,
             Verdict::HandsOff(why) => {
-                tracing::info!(table = %table.identifier(), location, "deletes no orphans in the table's folder: {why}");
+                tracing::info!(table = %table.identifier(), location, reason = %why, "deletes no orphans in the table's folder");
                 return Ok(());
             }
         };

@@ -158,7 +158,7 @@ impl ImageSource {
                     self.done += 1;
                     self.unreadable += 1;
                     if self.paths.len() > 1 {
-                        tracing::warn!(source = %self.description.uri, "{error}: it is left out");
+                        tracing::warn!(source = %self.description.uri, %error, "a picture is left out");
                     }
                     self.error.get_or_insert(error);
                 }

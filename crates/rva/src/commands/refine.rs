@@ -74,7 +74,8 @@ async fn redraw(load_again: LoadAgain, drawings: Drawings) -> std::io::Result<In
         }
         let taken = load_again().map_err(anyhow::Error::from).and_then(|loaded| Ok(drawings.take(&loaded, &[])?));
         if let Err(error) = taken {
-            tracing::error!("found a configuration that can't be used, nothing is changed: {error:#}");
+            let error = format!("{error:#}");
+            tracing::error!(%error, "found a configuration that can't be used, nothing is changed");
         }
     }
 }

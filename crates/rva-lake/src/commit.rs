@@ -99,7 +99,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             catalog: Arc::clone(&lake.catalog),
             swap: Arc::clone(&lake.swap),
             ident: table_ident::<R>(),
-            keys: StateKeys::of_job(&lake.options.job)?,
+            keys: StateKeys::of_job(&lake.options.job),
             options: lake.options.clone(),
             check,
             files,

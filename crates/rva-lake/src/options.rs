@@ -2,6 +2,7 @@
 
 use crate::storage::{AllowedLocations, LakeStorageFactory, S3Options};
 use iceberg::io::StorageFactory;
+use rva_types::JobName;
 use std::{fmt, sync::Arc, time::Duration};
 
 /// The steps of a commit, in order; some come more than once.
@@ -129,8 +130,8 @@ impl Default for CommitRules {
 /// The settings of a lake. The default is complete.
 #[derive(Clone)]
 pub struct LakeOptions {
-    /// The name of the job whose offsets the commits carry: letters, digits, `-`, `_`. Two jobs never share offsets.
-    pub job: String,
+    /// The name of the job whose offsets the commits carry. Two jobs never share offsets.
+    pub job: JobName,
     /// The retries of a commit.
     pub retry: CommitRetry,
     /// The limits of housekeeping.
@@ -158,7 +159,7 @@ impl Default for LakeOptions {
     fn default() -> Self {
         let factory = LakeStorageFactory::default();
         Self {
-            job: "ingest".to_owned(),
+            job: JobName::of_static("ingest"),
             retry: CommitRetry::default(),
             housekeeping: HousekeepingLimits::default(),
             file_bytes_max: 128 << 20,

@@ -69,7 +69,7 @@ async fn rows(lake: &Lake) -> Vec<(i64, i64)> {
 }
 
 async fn lake_with(dir: &Path, options: LakeOptions) -> Lake {
-    Lake::open_embedded(dir, options).await.unwrap().for_job("refine").unwrap()
+    Lake::open_embedded(dir, options).await.unwrap().for_job(rva_lake::REFINE_JOB)
 }
 
 /// What happens to a swap.

@@ -170,7 +170,7 @@ pub const KEYS: &[Key] = &[
     key("ingest.commit_bytes", Kind::Size(1024), Some("64MiB"), "size at which a commit doesn't wait for the interval"),
     key(
         "ingest.job",
-        Kind::Text,
+        Kind::JobName,
         Some("ingest"),
         "whose offsets the commits carry; another for each log that goes into the same tables",
     ),

@@ -35,12 +35,12 @@ use iceberg::table::Table;
 use iceberg::{NamespaceIdent, TableIdent};
 use plan::{Group, Live, groups, live};
 use rewrite::rewrite;
-use rva_types::{DeadLetter, OffsetMap};
+use rva_types::{DeadLetter, JobName, OffsetMap};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 /// The job whose commits merge files.
-pub const MAINTAIN_JOB: &str = "maintain";
+pub const MAINTAIN_JOB: JobName = JobName::of_static("maintain");
 
 /// The most groups whose files go in one commit.
 const GROUPS_AT_ONCE: usize = 64;
@@ -167,7 +167,7 @@ impl<R: TableRow> Maintained<R> {
         }
         let removed = some.iter().flat_map(|group| &group.files).map(|file| file.file_path().to_owned()).collect();
         let change = FileChange {
-            source: MAINTAIN_JOB.to_owned(),
+            source: MAINTAIN_JOB.to_string(),
             from: OffsetMap::new(),
             to: OffsetMap::new(),
             built_on: BuiltOn::Files(table.clone()),
@@ -321,7 +321,7 @@ impl Merged {
 type Make = fn(&Lake, &MergeLimits, SystemTime) -> Result<Box<dyn Maintain>, LakeError>;
 
 fn made<R: TableRow>(lake: &Lake, limits: &MergeLimits, now: SystemTime) -> Result<Box<dyn Maintain>, LakeError> {
-    let lake = lake.for_job(MAINTAIN_JOB)?;
+    let lake = lake.for_job(MAINTAIN_JOB);
     let job = TableJob::new(&lake, NoKeys, FileList::of_columns(&[]))?;
     Ok(Box::new(Maintained::<R> { lake, limits: limits.clone(), now, job }))
 }

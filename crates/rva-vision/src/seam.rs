@@ -80,7 +80,7 @@ pub trait FrameSource: Send {
 pub struct ModelDescription {
     /// The file name without its folder.
     pub name: String,
-    /// The class names by class id.
+    /// The class names by class id; empty where an id is no class of the model.
     pub class_names: Vec<String>,
     /// The input's width and height in pixels.
     pub input_size: ImageSize,
@@ -105,14 +105,15 @@ pub trait Detector: Send {
 
 /// A preparer that turns a picture into network input.
 pub trait Prepare: Send {
-    /// Letterboxes and normalises a picture.
+    /// Letterboxes or stretches a picture, and normalises it.
     ///
     /// # Errors
     /// Returns an error where OpenCV can't scale it.
     fn prepare(&mut self, image: &Image) -> Result<Prepared, crate::VisionError>;
 }
 
-/// A network input, `[3, height, width]`, RGB in [0, 1], and the way back to source pixels.
+/// A network input, `[3, height, width]`, RGB in [0, 1] or normalised as the model wants it, and the way back to source
+/// pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
     /// The values, planar RGB, row by row.

@@ -28,6 +28,8 @@ pub struct SourceDescription {
     pub frame_count: Option<u64>,
     /// Set for a webcam or stream: it has no end, and its frames are stamped by the wall clock.
     pub is_live: bool,
+    /// Set for one of the files of a folder or a pattern, which follow each other as runs of one camera.
+    pub is_part: bool,
     /// The hardware that decodes; `none` is the processor.
     pub hw_acceleration: HwAcceleration,
 }

@@ -33,7 +33,7 @@ Exit codes: 0 done or stopped, 1 failure, 2 usage, 3 a source broke off.";
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER)]
 struct Cli {
-    /// Video files, folders or patterns of images, webcam indexes, stream URLs [default: the configured cameras]
+    /// Video files, folders or patterns of images or videos, webcam indexes, stream URLs [default: the configured cameras]
     #[arg(value_name = "SOURCE")]
     sources: Vec<SourceText>,
     /// Configuration file [default: rva.yaml, where there is one]

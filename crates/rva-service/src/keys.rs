@@ -368,7 +368,7 @@ pub const KEYS: &[Key] = &[
 
 /// Keys of one camera, under `cameras.<camera id>`.
 pub const CAMERA_KEYS: &[Key] = &[
-    key("source", Kind::Text, None, "a file, a folder or glob of images, a webcam index or a stream URL"),
+    key("source", Kind::Text, None, "a file, a folder or glob of images or videos, a webcam index or a stream URL"),
     key("user", Kind::Text, None, "user of its stream, where the URL names none; as capture.user"),
     key("password", Kind::Secret, None, "its password"),
     key("password_file", Kind::SecretFile, None, "a file that holds it"),

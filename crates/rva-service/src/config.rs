@@ -216,9 +216,16 @@ pub struct RefineConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaintainConfig {
+    /// `maintain.enabled`
+    pub enabled: bool,
     /// `maintain.interval`
     #[serde(deserialize_with = "duration")]
     pub interval: Duration,
+    /// `maintain.snapshots_max`
+    pub snapshots_max: usize,
+    /// `maintain.snapshots_age`
+    #[serde(deserialize_with = "duration")]
+    pub snapshots_age: Duration,
     /// `maintain.file_size`
     #[serde(deserialize_with = "bytes")]
     pub file_size: u64,

@@ -3,7 +3,8 @@
 use crate::{drawings::Drawings, folder::DataFolder, stopping::ended_or_stopped};
 use anyhow::Context;
 use rva_analytics::Rules;
-use rva_lake::{Lake, LakeError, LakeOptions};
+use rva_ingest::lake_options;
+use rva_lake::{Lake, LakeError};
 use rva_refine::{Drawing, Refine, RefineCounters, RefinePhase, may_pass, run_refine};
 use rva_service::{Config, StopFlag};
 use std::{
@@ -30,9 +31,7 @@ pub async fn open(
     config: &Config,
     drawings: Option<watch::Receiver<Drawing>>,
 ) -> Result<Refine, LakeError> {
-    let mut options = LakeOptions::default();
-    options.housekeeping.orphan_age = config.ingest.orphan_age;
-    let lake = Lake::open_embedded(folder.root(), options).await?;
+    let lake = Lake::open_embedded(folder.root(), lake_options(config)).await?;
     let refine = Refine::open(&lake, rules_of(config)).await?;
     match drawings {
         Some(drawings) => refine.with_drawings(drawings).await,

@@ -16,11 +16,14 @@ pub use open::lake_to_read;
 pub use settings::{Settings, TableSettings, Tables};
 pub use view::ServiceView;
 
-use crate::{IngestCounters, IngestEvent, IngestObserver, IngestReport, Phase, SystemClock, run_ingest};
-use anyhow::bail;
+use crate::{
+    IngestCounters, IngestEvent, IngestObserver, IngestReport, Maintaining, Phase, SystemClock, merge_limits,
+    run_ingest,
+};
+use anyhow::{Context, bail};
 use open::Opening;
 use overdue::CommitWatch;
-use rva_service::{Health, StopFlag, format_duration};
+use rva_service::{Health, MaintainConfig, StopFlag, format_duration};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -67,11 +70,17 @@ pub async fn serve(
         opening.lake(&settings).await?;
         return Ok(None);
     }
+    // What watches the ingest's commits has nothing to do with those of maintenance.
+    let (tables, lake_options) = (settings.tables.clone(), settings.lake.clone());
     pause_at_steps(&mut settings, asked.step_pause);
     let commits = CommitWatch::default();
     settings.lake.observer = commits.before(Arc::clone(&settings.lake.observer));
     let Some(source) = opening.source(&settings.bus).await? else { return Ok(None) };
     let Some(lake) = opening.lake(&settings).await? else { return Ok(None) };
+    let limits = merge_limits(&settings.maintain, settings.data_dir.clone());
+    let open = async move || open::open_lake(&tables, lake_options.clone()).await;
+    let maintain = MaintainConfig { enabled: settings.maintain.enabled && !asked.drain, ..settings.maintain.clone() };
+    let _maintenance = Maintaining::start(&maintain, limits, &health, open).context("start maintenance")?;
     tokio::select! {
         report = ingest(settings, asked, source, &lake, (view, &commits), stop) => report.map(Some),
         () = commits.tell(&health) => Ok(None),

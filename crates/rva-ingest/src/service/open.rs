@@ -7,7 +7,7 @@ use super::settings::{Bus, Settings, TableSettings, Tables};
 use crate::{HeldBy, IngestLease};
 use anyhow::Context;
 use rva_bus::{BusError, BusErrorKind, EventSource, LogOptions, LogReader, settle};
-use rva_lake::{Lake, LakeErrorKind};
+use rva_lake::{Lake, LakeErrorKind, LakeOptions};
 use rva_service::{Health, StopFlag, Totals};
 use std::{
     os::unix::fs::DirBuilderExt,
@@ -118,7 +118,7 @@ impl Opening<'_> {
 
     /// Opens the tables, which are made where they are missing; `None` where it was stopped meanwhile.
     pub(super) async fn lake(&self, settings: &Settings) -> anyhow::Result<Option<Lake>> {
-        self.until_open(CATALOG, async || open_lake(settings).await).await
+        self.until_open(CATALOG, async || open_lake(&settings.tables, settings.lake.clone()).await).await
     }
 
     /// Makes everything that a bus needs to be used; `None` where it was stopped meanwhile.
@@ -156,9 +156,8 @@ async fn open_source(bus: &Bus) -> anyhow::Result<Box<dyn EventSource>> {
     }
 }
 
-async fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
-    let options = settings.lake.clone();
-    let opened = match &settings.tables {
+pub(super) async fn open_lake(tables: &Tables, options: LakeOptions) -> anyhow::Result<Lake> {
+    let opened = match tables {
         Tables::Embedded(dir) => Lake::open_embedded(dir, options).await,
         Tables::Rest(rest) => Lake::open_rest(rest, options).await,
     };

@@ -1,11 +1,13 @@
 //! The way from the configuration's keys to the adapters' settings; keys that don't fit together are told all at once.
 
-use crate::IngestOptions;
+use crate::{IngestOptions, lake_options};
 use rva_lake::{
     LakeOptions, RestAuth, RestOptions,
     storage::{AllowedLocations, S3Keys, S3Options},
 };
-use rva_service::{BusKind, CatalogKind, ConfigError, IcebergConfig, Loaded, Origin, Problem, S3Config, Secret};
+use rva_service::{
+    BusKind, CatalogKind, ConfigError, IcebergConfig, Loaded, MaintainConfig, Origin, Problem, S3Config, Secret,
+};
 use std::{path::PathBuf, time::Duration};
 
 #[cfg(feature = "pulsar")]
@@ -55,6 +57,8 @@ pub struct Settings {
     pub ingest: IngestOptions,
     /// The time that a signal waits for the last commit.
     pub stop_timeout: Duration,
+    /// The settings of the maintenance beside the loop.
+    pub maintain: MaintainConfig,
     /// The data folder, where log or tables are in it.
     pub data_dir: Option<PathBuf>,
 }
@@ -100,6 +104,7 @@ impl Settings {
                     lake,
                     ingest: IngestOptions::of(&config.ingest),
                     stop_timeout: config.ingest.stop_timeout,
+                    maintain: config.maintain.clone(),
                     data_dir: is_local.then(|| config.data_dir.clone()),
                 })
             }
@@ -122,8 +127,7 @@ impl Check<'_> {
 
     fn lake(&mut self) -> LakeOptions {
         let config = &self.loaded.config;
-        let mut lake = LakeOptions::default();
-        lake.housekeeping.orphan_age = config.ingest.orphan_age;
+        let mut lake = lake_options(config);
         lake.job = config.ingest.job.clone();
         if config.catalog.kind == CatalogKind::Rest {
             let allowed = self.locations(config.iceberg.locations.as_deref());

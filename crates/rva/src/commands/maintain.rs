@@ -7,8 +7,9 @@ use crate::{
     output::to_stdout,
     terminal::Terminal,
 };
-use rva_lake::{Lake, LakeErrorKind, LakeOptions, MergeLimits, Merged, TablePlan};
-use rva_service::{CatalogKind, Config, Loaded, StopFlag, format_bytes};
+use rva_ingest::{lake_options, merge_limits};
+use rva_lake::{Lake, LakeErrorKind, LakeOptions, Merged, TablePlan};
+use rva_service::{CatalogKind, Loaded, StopFlag, format_bytes};
 use serde_json::json;
 use std::time::SystemTime;
 
@@ -25,7 +26,7 @@ pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> any
     }
     let folder = DataFolder::at(&config.data_dir)?;
     folder.wants_tables()?;
-    let limits = limits_of(config, &folder);
+    let limits = merge_limits(&config.maintain, Some(folder.root().to_owned()));
     if args.plan {
         let lake = Lake::open_embedded_read_only(folder.root(), LakeOptions::default()).await?;
         let plans = lake.plan_merges(table, &limits, SystemTime::now()).await?;
@@ -38,11 +39,10 @@ pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> any
     }
     folder.make_writable()?;
     let stop = StopFlag::on_signals()?;
-    let mut options = LakeOptions::default();
-    options.housekeeping.orphan_age = config.ingest.orphan_age;
-    let lake = Lake::open_embedded(folder.root(), options).await?;
+    let lake = Lake::open_embedded(folder.root(), lake_options(config)).await?;
+    let mut maintenance = lake.maintenance(table, &limits)?;
     loop {
-        let merging = lake.merge_files(table, &limits, SystemTime::now());
+        let merging = maintenance.merge(SystemTime::now());
         let merged = tokio::select! {
             merged = merging => merged,
             // What was written and isn't committed is an orphan, and goes when it is old.
@@ -66,23 +66,8 @@ pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> any
 }
 
 /// Returns a table's name without the namespace.
-fn known(name: &str) -> Result<&str, Refusal> {
-    let plain = name.strip_prefix("rva.").unwrap_or(name);
-    let tables = Lake::maintained();
-    if tables.contains(&plain) {
-        return Ok(plain);
-    }
-    Err(Refusal::usage(format!("found table {name:?}, wanted one of {}", tables.join(", "))))
-}
-
-fn limits_of(config: &Config, folder: &DataFolder) -> MergeLimits {
-    MergeLimits {
-        file_bytes: config.maintain.file_size,
-        files_min: config.maintain.files_min,
-        age_min: config.maintain.age_min,
-        memory: usize::try_from(config.maintain.memory_max).unwrap_or(usize::MAX),
-        spill_dir: Some(folder.root().to_owned()),
-    }
+fn known(name: &str) -> Result<&'static str, Refusal> {
+    Lake::maintained_name(name).map_err(|error| Refusal::usage(error.to_string()))
 }
 
 fn say(merged: &[Merged], terminal: &Terminal) {

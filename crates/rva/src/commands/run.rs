@@ -5,7 +5,7 @@ use crate::{
     cli::RunArgs,
     commands::{ingest, query::PEOPLE_PER_MINUTE},
     drawings::Drawings,
-    embedded::{Ingesting, RowsCommitted},
+    embedded::{Ingesting, RowsCommitted, maintaining},
     exit::{Exit, Refusal, of_vision},
     folder::DataFolder,
     output::with_causes,
@@ -67,6 +67,7 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     let view = ServiceView::of(health.clone());
     let ingest = Ingesting::start(&folder, config, false, lease, rows.clone(), view).await?;
 
+    let maintenance = maintaining(&folder, config, &health)?;
     let mut cameras = CameraHealth::new(health);
     let refining = if args.no_refine {
         drawings.write(&folder).await?;
@@ -107,6 +108,7 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     };
     drop(view);
     let mut exit = summaries.iter().map(|summary| end_of(summary, terminal)).fold(Exit::Done, Exit::worse);
+    drop(maintenance);
     let ingested = ingest.drain(&stop).await;
     // The writer goes last: until everything is committed another run must not start.
     drop((supervisor, sink));

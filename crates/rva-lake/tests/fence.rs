@@ -365,7 +365,7 @@ async fn rows_of_another_engine_are_known_too() {
     one(&mut fixture.sink, 1).await.unwrap();
     // Another job appends to the same table; its map is its own.
     let mut options = quick();
-    options.job = "other".into();
+    options.job = "other".parse().unwrap();
     let mut other = fixture.open(options).await.bronze_sink().unwrap();
     other.commit(&batch(at(&[]), at(&[("x", 1)]), vec![row("run", 2), row("run", 1)])).await.unwrap();
     let next = batch(at(&[("a", 1)]), at(&[("a", 3)]), vec![row("run", 2), row("run", 3)]);

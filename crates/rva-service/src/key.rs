@@ -228,6 +228,8 @@ mod tests {
 
     #[test]
     fn an_id_of_100_bytes_says_how_many_it_has() {
+        let error = Kind::JobName.parse("a b").unwrap_err();
+        assert_eq!(error, "job name holds ' ', wanted letters, digits, - and _");
         let error = Kind::StoreId.parse(&"x".repeat(100)).unwrap_err();
         assert!(error.contains("100 bytes") && error.contains("64"), "{error}");
     }

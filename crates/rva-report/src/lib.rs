@@ -2,7 +2,7 @@
 //! people stood, and when the cameras looked.
 //!
 //! Pure: rows of gold come in ([`Rows`], read by whoever has the tables), numbers come out ([`Report`]), and from them a
-//! page that loads nothing ([`page`]), rows for people ([`sections`]) and rows for programs ([`facts`]). No clock, no
+//! page that loads nothing ([`page()`]), rows for people ([`sections()`]) and rows for programs ([`facts()`]). No clock, no
 //! files, no SQL.
 //!
 //! ```

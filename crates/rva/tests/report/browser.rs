@@ -105,7 +105,7 @@ impl Browser {
             Some("Runtime.exceptionThrown" | "Runtime.consoleAPICalled" | "Log.entryAdded") => true,
             Some("Network.requestWillBeSent") => {
                 let url = event["params"]["request"]["url"].as_str().unwrap_or_default();
-                !url.starts_with("data:") && !(url.starts_with("file:") && url.ends_with("/report.html"))
+                !(url.starts_with("data:") || url.starts_with("file:") && url.ends_with("/report.html"))
             }
             _ => false,
         };

@@ -14,13 +14,14 @@ const PURE: &[(&str, &[&str])] = &[
     ("rva-types", &["bytes", "bytestring", "chrono", "serde", "serde_json", "sonic-rs", "thiserror", "uuid"]),
     ("rva-track", &["rva-types", "strsim", "thiserror", "lapjv", "pathfinding"]),
     ("rva-analytics", &["rva-types", "serde", "serde_json", "sonic-rs", "thiserror"]),
+    ("rva-report", &["base64", "chrono", "chrono-tz", "imagesize", "serde", "serde_json", "sha2", "thiserror"]),
     ("rva-eval", &["rva-types", "rva-analytics", "thiserror", "pathfinding", "serde", "serde_json"]),
 ];
 
 /// Layers from the bottom. A crate may name crates of lower layers only.
 const LAYERS: &[&[&str]] = &[
     &["rva-types"],
-    &["rva-track", "rva-analytics"],
+    &["rva-track", "rva-analytics", "rva-report"],
     &["rva-eval"],
     &["rva-bus", "rva-lake", "rva-vision"],
     &["rva-service"],

@@ -112,6 +112,8 @@ fn the_bill_of_materials_is_valid_the_same_each_time_and_lacks_nothing_that_is_b
         ("generic", "iceberg-core"),
         ("deb", "libopencv-core-dev"),
         ("docker", "pulsar"),
+        ("npm", "chart.js"),
+        ("npm", "chartjs-chart-matrix"),
     ] {
         assert!(of_kind(kind).iter().any(|(found, _)| found == name), "found no {name} among {kind}");
     }

@@ -4,7 +4,7 @@ usage: check_skips.py LOG ALLOWED
 
 ALLOWED has one line for each skip that is known: a condition, then a regular expression for the reason. A condition
 is `always`, `without-shared` (no ../shared beside the checkout), `not-root`, `no-mount` (no right to mount), `no-cgroup` (no memory cgroup of version 1 to write to; version 2 may refuse groups below one with processes), `no-cuda` (no NVIDIA card),
-`no-stack` (RVA_STACK is not set: `make test-stack` sets it), or `ignored` (the expression is for the name of a test with `#[ignore]`, such as the child process of another test).
+`no-stack` (RVA_STACK is not set: `make test-stack` sets it), `no-browser` (no Debian, whose package of Chromium setup.sh installs), or `ignored` (the expression is for the name of a test with `#[ignore]`, such as the child process of another test).
 A skip that is not on the list, or whose condition does not hold here, is a failure.
 """
 
@@ -26,6 +26,8 @@ def condition_holds(name: str) -> bool:
             return os.geteuid() != 0
         case "no-stack":
             return not os.environ.get("RVA_STACK")
+        case "no-browser":
+            return "ID=debian" not in Path("/etc/os-release").read_text().splitlines()
         case "no-cuda":
             return not Path("/dev/nvidia0").exists()
         case "no-cgroup":
@@ -34,7 +36,7 @@ def condition_holds(name: str) -> bool:
             effective = int(re.search(r"CapEff:\s+(\w+)", Path("/proc/self/status").read_text())[1], 16)
             return not effective >> 21 & 1  # CAP_SYS_ADMIN
     sys.exit(
-        f"check_skips: found condition {name!r}, wanted always, without-shared, not-root, no-mount, no-cgroup, no-stack, no-cuda or ignored"
+        f"check_skips: found condition {name!r}, wanted always, without-shared, not-root, no-mount, no-cgroup, no-stack, no-browser, no-cuda or ignored"
     )
 
 

@@ -37,6 +37,9 @@ crossed AS (
 SELECT name, kind, visits, tracks, round(dwell_seconds_avg, 1) AS dwell_seconds_avg, \"in\", \"out\"
 FROM zones LEFT JOIN visited ON name = zone LEFT JOIN crossed ON name = line
 ORDER BY kind DESC, name"
+
+printf '\nThe report of it all, a page to open in a browser:\n\n'
+"$rva" report --data-dir data/demo -o data/demo/report.html 2>&1
 cat <<END
 
 Rows, video, picture and the next three commands to try stand above the query. rva is $rva.

@@ -6,6 +6,7 @@ usage: sbom.py FILE
 | --- | --- | --- |
 | crates of our programs, with Pulsar and camera motion, for every platform | cargo metadata, Cargo.lock | required |
 | system packages that the build installs | infrastructure/local/setup.sh | required |
+| scripts in the page of a report | crates/rva-report/assets | required |
 | the ONNX Runtime library | its list of requirements | required |
 | Python packages of tests, benchmarks and training | every requirements*.txt | excluded |
 | Go modules of MinIO and mc | infrastructure/stack/go | optional |
@@ -116,6 +117,16 @@ def system_packages(bom: Bom) -> None:
         bom.components.add(component("deb", name, None, ComponentScope.REQUIRED, **facts))
 
 
+def page_scripts(bom: Bom) -> None:
+    """What the page of a report has in it, as npm has it; the name of a file says the version."""
+    where = "crates/rva-report/assets/sha256sums"
+    for line in (ROOT / where).read_text().splitlines():
+        sha256, file = line.split()
+        name, version = file.removesuffix(".min.js").rsplit("-", 1)
+        facts = {"sha256": sha256, "licence": "MIT", "where": where}
+        bom.components.add(component("npm", name, version, ComponentScope.REQUIRED, **facts))
+
+
 def python_packages(bom: Bom) -> None:
     """Each package once, in however many lists it stands; the library that is loaded at run time is required."""
     found: dict[tuple[str, str], set[str]] = {}
@@ -187,7 +198,7 @@ def main(target: str) -> None:
     version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
     bom.serial_number = uuid.uuid5(uuid.NAMESPACE_URL, lock)
     bom.metadata.component = Component(name="rva", version=version, type=ComponentType.APPLICATION, bom_ref="rva")
-    for part in (crates, system_packages, python_packages, go_modules, maven_artifacts, images):
+    for part in (crates, system_packages, page_scripts, python_packages, go_modules, maven_artifacts, images):
         part(bom)
     document = json.loads(JsonV1Dot6(bom).output_as_string())
     document["metadata"].pop("timestamp", None)

@@ -168,7 +168,7 @@ impl Videos {
 }
 
 /// Returns a camera id as a file name: characters that could mean something to a file system become `%XX`.
-fn file_name(camera: &str) -> String {
+pub fn file_name(camera: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     camera.bytes().map(|b| if is_plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }

@@ -1,7 +1,7 @@
 //! The command line: names and help texts. What a value may be is said by the configuration's table of keys, so that
 //! a flag, a variable and a file are checked alike and all problems are reported at once.
 
-use crate::commands::eval::args::EvalArgs;
+use crate::commands::{eval::args::EvalArgs, report::args::ReportArgs};
 use clap::{
     Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -81,6 +81,9 @@ pub enum Command {
     /// SQL over the tables
     #[command(after_help = QUERY_HELP)]
     Query(QueryArgs),
+    /// Visitors, people at once, hours, zones and lines of a store and a time, as a page or as rows
+    #[command(after_help = crate::commands::report::args::HELP)]
+    Report(ReportArgs),
     /// Rows, files, size, last commit and offsets of each table
     Tables(TablesArgs),
     /// Scores against ground truth: tracks, detections, people counted
@@ -430,6 +433,7 @@ impl Cli {
             Command::Verify(args) => give_folder(&mut given, &args.folder),
             Command::Replay(args) => give_folder(&mut given, &args.folder),
             Command::Query(args) => give_folder(&mut given, &args.folder),
+            Command::Report(args) => give_folder(&mut given, &args.folder),
             Command::Tables(args) => give_folder(&mut given, &args.folder),
             Command::Maintain(args) => give_folder(&mut given, &args.folder),
             Command::Doctor(args) => {

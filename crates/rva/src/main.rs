@@ -84,6 +84,7 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
             Command::Verify(args) => commands::verify::run(args, loaded, terminal).await,
             Command::Replay(args) => commands::replay::run(args, loaded, terminal).await,
             Command::Query(args) => commands::query::run(args, loaded, terminal).await,
+            Command::Report(args) => commands::report::run(args, loaded, terminal).await,
             Command::Tables(args) => commands::tables::run(args, loaded).await,
             Command::Maintain(args) => commands::maintain::run(args, loaded, terminal).await,
             Command::Eval(args) => commands::eval::run(&args, terminal),

@@ -53,7 +53,11 @@ impl RowWriter {
     }
 }
 
-fn csv(batch: &RecordBatch, has_header: bool) -> anyhow::Result<String> {
+/// Returns a batch as CSV.
+///
+/// # Errors
+/// Returns an error for a column of a type that CSV can't hold.
+pub fn csv(batch: &RecordBatch, has_header: bool) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     CsvWriter::new().with_header(has_header).build(&mut bytes).write(&flat(batch)?)?;
     Ok(String::from_utf8(bytes)?)

@@ -12,6 +12,7 @@ pub mod maintain;
 pub mod query;
 pub mod refine;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod tables;
 pub mod verify;

@@ -26,6 +26,23 @@ pub const PEOPLE_PER_MINUTE: &str = "SELECT minute, camera_id, count(DISTINCT pe
 /// Returns an error where there are no tables, the query is wrong, or stdout can't be written.
 pub async fn run(args: QueryArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let as_of = moment(&args)?;
+    let (_spill, options) = bounds(&loaded, as_of, terminal)?;
+    let lake = crate::folder::lake_to_read(&loaded).await?;
+    let mut answer = lake.sql_with(&args.sql, &options).await?;
+    let mut rows = RowWriter::new(args.format, &answer.schema)?;
+    while let Some(batch) = answer.batches.next().await {
+        rows.write(&batch?)?;
+    }
+    rows.finish()?;
+    Ok(Exit::Done)
+}
+
+/// Returns the bounds of a query as they are configured, and its folder, which is there as long as it is held. A signal
+/// removes it and ends the process.
+///
+/// # Errors
+/// Returns an error where the folder can't be made.
+pub fn bounds(loaded: &Loaded, as_of: Option<AsOf>, terminal: &Terminal) -> anyhow::Result<(SpillFolder, SqlOptions)> {
     let spill = SpillFolder::make(loaded.config.query.spill_dir.as_deref())?;
     spill.ends_with(StopFlag::on_signals()?, terminal)?;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -35,14 +52,7 @@ pub async fn run(args: QueryArgs, loaded: Loaded, terminal: &Terminal) -> anyhow
         spill_max_bytes: loaded.config.query.spill_max,
         as_of,
     };
-    let lake = crate::folder::lake_to_read(&loaded).await?;
-    let mut answer = lake.sql_with(&args.sql, &options).await?;
-    let mut rows = RowWriter::new(args.format, &answer.schema)?;
-    while let Some(batch) = answer.batches.next().await {
-        rows.write(&batch?)?;
-    }
-    rows.finish()?;
-    Ok(Exit::Done)
+    Ok((spill, options))
 }
 
 /// Returns the moment that the tables are read as of.

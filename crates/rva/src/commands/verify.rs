@@ -81,7 +81,10 @@ pub async fn run(args: VerifyArgs, loaded: Loaded, terminal: &Terminal) -> anyho
 }
 
 /// Refuses tables that are behind their input: they differ from their definition, and are right all the same.
-fn check_current(tables: &[TableSummary]) -> anyhow::Result<()> {
+///
+/// # Errors
+/// Returns which table is behind which, or that there is no gold.
+pub fn check_current(tables: &[TableSummary]) -> anyhow::Result<()> {
     let sequences: BTreeMap<&str, u64> =
         tables.iter().filter_map(|table| Some((table.name.strip_prefix("rva.")?, table.sequence))).collect();
     for table in tables {

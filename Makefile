@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help env demo demo-stack test fuzz floods sbom eval setup setup-tests build lint bench-detect bench-gpu bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model clean-demo stack-up stack-down stack-status test-stack test-compose image-lock
+.PHONY: help env demo demo-stack test fuzz floods sbom eval setup setup-tests build lint bench-detect bench-gpu bench-growth bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model clean-demo stack-up stack-down stack-status test-stack test-compose image-lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ bench-detect: setup ## frames a second and memory of the pipeline beside bare ON
 
 bench-gpu: setup ## streams of 1080p30 that one device carries (DEVICE=cuda:0 MODEL=yolov8n-fp16.onnx)
 	@infrastructure/local/bench_gpu.sh
+
+bench-growth: setup ## time of a commit, start, metadata and queries after many commits (COMMITS=10000)
+	@infrastructure/local/bench_growth.sh
 
 bench-ingest: setup-tests ## a million messages of a Pulsar topic into Iceberg on MinIO, in turns with Flink (MESSAGES=1000000 TURNS=5)
 	@infrastructure/local/bench_ingest.sh

@@ -1,7 +1,7 @@
 //! Maintenance beside the ingest: small files are merged where nobody adds to them any more, old snapshots go.
 //!
-//! It has a thread of its own with the least claim on the processor, so that it takes what the ingest leaves, and it
-//! never holds anything that the ingest waits for: where both change a table at once, one of them tries again.
+//! It has a thread of its own with little claim on the processor, so that it takes what the ingest leaves, and it never
+//! holds anything that the ingest waits for: where both change a table at once, one of them tries again.
 
 use rva_lake::{Lake, LakeOptions, Maintenance, MergeLimits, Merged};
 use rva_service::{Config, Health, MaintainConfig, Metric, Series, Totals};
@@ -19,8 +19,9 @@ const MAINTENANCE: &str = "maintenance";
 /// The longest wait for the first look: a start is busy enough.
 const FIRST_MAX: Duration = Duration::from_secs(60);
 
-/// The way in which the thread yields to others: as far as it goes.
-const NICE: i32 = 19;
+/// The way in which the thread yields to others: a tenth of the processor where they want all of it. With less its
+/// commit would take so long that a busy writer is always faster.
+const NICE: i32 = 10;
 
 /// The counts of the looks of a process.
 #[derive(Debug, Default)]
@@ -168,11 +169,7 @@ impl Looks {
     }
 
     /// Looks once. Returns whether another look can do anything.
-    async fn look(
-        &self,
-        maintenance: &mut Option<Maintenance>,
-        open: &impl AsyncFn() -> anyhow::Result<Lake>,
-    ) -> bool {
+    async fn look(&self, maintenance: &mut Option<Maintenance>, open: &impl AsyncFn() -> anyhow::Result<Lake>) -> bool {
         let began = SystemTime::now();
         let merged = match maintenance {
             Some(maintenance) => maintenance.merge(began).await.map_err(anyhow::Error::from),

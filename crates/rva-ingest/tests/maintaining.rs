@@ -82,7 +82,7 @@ async fn beside_a_writer_files_get_few_and_every_row_is_there_once() {
     let merges = loop {
         number += 1;
         commit(&mut sink, number).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let told = metrics(&health).await;
         let line = told.lines().find_map(|line| line.strip_prefix("rva_maintain_commits_total{table=\"bronze_raw\"} "));
         let merges: u64 = line.map_or(0, |count| count.parse().unwrap());
@@ -90,7 +90,8 @@ async fn beside_a_writer_files_get_few_and_every_row_is_there_once() {
             break merges;
         }
     };
-    assert!(merges >= 2, "{merges} merges beside {number} commits");
+    println!("{merges} merges beside {number} commits in {:?}", began.elapsed());
+    assert!(merges >= 2, "{merges} merges beside {number} commits: {}", metrics(&health).await);
     let stopping = Instant::now();
     drop(maintaining);
     assert!(stopping.elapsed() < Duration::from_secs(5), "it ends when it is told to: {:?}", stopping.elapsed());

@@ -13,6 +13,7 @@ use crate::places::check_places;
 use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
 use crate::state::{JobState, StateKeys, StoredState, Written};
+use crate::storage::StoredFile;
 use crate::work::{BuiltOn, FileChange, Pending, Work, check_clock, check_source, is_fenced};
 use crate::writer::write_files;
 use iceberg::table::Table;
@@ -453,6 +454,18 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             return Ok(self.known(pending, table));
         }
         again(answer.err())
+    }
+
+    /// Returns the orphans in the table's folder that may go, or the reason why nothing there may, and the number of
+    /// snapshots that may expire. It changes nothing.
+    pub(crate) async fn to_tidy(
+        &mut self,
+        table: &Table,
+        now: SystemTime,
+    ) -> Result<(Result<Vec<StoredFile>, String>, usize), LakeError> {
+        let orphans = self.housekeeper.orphans(&self.catalog, table, &mut self.files, &self.options).await?;
+        let expiring = Housekeeper::expiring(&self.catalog, table, &self.options.housekeeping, now).await?;
+        Ok((orphans, expiring))
     }
 
     /// Does housekeeping, which never fails a commit that is known.

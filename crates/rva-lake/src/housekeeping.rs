@@ -16,7 +16,7 @@ use crate::orphans::{Verdict, judge};
 use crate::places::TablePlaces;
 use crate::seam::LakeError;
 use crate::state::StateKeys;
-use crate::storage::plain;
+use crate::storage::{StoredFile, plain};
 use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
@@ -295,6 +295,53 @@ impl Housekeeper {
         Ok(table)
     }
 
+    /// Returns the orphans in the table's folder that may go, or the reason why nothing there may. It deletes nothing.
+    ///
+    /// # Errors
+    /// Fails as catalog and storage do.
+    pub(crate) async fn orphans(
+        &mut self,
+        catalog: &Arc<dyn Catalog>,
+        table: &Table,
+        files: &mut FileList,
+        options: &LakeOptions,
+    ) -> std::result::Result<std::result::Result<Vec<StoredFile>, String>, LakeError> {
+        let failed = |error| lake_error(format_args!("look for orphans of {}", table.identifier()), error);
+        let location = table.metadata().location();
+        let places = TablePlaces::of(table.metadata(), &options.allowed);
+        if !gc_enabled(table.metadata()) {
+            return Ok(Err("its property gc.enabled is false".to_owned()));
+        }
+        let listed = options.lister.storage().list(location).await.map_err(failed)?;
+        files.follow(table).await?;
+        let referenced = references(table, files).await.map_err(failed)?;
+        let orphans = match judge(&listed, &referenced, table, options.housekeeping.orphan_age) {
+            Verdict::Orphans(orphans) => orphans,
+            Verdict::HandsOff(why) => return Ok(Err(why)),
+        };
+        if orphans.is_empty() {
+            return Ok(Ok(Vec::new()));
+        }
+        if !self.is_alone(catalog, table, &places, Look::Everything).await.map_err(failed)? {
+            return Ok(Err(self.shared.as_ref().map(|(why, _)| why.clone()).unwrap_or_default()));
+        }
+        Ok(Ok(orphans.into_iter().filter(|file| places.hold(&file.location)).cloned().collect()))
+    }
+
+    /// Returns the number of snapshots that may expire.
+    ///
+    /// # Errors
+    /// Fails as catalog and storage do.
+    pub(crate) async fn expiring(
+        catalog: &Arc<dyn Catalog>,
+        table: &Table,
+        limits: &HousekeepingLimits,
+        now: SystemTime,
+    ) -> std::result::Result<usize, LakeError> {
+        let follower = furthest_behind(catalog.as_ref(), table).await?;
+        Ok(expiry(table, limits, now, follower.as_ref()).expired.len())
+    }
+
     /// Looks through the table's folder for orphans, and deletes them where the folder is the table's alone.
     async fn walk(
         &mut self,
@@ -303,23 +350,16 @@ impl Housekeeper {
         files: &mut FileList,
         options: &LakeOptions,
     ) -> std::result::Result<(), LakeError> {
-        let failed = |error| lake_error(format_args!("look for orphans of {}", table.identifier()), error);
-        let location = table.metadata().location();
-        let places = TablePlaces::of(table.metadata(), &options.allowed);
-        let listed = options.lister.storage().list(location).await.map_err(failed)?;
-        files.follow(table).await?;
-        let referenced = references(table, files).await.map_err(failed)?;
-        let orphans = match judge(&listed, &referenced, table, options.housekeeping.orphan_age) {
-            Verdict::Orphans(orphans) => orphans,
-            Verdict::HandsOff(why) => {
+        let failed = |error| lake_error(format_args!("delete orphans of {}", table.identifier()), error);
+        let orphans = match self.orphans(catalog, table, files, options).await? {
+            Ok(orphans) => orphans,
+            Err(why) => {
+                let location = table.metadata().location();
                 tracing::info!(table = %table.identifier(), location, reason = %why, "deletes no orphans in the table's folder");
                 return Ok(());
             }
         };
-        if orphans.is_empty() || !self.is_alone(catalog, table, &places, Look::Everything).await.map_err(failed)? {
-            return Ok(());
-        }
-        for orphan in orphans.into_iter().filter(|file| places.hold(&file.location)) {
+        for orphan in orphans {
             tracing::info!(file = %orphan.location, bytes = orphan.size, "deleting an orphan");
             table.file_io().delete(&orphan.location).await.map_err(failed)?;
         }

@@ -451,7 +451,7 @@ async fn whatever_the_catalog_answers_and_whoever_was_faster_the_rows_are_there_
         &[Merge],
         // The last is the first.
         &[ResponseLost, RequestLost, Append],
-        &[RequestLost; 8],
+        &[RequestLost; 30],
     ];
     for plan in plans {
         under(plan, CommitRules::default()).await.unwrap();

@@ -28,6 +28,8 @@ struct State {
     /// Remove what is acknowledged at once, so that an early acknowledgement is a loss.
     forgets: bool,
     acknowledged: OffsetMap,
+    /// The record that a stream left out last. Left out again after reading began anew, it is lost to whoever reads.
+    left_out: Option<(String, usize)>,
     violations: Vec<(&'static str, String)>,
 }
 
@@ -280,8 +282,12 @@ impl SimSource {
     }
 
     fn leave_one_out(&mut self) {
-        if let Some((partition, next)) = self.next.iter().next() {
-            self.missing = Some((partition.clone(), *next));
+        let Some((partition, next)) = self.next.iter().next() else { return };
+        let record = Some((partition.clone(), *next));
+        let mut state = self.log.state();
+        if state.left_out != record {
+            state.left_out.clone_from(&record);
+            self.missing = record;
         }
     }
 }

@@ -10,10 +10,12 @@
 //! the table was read again and doesn't name it, and the next look at the table plans anew.
 
 mod plan;
+mod report;
 mod rewrite;
 mod sort;
 
 pub use plan::MergeLimits;
+pub use report::{MergePlan, Merged, Orphan, TablePlan};
 
 use crate::cells::{Shape, ShapedRow};
 use crate::change::Change;
@@ -29,6 +31,7 @@ use crate::medallion::{
 use crate::refined::NoKeys;
 use crate::rows::{BronzeRow, TableRow};
 use crate::seam::{CommitOutcome, LakeError, LakeErrorKind};
+use crate::storage::StoredFile;
 use crate::work::{BuiltOn, FileChange};
 use iceberg::spec::{DataFile, FormatVersion, Operation, TableMetadata};
 use iceberg::table::Table;
@@ -37,7 +40,7 @@ use plan::{Group, Live, groups, live};
 use rewrite::rewrite;
 use rva_types::{DeadLetter, JobName, OffsetMap};
 use std::collections::BTreeSet;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The job whose commits merge files.
 pub const MAINTAIN_JOB: JobName = JobName::of_static("maintain");
@@ -45,70 +48,14 @@ pub const MAINTAIN_JOB: JobName = JobName::of_static("maintain");
 /// The most groups whose files go in one commit.
 const GROUPS_AT_ONCE: usize = 64;
 
+/// The attempts of a commit: a writer that commits every second is often faster, and what was merged stays mergeable.
+const ATTEMPTS_MIN: u32 = 24;
+
+/// The longest wait between them.
+const WAIT_MAX: Duration = Duration::from_millis(250);
+
 /// The number of merges that are lost one after another before a table is left for later.
 const LOST_MAX: u32 = 5;
-
-/// The files of one partition that are, or would be, merged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MergePlan {
-    /// The partition: `store_id=berlin/capture_ts_day=2026-01-31`; empty where the table has none.
-    pub partition: String,
-    /// The number of its files that are merged.
-    pub files: u64,
-    /// Their rows.
-    pub rows: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The number of files that come of them, about.
-    pub files_after: u64,
-}
-
-/// The plan of one table's maintenance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TablePlan {
-    /// The table's name, without the namespace.
-    pub table: &'static str,
-    /// The number of its data files.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The merges, by partition.
-    pub merges: Vec<MergePlan>,
-    /// The reason why nothing is merged although there may be small files.
-    pub left: Option<String>,
-}
-
-impl TablePlan {
-    /// Returns the number of data files once all is merged, about.
-    pub fn files_after(&self) -> u64 {
-        let (went, came) =
-            self.merges.iter().fold((0, 0), |(went, came), merge| (went + merge.files, came + merge.files_after));
-        self.files.saturating_sub(went) + came
-    }
-}
-
-/// The work that was done in one table.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Merged {
-    /// The table's name, without the namespace.
-    pub table: &'static str,
-    /// The number of commits.
-    pub commits: u64,
-    /// The number of files that went.
-    pub files: u64,
-    /// The number of files that came.
-    pub files_written: u64,
-    /// Their rows.
-    pub rows: u64,
-    /// The bytes of the files that went.
-    pub bytes: u64,
-    /// The bytes of the files that came.
-    pub bytes_written: u64,
-    /// The number of merges that others were faster than.
-    pub lost: u64,
-    /// The reason why nothing, or not everything, was merged.
-    pub left: Option<String>,
-}
 
 /// A merge that was written and not committed, because it lost.
 enum Outcome {
@@ -250,6 +197,17 @@ impl<R: TableRow> Maintain for Maintained<R> {
     async fn plan(&mut self, now: SystemTime) -> Result<TablePlan, LakeError> {
         let Found { table, live, groups } = self.look(now).await?;
         let metadata = table.metadata();
+        let (found, expiring) = self.job.to_tidy(&table, now).await?;
+        let (files, orphans_left) = match found {
+            Ok(files) => (files, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        let orphan = |file: StoredFile| {
+            let age = now.duration_since(file.modified).unwrap_or_default();
+            Orphan { location: file.location, bytes: file.size, age }
+        };
+        let mut orphans: Vec<Orphan> = files.into_iter().map(orphan).collect();
+        orphans.sort_by(|one, other| (other.age, &one.location).cmp(&(one.age, &other.location)));
         let spec = metadata.default_partition_spec();
         let path = |group: &Group| spec.partition_to_path(&group.partition, metadata.current_schema().clone());
         let merges = groups.iter().map(|group| MergePlan {
@@ -265,6 +223,10 @@ impl<R: TableRow> Maintain for Maintained<R> {
             bytes: live.files.iter().map(|live| live.file.file_size_in_bytes()).sum(),
             merges: merges.collect(),
             left: left(&live, metadata),
+            snapshots: metadata.snapshots().len() as u64,
+            snapshots_expiring: expiring as u64,
+            orphans,
+            orphans_left,
         })
     }
 
@@ -324,7 +286,10 @@ impl Merged {
 type Make = fn(&Lake, &MergeLimits) -> Result<Box<dyn Maintain>, LakeError>;
 
 fn made<R: TableRow>(lake: &Lake, limits: &MergeLimits) -> Result<Box<dyn Maintain>, LakeError> {
-    let lake = lake.for_job(MAINTAIN_JOB);
+    let mut lake = lake.for_job(MAINTAIN_JOB);
+    let retry = &mut lake.options.retry;
+    retry.attempts_max = retry.attempts_max.max(ATTEMPTS_MIN);
+    retry.wait_max = retry.wait_max.min(WAIT_MAX);
     let job = TableJob::new(&lake, NoKeys, FileList::of_columns(&[]))?;
     Ok(Box::new(Maintained::<R> { lake, limits: limits.clone(), job }))
 }

@@ -8,7 +8,7 @@ use crate::{
     terminal::Terminal,
 };
 use rva_ingest::{lake_options, merge_limits};
-use rva_lake::{Lake, LakeErrorKind, LakeOptions, Merged, TablePlan};
+use rva_lake::{Lake, LakeErrorKind, Merged, Orphan, TablePlan};
 use rva_service::{CatalogKind, Loaded, StopFlag, format_bytes};
 use serde_json::json;
 use std::time::SystemTime;
@@ -28,7 +28,7 @@ pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> any
     folder.wants_tables()?;
     let limits = merge_limits(&config.maintain, Some(folder.root().to_owned()));
     if args.plan {
-        let lake = Lake::open_embedded_read_only(folder.root(), LakeOptions::default()).await?;
+        let lake = Lake::open_embedded_read_only(folder.root(), lake_options(config)).await?;
         let plans = lake.plan_merges(table, &limits, SystemTime::now()).await?;
         to_stdout(&match args.format {
             RowFormat::Table => as_text(&plans),
@@ -118,6 +118,16 @@ fn as_text(plans: &[TablePlan]) -> String {
         if let Some(why) = &plan.left {
             text.push_str(&format!("  left   {why}\n"));
         }
+        if plan.snapshots_expiring > 0 {
+            text.push_str(&format!("  expire {} of {} snapshots\n", plan.snapshots_expiring, plan.snapshots));
+        }
+        for Orphan { location, bytes, age } in &plan.orphans {
+            let (bytes, hours) = (format_bytes(*bytes), age.as_secs() / 3600);
+            text.push_str(&format!("  orphan {location} ({bytes}, {hours} h old)\n"));
+        }
+        if let Some(why) = &plan.orphans_left {
+            text.push_str(&format!("  orphans stay: {why}\n"));
+        }
     }
     text
 }
@@ -151,6 +161,7 @@ fn as_json(plan: &TablePlan) -> serde_json::Value {
             "files_after": merge.files_after,
         })
     };
+    let orphan = |orphan: &Orphan| json!({"location": orphan.location, "bytes": orphan.bytes, "age_seconds": orphan.age.as_secs()});
     json!({
         "table": format!("rva.{}", plan.table),
         "files": plan.files,
@@ -158,5 +169,9 @@ fn as_json(plan: &TablePlan) -> serde_json::Value {
         "files_after": plan.files_after(),
         "merges": plan.merges.iter().map(merge).collect::<Vec<_>>(),
         "left": plan.left,
+        "snapshots": plan.snapshots,
+        "snapshots_expiring": plan.snapshots_expiring,
+        "orphans": plan.orphans.iter().map(orphan).collect::<Vec<_>>(),
+        "orphans_left": plan.orphans_left,
     })
 }

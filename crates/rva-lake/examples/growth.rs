@@ -1,0 +1,197 @@
+//! `make bench-growth`: what a table costs after many commits. `growth write FOLDER COMMITS [once]` makes them as fast
+//! as they go, with maintenance beside (`once`: the same rows in one commit, without); `growth read FOLDER` is a process
+//! that begins on them. Both print CSV lines `what,commits,value,unit`.
+#![allow(clippy::unwrap_used, reason = "a measurement that fails ends")]
+
+use rva_lake::{Batch, BronzeRow, CommitOutcome, HousekeepingLimits, Lake, LakeOptions, MergeLimits, TableSink};
+use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// The cameras of a commit, each with a frame.
+const CAMERAS: u64 = 4;
+
+/// The commits whose median stands for those around them.
+const WINDOW: usize = 200;
+
+fn at(number: u64) -> OffsetMap {
+    let mut map = OffsetMap::new();
+    if number > 0 {
+        map.advance("cam_00", Position::of_record(number));
+    }
+    map
+}
+
+fn row(camera: u64, frame: u64) -> BronzeRow {
+    let camera = format!("cam_{camera:02}");
+    let run = RunId::parse(format!("018f0000000070008000{:012x}", frame / 100_000)).unwrap();
+    let frame_index = i64::try_from(frame).unwrap();
+    let key = EventKey { run, camera: CameraId::parse(camera.as_str()).unwrap(), frame_index };
+    let payload = format!(r#"{{"frame_index":{frame},"source":{{"camera_id":"{camera}"}},"detections":[]}}"#);
+    let store = StoreId::parse("store_01").unwrap();
+    let event = BronzeEvent { schema_version: "1.0".into(), key, payload: payload.into(), store };
+    BronzeRow { event, ingest_ts: Timestamp::from_micros(1_700_000_000_000_000 + frame_index) }
+}
+
+fn rows(frames: std::ops::RangeInclusive<u64>) -> Vec<BronzeRow> {
+    frames.flat_map(|frame| (0..CAMERAS).map(move |camera| row(camera, frame))).collect()
+}
+
+/// Returns the value of a line of `/proc/self/status`, in KiB.
+fn status_kib(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Returns the processor time of this process in seconds.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    // The kernel tells it in hundredths on every machine that this runs on.
+    ticks / 100.0
+}
+
+fn median(times: &[f64]) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn say(what: &str, commits: u64, value: f64, unit: &str) {
+    println!("{what},{commits},{value:.3},{unit}");
+}
+
+/// Returns the number and the bytes of files below a folder whose names end so.
+fn sizes(folder: &Path, endings: &[&str]) -> (u64, u64) {
+    let (mut files, mut bytes, mut folders) = (0, 0, vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        // Files come and go while this looks.
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path: PathBuf = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)) {
+                files += 1;
+                bytes += entry.metadata().map_or(0, |found| found.len());
+            }
+        }
+    }
+    (files, bytes)
+}
+
+fn say_sizes(folder: &Path, commits: u64) {
+    let warehouse = folder.join("warehouse");
+    let (files, bytes) = sizes(&warehouse, &[".avro", ".metadata.json"]);
+    say("metadata files on disk", commits, files as f64, "files");
+    say("metadata on disk", commits, bytes as f64 / 1e6, "MB");
+    let (files, bytes) = sizes(&warehouse, &[".parquet"]);
+    say("data files on disk", commits, files as f64, "files");
+    say("data on disk", commits, bytes as f64 / 1e6, "MB");
+}
+
+async fn say_table(lake: &Lake, commits: u64) {
+    let table = lake.tables().await.unwrap().into_iter().find(|table| table.name == "rva.bronze_raw").unwrap();
+    say("data files of the table", commits, table.files as f64, "files");
+    say("snapshots of the table", commits, table.snapshots as f64, "snapshots");
+}
+
+/// Merges small files again and again, of an age that fits the speed at which they come.
+async fn maintain(lake: Lake, over: Arc<AtomicBool>) {
+    let limits = MergeLimits { age_min: Duration::from_secs(5), ..MergeLimits::default() };
+    let mut maintenance = lake.maintenance(None, &limits).unwrap();
+    while !over.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        if let Err(error) = maintenance.merge(SystemTime::now()).await {
+            eprintln!("maintenance: {error}");
+        }
+    }
+}
+
+async fn write(folder: &Path, commits: u64, is_once: bool) {
+    let mut options = LakeOptions::default();
+    // Hours pass in minutes here.
+    options.housekeeping = HousekeepingLimits {
+        orphan_age: Duration::from_secs(60),
+        walk_every: Duration::from_secs(60),
+        ..options.housekeeping
+    };
+    let lake = Lake::open_embedded(folder, options).await.unwrap();
+    let mut sink = lake.bronze_sink().unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let batches = if is_once { vec![1..=commits] } else { (1..=commits).map(|number| number..=number).collect() };
+    let beside = (!is_once).then(|| tokio::spawn(maintain(lake.clone(), Arc::clone(&over))));
+    let (mut times, mut cpu) = (Vec::new(), cpu_seconds());
+    for frames in batches {
+        let (first, last) = (*frames.start(), *frames.end());
+        let batch = Batch { source: "bench|growth".into(), from: at(first - 1), to: at(last), rows: rows(frames) };
+        let began = Instant::now();
+        let outcome = sink.commit(&batch).await.unwrap();
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+        assert!(matches!(outcome, CommitOutcome::Committed { rows_known: 0, .. }), "{outcome:?}");
+        let is_told = [WINDOW as u64, 1_000, 2_000, 5_000].contains(&last) || last % 10_000 == 0 || last == commits;
+        if !is_once && is_told {
+            let window = &times[times.len().saturating_sub(WINDOW)..];
+            say("commit (median)", last, median(window), "ms");
+            let mut sorted = window.to_vec();
+            sorted.sort_by(f64::total_cmp);
+            say("commit (99 of 100)", last, sorted[sorted.len() * 99 / 100], "ms");
+            let now = cpu_seconds();
+            say("processor since the last line, all threads", last, (now - cpu) * 1e3, "ms");
+            cpu = now;
+            say("resident memory", last, status_kib("VmRSS") as f64 / 1024.0, "MiB");
+            say_sizes(folder, last);
+            say_table(&lake, last).await;
+        }
+    }
+    over.store(true, Ordering::SeqCst);
+    if let Some(beside) = beside {
+        beside.await.unwrap();
+    }
+    say_table(&lake, commits).await;
+}
+
+async fn read(folder: &Path) {
+    let began = Instant::now();
+    let lake = Lake::open_embedded(folder, LakeOptions::default()).await.unwrap();
+    let mut sink = lake.bronze_sink().unwrap();
+    let resume = sink.resume_point().await.unwrap();
+    let next = resume.offsets.get("cam_00").unwrap().entry + 1;
+    say("start: position known", next - 1, began.elapsed().as_secs_f64() * 1e3, "ms");
+    let queries = [
+        ("count(*)", "SELECT count(*) FROM bronze_raw"),
+        (
+            "frames of one run",
+            "SELECT count(*) FROM bronze_raw WHERE pipeline_run_id = '018f0000000070008000000000000000'",
+        ),
+    ];
+    for (name, query) in queries {
+        let asked = Instant::now();
+        lake.sql(query).await.unwrap().collect().await.unwrap();
+        say(name, next - 1, asked.elapsed().as_secs_f64() * 1e3, "ms");
+    }
+    let committing = Instant::now();
+    let batch = Batch { source: "bench|growth".into(), from: resume.offsets, to: at(next), rows: rows(next..=next) };
+    sink.commit(&batch).await.unwrap();
+    say("start: first commit", next - 1, committing.elapsed().as_secs_f64() * 1e3, "ms");
+    say("resident memory of a reader, most", next - 1, status_kib("VmHWM") as f64 / 1024.0, "MiB");
+}
+
+fn main() {
+    // DataFusion's planner recurses deeply in builds for development.
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(16 << 20).enable_all().build().unwrap();
+    let work = async {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        match arguments.as_slice() {
+            ["write", folder, commits] => write(Path::new(folder), commits.parse().unwrap(), false).await,
+            ["write", folder, commits, "once"] => write(Path::new(folder), commits.parse().unwrap(), true).await,
+            ["read", folder] => read(Path::new(folder)).await,
+            found => panic!("found {found:?}, wanted write FOLDER COMMITS [once] or read FOLDER"),
+        }
+    };
+    runtime.block_on(runtime.spawn(work)).unwrap();
+}

@@ -65,6 +65,7 @@ mod partition;
 mod places;
 mod refined;
 mod rest;
+mod rest_swap;
 mod rows;
 mod seam;
 #[cfg(feature = "sql")]

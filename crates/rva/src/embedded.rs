@@ -1,6 +1,6 @@
 //! The ingest role on a data folder, as a task beside the detector or alone.
 
-use crate::{exit::Refusal, folder::DataFolder, stopping::ended_or_stopped};
+use crate::{exit::Refusal, folder::DataFolder};
 use anyhow::Context;
 use rva_bus::LogReader;
 use rva_ingest::{
@@ -8,7 +8,7 @@ use rva_ingest::{
     run_ingest, service::ServiceView,
 };
 use rva_lake::{Lake, LakeOptions};
-use rva_service::{BusKind, CatalogKind, Config, StopFlag, format_duration};
+use rva_service::{BusKind, CatalogKind, Config, StopFlag, ended_or_stopped, format_duration};
 use std::{
     sync::{
         Arc,

@@ -12,8 +12,7 @@ mod view;
 pub use args::Arguments;
 #[cfg(debug_assertions)]
 pub use mutant::Mutant;
-pub use open::lake_to_read;
-pub use settings::{Settings, TableSettings, Tables};
+pub use settings::Settings;
 pub use view::ServiceView;
 
 use crate::{IngestCounters, IngestEvent, IngestObserver, IngestReport, Phase, SystemClock, run_ingest};
@@ -69,7 +68,7 @@ pub async fn serve(
     }
     pause_at_steps(&mut settings, asked.step_pause);
     let commits = CommitWatch::default();
-    settings.lake.observer = commits.before(Arc::clone(&settings.lake.observer));
+    settings.tables.lake.observer = commits.before(Arc::clone(&settings.tables.lake.observer));
     let Some(source) = opening.source(&settings.bus).await? else { return Ok(None) };
     let Some(lake) = opening.lake(&settings).await? else { return Ok(None) };
     tokio::select! {
@@ -80,8 +79,8 @@ pub async fn serve(
 
 fn pause_at_steps(settings: &mut Settings, pause: Duration) {
     if !pause.is_zero() {
-        let trace = Arc::clone(&settings.lake.observer);
-        settings.lake.observer = Arc::new(move |step| {
+        let trace = Arc::clone(&settings.tables.lake.observer);
+        settings.tables.lake.observer = Arc::new(move |step| {
             trace(step);
             std::thread::sleep(pause);
         });

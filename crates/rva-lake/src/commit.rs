@@ -18,7 +18,7 @@ use crate::writer::write_files;
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{Catalog, TableIdent};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -90,6 +90,8 @@ pub(crate) struct TableJob<R, K> {
     last: Option<(String, u64)>,
     /// Whether what was fenced last had been sent before.
     fenced_after_sending: bool,
+    /// Properties of the table that are set by changes.
+    pub(crate) noted: BTreeMap<String, String>,
     rows: std::marker::PhantomData<fn() -> R>,
 }
 
@@ -108,6 +110,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             rollback_told: None,
             last: None,
             fenced_after_sending: false,
+            noted: BTreeMap::new(),
             rows: std::marker::PhantomData,
         })
     }
@@ -372,7 +375,8 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             BuiltOn::Files(planned) if !self.options.rules.rebase => planned,
             BuiltOn::Files(_) | BuiltOn::Snapshot(_) => table,
         };
-        build(table, base, &change.change, summary, HashMap::from([mirror])).await
+        let noted = self.noted.iter().map(|(key, value)| (key.clone(), value.clone()));
+        build(table, base, &change.change, summary, noted.chain([mirror]).collect()).await
     }
 
     async fn send_change(&self, built: Built, pending: &mut Pending) -> Result<(), LakeError> {

@@ -68,6 +68,7 @@ mod rest;
 mod rest_swap;
 mod rows;
 mod seam;
+mod seen;
 #[cfg(feature = "sql")]
 mod sql;
 mod state;

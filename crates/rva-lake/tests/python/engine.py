@@ -31,7 +31,12 @@ from pyiceberg.types import (
 
 def open_catalog(folder: str) -> SqlCatalog | RestCatalog:
     if folder.startswith("http"):
-        store = {"endpoint": "ENDPOINT", "region": "REGION", "access-key-id": "ACCESS_KEY", "secret-access-key": "SECRET_KEY"}
+        store = {
+            "endpoint": "ENDPOINT",
+            "region": "REGION",
+            "access-key-id": "ACCESS_KEY",
+            "secret-access-key": "SECRET_KEY",
+        }
         settings = {f"s3.{key}": os.environ[f"S3_{name}"] for key, name in store.items()}
         return RestCatalog("lakehouse", uri=folder, warehouse=os.environ["ICEBERG_WAREHOUSE"], **settings)
     return SqlCatalog("lakehouse", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")

@@ -3,12 +3,12 @@
 use crate::{
     cli::{MaintainArgs, RowFormat},
     exit::{Exit, Refusal},
-    folder::DataFolder,
+    folder::{table_settings, table_settings_to_write},
     output::to_stdout,
     terminal::Terminal,
 };
-use rva_lake::{Lake, LakeErrorKind, LakeOptions, MergeLimits, Merged, TablePlan};
-use rva_service::{CatalogKind, Config, Loaded, StopFlag, format_bytes};
+use rva_lake::{Lake, LakeErrorKind, MergeLimits, Merged, TablePlan};
+use rva_service::{Config, Loaded, StopFlag, format_bytes, tables::Tables};
 use serde_json::json;
 use std::time::SystemTime;
 
@@ -19,15 +19,10 @@ use std::time::SystemTime;
 pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let table = args.table.as_deref().map(known).transpose()?;
     let config = &loaded.config;
-    if config.catalog.kind == CatalogKind::Rest {
-        let text = "catalog.kind: found rest, wanted embedded: files of a REST catalog's tables can't be merged yet";
-        return Err(Refusal::usage(text).into());
-    }
-    let folder = DataFolder::at(&config.data_dir)?;
-    folder.wants_tables()?;
-    let limits = limits_of(config, &folder);
     if args.plan {
-        let lake = Lake::open_embedded_read_only(folder.root(), LakeOptions::default()).await?;
+        let settings = table_settings(&loaded)?;
+        let limits = limits_of(config, &settings.tables);
+        let lake = settings.open_to_read().await?;
         let plans = lake.plan_merges(table, &limits, SystemTime::now()).await?;
         to_stdout(&match args.format {
             RowFormat::Table => as_text(&plans),
@@ -36,11 +31,10 @@ pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> any
         })?;
         return Ok(Exit::Done);
     }
-    folder.make_writable()?;
+    let settings = table_settings_to_write(&loaded)?;
+    let limits = limits_of(config, &settings.tables);
     let stop = StopFlag::on_signals()?;
-    let mut options = LakeOptions::default();
-    options.housekeeping.orphan_age = config.ingest.orphan_age;
-    let lake = Lake::open_embedded(folder.root(), options).await?;
+    let lake = settings.open().await?;
     loop {
         let merging = lake.merge_files(table, &limits, SystemTime::now());
         let merged = tokio::select! {
@@ -75,13 +69,17 @@ fn known(name: &str) -> Result<&str, Refusal> {
     Err(Refusal::usage(format!("found table {name:?}, wanted one of {}", tables.join(", "))))
 }
 
-fn limits_of(config: &Config, folder: &DataFolder) -> MergeLimits {
+fn limits_of(config: &Config, tables: &Tables) -> MergeLimits {
     MergeLimits {
         file_bytes: config.maintain.file_size,
         files_min: config.maintain.files_min,
         age_min: config.maintain.age_min,
         memory: usize::try_from(config.maintain.memory_max).unwrap_or(usize::MAX),
-        spill_dir: Some(folder.root().to_owned()),
+        // Beside the tables where they are on this machine; else where queries spill, or in the system's folder.
+        spill_dir: match tables {
+            Tables::Embedded(root) => Some(root.clone()),
+            Tables::Rest(_) => config.query.spill_dir.clone(),
+        },
     }
 }
 

@@ -31,10 +31,16 @@ people AS (
     FROM detections
     WHERE (detection->>'class') = 'person'
 ),
+-- A frame without anybody is a row too. No join of frames with people: a sum needs no second copy of every frame.
+counted AS (
+    SELECT store_id, camera_id, minute, pipeline_run_id, frame_index, 1 AS frames, 0 AS people FROM frames
+    UNION ALL
+    SELECT store_id, camera_id, minute, pipeline_run_id, frame_index, 0 AS frames, 1 AS people FROM people
+),
 per_frame AS (
-    SELECT store_id, camera_id, pipeline_run_id, frame_index, count(*) AS people
-    FROM people
-    GROUP BY store_id, camera_id, pipeline_run_id, frame_index
+    SELECT store_id, camera_id, minute, sum(frames) AS frames, sum(people) AS people
+    FROM counted
+    GROUP BY store_id, camera_id, minute, pipeline_run_id, frame_index
 ),
 tracks AS (
     SELECT DISTINCT store_id, camera_id, minute, pipeline_run_id, track_id
@@ -47,16 +53,15 @@ per_minute AS (
     GROUP BY store_id, camera_id, minute
 )
 SELECT
-    frames.store_id,
-    frames.camera_id,
-    frames.minute,
-    count(*) AS frames,
+    per_frame.store_id,
+    per_frame.camera_id,
+    per_frame.minute,
+    sum(per_frame.frames) AS frames,
     max(coalesce(per_minute.unique_people, 0)) AS unique_people,
-    max(coalesce(per_frame.people, 0)) AS most_at_once,
+    max(per_frame.people) AS most_at_once,
     -- Whole numbers, so that every engine rounds a half up alike.
-    (200 * sum(coalesce(per_frame.people, 0)) + count(*)) / (2 * count(*)) / 100.0 AS average
-FROM frames
-LEFT JOIN per_frame USING (store_id, camera_id, pipeline_run_id, frame_index)
+    (200 * sum(per_frame.people) + sum(per_frame.frames)) / (2 * sum(per_frame.frames)) / 100.0 AS average
+FROM per_frame
 LEFT JOIN per_minute USING (store_id, camera_id, minute)
-GROUP BY frames.store_id, frames.camera_id, frames.minute
-ORDER BY frames.minute, frames.store_id, frames.camera_id
+GROUP BY per_frame.store_id, per_frame.camera_id, per_frame.minute
+ORDER BY per_frame.minute, per_frame.store_id, per_frame.camera_id

@@ -33,7 +33,7 @@ Exit codes: 0 done or stopped, 1 failure, 2 usage, 3 a source broke off.";
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER)]
 struct Cli {
-    /// Video files, folders or patterns of images, webcam indexes, stream URLs [default: the configured cameras]
+    /// Video files, folders or patterns of images or videos, webcam indexes, stream URLs [default: the configured cameras]
     #[arg(value_name = "SOURCE")]
     sources: Vec<SourceText>,
     /// Configuration file [default: rva.yaml, where there is one]
@@ -248,11 +248,11 @@ fn conclude(summary: &CameraSummary) -> u8 {
             3
         }
         CameraEnd::NotOpened(error) | CameraEnd::Failed(error) => {
-            tracing::error!(%camera_id, "{error}");
+            tracing::error!(%camera_id, %error, "the camera has failed");
             1
         }
         CameraEnd::SinkFailed(error) => {
-            tracing::error!(%camera_id, "{error}");
+            tracing::error!(%camera_id, %error, "the sink has failed");
             1
         }
     }

@@ -38,7 +38,7 @@ impl Publishing {
         let first = match Forwarder::open(&connection, options.clone()).await {
             Ok(forwarder) => Some(forwarder),
             Err(error) if error.kind() == BusErrorKind::Transient => {
-                tracing::warn!("{error}: records go to the spool until the broker is there");
+                tracing::warn!(%error, "records go to the spool until the broker is there");
                 trouble.send_replace(Some(error.to_string()));
                 None
             }
@@ -51,7 +51,7 @@ impl Publishing {
         let task = tokio::spawn(async move {
             let ended = forward(connection, options, first, draining, (&trouble, &counted)).await;
             if let Err(error) = &ended {
-                tracing::error!("{error}: records stay in the spool");
+                tracing::error!(%error, "records stay in the spool");
                 trouble.send_replace(Some(error.to_string()));
             }
             ended

@@ -97,7 +97,7 @@ impl Drop for IngestLease {
     fn drop(&mut self) {
         // The lock ends with the file; an empty file tells a human that nobody holds it.
         if let Err(error) = self.file.set_len(0) {
-            tracing::debug!("{FILE_NAME} can't be emptied: {error}");
+            tracing::debug!(file = FILE_NAME, %error, "the lock file can't be emptied");
         }
     }
 }

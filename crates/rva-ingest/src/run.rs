@@ -281,11 +281,8 @@ impl Ingest<'_> {
             self.counters.rollbacks += 1;
             self.furthest = OffsetMap::new();
             let from = rolled_back_from.unwrap_or_default();
-            tracing::warn!(
-                "{BRONZE} was rolled back from commit {from} to {}; the log is read again from {}",
-                point.sequence,
-                point.offsets.to_text()
-            );
+            let (to, offsets) = (point.sequence, point.offsets.to_text());
+            tracing::warn!(table = BRONZE, from, to, %offsets, "the table was rolled back; the log is read again");
         }
         self.rolled_back_from = rolled_back_from;
         for gap in gaps {
@@ -295,7 +292,7 @@ impl Ingest<'_> {
 
     fn note_lost(&mut self, gap: &Gap) {
         self.counters.records_lost += gap.records;
-        tracing::warn!("{gap}; {} records are lost, which was accepted", gap.records);
+        tracing::warn!(records = gap.records, %gap, "records are lost, which was accepted");
     }
 
     fn learn(&mut self, ranges: &[PartitionRange]) {

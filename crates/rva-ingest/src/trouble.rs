@@ -45,7 +45,7 @@ impl Trouble {
     ) -> Noted {
         let lasts = match self.now.take().filter(|known| known.place == place) {
             None => {
-                tracing::warn!("{place}: {text}; reading stops until it is over, the log keeps everything");
+                tracing::warn!(place, error = %text, "reading stops until this is over, the log keeps everything");
                 self.now = Some(Now { place, said: (text.to_owned(), now), since: now, reminders: 0 });
                 Duration::ZERO
             }
@@ -55,12 +55,13 @@ impl Trouble {
                 let is_due = if known.reminders < AGAIN.len() { lasts >= due } else { now >= known.said.1 + due };
                 if is_due {
                     let way_out = way_out.unwrap_or("look at what it names; it goes on by itself when that works");
-                    tracing::warn!("{place}: waits since {} s for this to be over: {text}; {way_out}", lasts.as_secs());
+                    let lasts_s = lasts.as_secs();
+                    tracing::warn!(place, lasts_s, error = %text, way_out = %way_out, "waits for this to be over");
                     known.said = (text.to_owned(), now);
                     known.reminders += 1;
                 } else if known.said.0 != text && now >= known.said.1 + AGAIN[0] {
                     // A text with a time in it is another one at every attempt.
-                    tracing::warn!("{place}: {text}; still waiting");
+                    tracing::warn!(place, error = %text, "still waiting");
                     known.said = (text.to_owned(), now);
                 }
                 self.now = Some(known);
@@ -77,7 +78,7 @@ impl Trouble {
         if self.now.as_ref().is_none_or(|known| known.place != place) {
             return false;
         }
-        tracing::info!("{place}: works again after {} failed attempts", self.attempts);
+        tracing::info!(place, attempts_failed = self.attempts, "works again");
         *self = Self::default();
         true
     }

@@ -16,15 +16,11 @@ use iceberg::spec::{
 };
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result, TableIdent, TableRequirement, TableUpdate};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The number of manifests at which a table's are merged: fewer make each commit write more, more make each read
-/// slower.
-const MANIFESTS_MAX: usize = 24;
-
-/// The bytes beyond which a manifest is left as it is when others are merged.
+/// The bytes from which on a manifest is left as it is when others are merged.
 const MERGED_BYTES_MAX: i64 = 4 << 20;
 
 /// The number of manifests that are read at the same time.
@@ -45,6 +41,12 @@ pub trait SwapMetadata: Debug + Send + Sync {
         requirements: Vec<TableRequirement>,
         updates: Vec<TableUpdate>,
     ) -> Result<()>;
+
+    /// Returns whether it can. Where it can't, rows are appended by the crate's own transactions, which never merge
+    /// manifests.
+    fn can_swap(&self) -> bool {
+        true
+    }
 }
 
 /// A catalog that can't change files.
@@ -57,6 +59,10 @@ impl SwapMetadata for NoSwap {
         let text =
             format!("found {} with table {table}, wanted a lake that is opened to write to change files", self.0);
         Err(Error::new(ErrorKind::FeatureUnsupported, text))
+    }
+
+    fn can_swap(&self) -> bool {
+        false
     }
 }
 
@@ -192,22 +198,58 @@ struct Sorted {
     left_out: usize,
 }
 
-async fn sorted(table: &Table, change: &Change) -> Result<Sorted> {
+fn is_alive(file: &ManifestFile) -> bool {
+    file.has_added_files() || file.has_existing_files()
+}
+
+/// Returns the paths of the manifests that are merged, those of each partition spec with one another, once there are
+/// `many`.
+fn merged(all: &[ManifestFile], many: usize) -> HashSet<String> {
+    let small = all.iter().filter(|file| {
+        file.content == ManifestContentType::Data && is_alive(file) && file.manifest_length < MERGED_BYTES_MAX
+    });
+    let mut by_spec: BTreeMap<i32, Vec<&ManifestFile>> = BTreeMap::new();
+    for file in small {
+        by_spec.entry(file.partition_spec_id).or_default().push(file);
+    }
+    // One more comes with the change.
+    let specs = by_spec.into_values().filter(|files| files.len() + 1 >= many);
+    let merged = specs.flat_map(|files| {
+        let sizes = files.iter().map(|file| file.manifest_length).collect();
+        worth_merging(sizes).into_iter().map(move |at| files[at].manifest_path.clone()).collect::<Vec<_>>()
+    });
+    merged.collect()
+}
+
+/// Returns the places of the sizes that are merged: the smaller ones, up to the largest that weighs no more than all the
+/// others together. What is left weighs at least twice as much each time, so it is few; and what is merged lies in
+/// something at least twice as large afterwards, so an entry is written again a number of times that grows with the
+/// logarithm of their number, and a commit costs the same however many there were before.
+fn worth_merging(sizes: Vec<i64>) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..sizes.len()).collect();
+    order.sort_by_key(|at| sizes[*at]);
+    let mut sum: i64 = sizes.iter().sum();
+    while let Some(largest) = order.last().map(|at| sizes[*at]).filter(|largest| 2 * largest > sum) {
+        sum -= largest;
+        order.pop();
+    }
+    if order.len() < 2 { Vec::new() } else { order }
+}
+
+async fn sorted(table: &Table, change: &Change, many: usize) -> Result<Sorted> {
     let mut sorted = Sorted::default();
     let Some(current) = table.metadata().current_snapshot() else { return Ok(sorted) };
     let all: Vec<ManifestFile> =
         table.manifest_list_reader(current).load().await?.consume_entries().into_iter().collect();
-    let merges = all.len() >= MANIFESTS_MAX;
-    let is_small = |file: &ManifestFile| merges && file.manifest_length <= MERGED_BYTES_MAX;
+    let merged = merged(&all, many);
+    let is_merged = |file: &ManifestFile| merged.contains(&file.manifest_path);
     let mut asked = Vec::new();
     for file in all {
-        let is_data = file.content == ManifestContentType::Data;
-        let alive = file.has_added_files() || file.has_existing_files();
-        if !is_data {
+        if file.content != ManifestContentType::Data {
             sorted.kept.push(file);
-        } else if !alive {
+        } else if !is_alive(&file) {
             sorted.left_out += 1;
-        } else if is_small(&file) || !change.removed.is_empty() {
+        } else if is_merged(&file) || !change.removed.is_empty() {
             asked.push(file);
         } else {
             sorted.kept.push(file);
@@ -217,7 +259,7 @@ async fn sorted(table: &Table, change: &Change) -> Result<Sorted> {
         futures::stream::iter(asked.into_iter().map(|file| load(table, file))).buffered(MANIFESTS_AT_ONCE);
     while let Some(loaded) = loading.try_next().await? {
         let goes = |entry: &ManifestEntryRef| entry.is_alive() && change.removed.contains(entry.file_path());
-        if is_small(&loaded.file) || loaded.entries.iter().any(goes) {
+        if is_merged(&loaded.file) || loaded.entries.iter().any(goes) {
             sorted.again.push(loaded);
         } else {
             sorted.kept.push(loaded.file);
@@ -303,12 +345,12 @@ fn snapshot_id(table: &Table) -> i64 {
 /// Returns the manifest of a delete file that is alive: it hides rows by the order of commits, so the rows of a data
 /// file that moves into a newer one would be there again.
 fn hiding(kept: &[ManifestFile]) -> Option<&ManifestFile> {
-    let is_alive = |file: &ManifestFile| file.has_added_files() || file.has_existing_files();
     kept.iter().find(|file| file.content == ManifestContentType::Deletes && is_alive(file))
 }
 
 /// Writes manifests and their list, and returns the updates that make them the table's newest snapshot. `base` is the
-/// table whose files stay, `ours` are properties of the snapshot, `properties` of the table.
+/// table whose files stay, `ours` are properties of the snapshot, `properties` of the table. Some small manifests are
+/// merged where there are `manifests_max`.
 ///
 /// # Errors
 /// Fails as the storage does; returns `Conflict` where a file that is to go isn't there any more, or where files are
@@ -319,10 +361,12 @@ pub(crate) async fn build(
     change: &Change,
     ours: HashMap<String, String>,
     properties: HashMap<String, String>,
+    manifests_max: usize,
 ) -> std::result::Result<Built, LakeError> {
     let metadata = table.metadata();
-    let failed = |error| lake_error(format_args!("change files of {}", table.identifier()), error);
-    let Sorted { kept: mut manifests, again, left_out } = sorted(base, change).await.map_err(failed)?;
+    let doing = if change.operation == Operation::Append { "commit to" } else { "change files of" };
+    let failed = |error| lake_error(format_args!("{doing} {}", table.identifier()), error);
+    let Sorted { kept: mut manifests, again, left_out } = sorted(base, change, manifests_max).await.map_err(failed)?;
     if change.operation == Operation::Replace
         && let Some(file) = hiding(&manifests)
     {
@@ -384,4 +428,52 @@ pub(crate) async fn build(
         TableRequirement::DefaultSpecIdMatch { default_spec_id: change.spec },
     ];
     Ok(Built { requirements, updates })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_ones_are_merged_and_one_that_outweighs_them_waits() {
+        assert_eq!(worth_merging(vec![5; 3]), [0, 1, 2]);
+        assert_eq!(worth_merging(vec![100, 5, 5]), [1, 2]);
+        assert_eq!(worth_merging(vec![10, 5, 5]), [1, 2, 0]);
+        assert_eq!(worth_merging(vec![8, 4, 2, 1]), [0_usize; 0], "each outweighs the smaller ones");
+        assert_eq!(worth_merging(vec![7]), [0_usize; 0]);
+        assert_eq!(worth_merging(Vec::new()), [0_usize; 0]);
+    }
+
+    const MANIFESTS_MAX: usize = 24;
+
+    /// Commits one entry after another, as `build` merges them.
+    fn after(commits: usize, rule: impl Fn(Vec<i64>) -> Vec<usize>) -> (usize, i64) {
+        let (mut manifests, mut written, mut most) = (Vec::<i64>::new(), 0, 0);
+        for _ in 0..commits {
+            if manifests.len() + 1 >= MANIFESTS_MAX {
+                let merged = rule(manifests.clone());
+                let sum: i64 = merged.iter().map(|at| manifests[*at]).sum();
+                let mut at = 0..;
+                manifests.retain(|_| !merged.contains(&at.next().unwrap()));
+                manifests.push(sum);
+                written += sum;
+            }
+            manifests.push(1);
+            written += 1;
+            most = most.max(manifests.len());
+        }
+        (most, written)
+    }
+
+    #[test]
+    fn however_many_commits_there_were_manifests_are_few_and_entries_are_seldom_written_again() {
+        for commits in [200, 8_000, 100_000] {
+            let (most, written) = after(commits, worth_merging);
+            let often = written / i64::try_from(commits).unwrap();
+            println!("{commits} commits: at most {most} manifests, each entry is written {often} times");
+            assert!(most <= MANIFESTS_MAX && often <= 20, "{commits}: {most} manifests, {often} times");
+        }
+        let (_, all) = after(8_000, |sizes| (0..sizes.len()).collect());
+        assert!(all > 10 * after(8_000, worth_merging).1, "merging all each time costs more, the more there are");
+    }
 }

@@ -1,6 +1,6 @@
 //! The fenced commit: rows and offsets in one catalog swap, whose outcome is known before it is told.
 
-use crate::change::{Built, SwapMetadata, build};
+use crate::change::{Built, Change, SwapMetadata, build};
 use crate::definition::{check_columns, table_ident};
 use crate::errors::lake_error;
 use crate::fence::{Expected, Fence};
@@ -13,7 +13,7 @@ use crate::places::check_places;
 use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
 use crate::state::{JobState, StateKeys, StoredState, Written};
-use crate::work::{BuiltOn, FileChange, Pending, Work, check_source, is_fenced};
+use crate::work::{BuiltOn, FileChange, Pending, Work, check_clock, check_source, is_fenced};
 use crate::writer::write_files;
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
@@ -21,10 +21,7 @@ use iceberg::{Catalog, TableIdent};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// The time by which a snapshot may be older than the last one; Iceberg refuses one that is older by more.
-const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(60);
+use std::time::SystemTime;
 
 /// The rows of a batch that are new: their places, ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -101,7 +98,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             catalog: Arc::clone(&lake.catalog),
             swap: Arc::clone(&lake.swap),
             ident: table_ident::<R>(),
-            keys: StateKeys::of_job(&lake.options.job)?,
+            keys: StateKeys::of_job(&lake.options.job),
             options: lake.options.clone(),
             check,
             files,
@@ -307,8 +304,13 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             offsets,
         };
         let answer = match work {
+            Work::Batch(_) if self.swap.can_swap() => {
+                // As the crate's own append, which leaves a manifest for each commit and never merges them.
+                let built = self.built(table, table, &state, &pending.append()).await?;
+                self.send_change(built, pending).await
+            }
             Work::Batch(_) => self.send(table, &stored, &state, pending).await,
-            Work::Change(change) => match self.built(table, &state, change).await {
+            Work::Change(change) => match self.built(table, self.base(change, table), &state, &change.change).await {
                 Ok(built) => self.send_change(built, pending).await,
                 // Files to merge that aren't there as they were: no other look brings them back.
                 Err(error)
@@ -367,16 +369,21 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         Ok((summary, mirror))
     }
 
-    /// Writes the manifests of a change.
-    async fn built(&self, table: &Table, state: &JobState, change: &FileChange) -> Result<Built, LakeError> {
-        self.options.step(CommitStep::BuildManifest);
-        let (summary, mirror) = self.state_properties(table, state).await?;
-        let base = match &change.built_on {
+    /// Returns the table whose files stay where a change is put in.
+    fn base<'a>(&self, change: &'a FileChange, table: &'a Table) -> &'a Table {
+        match &change.built_on {
             BuiltOn::Files(planned) if !self.options.rules.rebase => planned,
             BuiltOn::Files(_) | BuiltOn::Snapshot(_) => table,
-        };
+        }
+    }
+
+    /// Writes the manifests of a change.
+    async fn built(&self, table: &Table, base: &Table, state: &JobState, change: &Change) -> Result<Built, LakeError> {
+        self.options.step(CommitStep::BuildManifest);
+        let (summary, mirror) = self.state_properties(table, state).await?;
         let noted = self.noted.iter().map(|(key, value)| (key.clone(), value.clone()));
-        build(table, base, &change.change, summary, noted.chain([mirror]).collect()).await
+        let properties = noted.chain(self.check.properties()).chain([mirror]).collect();
+        build(table, base, change, summary, properties, self.options.manifests_max).await
     }
 
     async fn send_change(&self, built: Built, pending: &mut Pending) -> Result<(), LakeError> {
@@ -453,7 +460,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     }
 
     /// Does housekeeping, which never fails a commit that is known.
-    async fn housekeep(&mut self, table: &Table) {
+    pub(crate) async fn housekeep(&mut self, table: &Table) {
         let result = self.housekeeper.after_commit(&self.catalog, table, &mut self.files, &self.options).await;
         if let Err(error) = result {
             tracing::warn!(table = %self.ident, %error, "housekeeping failed, it is tried again after later commits");
@@ -466,22 +473,5 @@ fn again(error: Option<LakeError>) -> Result<Attempt, LakeError> {
     match error {
         Some(error) if matches!(error.kind(), LakeErrorKind::Permanent | LakeErrorKind::Rejected) => Err(error),
         error => Ok(Attempt::Again(error)),
-    }
-}
-
-/// Checks that the clock isn't behind the table: that is cured by time, so the batch waits.
-fn check_clock(table: &Table, now: SystemTime) -> Result<(), LakeError> {
-    let last = UNIX_EPOCH + Duration::from_millis(u64::try_from(table.metadata().last_updated_ms()).unwrap_or(0));
-    match last.duration_since(now) {
-        Ok(behind) if behind >= CLOCK_BEHIND_MAX => {
-            let (found, wanted) = (rva_types::Timestamp::from(now), rva_types::Timestamp::from(last));
-            let text = format!(
-                "the clock is {} s behind: found {found}, wanted at least {wanted}, when {} was last changed",
-                behind.as_secs(),
-                table.identifier()
-            );
-            Err(LakeError::new(LakeErrorKind::Transient, text))
-        }
-        _ => Ok(()),
     }
 }

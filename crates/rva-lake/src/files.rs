@@ -149,7 +149,13 @@ impl FileList {
 
     /// Returns whether the files of a manifest are in the list.
     pub(crate) fn holds(&self, manifest: &ManifestFile) -> bool {
-        self.manifests.contains_key(&manifest.manifest_path) || self.own.contains_key(&manifest.added_snapshot_id)
+        self.manifests.contains_key(&manifest.manifest_path) || self.is_own(manifest)
+    }
+
+    /// Returns whether a manifest names the files that a commit of our own added. Another that the same commit wrote
+    /// names those of manifests that it merged.
+    fn is_own(&self, manifest: &ManifestFile) -> bool {
+        !manifest.has_existing_files() && self.own.contains_key(&manifest.added_snapshot_id)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<FileEntry>> {
@@ -202,7 +208,9 @@ impl FileList {
         }
         drop(loading);
         for manifest in list.entries() {
-            if let Some(files) = self.own.remove(&manifest.added_snapshot_id) {
+            if self.is_own(manifest)
+                && let Some(files) = self.own.remove(&manifest.added_snapshot_id)
+            {
                 self.manifests.insert(manifest.manifest_path.clone(), files);
             }
         }

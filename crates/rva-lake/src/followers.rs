@@ -25,7 +25,7 @@ pub(crate) struct Follower {
 /// Fails as catalog and storage do: a follower that can't be read may need anything.
 pub(crate) async fn furthest_behind(catalog: &dyn Catalog, table: &Table) -> Result<Option<Follower>, LakeError> {
     let failed = |error| lake_error(format_args!("look for followers of {}", table.identifier()), error);
-    let keys = StateKeys::of_job(REFINE_JOB)?;
+    let keys = StateKeys::of_job(&REFINE_JOB);
     let uuid = table.metadata().uuid().to_string();
     let mut found: Option<Follower> = None;
     for ident in catalog.list_tables(table.identifier().namespace()).await.map_err(failed)? {

@@ -24,7 +24,7 @@ use iceberg::util::snapshot::ancestors_of;
 use iceberg::{Catalog, Result};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The multiple of the wanted number of snapshots from which on a follower that holds more back is warned of: each
 /// makes every commit a little slower.
@@ -54,6 +54,17 @@ fn referenced(metadata: &TableMetadata) -> HashSet<i64> {
     needed
 }
 
+fn made(snapshot: &SnapshotRef) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(snapshot.timestamp_ms()).unwrap_or(0))
+}
+
+/// Returns the number of snapshots of a lineage, newest first, that stay: the newest, as far as they aren't old. One is
+/// as old as the one that took its place, since a query may have begun on it until then.
+fn young(lineage: &[SnapshotRef], limits: &HousekeepingLimits, now: SystemTime) -> usize {
+    let followed = lineage.iter().take_while(|snapshot| age_of(made(snapshot), now) <= limits.snapshots_age).count();
+    limits.snapshots_kept.min(followed + 1).min(lineage.len()).max(1)
+}
+
 /// The plan of an expiry.
 #[derive(Debug, Default)]
 struct Expiry {
@@ -62,13 +73,13 @@ struct Expiry {
     anchors: Vec<(String, String)>,
 }
 
-/// Plans the snapshots to expire: those beyond the newest of the lineage, and old ones outside it. The newest that
+/// Plans the snapshots to expire: those of the lineage that are old or beyond the newest, and old ones outside it. The newest that
 /// carries a job's map always stays, and so does one that the table was rolled back from: it is how a rollback is told.
 /// What a follower hasn't read, and what it read last, stays too.
 fn expiry(table: &Table, limits: &HousekeepingLimits, now: SystemTime, follower: Option<&Follower>) -> Expiry {
     let metadata = table.metadata();
     let lineage = lineage(table);
-    let newest = limits.snapshots_kept.max(1);
+    let newest = young(&lineage, limits, now);
     let mut kept = referenced(metadata);
     kept.extend(lineage.iter().take(newest).map(|snapshot| snapshot.snapshot_id()));
     let (mut jobs, mut anchors) = (HashSet::new(), Vec::new());
@@ -92,10 +103,7 @@ fn expiry(table: &Table, limits: &HousekeepingLimits, now: SystemTime, follower:
         }
     }
     let ours: HashSet<i64> = lineage.iter().map(|snapshot| snapshot.snapshot_id()).collect();
-    let too_old = |snapshot: &SnapshotRef| {
-        let made = std::time::Duration::from_millis(u64::try_from(snapshot.timestamp_ms()).unwrap_or(0));
-        now.duration_since(SystemTime::UNIX_EPOCH + made).is_ok_and(|age| age > limits.orphan_age)
-    };
+    let too_old = |snapshot: &SnapshotRef| age_of(made(snapshot), now) > limits.orphan_age;
     let is_read = |snapshot: &SnapshotRef| {
         let number = u64::try_from(snapshot.sequence_number()).unwrap_or(0);
         follower.is_none_or(|follower| number < follower.position)
@@ -158,9 +166,11 @@ impl Housekeeper {
         let now = SystemTime::now();
         let fallen = self.fallen_out(table);
         let is_due = |last: Option<SystemTime>| last.is_none_or(|last| age_of(last, now) > limits.walk_every);
-        let snapshots = table.metadata().snapshots().len();
-        let expire = snapshots > limits.snapshots_kept.max(self.held_back).saturating_add(limits.snapshots_slack);
         let walk = is_due(self.walked);
+        let snapshots = table.metadata().snapshots().len();
+        let many = snapshots > limits.snapshots_kept.max(self.held_back).saturating_add(limits.snapshots_slack);
+        let old = snapshots - young(&lineage(table), &limits, now).min(snapshots);
+        let expire = many || old > self.held_back.saturating_add(limits.snapshots_slack) || (walk && old > 0);
         let shared = self.shared.as_ref().is_some_and(|(_, when)| !is_due(Some(*when)));
         let sweep = fallen.len() > limits.snapshots_slack && !shared;
         if !(expire || walk || sweep) || !gc_enabled(table.metadata()) {
@@ -216,7 +226,7 @@ impl Housekeeper {
             return Ok(true);
         };
         if self.shared.as_ref().is_none_or(|(said, _)| *said != why) {
-            tracing::info!(table = %table.identifier(), "deletes no old files of the table: {why}");
+            tracing::info!(table = %table.identifier(), reason = %why, "deletes no old files of the table");
         }
         self.shared = Some((why, SystemTime::now()));
         Ok(false)
@@ -302,7 +312,7 @@ impl Housekeeper {
         let orphans = match judge(&listed, &referenced, table, options.housekeeping.orphan_age) {
             Verdict::Orphans(orphans) => orphans,
             Verdict::HandsOff(why) => {
-                tracing::info!(table = %table.identifier(), location, "deletes no orphans in the table's folder: {why}");
+                tracing::info!(table = %table.identifier(), location, reason = %why, "deletes no orphans in the table's folder");
                 return Ok(());
             }
         };
@@ -317,7 +327,7 @@ impl Housekeeper {
     }
 }
 
-fn age_of(time: SystemTime, now: SystemTime) -> std::time::Duration {
+fn age_of(time: SystemTime, now: SystemTime) -> Duration {
     now.duration_since(time).unwrap_or_default()
 }
 

@@ -9,9 +9,8 @@ use crate::options::LakeOptions;
 use crate::rest::{RestOptions, rest_parts};
 use crate::rows::BronzeRow;
 use crate::seam::{LakeError, LakeErrorKind};
-use crate::state::StateKeys;
 use iceberg::Catalog;
-use rva_types::DeadLetter;
+use rva_types::{DeadLetter, JobName};
 use std::{fs, io, path::Path, sync::Arc};
 
 /// The catalog's name, in SQL and for other engines that open `catalog.db`.
@@ -96,7 +95,6 @@ impl Lake {
     /// # Errors
     /// Fails as [`Lake::open_embedded`] does.
     pub async fn from_parts(catalog: Arc<dyn Catalog>, options: LakeOptions) -> Result<Self, LakeError> {
-        StateKeys::of_job(&options.job)?;
         ensure_table::<BronzeRow>(catalog.as_ref(), &options).await?;
         ensure_table::<DeadLetter>(catalog.as_ref(), &options).await?;
         Ok(Self { catalog, swap: Arc::new(NoSwap("another catalog")), options })
@@ -115,14 +113,11 @@ impl Lake {
     }
 
     /// Returns the same tables for another job, whose offsets are its own.
-    ///
-    /// # Errors
-    /// Returns `Permanent` for a job name that can't be a property key.
-    pub fn for_job(&self, job: &str) -> Result<Self, LakeError> {
-        StateKeys::of_job(job)?;
+    #[must_use]
+    pub fn for_job(&self, job: JobName) -> Self {
         let mut lake = self.clone();
-        job.clone_into(&mut lake.options.job);
-        Ok(lake)
+        lake.options.job = job;
+        lake
     }
 
     /// Makes the sink of `rva.bronze_raw`. Nothing is read before its first call.

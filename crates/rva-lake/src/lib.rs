@@ -86,7 +86,7 @@ pub use embedded::embedded_catalog;
 pub use keys::KeyIndexCounts;
 pub use lake::{CATALOG, CATALOG_FILE, Lake, WAREHOUSE_FOLDER};
 pub use layer::{CatalogLayer, Layered};
-pub use maintain::{MAINTAIN_JOB, MergeLimits, MergePlan, Merged, TablePlan};
+pub use maintain::{MAINTAIN_JOB, Maintenance, MergeLimits, MergePlan, Merged, TablePlan};
 pub use medallion::{
     CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
     SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneTable, ZoneVisits,

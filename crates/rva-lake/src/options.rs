@@ -2,6 +2,7 @@
 
 use crate::storage::{AllowedLocations, LakeStorageFactory, S3Options};
 use iceberg::io::StorageFactory;
+use rva_types::JobName;
 use std::{fmt, sync::Arc, time::Duration};
 
 /// The steps of a commit, in order; some come more than once.
@@ -93,7 +94,9 @@ impl Default for CommitRetry {
 pub struct HousekeepingLimits {
     /// The number of snapshots of the lineage that stay. More make each commit slower: 1 KiB of metadata each.
     pub snapshots_kept: usize,
-    /// The number of snapshots beyond `snapshots_kept` at which expiry runs, so that its own commit is amortised.
+    /// The time for which a snapshot stays after another took its place, however few there are.
+    pub snapshots_age: Duration,
+    /// The number of snapshots beyond `snapshots_kept`, or of old ones, at which expiry runs, so that its own commit is amortised.
     pub snapshots_slack: usize,
     /// The age at which files that nothing references are deleted. It must exceed the longest catalog outage.
     pub orphan_age: Duration,
@@ -104,7 +107,7 @@ pub struct HousekeepingLimits {
 impl Default for HousekeepingLimits {
     fn default() -> Self {
         let day = Duration::from_secs(24 * 60 * 60);
-        Self { snapshots_kept: 500, snapshots_slack: 50, orphan_age: day, walk_every: day }
+        Self { snapshots_kept: 500, snapshots_age: 5 * day, snapshots_slack: 50, orphan_age: day, walk_every: day }
     }
 }
 
@@ -129,8 +132,8 @@ impl Default for CommitRules {
 /// The settings of a lake. The default is complete.
 #[derive(Clone)]
 pub struct LakeOptions {
-    /// The name of the job whose offsets the commits carry: letters, digits, `-`, `_`. Two jobs never share offsets.
-    pub job: String,
+    /// The name of the job whose offsets the commits carry. Two jobs never share offsets.
+    pub job: JobName,
     /// The retries of a commit.
     pub retry: CommitRetry,
     /// The limits of housekeeping.
@@ -142,6 +145,9 @@ pub struct LakeOptions {
     /// The bytes beyond which a map of offsets isn't repeated in every snapshot's summary, but lies in a file beside
     /// the metadata.
     pub offsets_inline_max: usize,
+    /// The number of small manifests at which a commit merges some of them: fewer make commits write more, more make
+    /// reads slower.
+    pub manifests_max: usize,
     /// The number of blocks of 65,536 frame indexes that the key index holds; at most about 10 KiB each.
     pub key_blocks_max: usize,
     /// The function that is told of each step of a commit.
@@ -158,12 +164,13 @@ impl Default for LakeOptions {
     fn default() -> Self {
         let factory = LakeStorageFactory::default();
         Self {
-            job: "ingest".to_owned(),
+            job: JobName::of_static("ingest"),
             retry: CommitRetry::default(),
             housekeeping: HousekeepingLimits::default(),
             file_bytes_max: 128 << 20,
             row_group_bytes: 8 << 20,
             offsets_inline_max: 1024,
+            manifests_max: 24,
             key_blocks_max: 4096,
             observer: Arc::new(|step| tracing::trace!(target: "rva_lake::step", step = step.name())),
             storage: Arc::new(factory.clone()),
@@ -216,6 +223,7 @@ impl fmt::Debug for LakeOptions {
             .field("file_bytes_max", &self.file_bytes_max)
             .field("row_group_bytes", &self.row_group_bytes)
             .field("offsets_inline_max", &self.offsets_inline_max)
+            .field("manifests_max", &self.manifests_max)
             .field("key_blocks_max", &self.key_blocks_max)
             .field("rules", &self.rules)
             .finish_non_exhaustive()

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use iceberg::spec::{Operation, Snapshot, SnapshotRef, TableMetadata, TableMetadataRef};
 use iceberg::table::Table;
 use iceberg::util::snapshot::ancestors_of;
-use rva_types::OffsetMap;
+use rva_types::{JobName, OffsetMap};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
@@ -112,16 +112,9 @@ impl StoredState {
 
 impl StateKeys {
     /// Makes the keys of a job.
-    ///
-    /// # Errors
-    /// Returns `Permanent` for a job name with other characters than letters, digits, `-` and `_`.
-    pub(crate) fn of_job(job: &str) -> Result<Self, LakeError> {
-        if job.is_empty() || !job.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
-            let text = format!("found job name {job:?}, wanted letters, digits, - and _");
-            return Err(LakeError::new(LakeErrorKind::Permanent, text));
-        }
+    pub(crate) fn of_job(job: &JobName) -> Self {
         let key = |name: &str| format!("rva.{job}.{name}");
-        Ok(Self {
+        Self {
             version: key("state"),
             source: key("source"),
             sequence: key("sequence"),
@@ -129,7 +122,7 @@ impl StateKeys {
             offsets: key("offsets"),
             mirror: key("mirror"),
             anchor: key("anchor"),
-        })
+        }
     }
 
     /// Returns the snapshots that are appends of any job, each of which only adds manifests to those of its parent.
@@ -152,7 +145,7 @@ impl StateKeys {
     pub(crate) fn of_snapshot(snapshot: &Snapshot) -> impl Iterator<Item = Self> {
         let keys = snapshot.summary().additional_properties.keys();
         keys.filter_map(|key| key.strip_prefix("rva.")?.strip_suffix(".offsets"))
-            .filter_map(|job| Self::of_job(job).ok())
+            .filter_map(|job| Some(Self::of_job(&job.parse().ok()?)))
     }
 
     /// Returns the property that names the newest snapshot with the job's map where expiry cut it off from its

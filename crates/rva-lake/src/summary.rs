@@ -8,10 +8,10 @@ use crate::seam::LakeError;
 use crate::state::{StateKeys, StoredState};
 use iceberg::NamespaceIdent;
 use iceberg::table::Table;
-use rva_types::{OffsetMap, Timestamp};
+use rva_types::{JobName, OffsetMap, Timestamp};
 
 /// The job whose positions silver and gold carry.
-pub const REFINE_JOB: &str = "refine";
+pub const REFINE_JOB: JobName = JobName::of_static("refine");
 
 /// The size and the state of a table now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Lake {
         }
         let mut idents = self.catalog.list_tables(&namespace).await.map_err(failed)?;
         idents.sort_by(|one, other| one.name().cmp(other.name()));
-        let jobs = [StateKeys::of_job(&self.options.job)?, StateKeys::of_job(REFINE_JOB)?];
+        let jobs = [StateKeys::of_job(&self.options.job), StateKeys::of_job(&REFINE_JOB)];
         let mut summaries = Vec::new();
         for ident in idents {
             let failed = |error| lake_error(format_args!("read table {ident}"), error);

@@ -125,7 +125,7 @@ impl Lake {
     /// # Errors
     /// Returns `Permanent` for a position that can't be read.
     pub async fn position_of(&self, view: &TableView) -> Result<ResumePoint, LakeError> {
-        Ok(StateKeys::of_job(&self.options.job)?.read(&view.table).await?.resume_point())
+        Ok(StateKeys::of_job(&self.options.job).read(&view.table).await?.resume_point())
     }
 }
 

@@ -6,9 +6,14 @@ use crate::rows::TableRow;
 use crate::seam::{Batch, LakeError, LakeErrorKind};
 use crate::state::StoredState;
 use iceberg::TableIdent;
-use iceberg::spec::DataFile;
+use iceberg::spec::{DataFile, Operation};
 use iceberg::table::Table;
 use rva_types::{OffsetMap, Position};
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The time by which a snapshot may be older than the last one; Iceberg refuses one that is older by more.
+const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(60);
 
 /// The state of the table that a change was planned on, and how much of it must hold when it is committed.
 #[derive(Debug, Clone)]
@@ -151,6 +156,16 @@ impl Pending {
         same_files && self.source == work.source() && self.from == *from && self.to == *to && self.rows == work.rows()
     }
 
+    /// Returns the change that appends the files.
+    pub(crate) fn append(&self) -> Change {
+        Change {
+            operation: Operation::Append,
+            added: self.files.clone(),
+            spec: self.spec.unwrap_or_default(),
+            removed: BTreeSet::new(),
+        }
+    }
+
     pub(crate) fn removes_nothing(&self) -> bool {
         self.change.as_ref().is_none_or(|change| change.removed.is_empty())
     }
@@ -185,6 +200,23 @@ pub(crate) fn check_source<R>(ident: &TableIdent, work: &Work<'_, R>, stored: &S
             let found = work.source();
             let text = format!("found a batch of source {found:?}, wanted {held:?}, whose offsets {ident} holds");
             Err(LakeError::new(LakeErrorKind::Permanent, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the clock isn't behind the table: that is cured by time, so the batch waits.
+pub(crate) fn check_clock(table: &Table, now: SystemTime) -> Result<(), LakeError> {
+    let last = UNIX_EPOCH + Duration::from_millis(u64::try_from(table.metadata().last_updated_ms()).unwrap_or(0));
+    match last.duration_since(now) {
+        Ok(behind) if behind >= CLOCK_BEHIND_MAX => {
+            let (found, wanted) = (rva_types::Timestamp::from(now), rva_types::Timestamp::from(last));
+            let text = format!(
+                "the clock is {} s behind: found {found}, wanted at least {wanted}, when {} was last changed",
+                behind.as_secs(),
+                table.identifier()
+            );
+            Err(LakeError::new(LakeErrorKind::Transient, text))
         }
         _ => Ok(()),
     }

@@ -22,7 +22,7 @@ use std::time::Duration;
 const TABLE: &str = "rva.gold_hour_by_cam";
 
 async fn lake_with(dir: &Path, options: LakeOptions) -> Lake {
-    Lake::open_embedded(dir, options).await.unwrap().for_job("refine").unwrap()
+    Lake::open_embedded(dir, options).await.unwrap().for_job(rva_lake::REFINE_JOB)
 }
 
 /// What happens to a swap.

@@ -116,15 +116,6 @@ async fn a_data_folder_may_have_an_awkward_name() {
     assert!(error.to_string().contains("a#b"), "{error}");
 }
 
-#[tokio::test]
-async fn a_job_name_that_can_be_no_property_key_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut options = quick();
-    options.job = "a b".into();
-    let error = Lake::open_embedded(dir.path(), options).await.unwrap_err();
-    assert!(error.to_string().contains("\"a b\""), "{error}");
-}
-
 /// The first release without the race of two connections in WAL mode that may damage the file, and without the faults of
 /// memory before it (docs/security.md).
 const SQLITE_MIN: [u32; 3] = [3, 51, 3];

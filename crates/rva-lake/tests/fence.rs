@@ -28,20 +28,52 @@ fn bronze() -> TableIdent {
     TableIdent::from_strs(["rva", "bronze_raw"]).unwrap()
 }
 
+/// The way in which rows get into the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// The crate's own transaction, where the catalog can do no more.
+    Transaction,
+    /// A swap of our own, which merges manifests.
+    Swap,
+}
+
+const BOTH: [By; 2] = [By::Transaction, By::Swap];
+
 struct Fixture {
     dir: tempfile::TempDir,
     catalog: Layered<FaultyCatalog>,
     lake: Lake,
     sink: BronzeSink,
+    by: By,
+}
+
+impl Fixture {
+    /// Opens the same tables with other options.
+    async fn open(&self, options: LakeOptions) -> Lake {
+        opened(&self.catalog, self.by, options).await
+    }
+}
+
+async fn opened(catalog: &Layered<FaultyCatalog>, by: By, options: LakeOptions) -> Lake {
+    let lake = Lake::from_parts(Arc::new(catalog.clone()), options).await.unwrap();
+    match by {
+        By::Transaction => lake,
+        By::Swap => lake.with_swap(Arc::new(catalog.0.clone())),
+    }
+}
+
+async fn fixture_by(by: By, options: LakeOptions) -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = embedded_catalog(dir.path(), Arc::clone(&options.storage)).await.unwrap();
+    let swap = Lake::open_embedded(dir.path(), options.clone()).await.unwrap().swap();
+    let catalog = Layered(FaultyCatalog::over(inner, swap));
+    let lake = opened(&catalog, by, options).await;
+    let sink = lake.bronze_sink().unwrap();
+    Fixture { dir, catalog, lake, sink, by }
 }
 
 async fn fixture_with(options: LakeOptions) -> Fixture {
-    let dir = tempfile::tempdir().unwrap();
-    let inner = embedded_catalog(dir.path(), Arc::clone(&options.storage)).await.unwrap();
-    let catalog = Layered(FaultyCatalog::over(inner));
-    let lake = Lake::from_parts(Arc::new(catalog.clone()), options).await.unwrap();
-    let sink = lake.bronze_sink().unwrap();
-    Fixture { dir, catalog, lake, sink }
+    fixture_by(By::Swap, options).await
 }
 
 async fn fixture() -> Fixture {
@@ -58,7 +90,6 @@ async fn one(sink: &mut BronzeSink, number: u64) -> Result<CommitOutcome, rva_la
 #[tokio::test]
 async fn every_unknown_outcome_ends_with_the_rows_once() {
     use CatalogFault::{AppliedLate, Conflict, Lie, RequestLost, ResponseLost};
-    let mut fixture = fixture().await;
     let plans: [&[CatalogFault]; 8] = [
         &[RequestLost],
         &[ResponseLost],
@@ -69,14 +100,19 @@ async fn every_unknown_outcome_ends_with_the_rows_once() {
         &[Lie, Lie, AppliedLate],
         &[Conflict, RequestLost, AppliedLate],
     ];
-    for (number, plan) in (1..).zip(plans) {
-        fixture.catalog.0.on_updates(plan.iter().copied());
-        let outcome = one(&mut fixture.sink, number).await.unwrap();
-        assert_eq!(outcome, committed(1, 0), "{plan:?}");
-        assert_eq!(table_keys(&fixture.lake).await, keys_of("run", 1..=i64::try_from(number).unwrap()), "{plan:?}");
+    for by in BOTH {
+        let mut fixture = fixture_by(by, quick()).await;
+        for (number, plan) in (1..).zip(plans) {
+            fixture.catalog.0.on_updates(plan.iter().copied());
+            let outcome = one(&mut fixture.sink, number).await.unwrap();
+            assert_eq!(outcome, committed(1, 0), "{by:?}: {plan:?}");
+            let wanted = keys_of("run", 1..=i64::try_from(number).unwrap());
+            assert_eq!(table_keys(&fixture.lake).await, wanted, "{by:?}: {plan:?}");
+        }
+        let resume = fixture.sink.resume_point().await.unwrap();
+        assert_eq!((resume.offsets, resume.sequence), (at(&[("a", 8)]), 8), "each batch was committed once");
+        assert_eq!(fixture.catalog.0.swaps() > 0, by == By::Swap);
     }
-    let resume = fixture.sink.resume_point().await.unwrap();
-    assert_eq!((resume.offsets, resume.sequence), (at(&[("a", 8)]), 8), "each batch was committed once");
 }
 
 #[tokio::test]
@@ -97,7 +133,7 @@ async fn a_batch_given_back_is_committed_again_under_its_own_id() {
         }
         seen.lock().unwrap().push(step);
     });
-    let lake = Lake::from_parts(Arc::new(fixture.catalog.clone()), options).await.unwrap();
+    let lake = fixture.open(options).await;
     fixture.sink = lake.bronze_sink().unwrap();
     let error = one(&mut fixture.sink, 1).await.unwrap_err();
     assert_eq!(error.kind(), LakeErrorKind::Transient, "{error}");
@@ -114,9 +150,12 @@ async fn steps_come_in_order() {
     let mut options = quick();
     let seen = Arc::clone(&steps);
     options.observer = Arc::new(move |step| seen.lock().unwrap().push(step));
-    let mut fixture = fixture_with(options).await;
-    one(&mut fixture.sink, 1).await.unwrap();
-    assert_eq!(*steps.lock().unwrap(), CommitStep::ALL);
+    for by in BOTH {
+        let mut fixture = fixture_by(by, options.clone()).await;
+        one(&mut fixture.sink, 1).await.unwrap();
+        assert_eq!(*steps.lock().unwrap(), CommitStep::ALL, "{by:?}");
+        steps.lock().unwrap().clear();
+    }
 }
 
 #[tokio::test]
@@ -132,7 +171,12 @@ async fn the_fence_stops_a_zombie_that_races_the_owner() {
 
 #[tokio::test]
 async fn an_owner_that_commits_between_the_look_and_the_swap_fences_too() {
-    let mut fixture = fixture().await;
+    for by in BOTH {
+        owner_between(fixture_by(by, quick()).await).await;
+    }
+}
+
+async fn owner_between(mut fixture: Fixture) {
     let owner = Arc::new(tokio::sync::Mutex::new(fixture.lake.bronze_sink().unwrap()));
     let runtime = tokio::runtime::Handle::current();
     let mut options = quick();
@@ -149,7 +193,7 @@ async fn an_owner_that_commits_between_the_look_and_the_swap_fences_too() {
             .unwrap();
         }
     });
-    let lake = Lake::from_parts(Arc::new(fixture.catalog.clone()), options).await.unwrap();
+    let lake = fixture.open(options).await;
     let task = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -166,25 +210,25 @@ async fn an_owner_that_commits_between_the_look_and_the_swap_fences_too() {
 #[tokio::test]
 async fn without_the_fence_a_stale_batch_gets_in() {
     let rules = CommitRules { fence: false, ..CommitRules::default() };
-    let mut fixture = fixture().await;
-    one(&mut fixture.sink, 1).await.unwrap();
-    let lake = Lake::from_parts(Arc::new(fixture.catalog.clone()), quick().with_rules(rules)).await.unwrap();
-    let mut zombie = lake.bronze_sink().unwrap();
-    let stale = batch(at(&[]), at(&[("a", 1)]), vec![row("run", 100)]);
-    assert_eq!(
-        zombie.commit(&stale).await.unwrap(),
-        committed(1, 0),
-        "the mutant lets it in: the fence is what stops it"
-    );
+    for by in BOTH {
+        let mut fixture = fixture_by(by, quick()).await;
+        one(&mut fixture.sink, 1).await.unwrap();
+        let mut zombie = fixture.open(quick().with_rules(rules)).await.bronze_sink().unwrap();
+        let stale = batch(at(&[]), at(&[("a", 1)]), vec![row("run", 100)]);
+        let outcome = zombie.commit(&stale).await.unwrap();
+        assert_eq!(outcome, committed(1, 0), "{by:?}: the mutant lets it in: the fence is what stops it");
+    }
 }
 
 #[tokio::test]
 async fn without_the_reload_a_lie_is_believed() {
     let rules = CommitRules { reload_after_unknown: false, ..CommitRules::default() };
-    let mut fixture = fixture_with(quick().with_rules(rules)).await;
-    fixture.catalog.0.on_updates([CatalogFault::Lie]);
-    assert_eq!(one(&mut fixture.sink, 1).await.unwrap(), committed(1, 0));
-    assert_eq!(table_keys(&fixture.lake).await, [], "the mutant acknowledges what isn't there");
+    for by in BOTH {
+        let mut fixture = fixture_by(by, quick().with_rules(rules)).await;
+        fixture.catalog.0.on_updates([CatalogFault::Lie]);
+        assert_eq!(one(&mut fixture.sink, 1).await.unwrap(), committed(1, 0));
+        assert_eq!(table_keys(&fixture.lake).await, [], "{by:?}: the mutant acknowledges what isn't there");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -321,9 +365,8 @@ async fn rows_of_another_engine_are_known_too() {
     one(&mut fixture.sink, 1).await.unwrap();
     // Another job appends to the same table; its map is its own.
     let mut options = quick();
-    options.job = "other".into();
-    let other = Lake::from_parts(Arc::new(fixture.catalog.clone()), options).await.unwrap();
-    let mut other = other.bronze_sink().unwrap();
+    options.job = "other".parse().unwrap();
+    let mut other = fixture.open(options).await.bronze_sink().unwrap();
     other.commit(&batch(at(&[]), at(&[("x", 1)]), vec![row("run", 2), row("run", 1)])).await.unwrap();
     let next = batch(at(&[("a", 1)]), at(&[("a", 3)]), vec![row("run", 2), row("run", 3)]);
     assert_eq!(fixture.sink.commit(&next).await.unwrap(), committed(1, 1));

@@ -245,7 +245,7 @@ async fn the_newest_snapshot_with_our_map_outlives_others_commits() {
     options.housekeeping.snapshots_kept = 2;
     options.housekeeping.snapshots_slack = 1;
     let mut other = options.clone();
-    other.job = "other".into();
+    other.job = "other".parse().unwrap();
     let lake = Lake::open_embedded(dir.path(), options).await.unwrap();
     lake.bronze_sink().unwrap().commit(&batch(at(&[]), at(&[("a", 1)]), vec![row("run", 1)])).await.unwrap();
     let ours = lake.catalog().load_table(&bronze()).await.unwrap().metadata().current_snapshot_id().unwrap();

@@ -203,7 +203,7 @@ async fn rows_of_a_merged_file_are_in_order_even_where_memory_holds_few_of_them(
 
 /// Frames of a minute in silver, one file a commit.
 async fn silver(lake: &Lake, minutes: std::ops::Range<i64>) {
-    let lake = lake.for_job("refine").unwrap();
+    let lake = lake.for_job(rva_lake::REFINE_JOB);
     let mut table = lake.refined::<SilverFrames>().await.unwrap();
     for minute in minutes {
         let resume = table.resume_point().await.unwrap();
@@ -230,7 +230,7 @@ async fn the_position_of_the_refiner_survives_and_a_change_that_it_planned_befor
     let lake = opened(dir.path(), quick()).await;
     silver(&lake, 0..10).await;
     let before = rows(&lake, "silver_frames").await;
-    let refine = lake.for_job("refine").unwrap();
+    let refine = lake.for_job(rva_lake::REFINE_JOB);
     let mut table = refine.refined::<SilverFrames>().await.unwrap();
     let resume = table.resume_point().await.unwrap();
     let merged = lake.merge_files(None, &all(), soon()).await.unwrap();
@@ -294,7 +294,7 @@ async fn a_writer_that_commits_at_the_same_time_loses_nothing_and_nothing_comes_
 
 /// Moves the position of silver in a table.
 async fn follows(lake: &Lake, source: &str, name: &str, position: u64) {
-    let refine = lake.for_job("refine").unwrap();
+    let refine = lake.for_job(rva_lake::REFINE_JOB);
     let mut table = refine.refined::<SilverFrames>().await.unwrap();
     let resume = table.resume_point().await.unwrap();
     let view = table.view().await.unwrap();

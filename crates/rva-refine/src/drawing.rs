@@ -200,7 +200,7 @@ impl Drawer {
 /// # Errors
 /// Returns the errors of catalog and storage, and `Permanent` for a table with other columns.
 pub async fn draw(lake: &Lake, drawing: Drawing) -> Result<(), Trouble> {
-    let lake = lake.for_job(REFINE_JOB)?;
+    let lake = lake.for_job(REFINE_JOB);
     let (_sender, drawings) = watch::channel(drawing);
     Drawer::open(&lake, drawings).await?.step(&lake, &BTreeSet::new()).await.map(drop)
 }

@@ -155,7 +155,7 @@ impl Refine {
     /// # Errors
     /// Returns `Permanent` for a table with other columns, and the errors of the catalog.
     pub async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
-        let lake = lake.for_job(REFINE_JOB)?;
+        let lake = lake.for_job(REFINE_JOB);
         let silver = Silver::open(&lake, rules).await?;
         let gold = Gold::open(&lake, rules).await?;
         Ok(Self { lake, silver, gold, drawer: None, counters: RefineCounters::default() })

@@ -1,8 +1,9 @@
 //! The merged configuration as types.
 
 use crate::{LogFormat, Secret, SourceText, ZoneConfig, parse_bytes, parse_duration, zones};
+use rva_types::JobName;
 use serde::{Deserialize, Deserializer, de::Error};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 /// The whole configuration, after default, file, environment and flags. [`crate::KEYS`] says what each field means.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -177,7 +178,8 @@ pub struct IngestConfig {
     #[serde(deserialize_with = "bytes")]
     pub commit_bytes: u64,
     /// `ingest.job`
-    pub job: String,
+    #[serde(deserialize_with = "parsed")]
+    pub job: JobName,
     /// `ingest.entry_bytes_max`
     #[serde(deserialize_with = "bytes")]
     pub entry_bytes_max: u64,
@@ -214,9 +216,16 @@ pub struct RefineConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaintainConfig {
+    /// `maintain.enabled`
+    pub enabled: bool,
     /// `maintain.interval`
     #[serde(deserialize_with = "duration")]
     pub interval: Duration,
+    /// `maintain.snapshots_max`
+    pub snapshots_max: usize,
+    /// `maintain.snapshots_age`
+    #[serde(deserialize_with = "duration")]
+    pub snapshots_age: Duration,
     /// `maintain.file_size`
     #[serde(deserialize_with = "bytes")]
     pub file_size: u64,
@@ -428,6 +437,10 @@ pub struct CameraConfig {
     /// `cameras.<id>.zones`
     #[serde(deserialize_with = "zones::deserialize")]
     pub zones: Vec<ZoneConfig>,
+}
+
+fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) -> Result<T, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

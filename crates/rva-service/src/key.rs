@@ -1,7 +1,7 @@
 //! Configuration keys, and the way from a key's text to its value.
 
 use crate::{ZonesOf, parse_bytes, parse_duration, telemetry::check_filter, yaml_bounds, zones};
-use rva_types::{CameraId, StoreId, StreamId, Timestamp, shown_source};
+use rva_types::{CameraId, JobName, StoreId, StreamId, Timestamp, shown_source};
 use serde_json::Value;
 
 /// The kind of a key: the values that it takes. Ends of ranges belong to them.
@@ -17,6 +17,8 @@ pub enum Kind {
     CameraId,
     /// A stream id of 1 to 64 bytes without control characters.
     StreamId,
+    /// The name of a job.
+    JobName,
     /// A finite number between two ends.
     Number(f64, f64),
     /// A whole number between two ends.
@@ -96,6 +98,7 @@ impl Kind {
             Self::StoreId => StoreId::parse(text).map(|id| Value::from(id.as_str())).map_err(|e| e.to_string()),
             Self::CameraId => CameraId::parse(text).map(|id| Value::from(id.as_str())).map_err(|e| e.to_string()),
             Self::StreamId => StreamId::parse(text).map(|id| Value::from(id.as_str())).map_err(|e| e.to_string()),
+            Self::JobName => text.parse::<JobName>().map(|name| Value::from(name.as_str())).map_err(|e| e.to_string()),
             Self::Number(min, max) => {
                 let wanted = || format!("found {found:?}, wanted a number from {min} to {max}");
                 let value: f64 = text.trim().parse().map_err(|_| wanted())?;
@@ -225,6 +228,8 @@ mod tests {
 
     #[test]
     fn an_id_of_100_bytes_says_how_many_it_has() {
+        let error = Kind::JobName.parse("a b").unwrap_err();
+        assert_eq!(error, "job name holds ' ', wanted letters, digits, - and _");
         let error = Kind::StoreId.parse(&"x".repeat(100)).unwrap_err();
         assert!(error.contains("100 bytes") && error.contains("64"), "{error}");
     }

@@ -170,7 +170,7 @@ pub const KEYS: &[Key] = &[
     key("ingest.commit_bytes", Kind::Size(1024), Some("64MiB"), "size at which a commit doesn't wait for the interval"),
     key(
         "ingest.job",
-        Kind::Text,
+        Kind::JobName,
         Some("ingest"),
         "whose offsets the commits carry; another for each log that goes into the same tables",
     ),
@@ -228,7 +228,25 @@ pub const KEYS: &[Key] = &[
         Some("0.4"),
         "least confidence of a detection in silver; after a change rebuild silver, or old days keep the old one",
     ),
+    key(
+        "maintain.enabled",
+        Kind::Flag,
+        Some("true"),
+        "merge small files beside the ingest; false leaves that to `rva maintain` or to another engine",
+    ),
     key("maintain.interval", Kind::Duration(1000), Some("10m"), "time between two looks for small files to merge"),
+    key(
+        "maintain.snapshots_max",
+        Kind::Integer(1, 1_000_000),
+        Some("500"),
+        "number of snapshots of a table that can be read back to; each makes a commit a little slower",
+    ),
+    key(
+        "maintain.snapshots_age",
+        Kind::Duration(1000),
+        Some("5d"),
+        "how long a snapshot can be read back to after another took its place",
+    ),
     key(
         "maintain.file_size",
         Kind::Size(65_536),
@@ -368,7 +386,7 @@ pub const KEYS: &[Key] = &[
 
 /// Keys of one camera, under `cameras.<camera id>`.
 pub const CAMERA_KEYS: &[Key] = &[
-    key("source", Kind::Text, None, "a file, a folder or glob of images, a webcam index or a stream URL"),
+    key("source", Kind::Text, None, "a file, a folder or glob of images or videos, a webcam index or a stream URL"),
     key("user", Kind::Text, None, "user of its stream, where the URL names none; as capture.user"),
     key("password", Kind::Secret, None, "its password"),
     key("password_file", Kind::SecretFile, None, "a file that holds it"),

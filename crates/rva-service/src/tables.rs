@@ -1,9 +1,9 @@
 //! The tables that the configuration names: the way from its keys to an open lake. Keys that don't fit together are told
 //! all at once.
 
-use crate::{CatalogKind, Config, ConfigError, IcebergConfig, Loaded, Problem, S3Config, Secret};
+use crate::{CatalogKind, Config, ConfigError, IcebergConfig, Loaded, MaintainConfig, Problem, S3Config, Secret};
 use rva_lake::{
-    Lake, LakeError, LakeOptions, RestAuth, RestOptions,
+    Lake, LakeError, LakeOptions, MergeLimits, RestAuth, RestOptions,
     storage::{AllowedLocations, S3Keys, S3Options},
 };
 use std::path::{Path, PathBuf};
@@ -51,9 +51,16 @@ impl TableSettings {
 
     /// Makes the settings of a data folder's tables.
     pub fn embedded(folder: &Path, config: &Config) -> Self {
-        let mut lake = LakeOptions::default();
-        lake.housekeeping.orphan_age = config.ingest.orphan_age;
-        Self { tables: Tables::Embedded(folder.to_owned()), lake }
+        Self { tables: Tables::Embedded(folder.to_owned()), lake: lake_options(config) }
+    }
+
+    /// Returns the folder of rows that are sorted: beside the tables where they are on this machine, else where queries
+    /// spill; `None` for the system's temporary folder.
+    pub fn spill_dir(&self, config: &Config) -> Option<PathBuf> {
+        match &self.tables {
+            Tables::Embedded(folder) => Some(folder.clone()),
+            Tables::Rest(_) => config.query.spill_dir.clone(),
+        }
     }
 
     /// Opens the tables to write; bronze is made where it is missing.
@@ -83,6 +90,26 @@ impl TableSettings {
     }
 }
 
+/// Returns the options of tables that a configuration leads to.
+pub fn lake_options(config: &Config) -> LakeOptions {
+    let mut options = LakeOptions::default();
+    options.housekeeping.orphan_age = config.ingest.orphan_age;
+    options.housekeeping.snapshots_kept = config.maintain.snapshots_max;
+    options.housekeeping.snapshots_age = config.maintain.snapshots_age;
+    options
+}
+
+/// Returns the limits of merges that a configuration leads to. Rows that are sorted are spilled into `folder`.
+pub fn merge_limits(config: &MaintainConfig, folder: Option<PathBuf>) -> MergeLimits {
+    MergeLimits {
+        file_bytes: config.file_size,
+        files_min: config.files_min,
+        age_min: config.age_min,
+        memory: usize::try_from(config.memory_max).unwrap_or(usize::MAX),
+        spill_dir: folder,
+    }
+}
+
 /// Chooses the provider of TLS: two in one program would make the first connection panic. It fails where one is
 /// installed already.
 fn install_tls() {
@@ -99,18 +126,10 @@ impl Check<'_> {
         self.problems.push(self.loaded.problem(path, text));
     }
 
-    fn job(&mut self, job: &str) -> String {
-        if !job.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
-            self.problem("ingest.job", format!("found {job:?}, wanted letters, digits, - and _"));
-        }
-        job.to_owned()
-    }
-
     fn lake(&mut self) -> LakeOptions {
         let config = &self.loaded.config;
-        let mut lake = LakeOptions::default();
-        lake.housekeeping.orphan_age = config.ingest.orphan_age;
-        lake.job = self.job(&config.ingest.job);
+        let mut lake = lake_options(config);
+        lake.job = config.ingest.job.clone();
         if config.catalog.kind == CatalogKind::Rest {
             let allowed = self.locations(config.iceberg.locations.as_deref());
             lake = lake.with_s3_in(self.s3(&config.s3), allowed);

@@ -54,7 +54,7 @@ fn all_problems_are_reported_at_once_with_key_path_and_place() {
     let wanted = [
         "stor_id: unknown key, nearest is store_id (rva.yaml:1)",
         "cameras.cam_01.sorce: unknown key, nearest is source (rva.yaml:4)",
-        "cameras.cam_02.source: missing, wanted a file, a folder or glob of images, a webcam index or a stream URL (rva.yaml:5)",
+        "cameras.cam_02.source: missing, wanted a file, a folder or glob of images or videos, a webcam index or a stream URL (rva.yaml:5)",
         "detector.conf: found 1.5, wanted a number from 0 to 1 (rva.yaml:8)",
         "detector.clases: unknown key, nearest is classes (rva.yaml:9)",
         "ingest.commit_interval: found \"10\", wanted a duration like 500ms, 10s, 5m, 72h or 1h30m (rva.yaml:11)",

@@ -34,6 +34,16 @@ pub enum IdError {
         /// Its byte offset in the text.
         at: usize,
     },
+    /// A text with a character that this kind doesn't take.
+    #[error("{kind} holds {found:?}, wanted {wanted}")]
+    Character {
+        /// The kind of identifier.
+        kind: &'static str,
+        /// The character.
+        found: char,
+        /// The characters that it takes.
+        wanted: &'static str,
+    },
 }
 
 fn check(kind: &'static str, text: &str) -> Result<(), IdError> {

@@ -31,6 +31,7 @@ mod envelope;
 mod fields;
 mod geometry;
 mod ids;
+mod job;
 mod position;
 mod record;
 mod redact;
@@ -44,6 +45,7 @@ pub use envelope::{
 pub use fields::RecordHead;
 pub use geometry::{BBox, ImageSize, Point};
 pub use ids::{CameraId, IdError, RunId, SourceIdentity, StoreId, StreamId};
+pub use job::JobName;
 pub use position::{OffsetMap, PartitionName, Position, PositionError};
 pub use record::{
     Detection, FrameRecord, FrameRecordInput, RecordBox, RecordDetection, RecordNorm, RecordPixel, RecordPoint,

@@ -57,5 +57,5 @@ pub use pipeline::{
 pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceCounts, SourceDescription};
 pub use source::{
     AbandonedCaptures, Certificates, GstPipeline, HwAcceleration, IMAGE_EXTENSIONS, OpenOptions, PIXELS_MAX,
-    RtspTransport, SourceSpec, StreamUrl, abandoned_captures, open,
+    RtspTransport, SourceSpec, StreamUrl, VIDEO_EXTENSIONS, abandoned_captures, open,
 };

@@ -28,6 +28,8 @@ pub struct SourceDescription {
     pub frame_count: Option<u64>,
     /// Set for a webcam or stream: it has no end, and its frames are stamped by the wall clock.
     pub is_live: bool,
+    /// Set for one of the files of a folder or a pattern, which follow each other as runs of one camera.
+    pub is_part: bool,
     /// The hardware that decodes; `none` is the processor.
     pub hw_acceleration: HwAcceleration,
 }
@@ -80,7 +82,7 @@ pub trait FrameSource: Send {
 pub struct ModelDescription {
     /// The file name without its folder.
     pub name: String,
-    /// The class names by class id.
+    /// The class names by class id; empty where an id is no class of the model.
     pub class_names: Vec<String>,
     /// The input's width and height in pixels.
     pub input_size: ImageSize,
@@ -105,14 +107,15 @@ pub trait Detector: Send {
 
 /// A preparer that turns a picture into network input.
 pub trait Prepare: Send {
-    /// Letterboxes and normalises a picture.
+    /// Letterboxes or stretches a picture, and normalises it.
     ///
     /// # Errors
     /// Returns an error where OpenCV can't scale it.
     fn prepare(&mut self, image: &Image) -> Result<Prepared, crate::VisionError>;
 }
 
-/// A network input, `[3, height, width]`, RGB in [0, 1], and the way back to source pixels.
+/// A network input, `[3, height, width]`, RGB in [0, 1] or normalised as the model wants it, and the way back to source
+/// pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
     /// The values, planar RGB, row by row.

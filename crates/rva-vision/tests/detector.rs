@@ -7,7 +7,7 @@ use opencv::{prelude::*, videoio};
 use rva_types::{BBox, Detection, ImageSize};
 use rva_vision::{
     BatchOptions, DetectOptions, Detector, Device, FoundLibrary, Image, Prepared, Selection, SharedModel,
-    VisionErrorKind, YoloDetector, devices, find_library,
+    VisionErrorKind, YoloDetector, devices, find_library, resolve_classes,
 };
 use std::{
     path::{Path, PathBuf},
@@ -313,6 +313,87 @@ fn models_like_rt_detr_give_their_ranks_in_source_pixels() {
     }
 }
 
+/// The colour that models of the DETR family take part in their logits, by RF-DETR's mean and deviation.
+fn normalised(byte: u8, mean: f32, std: f32) -> f32 {
+    (f32::from(byte) / 255.0 - mean) / std
+}
+
+fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
+}
+
+#[test]
+fn models_like_rf_detr_give_the_answers_of_their_queries_in_source_pixels() {
+    let Some(library) = library() else { return };
+    let input = ImageSize { width: 64, height: 96 };
+    // Pictures fill the input whatever their shape: no grey border takes part in the means.
+    let (wide, high) = (ImageSize { width: 400, height: 100 }, ImageSize { width: 32, height: 64 });
+    let places = |size: ImageSize| {
+        let (w, h) = (size.width as f32, size.height as f32);
+        [BBox::new(0.25 * w, 0.0, 0.75 * w, 0.5 * h), BBox::new(0.0, 0.0, 0.5 * w, h)]
+    };
+    let imagenet = [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)];
+    // For each model: what it does to colours, and query, class and channel of its three answers.
+    let cases = [
+        ("queries-coco", imagenet, [(0, 1, 0), (0, 17, 1), (1, 90, 2)]),
+        ("queries-own", imagenet, [(0, 0, 0), (1, 1, 1), (1, 2, 2)]),
+        ("queries-noted", [(0.5, 0.5), (0.25, 0.25), (0.0, 2.0)], [(0, 0, 0), (1, 1, 1), (1, 2, 2)]),
+        ("queries-transformers", [(0.0, 1.0); 3], [(0, 0, 0), (1, 1, 1), (1, 2, 2)]),
+    ];
+    for (name, colours, answers) in cases {
+        let options = DetectOptions { conf: 0.05, ..Default::default() };
+        let mut detector = load(&library, &toy(name), &options);
+        assert_eq!(detector.description().input_size, input, "{name}");
+        let mut preparer = detector.preparer();
+        let pictures = [(wide, [200, 90, 150]), (high, [10, 255, 0])];
+        let batch: Vec<Prepared> = pictures
+            .iter()
+            .map(|(size, [r, g, b])| {
+                let pixels = [*b, *g, *r].repeat((size.width * size.height) as usize);
+                preparer.prepare(&Image::from_bgr(*size, pixels).unwrap()).unwrap()
+            })
+            .collect();
+        let found = detector.infer(&batch).unwrap();
+        for (found, (size, rgb)) in found.iter().zip(pictures) {
+            let mut wanted: Vec<_> = answers
+                .iter()
+                .map(|&(query, class_id, channel): &(usize, u32, usize)| {
+                    let (mean, std) = colours[channel];
+                    (class_id, sigmoid(normalised(rgb[channel], mean, std)), places(size)[query])
+                })
+                .collect();
+            wanted.sort_by(|a, b| b.1.total_cmp(&a.1));
+            // No more answers count than there are queries.
+            wanted.truncate(2);
+            assert_eq!(found.len(), wanted.len(), "{name}: {found:?}");
+            for (found, (class_id, conf, bbox)) in found.iter().zip(wanted) {
+                assert_eq!(found.class_id, class_id, "{name}");
+                assert!(found.bbox.iou(&bbox) > 0.999, "{name}: {found:?} is not at {bbox:?}");
+                assert!((found.conf - conf).abs() <= 1e-3, "{name}: {} is not {conf}", found.conf);
+            }
+        }
+    }
+}
+
+#[test]
+fn people_of_a_model_with_cocos_categories_are_found_by_name_and_by_its_own_id() {
+    let Some(library) = library() else { return };
+    let mut detector = load(&library, &toy("queries-coco"), &DetectOptions::default());
+    let names = detector.description().class_names.clone();
+    assert_eq!((names[1].as_str(), names[90].as_str(), names[0].as_str()), ("person", "toothbrush", ""));
+    let wanted = |text: &str| resolve_classes(&[text.to_owned()], &names).map_err(|error| error.to_string());
+    assert_eq!(wanted("person").unwrap(), [1]);
+    assert!(wanted("0").unwrap_err().contains("found class id 0, which is no class of the model"));
+    detector.select(Selection { conf: 0.25, classes: Some(vec![1]) }).unwrap();
+    let found = detect(&mut detector, &colour(SQUARE, 255, 0));
+    assert_eq!((found.len(), found[0].class_id, found[0].bbox), (1, 1, BBox::new(32.0, 0.0, 96.0, 64.0)));
+    let error = detector.select(Selection { conf: 0.25, classes: Some(vec![12]) }).unwrap_err();
+    assert_eq!(error.kind(), VisionErrorKind::Config, "{error}");
+    let options = DetectOptions { classes: Some(vec![0]), ..Default::default() };
+    let error = YoloDetector::load(&library, &toy("queries-coco"), &options).unwrap_err();
+    assert!(error.to_string().contains("found class id 0, which is no class of the model"), "{error}");
+}
+
 #[test]
 fn a_symbolic_size_is_what_the_user_wants_or_what_the_metadata_says() {
     let Some(library) = library() else { return };
@@ -376,6 +457,9 @@ fn models_of_other_layouts_and_without_class_names_are_refused_with_what_they_ar
         ("yolov5", "[1, 252, 7] with 2 class names: YOLOv5's layout"),
         ("turned", "[1, 84, 7] with 3 class names: YOLOv8's layout turned round"),
         ("ranked-no-names", "found no class names"),
+        ("queries-no-names", "found no class names, wanted the names of the 4 classes"),
+        ("queries-colours-unsaid", "nothing that says how colours are normalised"),
+        ("queries-masks", "the output \"masks\" of a model for segmentation"),
         ("yolov5-of-one", "[1, 25200, 6] with 1 class names: YOLOv5's layout"),
         ("grey-input", "[1, 1, 64, 64]"),
         ("byte-input", "images u8 [1, 3, 64, 64]"),
@@ -419,7 +503,7 @@ fn options_that_the_model_cannot_follow_are_refused() {
     let load = |options| YoloDetector::load(&library, &toy("plain"), &options).unwrap_err();
     let classes = load(DetectOptions { classes: Some(vec![0, 2]), ..Default::default() });
     assert_eq!(classes.kind(), VisionErrorKind::Config);
-    assert!(classes.to_string().contains("found id 2, wanted 0 to 1"), "{classes}");
+    assert!(classes.to_string().contains("found class id 2, wanted 0 to 1"), "{classes}");
     let conf = load(DetectOptions { conf: f32::NAN, ..Default::default() });
     assert!(conf.kind() == VisionErrorKind::Config && conf.to_string().contains("conf NaN"), "{conf}");
 }

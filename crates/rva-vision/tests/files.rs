@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rva_vision::{Image, OpenOptions, SourceSpec, VisionErrorKind, open};
+use rva_vision::{FrameSource, Image, OpenOptions, SourceSpec, VisionError, VisionErrorKind, open};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -274,4 +274,122 @@ fn a_slow_clip_with_sound_is_read_to_its_end() {
     if made {
         assert_eq!(read(&path).millis, [0, 60_000, 120_000, 180_000, 240_000]);
     }
+}
+
+/// What is seen of the runs of a source: for each the file that it names, and the milliseconds of its frames.
+type Runs = Vec<(String, Vec<i64>)>;
+
+/// Reads every run of a source to its end, each frame or every second one, and the error that ended it.
+fn runs(source: &str, stride: u64) -> (Runs, Option<VisionError>) {
+    let mut source = open(&SourceSpec::parse(source).unwrap(), &OpenOptions::default()).unwrap();
+    let name = |source: &dyn FrameSource| {
+        let path = PathBuf::from(&source.description().uri);
+        path.file_name().unwrap().to_str().unwrap().to_owned()
+    };
+    let mut runs = vec![(name(&*source), Vec::new())];
+    let mut count = 0;
+    loop {
+        let next = if count % stride == 0 { source.next_frame() } else { source.skip_frame().map(|_| None) };
+        match next {
+            Ok(Some(frame)) => {
+                assert_eq!(frame.image.size(), source.description().size);
+                count += 1;
+                assert_eq!(frame.index, count, "indices of a run count from 1");
+                runs.last_mut().unwrap().1.push((frame.media_time.as_micros() + 500).div_euclid(1000));
+            }
+            Ok(None) if count % stride != 0 => count += 1,
+            Ok(None) => return (runs, None),
+            Err(error) if error.kind() == VisionErrorKind::SourceChanged => {
+                assert!(source.next_frame().unwrap().is_none(), "nothing comes before the next run is begun");
+                assert!(source.begin_next_run(), "{error}");
+                (count, _) = (0, runs.push((name(&*source), Vec::new())));
+            }
+            Err(error) => return (runs, Some(error)),
+        }
+    }
+}
+
+/// Makes a video of that many frames; false where there is no ffmpeg.
+fn video(path: &Path, size: &str, rate: u32, frames: u32) -> bool {
+    let (input, frames) = (format!("testsrc=size={size}:rate={rate}"), frames.to_string());
+    ffmpeg(&["-f", "lavfi", "-i", &input, "-frames:v", &frames, "-c:v", "mjpeg", path.to_str().unwrap()])
+}
+
+#[test]
+fn videos_of_a_folder_follow_each_other_in_natural_order_each_as_a_run_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    if !(video(&at("10.mkv"), "96x64", 25, 6)
+        && video(&at("2.avi"), "160x96", 10, 5)
+        && video(&at("1.MOV"), "96x64", 10, 3))
+    {
+        return;
+    }
+    fs::copy(at("2.avi"), at("._2.avi")).unwrap();
+    fs::write(at("notes.txt"), "no video").unwrap();
+    fs::create_dir(at("3.avi")).unwrap();
+    let wanted = [
+        ("1.MOV".to_owned(), vec![0, 100, 200]),
+        ("2.avi".to_owned(), vec![300, 400, 500, 600, 700]),
+        ("10.mkv".to_owned(), vec![800, 840, 880, 920, 960, 1000]),
+    ];
+    let (found, error) = runs(folder.path().to_str().unwrap(), 1);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(found, wanted);
+    let pattern = at("*[0-9].[aM]*").to_str().unwrap().to_owned();
+    assert_eq!(runs(&pattern, 1).0, wanted[..2]);
+    // What is skipped takes its time as well.
+    let every_second = |times: &[i64]| times.iter().copied().step_by(2).collect::<Vec<_>>();
+    let skipping: Vec<_> = runs(folder.path().to_str().unwrap(), 2).0;
+    assert_eq!(skipping, wanted.clone().map(|(name, times)| (name, every_second(&times))));
+}
+
+#[test]
+fn a_broken_video_of_a_folder_is_left_out_and_named_after_all_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    if !(video(&at("a.avi"), "96x64", 10, 3)
+        && video(&at("c.avi"), "96x64", 10, 40)
+        && video(&at("e.avi"), "96x64", 10, 4))
+    {
+        return;
+    }
+    let bytes = fs::read(at("c.avi")).unwrap();
+    fs::write(at("c.avi"), &bytes[..bytes.len() / 2]).unwrap();
+    for name in ["0.mp4", "b.mp4", "f.mp4"] {
+        fs::write(at(name), "this is no video at all").unwrap();
+    }
+    let (found, error) = runs(folder.path().to_str().unwrap(), 1);
+    let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["a.avi", "c.avi", "e.avi"]);
+    assert_eq!(found[0].1, [0, 100, 200]);
+    let (cut, last) = (&found[1].1, &found[2].1);
+    assert!((5..35).contains(&cut.len()) && cut[0] == 300, "{cut:?}");
+    let begins = cut.last().unwrap() + 100;
+    assert_eq!(*last, [begins, begins + 100, begins + 200, begins + 300]);
+    let error = error.unwrap();
+    assert_eq!(error.kind(), VisionErrorKind::Incomplete, "{error}");
+    for part in ["found 4 of 6 videos that can't be read or break off", "0.mp4", folder.path().to_str().unwrap()] {
+        assert!(error.to_string().contains(part), "{error} should name {part}");
+    }
+}
+
+#[test]
+fn folders_without_a_video_that_can_be_read_or_with_images_too_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |kind: VisionErrorKind, wanted: &[&str]| {
+        let spec = SourceSpec::parse(folder.path().to_str().unwrap()).unwrap();
+        let error = open(&spec, &OpenOptions::default()).err().unwrap();
+        assert_eq!(error.kind(), kind, "{error}");
+        wanted.iter().for_each(|part| assert!(error.to_string().contains(part), "{error} should name {part}"));
+    };
+    refused(VisionErrorKind::Empty, &["found a folder with 0 other entries and no images or videos", "mp4"]);
+    for name in ["a.mp4", "b.mp4"] {
+        fs::write(folder.path().join(name), "this is no video at all").unwrap();
+    }
+    refused(VisionErrorKind::Unreadable, &["found 2 videos that can't be read", "a.mp4", "wanted at least one"]);
+    fs::write(folder.path().join("a.jpg"), "no matter").unwrap();
+    let pattern = |all: &str| format!("{:?}", folder.path().join(all));
+    let (videos, images) = (pattern("*.mp4"), pattern("*.jpg"));
+    refused(VisionErrorKind::Config, &["found 1 images and 2 videos, wanted one kind", &videos, &images]);
 }

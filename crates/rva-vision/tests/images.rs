@@ -56,10 +56,10 @@ fn a_single_image_is_one_frame() {
 #[test]
 fn a_folder_without_images_names_what_is_wanted() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("clip.mp4"), "x").unwrap();
-    let wanted = ["1 other entries and no images", "wanted files that end in jpg, jpeg"];
+    fs::write(folder.path().join("clip.txt"), "x").unwrap();
+    let wanted = ["1 other entries and no images or videos", "wanted files that end in jpg, jpeg", "or in mp4, m4v"];
     refused(text(folder.path()), VisionErrorKind::Empty, &wanted);
-    refused(text(&folder.path().join("*.mp4")), VisionErrorKind::Empty, &["found 1 matches and no images"]);
+    refused(text(&folder.path().join("*.txt")), VisionErrorKind::Empty, &["found 1 matches and no images or videos"]);
 }
 
 #[test]

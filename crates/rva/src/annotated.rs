@@ -4,7 +4,7 @@ use crate::terminal::Terminal;
 use anyhow::Context;
 use rva_detector::{FrameTap, MakeTap, OpenCamera, RunSettings};
 use rva_types::CameraId;
-use rva_vision::{AnnotateOptions, AnnotatedWriter, TrackedFrame, VisionError, VisionErrorKind};
+use rva_vision::{AnnotateOptions, AnnotatedWriter, SourceDescription, TrackedFrame, VisionError, VisionErrorKind};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -47,16 +47,46 @@ impl Saving {
         Ok(Self::File(path))
     }
 
-    /// Begins the video of a camera.
+    /// Returns the file for the video of a camera, or of one of its files where they follow each other; `None` where no
+    /// videos are written. No two of `taken` are the same.
+    ///
+    /// # Errors
+    /// Returns an error for one file for several videos.
+    fn file(
+        &self,
+        camera: &CameraId,
+        source: &SourceDescription,
+        taken: &[PathBuf],
+    ) -> anyhow::Result<Option<PathBuf>> {
+        let folder = match self {
+            Self::Off => return Ok(None),
+            Self::File(path) if source.is_part => {
+                let text = format!(
+                    "found --save={}, a file, for the videos of a folder, wanted a folder: each has a file of its own",
+                    path.display()
+                );
+                return Err(crate::exit::Refusal::usage(text).into());
+            }
+            Self::File(path) => return Ok(Some(path.clone())),
+            Self::Folder(folder) => folder,
+        };
+        let camera = file_name(camera.as_str());
+        if !source.is_part {
+            return Ok(Some(folder.join(format!("{camera}.mp4"))));
+        }
+        let (folder, part) = (folder.join(camera), Path::new(&source.uri));
+        let [stem, name] = [part.file_stem(), part.file_name()].map(|name| name.unwrap_or_default().to_string_lossy());
+        // `a.mp4` and `a.avi` of one folder are two videos.
+        let numbered = (2..).map(|number| format!("{name}-{number}.mp4"));
+        let mut names = [format!("{stem}.mp4"), format!("{name}.mp4")].into_iter().chain(numbered);
+        Ok(names.find_map(|name| Some(folder.join(name)).filter(|path| !taken.contains(path))))
+    }
+
+    /// Begins a video.
     ///
     /// # Errors
     /// Returns an error where the file or its folder can't be made.
-    fn start(&self, camera: &OpenCamera, settings: &RunSettings) -> anyhow::Result<Option<Saved>> {
-        let video = match self {
-            Self::Off => return Ok(None),
-            Self::File(path) => path.clone(),
-            Self::Folder(folder) => folder.join(format!("{}.mp4", file_name(settings.identity.camera_id.as_str()))),
-        };
+    fn start(video: PathBuf, camera: &OpenCamera, settings: &RunSettings) -> anyhow::Result<Saved> {
         if let Some(folder) = video.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).with_context(|| format!("make folder {}", folder.display()))?;
         }
@@ -66,16 +96,28 @@ impl Saving {
             AnnotatedWriter::create(&video, camera.source.description().size, fps, &AnnotateOptions::default())?;
         let picture = video.with_extension("jpg");
         let class_names = camera.model().map(|model| model.class_names.clone()).unwrap_or_default();
-        let drawing = Drawing { writer: Some(writer), video, picture, class_names, tracks_max: None, error: None };
-        Ok(Some(Saved(Arc::new(Mutex::new(drawing)))))
+        let uri = camera.source.description().uri.clone();
+        let drawing = Drawing { uri, writer: Some(writer), video, picture, class_names, tracks_max: None, error: None };
+        Ok(Saved(Arc::new(Mutex::new(drawing))))
     }
 }
 
-/// The annotated videos of a command, one a camera: a camera that is opened again goes on in its own.
+/// The annotated videos of a command, one a camera: a camera that is opened again goes on in its own. Only files that
+/// follow each other as one camera have a video each.
 #[derive(Clone)]
 pub struct Videos {
     saving: Saving,
-    begun: Arc<Mutex<BTreeMap<CameraId, Saved>>>,
+    begun: Arc<Mutex<Begun>>,
+}
+
+#[derive(Default)]
+struct Begun {
+    /// The videos that are drawn into.
+    open: BTreeMap<CameraId, Saved>,
+    /// What became of those that were ended already.
+    ended: Vec<Result<SavedFiles, VisionError>>,
+    /// The files of all of them.
+    taken: Vec<PathBuf>,
 }
 
 impl Videos {
@@ -84,18 +126,27 @@ impl Videos {
         Self { saving, begun: Arc::default() }
     }
 
-    /// Begins the video of a camera, if it is wanted and not begun, and returns a tap that draws into it.
+    /// Begins the video of a camera, if it is wanted and not begun, and returns a tap that draws into it. It blocks: a
+    /// video that this one follows is ended first.
     ///
     /// # Errors
     /// Returns an error where the file or its folder can't be made.
     pub fn tap(&self, camera: &OpenCamera, settings: &RunSettings) -> anyhow::Result<Option<FrameTap>> {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = &settings.identity.camera_id;
-        if !begun.contains_key(id) {
-            let Some(saved) = self.saving.start(camera, settings)? else { return Ok(None) };
-            begun.insert(id.clone(), saved);
+        let (id, source) = (&settings.identity.camera_id, camera.source.description());
+        if let Some(saved) = begun.open.get(id) {
+            if !source.is_part || saved.is_of(&source.uri) {
+                return Ok(Some(saved.tap()));
+            }
+            let before = begun.open.remove(id).map(Saved::finish);
+            begun.ended.extend(before);
         }
-        Ok(begun.get(id).map(Saved::tap))
+        let Some(video) = self.saving.file(id, source, &begun.taken)? else { return Ok(None) };
+        let saved = Saving::start(video.clone(), camera, settings)?;
+        let tap = saved.tap();
+        begun.taken.push(video);
+        begun.open.insert(id.clone(), saved);
+        Ok(Some(tap))
     }
 
     /// Returns the maker of taps for a supervisor; `None` where no videos are wanted.
@@ -112,7 +163,7 @@ impl Videos {
     /// Ends all videos. It blocks: they are read back.
     pub fn finish(&self) -> Vec<Result<SavedFiles, VisionError>> {
         let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
-        begun.into_values().map(Saved::finish).collect()
+        begun.ended.into_iter().chain(begun.open.into_values().map(Saved::finish)).collect()
     }
 }
 
@@ -123,6 +174,8 @@ fn file_name(camera: &str) -> String {
 }
 
 struct Drawing {
+    /// The source that it was begun for.
+    uri: String,
     writer: Option<AnnotatedWriter>,
     video: PathBuf,
     picture: PathBuf,
@@ -169,6 +222,10 @@ impl Saved {
         Box::new(move |frame: &TrackedFrame| drawing.lock().unwrap_or_else(PoisonError::into_inner).take(frame))
     }
 
+    fn is_of(&self, uri: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).uri == uri
+    }
+
     /// Ends the video. It blocks: it is read back.
     ///
     /// # Errors
@@ -204,6 +261,39 @@ mod tests {
         assert_eq!(plan(Some("x.mp4"), 1).unwrap(), Saving::File("x.mp4".into()));
         assert_eq!(plan(Some("x"), 3).unwrap(), Saving::Folder("x".into()));
         assert!(plan(Some("x.mp4"), 2).unwrap_err().to_string().contains("2 sources"));
+    }
+
+    #[test]
+    fn each_video_of_a_folder_has_a_file_of_its_own() {
+        let part = |uri: &str| SourceDescription { uri: uri.into(), is_part: true, ..description() };
+        let saving = Saving::Folder("out".into());
+        let (camera, mut taken) = (CameraId::parse("door/1").unwrap(), Vec::new());
+        for (uri, wanted) in [
+            ("in/a.mp4", "out/door%2F1/a.mp4"),
+            ("in/a.avi", "out/door%2F1/a.avi.mp4"),
+            ("in/sub/a.avi", "out/door%2F1/a.avi-2.mp4"),
+            ("in/b.mkv", "out/door%2F1/b.mp4"),
+        ] {
+            let file = saving.file(&camera, &part(uri), &taken).unwrap().unwrap();
+            assert_eq!(file, PathBuf::from(wanted));
+            taken.push(file);
+        }
+        let alone = saving.file(&camera, &description(), &taken).unwrap();
+        assert_eq!(alone, Some(PathBuf::from("out/door%2F1.mp4")));
+        let error = Saving::File("x.mp4".into()).file(&camera, &part("in/a.mp4"), &[]).unwrap_err().to_string();
+        assert!(error.contains("--save=x.mp4, a file, for the videos of a folder, wanted a folder"), "{error}");
+    }
+
+    fn description() -> SourceDescription {
+        SourceDescription {
+            uri: "in/a.mp4".into(),
+            size: rva_types::ImageSize { width: 16, height: 16 },
+            fps: None,
+            frame_count: None,
+            is_live: false,
+            is_part: false,
+            hw_acceleration: rva_vision::HwAcceleration::None,
+        }
     }
 
     #[test]

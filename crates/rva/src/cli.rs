@@ -2,7 +2,10 @@
 //! a flag, a variable and a file are checked alike and all problems are reported at once.
 
 use crate::commands::eval::args::EvalArgs;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint, error::ErrorKind};
+use clap::{
+    Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use clap_complete::Shell;
 use rva_detector::configured::{CaptureArgs, DetectionArgs, Given, IdentityArgs};
 use rva_service::{Override, SourceText};
@@ -171,7 +174,7 @@ pub struct CommitArgs {
 /// `rva run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A video file, a folder or glob of images, a webcam index or a stream URL [default: the configured cameras]
+    /// A video file, a folder or glob of images or videos, a webcam index or a stream URL [default: the configured cameras]
     #[arg(value_name = "SOURCE")]
     pub sources: Vec<SourceText>,
     /// Where the tables and the log are
@@ -200,7 +203,7 @@ pub struct RunArgs {
 /// `rva detect`
 #[derive(Debug, Args)]
 pub struct DetectArgs {
-    /// A video file, a folder or glob of images, a webcam index or a stream URL
+    /// A video file, a folder or glob of images or videos, a webcam index or a stream URL
     #[arg(value_name = "SOURCE")]
     pub source: Option<SourceText>,
     /// The NDJSON file to write; - is stdout
@@ -448,7 +451,9 @@ impl Cli {
     /// Returns clap's error, or the hint.
     pub fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
         let parsed = Self::try_parse_from(&arguments);
-        let Some(target) = target_after_save(&arguments) else { return parsed };
+        let Some(target) = target_after_save(&arguments) else {
+            return parsed.map_err(|error| several_sources(error, &arguments));
+        };
         let is_wrong = match &parsed {
             // One source alone may be any file that is there.
             Ok(cli) => cli.sources_to_save().is_some_and(|sources| sources > 1 || !Path::new(target).exists()),
@@ -470,6 +475,25 @@ impl Cli {
             _ => return None,
         };
         save.as_deref().is_some_and(str::is_empty).then_some(sources)
+    }
+}
+
+/// Returns the error of `rva detect` about a second source with the way to name several: the shell makes several of a
+/// pattern without quotes.
+fn several_sources(error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let is_detect = arguments.get(1).is_some_and(|command| command == "detect");
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(second))
+            if is_detect && error.kind() == ErrorKind::UnknownArgument && !second.starts_with('-') =>
+        {
+            let text = format!(
+                "found a second source, {}: wanted one for `rva detect`; a folder, or a pattern in quotes, is one \
+                 whose videos follow each other, and `rva run` takes several cameras",
+                rva_types::shown_source(second)
+            );
+            Cli::command().error(ErrorKind::TooManyValues, text)
+        }
+        _ => error,
     }
 }
 
@@ -514,6 +538,17 @@ mod tests {
         let Command::Query(args) = Cli::try_parse_from(line).unwrap().command else { panic!("not query") };
         assert_eq!((args.sql.as_str(), args.format), ("-- people\nSELECT 1", RowFormat::Csv));
         assert_eq!(args.folder.data_dir.as_deref(), Some("d"));
+    }
+
+    #[test]
+    fn a_second_source_of_detect_is_refused_with_the_way_to_name_several() {
+        let read = |line: &str| Cli::read(line.split_whitespace().map(Into::into).collect());
+        let error = read("rva detect a.mp4 b.mp4 c.mp4 -o x.ndjson").unwrap_err();
+        assert!(error.to_string().contains("found a second source, b.mp4: wanted one"), "{error}");
+        assert!(error.to_string().contains("a pattern in quotes"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+        let other = read("rva detect a.mp4 -o x.ndjson --konf 3").unwrap_err();
+        assert!(!other.to_string().contains("second source"), "{other}");
     }
 
     #[test]

@@ -4,11 +4,14 @@ use crate::{exit::Refusal, folder::DataFolder};
 use anyhow::Context;
 use rva_bus::LogReader;
 use rva_ingest::{
-    IngestCounters, IngestEvent, IngestLease, IngestObserver, IngestOptions, IngestReport, Phase, SystemClock,
-    run_ingest, service::ServiceView,
+    IngestCounters, IngestEvent, IngestLease, IngestObserver, IngestOptions, IngestReport, Maintaining, Phase,
+    SystemClock, run_ingest, service::ServiceView,
 };
-use rva_lake::{Lake, LakeOptions};
-use rva_service::{BusKind, CatalogKind, Config, StopFlag, ended_or_stopped, format_duration};
+use rva_lake::Lake;
+use rva_service::{
+    BusKind, CatalogKind, Config, Health, StopFlag, ended_or_stopped, format_duration,
+    tables::{TableSettings, lake_options, merge_limits},
+};
 use std::{
     sync::{
         Arc,
@@ -27,6 +30,17 @@ impl RowsCommitted {
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// Starts the maintenance of a data folder's tables, where it is wanted. It ends when it is dropped.
+///
+/// # Errors
+/// Returns an error where no thread can be made.
+pub fn maintaining(folder: &DataFolder, config: &Config, health: &Health) -> anyhow::Result<Option<Maintaining>> {
+    let limits = merge_limits(&config.maintain, Some(folder.root().to_owned()));
+    let tables = TableSettings::embedded(folder.root(), config);
+    let open = async move || Ok(tables.open().await?);
+    Maintaining::start(&config.maintain, limits, health, open).context("start maintenance")
 }
 
 /// A running ingest.
@@ -51,9 +65,8 @@ impl Ingesting {
         mut view: ServiceView,
     ) -> anyhow::Result<Self> {
         check_embedded(config)?;
-        let mut lake = LakeOptions::default();
+        let mut lake = lake_options(config);
         lake.job = config.ingest.job.clone();
-        lake.housekeeping.orphan_age = config.ingest.orphan_age;
         let lake = Lake::open_embedded(folder.root(), lake).await?;
         let (mut bronze, mut dead) = (lake.bronze_sink()?, lake.dead_letter_sink()?);
         let log = folder.log();

@@ -234,3 +234,65 @@ fn an_interrupt_leaves_an_annotated_video_that_is_whole_to_there() {
     // Frames that a slow machine leaves out are gaps in both.
     assert_eq!(shown, said.iter().map(|frame| frame.at - said[0].at).collect::<Vec<_>>());
 }
+
+/// A folder of two whole videos of three and four frames, ten a second, and one that is none between them.
+fn shelf(folder: &Path) -> bool {
+    let shelf = folder.join("shelf");
+    fs::create_dir(&shelf).unwrap();
+    fs::write(shelf.join("b.mp4"), "this is no video at all").unwrap();
+    has_runtime()
+        && [("a.avi", "96x64", "3"), ("c.avi", "160x96", "4")].into_iter().all(|(name, size, frames)| {
+            let (picture, path) = (format!("testsrc=size={size}:rate=10"), shelf.join(name));
+            ffmpeg(&["-f", "lavfi", "-i", &picture, "-frames:v", frames, "-c:v", "mjpeg", path.to_str().unwrap()])
+        })
+}
+
+/// The frames of both videos of [`shelf`], each a run of its own.
+#[track_caller]
+fn are_of_the_shelf(records: &str) {
+    let frames: Vec<_> = said(records).into_iter().map(|said| (said.frame, said.at, said.size)).collect();
+    let first = (1..=3).map(|frame| (frame, 100 * frame as i64 - 100, (96, 64)));
+    let second = (1..=4).map(|frame| (frame, 100 * frame as i64 + 200, (160, 96)));
+    assert_eq!(frames, first.chain(second).collect::<Vec<_>>());
+    let of = |key: &str| -> Vec<String> {
+        let read = |line: &str| serde_json::from_str::<Value>(line).unwrap()[key].as_str().unwrap().to_owned();
+        records.lines().map(read).collect()
+    };
+    let (runs, files) = (of("pipeline_run_id"), of("source_uri"));
+    assert!(runs[..3].iter().all(|run| *run == runs[0]) && runs[3..].iter().all(|run| *run == runs[3]), "{runs:?}");
+    assert!(runs[0] < runs[3], "ids of runs are in the order of time");
+    assert!(files[..3].iter().all(|file| file == "shelf/a.avi") && files[3..].iter().all(|file| file == "shelf/c.avi"));
+}
+
+#[test]
+fn a_folder_of_videos_is_one_camera_whose_videos_follow_each_other_in_records_table_and_annotated_videos() {
+    let folder = tempdir().unwrap();
+    if !shelf(folder.path()) {
+        return;
+    }
+    let wanted = ["shelf: found 1 of 3 videos that can't be read or break off", "shelf/b.mp4"];
+    detect(folder.path(), Path::new("shelf"), &["--save=out"]).exits(3).says(&wanted);
+    are_of_the_shelf(&fs::read_to_string(folder.path().join("x.ndjson")).unwrap());
+    for (name, times) in [("a.mp4", &[0, 100, 200][..]), ("c.mp4", &[0, 100, 200, 300])] {
+        let Some(shown) = shown_at(&folder.path().join("out/cam_01").join(name)) else { return };
+        assert_eq!(shown, times, "{name}");
+    }
+    let one_file = detect(folder.path(), Path::new("shelf"), &["--save=x.mp4"]).exits(2);
+    one_file.says(&["found --save=x.mp4, a file, for the videos of a folder, wanted a folder"]);
+
+    let model = demo_model().display().to_string();
+    fs::write(folder.path().join("rva.yaml"), format!("start_time: {START}\ncameras:\n  aisle: {{source: shelf/}}\n"))
+        .unwrap();
+    rva(folder.path(), &["run", "--model", &model, "--data-dir", "d"]).exits(3).says(&["7 rows committed", "b.mp4"]);
+    let sql = "SELECT payload FROM bronze_raw WHERE camera_id = 'aisle' ORDER BY pipeline_run_id, frame_index";
+    let rows = rva(folder.path(), &["query", sql, "--format", "json", "--data-dir", "d"]).exits(0).stdout;
+    let payload = |row: &str| serde_json::from_str::<Value>(row).unwrap()["payload"].as_str().unwrap().to_owned();
+    are_of_the_shelf(&rows.lines().map(payload).collect::<Vec<_>>().join("\n"));
+
+    fs::remove_file(folder.path().join("shelf/b.mp4")).unwrap();
+    detect(folder.path(), Path::new("shelf/*.avi"), &[]).exits(0);
+    are_of_the_shelf(&fs::read_to_string(folder.path().join("x.ndjson")).unwrap());
+    fs::write(folder.path().join("shelf/p.jpg"), "a preview").unwrap();
+    let mixed = detect(folder.path(), Path::new("shelf"), &[]).exits(2);
+    mixed.says(&["found 1 images and 2 videos, wanted one kind", "shelf/*.avi"]);
+}

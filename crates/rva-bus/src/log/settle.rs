@@ -17,7 +17,7 @@ pub async fn settle(dir: PathBuf, options: LogOptions) -> Result<(), BusError> {
     });
     match opened {
         Err(error) if error.kind() == BusErrorKind::Transient => {
-            tracing::warn!("records of a writer that was killed stay unread for now: {error}");
+            tracing::warn!(%error, "records of a writer that was killed stay unread for now");
             Ok(())
         }
         Err(error) if error.kind() != BusErrorKind::Conflict => Err(error),

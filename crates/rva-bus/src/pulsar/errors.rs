@@ -22,7 +22,7 @@ pub(super) fn of_pulsar(doing: &str, error: Error) -> BusError {
     if first.len() == text.len() && text.chars().count() <= ANSWER_MAX {
         return BusError::new(kind, format!("{doing}: {error}{wanted}")).with_source(error);
     }
-    tracing::debug!("{doing}: the whole answer: {text}");
+    tracing::debug!(doing, answer = text, "an answer is too long for an error");
     let first: String = first.chars().take(ANSWER_MAX).collect();
     BusError::new(kind, format!("{doing}: {first} …{wanted}"))
 }

@@ -295,7 +295,7 @@ impl Partition {
                     return Err(BusError::new(BusErrorKind::Transient, text));
                 }
                 Hole::Unproven(text) => {
-                    tracing::warn!(partition, %after, before = %at, "entries between may be lost: {text}");
+                    tracing::warn!(partition, %after, before = %at, reason = %text, "entries between may be lost");
                     self.is_proven = false;
                 }
             }

@@ -157,7 +157,7 @@ pub async fn replay_stream(
             }
             Part::BrokeOff => {
                 let line = replayed.report.lines;
-                tracing::warn!("{name} breaks off in line {line}: found no end of the array that its records are in");
+                tracing::warn!(name, line, "a file breaks off: found no end of the array that its records are in");
             }
             Part::Failed(error) => {
                 sink.flush().await?;

@@ -3,6 +3,8 @@
 use super::refused;
 use rva_service::{CameraConfig, Config, Loaded, Origin, SourceText};
 use rva_types::{CameraId, SourceIdentity, StoreId, StreamId};
+use rva_vision::VIDEO_EXTENSIONS;
+use std::path::Path;
 
 /// A source, the identity that its records tell, and its own settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,6 +121,13 @@ fn of_sources(sources: &[SourceText], loaded: &Loaded) -> anyhow::Result<Vec<Cam
         );
         return Err(refused(text).into());
     }
+    if are_videos_of_one_folder(sources) {
+        tracing::info!(
+            cameras = sources.len(),
+            "each of these videos is a camera of its own; a folder, or a pattern in quotes, is one camera whose videos \
+             follow each other"
+        );
+    }
     let numbered = |index: usize| format!("cam_{:02}", index + 1);
     sources
         .iter()
@@ -129,6 +138,18 @@ fn of_sources(sources: &[SourceText], loaded: &Loaded) -> anyhow::Result<Vec<Cam
             Ok(CameraPlan { source: source.clone(), identity, config: config.clone() })
         })
         .collect()
+}
+
+/// Returns whether sources are what a shell makes of a pattern of videos.
+fn are_videos_of_one_folder(sources: &[SourceText]) -> bool {
+    let folder_of = |source: &SourceText| {
+        let path = Path::new(source.expose());
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        (VIDEO_EXTENSIONS.contains(&extension.as_str()) && path.is_file()).then(|| path.parent().map(Path::to_owned))
+    };
+    let [first, others @ ..] = sources else { return false };
+    let folder = folder_of(first);
+    !others.is_empty() && folder.is_some() && others.iter().all(|other| folder_of(other) == folder)
 }
 
 fn identity(store: &str, camera: &str, stream: &str) -> anyhow::Result<SourceIdentity> {

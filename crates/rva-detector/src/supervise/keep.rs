@@ -56,7 +56,7 @@ pub(super) async fn keep(spec: CameraSpec, first: Option<Opened>, shared: Arc<Sh
             if spot.stop.is_set() {
                 break CameraEnd::Stopped;
             }
-            tracing::info!(camera_id = %spec.camera.identity.camera_id, "{change}");
+            tracing::info!(camera_id = %spec.camera.identity.camera_id, %change, "the source goes on as another run");
             match next_run(*rest, &spec.detector.tracker) {
                 Ok(opened) => first = Some(opened),
                 Err(error) => break CameraEnd::Failed(error),
@@ -76,7 +76,8 @@ pub(super) async fn keep(spec: CameraSpec, first: Option<Opened>, shared: Arc<Sh
         tracing::warn!(
             camera_id = %spec.camera.identity.camera_id,
             pause_s = (pause.as_secs_f64() * 10.0).round() / 10.0,
-            "{error}; it is opened again after the pause"
+            %error,
+            "the source ended or can't be opened: it is opened again after the pause"
         );
         spot.state.send_replace(CameraState::Waiting { why: error.to_string(), pause });
         if sleep_unless(pause, &spot.stop).await {

@@ -69,7 +69,10 @@ pub async fn watch_cameras(supervisor: &mut Supervisor, watching: Watching<'_>) 
                             take(supervisor, wanted);
                             on_change(supervisor);
                         }
-                        Err(error) => tracing::error!("found a configuration that can't be used, nothing is changed: {error:#}"),
+                        Err(error) => {
+                            let error = format!("{error:#}");
+                            tracing::error!(%error, "found a configuration that can't be used, nothing is changed");
+                        }
                     }
                 }
             }

@@ -108,7 +108,8 @@ impl Ingest<'_> {
         self.cured(BRONZE);
         let rows = cut.lose(places);
         if let Some(first) = rows.first() {
-            tracing::warn!(conflicts = rows.len(), "{BRONZE}: {}; they are dead letters", first.detail);
+            let (conflicts, first) = (rows.len(), &first.detail);
+            tracing::warn!(table = BRONZE, conflicts, %first, "other records have their keys: they become dead letters");
         }
         let from = self.dead_known.clone();
         let to = from.merged(&cut.bronze.to);
@@ -146,7 +147,7 @@ impl Ingest<'_> {
         self.cured(table);
         self.counters.fenced += 1;
         self.then = Then::Read;
-        tracing::warn!("{table}: another worker advanced our partitions; its commit holds, our batch is dropped");
+        tracing::warn!(table, "another worker advanced our partitions; its commit holds, our batch is dropped");
         self.tell(IngestEvent::Fenced);
         self.start_over()
     }
@@ -160,7 +161,8 @@ impl Ingest<'_> {
             Ok(()) => self.tell(IngestEvent::Acknowledged { offsets }),
             Err(error) => {
                 self.counters.acknowledge_failures += 1;
-                tracing::debug!("acknowledgement failed, the next one covers it: {}", with_causes(&error));
+                let error = with_causes(&error);
+                tracing::debug!(%error, "acknowledgement failed, the next one covers it");
             }
         }
     }

@@ -15,11 +15,11 @@ pub use mutant::Mutant;
 pub use settings::Settings;
 pub use view::ServiceView;
 
-use crate::{IngestCounters, IngestEvent, IngestObserver, IngestReport, Phase, SystemClock, run_ingest};
-use anyhow::bail;
+use crate::{IngestCounters, IngestEvent, IngestObserver, IngestReport, Maintaining, Phase, SystemClock, run_ingest};
+use anyhow::{Context, bail};
 use open::Opening;
 use overdue::CommitWatch;
-use rva_service::{Health, StopFlag, format_duration};
+use rva_service::{Health, MaintainConfig, StopFlag, format_duration, tables::merge_limits};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -66,11 +66,17 @@ pub async fn serve(
         opening.lake(&settings).await?;
         return Ok(None);
     }
+    // What watches the ingest's commits has nothing to do with those of maintenance.
+    let tables = settings.tables.clone();
     pause_at_steps(&mut settings, asked.step_pause);
     let commits = CommitWatch::default();
     settings.tables.lake.observer = commits.before(Arc::clone(&settings.tables.lake.observer));
     let Some(source) = opening.source(&settings.bus).await? else { return Ok(None) };
     let Some(lake) = opening.lake(&settings).await? else { return Ok(None) };
+    let limits = merge_limits(&settings.maintain, settings.data_dir.clone());
+    let open = async move || tables.open().await.context("open the tables");
+    let maintain = MaintainConfig { enabled: settings.maintain.enabled && !asked.drain, ..settings.maintain.clone() };
+    let _maintenance = Maintaining::start(&maintain, limits, &health, open).context("start maintenance")?;
     tokio::select! {
         report = ingest(settings, asked, source, &lake, (view, &commits), stop) => report.map(Some),
         () = commits.tell(&health) => Ok(None),

@@ -59,7 +59,7 @@ impl Opening<'_> {
             let error = match opened {
                 Ok(opened) => {
                     if !said.is_empty() {
-                        tracing::info!("{part}: is there now");
+                        tracing::info!(part, "is there now");
                     }
                     self.health.ready(part);
                     return Ok(Some(opened));
@@ -70,12 +70,15 @@ impl Opening<'_> {
             self.health.not_ready(part, error.clone());
             *self.totals.latest().open_retries.entry(part).or_default() += 1;
             if error != said {
-                tracing::warn!("{part}: {error}: waiting for it");
+                tracing::warn!(part, %error, "waiting for it");
                 said = error;
             } else if since.elapsed() >= reminder {
+                let lasts_s = since.elapsed().as_secs();
                 tracing::warn!(
-                    "{part}: waits since {} s: {said}; start it, or correct its address; this goes on by itself then",
-                    since.elapsed().as_secs()
+                    part,
+                    lasts_s,
+                    error = %said,
+                    "still waiting: start it, or correct its address; this goes on by itself then"
                 );
                 reminder *= REMINDER_FACTOR;
             }
@@ -128,7 +131,7 @@ impl Opening<'_> {
                 let PulsarBus { connection, setup, .. } = &**pulsar;
                 let id = rva_bus::pulsar::set_up_topic(connection, setup).await;
                 let id = id.with_context(|| format!("set up {} at {}", setup.topic, connection.service_url))?;
-                tracing::info!("{} is set up, its id is {id}", setup.topic);
+                tracing::info!(topic = %setup.topic, %id, "the topic is set up");
                 Ok(())
             }
         })

@@ -1,7 +1,7 @@
 //! The way from the configuration's keys to the adapters' settings; keys that don't fit together are told all at once.
 
 use crate::IngestOptions;
-use rva_service::{BusKind, CatalogKind, ConfigError, Loaded, Problem, tables::TableSettings};
+use rva_service::{BusKind, CatalogKind, ConfigError, Loaded, MaintainConfig, Problem, tables::TableSettings};
 use std::{path::PathBuf, time::Duration};
 
 #[cfg(feature = "pulsar")]
@@ -40,6 +40,8 @@ pub struct Settings {
     pub ingest: IngestOptions,
     /// The time that a signal waits for the last commit.
     pub stop_timeout: Duration,
+    /// The settings of the maintenance beside the loop.
+    pub maintain: MaintainConfig,
     /// The data folder, where log or tables are in it.
     pub data_dir: Option<PathBuf>,
 }
@@ -68,6 +70,7 @@ impl Settings {
                     tables,
                     ingest: IngestOptions::of(&config.ingest),
                     stop_timeout: config.ingest.stop_timeout,
+                    maintain: config.maintain.clone(),
                     data_dir: is_local.then(|| config.data_dir.clone()),
                 })
             }
@@ -160,13 +163,11 @@ mod tests {
             ("ICEBERG_TOKEN", "hush"),
             ("ICEBERG_CREDENTIAL", "hush-too"),
             ("MINIO_ROOT_USER", "hush-hush"),
-            ("RVA_INGEST_JOB", "a b"),
         ])
         .unwrap_err()
         .to_string();
         for part in [
-            "4 problems",
-            "ingest.job: found \"a b\", wanted letters, digits, - and _",
+            "3 problems",
             "iceberg.token: found a token and iceberg.credential",
             "(environment ICEBERG_TOKEN)",
             "iceberg.credential: found no colon in it, wanted id:secret",

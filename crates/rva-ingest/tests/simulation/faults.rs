@@ -3,9 +3,9 @@
 use futures::stream::BoxStream;
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig, StorageFactory};
 use iceberg::table::Table;
-use iceberg::{Catalog, Error, ErrorKind, Result, TableCommit, TableIdent};
+use iceberg::{Catalog, Error, ErrorKind, Result, TableCommit, TableIdent, TableRequirement, TableUpdate};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use rva_lake::{CatalogLayer, CommitStep, storage::LakeStorageFactory};
+use rva_lake::{CatalogLayer, CommitStep, SwapMetadata, storage::LakeStorageFactory};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -54,6 +54,13 @@ pub enum Fault {
 /// Where a fault strikes: at a step of a commit, or at the log.
 pub type Place = &'static str;
 
+/// A request that is on its way to the catalog.
+#[derive(Debug)]
+pub enum Request {
+    Commit(TableCommit),
+    Swap(TableIdent, Vec<TableRequirement>, Vec<TableUpdate>),
+}
+
 /// Work of somebody else on the same tables.
 pub type Intruder = Arc<dyn Fn(Fault) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
@@ -64,7 +71,7 @@ struct State {
     crashes: usize,
     kinds: Vec<Fault>,
     hits: BTreeMap<(Place, Fault), u64>,
-    late: Vec<TableCommit>,
+    late: Vec<Request>,
     intruder: Option<Intruder>,
     trace: Vec<String>,
 }
@@ -197,7 +204,7 @@ impl Faults {
     }
 
     /// Requests that the catalog applies only now.
-    pub fn take_late(&self) -> Vec<TableCommit> {
+    pub fn take_late(&self) -> Vec<Request> {
         std::mem::take(&mut self.state().late)
     }
 }
@@ -214,18 +221,50 @@ fn unknown(text: &str) -> Error {
 }
 
 /// A real catalog behind a bad line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FaultyCatalog {
     pub inner: Arc<dyn Catalog>,
+    pub swap: Arc<dyn SwapMetadata>,
     pub faults: Faults,
 }
 
 impl FaultyCatalog {
     async fn apply_late(&self) {
-        for commit in self.faults.take_late() {
-            let landed = self.inner.update_table(commit).await.is_ok();
+        for request in self.faults.take_late() {
+            let landed = self.pass(request).await.is_ok();
             self.faults.note(format!("late request landed: {landed}"));
         }
+    }
+
+    async fn pass(&self, request: Request) -> Result<()> {
+        match request {
+            Request::Commit(commit) => self.inner.update_table(commit).await.map(drop),
+            Request::Swap(ident, requirements, updates) => self.swap.swap(&ident, requirements, updates).await,
+        }
+    }
+
+    async fn request(&self, request: Request) -> Result<()> {
+        use Fault::*;
+        self.faults.alive().await;
+        let possible = [RequestLost, ResponseLost, LateApply, Lie, NoSpace, Compactor, OtherWorker, Zombie];
+        match self.faults.roll(None, 0.18, &possible) {
+            Some(RequestLost) => return Err(unknown("request lost")),
+            Some(NoSpace) => return Err(unknown("commit").with_source(io::Error::from(io::ErrorKind::StorageFull))),
+            Some(Lie) => return Ok(()),
+            Some(LateApply) => {
+                self.faults.state().late.push(request);
+                return Err(unknown("timeout, applied later"));
+            }
+            Some(ResponseLost) => {
+                self.pass(request).await?;
+                return Err(unknown("response lost"));
+            }
+            Some(other) => self.faults.intrude(other).await,
+            None => {}
+        }
+        let answer = self.pass(request).await;
+        self.faults.alive().await;
+        answer
     }
 
     async fn behind(&self, table: Table) -> Result<Table> {
@@ -271,29 +310,21 @@ impl CatalogLayer for FaultyCatalog {
     }
 
     async fn update_table(&self, commit: TableCommit) -> Result<Table> {
-        use Fault::*;
-        self.faults.alive().await;
-        let possible = [RequestLost, ResponseLost, LateApply, Lie, NoSpace, Compactor, OtherWorker, Zombie];
-        let fault = self.faults.roll(None, 0.18, &possible);
         let ident = commit.identifier().clone();
-        match fault {
-            Some(RequestLost) => return Err(unknown("request lost")),
-            Some(NoSpace) => return Err(unknown("commit").with_source(io::Error::from(io::ErrorKind::StorageFull))),
-            Some(Lie) => return self.inner.load_table(&ident).await,
-            Some(LateApply) => {
-                self.faults.state().late.push(commit);
-                return Err(unknown("timeout, applied later"));
-            }
-            Some(ResponseLost) => {
-                self.inner.update_table(commit).await?;
-                return Err(unknown("response lost"));
-            }
-            Some(other) => self.faults.intrude(other).await,
-            None => {}
-        }
-        let answer = self.inner.update_table(commit).await;
-        self.faults.alive().await;
-        answer
+        self.request(Request::Commit(commit)).await?;
+        self.inner.load_table(&ident).await
+    }
+}
+
+#[async_trait::async_trait]
+impl SwapMetadata for FaultyCatalog {
+    async fn swap(
+        &self,
+        ident: &TableIdent,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<()> {
+        self.request(Request::Swap(ident.clone(), requirements, updates)).await
     }
 }
 

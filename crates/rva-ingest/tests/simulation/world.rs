@@ -136,9 +136,13 @@ impl World {
         let clean = Lake::from_parts(clean_catalog, LakeOptions::default()).await.unwrap();
         let factory = FaultyStorageFactory { faults: faults.clone(), inner: plain.clone() };
         let inner = embedded_catalog(dir, Arc::new(factory.clone())).await.unwrap();
-        let catalog = Arc::new(Layered(FaultyCatalog { inner, faults: faults.clone() }));
+        let storage_options = LakeOptions::default().with_storage(Arc::new(factory.clone()), plain.clone());
+        let swap = Lake::open_embedded(dir, storage_options).await.unwrap().swap();
+        let catalog = FaultyCatalog { inner, swap, faults: faults.clone() };
         let lake_options = lake_options(&faults, factory, plain, mutant, &mut rng);
-        let lake = Lake::from_parts(catalog, lake_options).await.unwrap();
+        let lake = Lake::from_parts(Arc::new(Layered(catalog.clone())), lake_options).await.unwrap();
+        // Half of the worlds have a catalog that can only append.
+        let lake = if rng.random_bool(0.5) { lake.with_swap(Arc::new(catalog)) } else { lake };
         let options = IngestOptions {
             commit_interval: Duration::from_millis(rng.random_range(2..30)),
             commit_bytes: rng.random_range(600..6_000),
@@ -377,6 +381,7 @@ fn lake_options(
     options.retry.attempts_max = rng.random_range(1..4);
     options.retry.wait_first = Duration::from_micros(100);
     options.retry.wait_max = Duration::from_micros(200);
+    options.manifests_max = rng.random_range(2..6);
     options.housekeeping.snapshots_kept = 3;
     options.housekeeping.snapshots_slack = 1;
     // Every map in a file of its own, as those of many cameras are, or in the summaries.

@@ -170,7 +170,7 @@ impl<'a> World<'a> {
             ..S3Options::default()
         };
         let mut options = LakeOptions::default().with_s3(s3);
-        options.job = self.name.clone();
+        options.job = self.name.parse().unwrap();
         Lake::open_rest_read_only(rest, options).await.unwrap()
     }
 

@@ -35,12 +35,12 @@ use iceberg::table::Table;
 use iceberg::{NamespaceIdent, TableIdent};
 use plan::{Group, Live, groups, live};
 use rewrite::rewrite;
-use rva_types::{DeadLetter, OffsetMap};
+use rva_types::{DeadLetter, JobName, OffsetMap};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 /// The job whose commits merge files.
-pub const MAINTAIN_JOB: &str = "maintain";
+pub const MAINTAIN_JOB: JobName = JobName::of_static("maintain");
 
 /// The most groups whose files go in one commit.
 const GROUPS_AT_ONCE: usize = 64;
@@ -119,14 +119,13 @@ enum Outcome {
 /// One table's maintenance.
 #[async_trait::async_trait]
 trait Maintain: Send {
-    async fn plan(&mut self) -> Result<TablePlan, LakeError>;
-    async fn merge(&mut self) -> Result<Merged, LakeError>;
+    async fn plan(&mut self, now: SystemTime) -> Result<TablePlan, LakeError>;
+    async fn merge(&mut self, now: SystemTime) -> Result<Merged, LakeError>;
 }
 
 struct Maintained<R: TableRow> {
     lake: Lake,
     limits: MergeLimits,
-    now: SystemTime,
     job: TableJob<R, NoKeys>,
 }
 
@@ -138,7 +137,7 @@ struct Found {
 }
 
 impl<R: TableRow> Maintained<R> {
-    async fn look(&mut self) -> Result<Found, LakeError> {
+    async fn look(&mut self, now: SystemTime) -> Result<Found, LakeError> {
         let table = self.job.table().await?;
         check_columns::<R>(table.metadata())?;
         let failed = |error| lake_error(format_args!("read the manifests of {}", table.identifier()), error);
@@ -146,7 +145,7 @@ impl<R: TableRow> Maintained<R> {
         let spec = table.metadata().default_partition_spec_id();
         // Rows of version 3 have ids of their own, which a file that is written again would have to carry.
         let is_known = table.metadata().format_version() == FormatVersion::V2;
-        let groups = if is_known { groups(&live, spec, R::REPLACES, &self.limits, self.now) } else { Vec::new() };
+        let groups = if is_known { groups(&live, spec, R::REPLACES, &self.limits, now) } else { Vec::new() };
         Ok(Found { table, live, groups })
     }
 
@@ -167,7 +166,7 @@ impl<R: TableRow> Maintained<R> {
         }
         let removed = some.iter().flat_map(|group| &group.files).map(|file| file.file_path().to_owned()).collect();
         let change = FileChange {
-            source: MAINTAIN_JOB.to_owned(),
+            source: MAINTAIN_JOB.to_string(),
             from: OffsetMap::new(),
             to: OffsetMap::new(),
             built_on: BuiltOn::Files(table.clone()),
@@ -248,8 +247,8 @@ fn left(live: &Live, metadata: &TableMetadata) -> Option<String> {
 
 #[async_trait::async_trait]
 impl<R: TableRow> Maintain for Maintained<R> {
-    async fn plan(&mut self) -> Result<TablePlan, LakeError> {
-        let Found { table, live, groups } = self.look().await?;
+    async fn plan(&mut self, now: SystemTime) -> Result<TablePlan, LakeError> {
+        let Found { table, live, groups } = self.look(now).await?;
         let metadata = table.metadata();
         let spec = metadata.default_partition_spec();
         let path = |group: &Group| spec.partition_to_path(&group.partition, metadata.current_schema().clone());
@@ -269,16 +268,20 @@ impl<R: TableRow> Maintain for Maintained<R> {
         })
     }
 
-    async fn merge(&mut self) -> Result<Merged, LakeError> {
+    async fn merge(&mut self, now: SystemTime) -> Result<Merged, LakeError> {
         let mut merged = Merged { table: R::TABLE, ..Merged::default() };
         let mut lost = 0;
         loop {
             // A rollback of the table takes our own commits back too: then the files are merged again.
             self.job.resume_point().await?;
-            let Found { table, live, groups } = self.look().await?;
+            let Found { table, live, groups } = self.look(now).await?;
             merged.left = left(&live, table.metadata());
             let some = &groups[..first(&groups, &self.limits)];
             if some.is_empty() {
+                if merged.commits == 0 {
+                    // A table that nobody commits to grows old too.
+                    self.job.housekeep(&table).await;
+                }
                 return Ok(merged);
             }
             match self.replace(&table, some).await? {
@@ -318,12 +321,12 @@ impl Merged {
 }
 
 /// A way to make the maintenance of one table.
-type Make = fn(&Lake, &MergeLimits, SystemTime) -> Result<Box<dyn Maintain>, LakeError>;
+type Make = fn(&Lake, &MergeLimits) -> Result<Box<dyn Maintain>, LakeError>;
 
-fn made<R: TableRow>(lake: &Lake, limits: &MergeLimits, now: SystemTime) -> Result<Box<dyn Maintain>, LakeError> {
-    let lake = lake.for_job(MAINTAIN_JOB)?;
+fn made<R: TableRow>(lake: &Lake, limits: &MergeLimits) -> Result<Box<dyn Maintain>, LakeError> {
+    let lake = lake.for_job(MAINTAIN_JOB);
     let job = TableJob::new(&lake, NoKeys, FileList::of_columns(&[]))?;
-    Ok(Box::new(Maintained::<R> { lake, limits: limits.clone(), now, job }))
+    Ok(Box::new(Maintained::<R> { lake, limits: limits.clone(), job }))
 }
 
 fn shaped<T: Shape>() -> (&'static str, Make) {
@@ -357,44 +360,41 @@ impl Lake {
         tables().into_iter().map(|(name, _)| name).collect()
     }
 
-    async fn maintenance(
-        &self,
-        table: Option<&str>,
-        limits: &MergeLimits,
-        now: SystemTime,
-    ) -> Result<Vec<Box<dyn Maintain>>, LakeError> {
-        let wanted =
-            table.map(|name| name.strip_prefix(NAMESPACE).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name));
-        if let Some(name) = wanted.filter(|name| !Self::maintained().contains(name)) {
-            let text = format!("found table {name:?}, wanted one of {}", Self::maintained().join(", "));
-            return Err(LakeError::new(LakeErrorKind::Permanent, text));
-        }
-        let mut found = Vec::new();
-        for (name, make) in tables().into_iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name)) {
-            let ident = TableIdent::new(NamespaceIdent::new(NAMESPACE.to_owned()), name.to_owned());
-            let failed = |error| lake_error(format_args!("look for table {ident}"), error);
-            if self.catalog.table_exists(&ident).await.map_err(failed)? {
-                found.push(make(self, limits, now)?);
-            }
-        }
-        Ok(found)
+    /// Returns a maintained table's name without the namespace.
+    ///
+    /// # Errors
+    /// Returns `Permanent` for a name that isn't one of [`Lake::maintained`].
+    pub fn maintained_name(name: &str) -> Result<&'static str, LakeError> {
+        let plain = name.strip_prefix(NAMESPACE).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
+        let tables = Self::maintained();
+        tables.iter().copied().find(|table| *table == plain).ok_or_else(|| {
+            let text = format!("found table {name:?}, wanted one of {}", tables.join(", "));
+            LakeError::new(LakeErrorKind::Permanent, text)
+        })
+    }
+
+    /// Makes the maintenance of a table, or of all tables.
+    ///
+    /// # Errors
+    /// Returns `Permanent` for a name that isn't one of [`Lake::maintained`].
+    pub fn maintenance(&self, table: Option<&str>, limits: &MergeLimits) -> Result<Maintenance, LakeError> {
+        let wanted = table.map(Self::maintained_name).transpose()?;
+        let tables = tables().into_iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
+        let tables = tables.map(|(name, make)| Ok((name, make(self, limits)?)));
+        Ok(Maintenance { lake: self.clone(), tables: tables.collect::<Result<_, LakeError>>()? })
     }
 
     /// Says which small files of a table, or of all tables, would be merged. It changes nothing.
     ///
     /// # Errors
-    /// Returns `Permanent` for a name that isn't one of [`Lake::maintained`]; else it fails as catalog and storage do.
+    /// Fails as [`Lake::maintenance`] does, and as catalog and storage do.
     pub async fn plan_merges(
         &self,
         table: Option<&str>,
         limits: &MergeLimits,
         now: SystemTime,
     ) -> Result<Vec<TablePlan>, LakeError> {
-        let mut plans = Vec::new();
-        for mut table in self.maintenance(table, limits, now).await? {
-            plans.push(table.plan().await?);
-        }
-        Ok(plans)
+        self.maintenance(table, limits)?.plan(now).await
     }
 
     /// Merges the small files of a table, or of all tables: those that [`Lake::plan_merges`] tells at this moment.
@@ -407,10 +407,53 @@ impl Lake {
         limits: &MergeLimits,
         now: SystemTime,
     ) -> Result<Vec<Merged>, LakeError> {
-        let mut merged = Vec::new();
-        for mut table in self.maintenance(table, limits, now).await? {
-            merged.push(table.merge().await?);
+        self.maintenance(table, limits)?.merge(now).await
+    }
+}
+
+/// The maintenance of some tables, which remembers from one look to the next what needn't be looked at again.
+pub struct Maintenance {
+    lake: Lake,
+    tables: Vec<(&'static str, Box<dyn Maintain>)>,
+}
+
+impl Maintenance {
+    async fn is_there(lake: &Lake, name: &str) -> Result<bool, LakeError> {
+        let ident = TableIdent::new(NamespaceIdent::new(NAMESPACE.to_owned()), name.to_owned());
+        let found = lake.catalog.table_exists(&ident).await;
+        found.map_err(|error| lake_error(format_args!("look for table {ident}"), error))
+    }
+
+    /// Says which small files would be merged. It changes nothing.
+    ///
+    /// # Errors
+    /// Fails as catalog and storage do.
+    pub async fn plan(&mut self, now: SystemTime) -> Result<Vec<TablePlan>, LakeError> {
+        let mut plans = Vec::new();
+        for (name, table) in &mut self.tables {
+            if Self::is_there(&self.lake, name).await? {
+                plans.push(table.plan(now).await?);
+            }
         }
-        Ok(merged)
+        Ok(plans)
+    }
+
+    /// Merges small files and keeps house in each table.
+    ///
+    /// # Errors
+    /// Fails as catalog and storage do, with the first error, once the other tables had their turn. What was committed
+    /// stays.
+    pub async fn merge(&mut self, now: SystemTime) -> Result<Vec<Merged>, LakeError> {
+        let (mut merged, mut failed) = (Vec::new(), None);
+        for (name, table) in &mut self.tables {
+            if !Self::is_there(&self.lake, name).await? {
+                continue;
+            }
+            match table.merge(now).await {
+                Ok(done) => merged.push(done),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(merged), Err)
     }
 }

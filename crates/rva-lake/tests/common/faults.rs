@@ -4,14 +4,14 @@
 use futures::stream::BoxStream;
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig, StorageFactory};
 use iceberg::table::Table;
-use iceberg::{Catalog, Error, ErrorKind, Result, TableCommit, TableIdent};
-use rva_lake::CatalogLayer;
+use iceberg::{Catalog, Error, ErrorKind, Result, TableCommit, TableIdent, TableRequirement, TableUpdate};
 use rva_lake::storage::{LakeStorage, LakeStorageFactory};
+use rva_lake::{CatalogLayer, SwapMetadata};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-/// What happens to one `update_table`.
+/// What happens to one commit, be it a transaction or a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CatalogFault {
     /// Nothing: it passes.
@@ -32,19 +32,60 @@ pub enum CatalogFault {
 struct Plan {
     updates: VecDeque<CatalogFault>,
     loads_failing: u32,
-    late: Option<(u32, TableCommit)>,
+    late: Option<(u32, Request)>,
+    swaps: u32,
+}
+
+/// A request that is on its way.
+#[derive(Debug)]
+enum Request {
+    Commit(TableCommit),
+    Swap(TableIdent, Vec<TableRequirement>, Vec<TableUpdate>),
 }
 
 /// A catalog that passes calls on, but for planned faults.
 #[derive(Debug, Clone)]
 pub struct FaultyCatalog {
     pub inner: Arc<dyn Catalog>,
+    pub swap: Arc<dyn SwapMetadata>,
     plan: Arc<Mutex<Plan>>,
 }
 
 impl FaultyCatalog {
-    pub fn over(inner: Arc<dyn Catalog>) -> Self {
-        Self { inner, plan: Arc::default() }
+    pub fn over(inner: Arc<dyn Catalog>, swap: Arc<dyn SwapMetadata>) -> Self {
+        Self { inner, swap, plan: Arc::default() }
+    }
+
+    /// The number of swaps that were asked for.
+    pub fn swaps(&self) -> u32 {
+        self.plan.lock().unwrap().swaps
+    }
+
+    async fn pass(&self, request: Request) -> Result<()> {
+        match request {
+            Request::Commit(commit) => self.inner.update_table(commit).await.map(drop),
+            Request::Swap(table, requirements, updates) => self.swap.swap(&table, requirements, updates).await,
+        }
+    }
+
+    async fn with_fault(&self, request: Request) -> Result<()> {
+        let fault = self.plan.lock().unwrap().updates.pop_front().unwrap_or(CatalogFault::None);
+        match fault {
+            CatalogFault::None => self.pass(request).await,
+            CatalogFault::RequestLost => Err(lost("the request was lost")),
+            CatalogFault::ResponseLost => {
+                self.pass(request).await?;
+                Err(lost("the response was lost"))
+            }
+            CatalogFault::Lie => Ok(()),
+            CatalogFault::AppliedLate => {
+                self.plan.lock().unwrap().late = Some((1, request));
+                Err(lost("the request is on its way"))
+            }
+            CatalogFault::Conflict => {
+                Err(Error::new(ErrorKind::CatalogCommitConflicts, "injected conflict").with_retryable(true))
+            }
+        }
     }
 
     pub fn on_updates(&self, faults: impl IntoIterator<Item = CatalogFault>) {
@@ -74,39 +115,38 @@ impl CatalogLayer for FaultyCatalog {
                 return Err(lost("the catalog is away"));
             }
             match plan.late.take() {
-                Some((0, commit)) => Some(commit),
-                Some((loads, commit)) => {
-                    plan.late = Some((loads - 1, commit));
+                Some((0, request)) => Some(request),
+                Some((loads, request)) => {
+                    plan.late = Some((loads - 1, request));
                     None
                 }
                 None => None,
             }
         };
-        if let Some(commit) = late {
+        if let Some(request) = late {
             // It may lose against what came between; either is right.
-            let _ = self.inner.update_table(commit).await;
+            let _ = self.pass(request).await;
         }
         self.inner.load_table(table).await
     }
 
     async fn update_table(&self, commit: TableCommit) -> Result<Table> {
-        let fault = self.plan.lock().unwrap().updates.pop_front().unwrap_or(CatalogFault::None);
-        match fault {
-            CatalogFault::None => self.inner.update_table(commit).await,
-            CatalogFault::RequestLost => Err(lost("the request was lost")),
-            CatalogFault::ResponseLost => {
-                self.inner.update_table(commit).await?;
-                Err(lost("the response was lost"))
-            }
-            CatalogFault::Lie => self.inner.load_table(commit.identifier()).await,
-            CatalogFault::AppliedLate => {
-                self.plan.lock().unwrap().late = Some((1, commit));
-                Err(lost("the request is on its way"))
-            }
-            CatalogFault::Conflict => {
-                Err(Error::new(ErrorKind::CatalogCommitConflicts, "injected conflict").with_retryable(true))
-            }
-        }
+        let ident = commit.identifier().clone();
+        self.with_fault(Request::Commit(commit)).await?;
+        self.inner.load_table(&ident).await
+    }
+}
+
+#[async_trait::async_trait]
+impl SwapMetadata for FaultyCatalog {
+    async fn swap(
+        &self,
+        table: &TableIdent,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<()> {
+        self.plan.lock().unwrap().swaps += 1;
+        self.with_fault(Request::Swap(table.clone(), requirements, updates)).await
     }
 }
 

@@ -145,7 +145,7 @@ async fn tokens_of_a_minute_are_renewed_over_minutes_of_commits() {
     let auth = credentials(environment, &environment["NESSIE_SECURE_CREDENTIAL"]);
     let lake = Lake::open_rest(&rest(environment, auth), without_keys(stack, &job)).await.unwrap();
     let mut sink = lake.bronze_sink().unwrap();
-    let mut table = lake.for_job("refine").unwrap().refined::<HourByCam>().await.unwrap();
+    let mut table = lake.for_job(rva_lake::REFINE_JOB).refined::<HourByCam>().await.unwrap();
     let offsets = |number: i64| at(&[("a", number as u64)]);
     let next = |n: i64| {
         let from = if n == 0 { at(&[]) } else { offsets(n * 10) };

@@ -56,7 +56,7 @@ fn options(stack: &Stack) -> LakeOptions {
 /// Of a job of one's own: tests share the tables, and nothing else.
 fn options_of(job: &str, s3: S3Options) -> LakeOptions {
     let mut options = LakeOptions::default().with_s3(s3);
-    options.job = job.to_owned();
+    options.job = job.parse().unwrap();
     options.retry.wait_first = Duration::from_millis(50);
     options.retry.wait_max = Duration::from_millis(200);
     options.retry.attempts_max = 2;

@@ -19,7 +19,7 @@ pub(super) async fn read(view: &TableView) -> Result<Zones, Trouble> {
             Ok(definition) => definitions.push(definition),
             Err(why) => {
                 let name = text(&row, 2).map_or("", |name| name);
-                tracing::warn!(name, "left out a row of rva.zones that is no zone and no line: {why}");
+                tracing::warn!(name, reason = %why, "left out a row of rva.zones that is no zone and no line");
             }
         }
     }

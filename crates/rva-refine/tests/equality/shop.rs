@@ -150,7 +150,7 @@ pub fn shape(camera: &str, name: &str, kind: &str, points: &str, from_us: i64, t
 
 /// Somebody draws: these rows take the place of all that stood in `rva.zones`.
 pub async fn draw(lake: &Lake, rows: Vec<Cells>) {
-    let lake = lake.for_job("draw").unwrap();
+    let lake = lake.for_job("draw".parse().unwrap());
     let mut table = lake.refined::<ZoneTable>().await.unwrap();
     let from = table.resume_point().await.unwrap().offsets;
     let view = table.view().await.unwrap();

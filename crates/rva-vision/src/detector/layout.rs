@@ -1,8 +1,13 @@
 //! The layout of a model's inputs and outputs, from its own description, and the check that it is a YOLO detection
 //! model: one whose boxes are still to be suppressed (YOLOv8, 9, 11, 12), or one that has done so itself (YOLOv10,
-//! YOLO26, exports with `nms=True`).
+//! YOLO26, exports with `nms=True`); or a model of the DETR family, which has nothing to suppress (RT-DETR, D-FINE,
+//! RF-DETR).
 
-use super::literal::{parse_integers, parse_names};
+use super::{
+    letterbox::Normal,
+    literal::{parse_integers, parse_names},
+    queries::{normal, queries},
+};
 use rva_types::ImageSize;
 
 /// A tensor of a model: its element type as ONNX Runtime writes it (`f32`, `f16`, …) and its shape, -1 where symbolic.
@@ -42,10 +47,16 @@ pub(crate) struct ModelFacts {
     pub stride: Option<String>,
     /// The text of Ultralytics' `imgsz`, height and width.
     pub imgsz: Option<String>,
+    /// The text of `mean`, which a user may put there for a model of the DETR family.
+    pub mean: Option<String>,
+    /// The text of `std`, as `mean`.
+    pub std: Option<String>,
+    /// The text of RF-DETR's `rfdetr_inference`.
+    pub rfdetr: Option<String>,
 }
 
 /// The way to run a detection model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Layout {
     /// The name of the input.
     pub input_name: String,
@@ -57,7 +68,9 @@ pub(crate) struct Layout {
     pub batch: Option<usize>,
     /// The outputs that are read.
     pub outputs: Outputs,
-    /// The class names by id, at least one.
+    /// The change of colours that its training made.
+    pub normal: Normal,
+    /// The class names by id, at least one; empty where an id is no class.
     pub class_names: Vec<String>,
 }
 
@@ -78,6 +91,13 @@ pub(crate) enum Outputs {
         /// The name of the scores, `[batch, rows]`.
         scores: String,
     },
+    /// The raw answers of the queries of RF-DETR and its relatives.
+    Queries {
+        /// The name of the boxes, `[batch, queries, 4]`: centre and size as parts of the input.
+        boxes: String,
+        /// The name of the logits, `[batch, queries, classes]`.
+        logits: String,
+    },
 }
 
 /// The longest side of a network input in pixels, for a sane amount of memory.
@@ -96,17 +116,14 @@ impl Layout {
         }
         let ranked = ranked(facts);
         let input = input(facts, ranked.is_some())?;
-        let class_names;
-        let outputs = match ranked {
-            Some(ranked) => {
-                class_names = names(facts)?;
-                ranked
-            }
-            None => {
+        let (outputs, normal, class_names) = match (ranked, queries(facts)?) {
+            (Some(ranked), _) => (ranked, normal(facts)?.unwrap_or_default(), names(facts)?),
+            (None, Some(found)) => (found.outputs, found.normal, found.class_names),
+            (None, None) => {
                 let output = output(facts)?;
-                class_names = names(facts)?;
+                let class_names = names(facts)?;
                 check_output(output, class_names.len())?;
-                Outputs::One(output.name.clone())
+                (Outputs::One(output.name.clone()), Normal::default(), class_names)
             }
         };
         Ok(Self {
@@ -115,6 +132,7 @@ impl Layout {
             input_size: input_size(facts, &input.dims, imgsz)?,
             batch: usize::try_from(input.dims[0]).ok(),
             outputs,
+            normal,
             class_names,
         })
     }
@@ -156,7 +174,8 @@ fn output(facts: &ModelFacts) -> Result<&TensorShape, String> {
 }
 
 const WANTED_OUTPUT: &str = "one output [batch, 4 + classes, anchors] (YOLOv8 detection) or [batch, rows, 6] (YOLO26, \
-                             YOLOv10) of float32 or float16";
+                             YOLOv10) of float32 or float16, or the outputs of RF-DETR (dets, labels), of RT-DETR and \
+                             D-FINE (labels, boxes, scores; with the input orig_target_sizes)";
 
 /// The most rows of a model that suppresses by itself: its `max_det`, usually 300. YOLOv5's layout with one class,
 /// which has six columns too, has a row for each anchor, thousands.
@@ -169,6 +188,8 @@ pub(crate) enum Rows {
     Anchors(usize),
     /// A row for each detection: corners, score and class.
     Finished(usize),
+    /// A row for each query: centre and size as parts of the input, then a logit for each class.
+    Queries(usize),
 }
 
 impl Rows {
@@ -186,6 +207,7 @@ impl Rows {
         match self {
             Self::Anchors(anchors) => (4 + classes) * anchors,
             Self::Finished(rows) => 6 * rows,
+            Self::Queries(queries) => (4 + classes) * queries,
         }
     }
 }
@@ -212,7 +234,8 @@ fn check_output(output: &TensorShape, classes: usize) -> Result<(), String> {
 }
 
 fn names(facts: &ModelFacts) -> Result<Vec<String>, String> {
-    const WANTED: &str = "class names in the metadata `names`, as Ultralytics' export writes them";
+    const WANTED: &str = "class names in the metadata `names`, as Ultralytics' export writes them (how they are put into \
+                          a file: docs/usage.md)";
     let text = facts.names.as_deref().ok_or_else(|| format!("found no class names, wanted {WANTED}"))?;
     match parse_names(text) {
         Ok(names) if names.is_empty() => Err(format!("found no class names in {text:?}, wanted {WANTED}")),

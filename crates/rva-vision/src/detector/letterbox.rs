@@ -12,6 +12,23 @@ use rva_types::ImageSize;
 /// The grey of the borders, of 255.
 const PADDING: u8 = 114;
 
+/// The change that a network's training makes to colours in [0, 1], in the order red, green, blue: less the mean, over
+/// the deviation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Normal {
+    /// The mean.
+    pub mean: [f32; 3],
+    /// The deviation, above 0.
+    pub std: [f32; 3],
+}
+
+impl Default for Normal {
+    /// Returns the change that is none.
+    fn default() -> Self {
+        Self { mean: [0.0; 3], std: [1.0; 3] }
+    }
+}
+
 /// The place of a picture in a network input. All in input pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Letterbox {
@@ -62,7 +79,8 @@ impl Letterbox {
     }
 }
 
-/// The preparer of every YOLO model: letterbox, then planar RGB in [0, 1].
+/// The preparer of every detection model: letterboxed as YOLO's are or stretched as DETR's, then planar RGB in [0, 1],
+/// normalised where the model wants that.
 #[derive(Debug)]
 pub struct LetterboxPreparer {
     input: ImageSize,
@@ -71,8 +89,8 @@ pub struct LetterboxPreparer {
     inputs: InputBuffers,
     /// Set where pictures fill the input, distorted.
     is_stretching: bool,
-    /// The value of each byte in [0, 1]: a table gives the very quotient and is quicker than the division.
-    unit: [f32; 256],
+    /// The value of each byte of red, green and blue: a table gives the very quotient and is quicker than the division.
+    values: Box<[[f32; 256]; 3]>,
 }
 
 impl LetterboxPreparer {
@@ -83,14 +101,19 @@ impl LetterboxPreparer {
             is_stretching: false,
             resized: Mat::default(),
             inputs: InputBuffers::default(),
-            unit: std::array::from_fn(|byte| byte as f32 / 255.0),
+            values: values(Normal::default()),
         }
     }
 
-    /// For one that pictures fill whatever their shape, as RT-DETR and D-FINE are trained.
-    pub fn stretching(input: ImageSize) -> Self {
-        Self { is_stretching: true, ..Self::new(input) }
+    /// Makes one whose input pictures fill whatever their shape, as RT-DETR, D-FINE and RF-DETR are trained.
+    pub(crate) fn stretching(input: ImageSize, normal: Normal) -> Self {
+        Self { is_stretching: true, values: values(normal), ..Self::new(input) }
     }
+}
+
+fn values(Normal { mean, std }: Normal) -> Box<[[f32; 256]; 3]> {
+    let channel = |channel: usize| std::array::from_fn(|byte| (byte as f32 / 255.0 - mean[channel]) / std[channel]);
+    Box::new(std::array::from_fn(channel))
 }
 
 impl Prepare for LetterboxPreparer {
@@ -110,7 +133,7 @@ impl Prepare for LetterboxPreparer {
             self.resized.data_bytes().map_err(opencv_failed)?
         };
         let mut chw = self.inputs.take(3 * self.input.width as usize * self.input.height as usize);
-        planes(pixels, &place, self.input, &self.unit, &mut chw);
+        planes(pixels, &place, self.input, &self.values, &mut chw);
         Ok(Prepared {
             chw,
             input_size: self.input,
@@ -124,29 +147,30 @@ impl Prepare for LetterboxPreparer {
 }
 
 /// Turns blue, green, red bytes to planes of red, green and blue with the border around, each value written once.
-fn planes(bgr: &[u8], place: &Letterbox, input: ImageSize, unit: &[f32; 256], chw: &mut [f32]) {
+fn planes(bgr: &[u8], place: &Letterbox, input: ImageSize, values: &[[f32; 256]; 3], chw: &mut [f32]) {
     let (width, height) = (input.width as usize, input.height as usize);
     let (left, top) = (place.left as usize, place.top as usize);
     let (inner, rows) = (place.scaled.width as usize, place.scaled.height as usize);
-    let grey = unit[usize::from(PADDING)];
+    let [reds, greens, blues] = values;
+    let greys = values.map(|channel| channel[usize::from(PADDING)]);
     let (red, rest) = chw.split_at_mut(width * height);
     let (green, blue) = rest.split_at_mut(width * height);
-    for plane in [&mut *red, &mut *green, &mut *blue] {
+    for (plane, grey) in [&mut *red, &mut *green, &mut *blue].into_iter().zip(greys) {
         plane[..top * width].fill(grey);
         plane[(top + rows) * width..].fill(grey);
     }
     for (row, line) in bgr.chunks_exact(3 * inner).enumerate() {
         let at = (top + row) * width;
         let mut lanes = [&mut red[at..at + width], &mut green[at..at + width], &mut blue[at..at + width]];
-        for lane in &mut lanes {
+        for (lane, grey) in lanes.iter_mut().zip(greys) {
             lane[..left].fill(grey);
             lane[left + inner..].fill(grey);
         }
         let [r, g, b] = lanes.map(|lane| &mut lane[left..left + inner]);
         for (((pixel, r), g), b) in line.chunks_exact(3).zip(r).zip(g).zip(b) {
-            *b = unit[usize::from(pixel[0])];
-            *g = unit[usize::from(pixel[1])];
-            *r = unit[usize::from(pixel[2])];
+            *b = blues[usize::from(pixel[0])];
+            *g = greens[usize::from(pixel[1])];
+            *r = reds[usize::from(pixel[2])];
         }
     }
 }
@@ -197,6 +221,17 @@ mod tests {
         assert_eq!((prepared.scale_x, prepared.scale_y), (1.0, 1.0));
         assert_eq!((prepared.pad_left, prepared.pad_top), (0.0, 1.0));
         assert_eq!((prepared.source_size, prepared.input_size), (size(2, 1), size(2, 3)));
+    }
+
+    #[test]
+    fn a_stretched_picture_fills_its_input_and_each_colour_is_normalised_by_its_own_numbers() {
+        let normal = Normal { mean: [0.5, 0.25, 0.0], std: [0.5, 0.25, 2.0] };
+        let image = Image::from_bgr(size(1, 2), vec![51, 102, 255, 51, 102, 255]).unwrap();
+        let prepared = LetterboxPreparer::stretching(size(4, 2), normal).prepare(&image).unwrap();
+        let wanted: Vec<f32> = [1.0, (102.0 / 255.0 - 0.25) / 0.25, 0.1].into_iter().flat_map(|v| [v; 8]).collect();
+        assert_eq!(*prepared.chw, *wanted);
+        assert_eq!((prepared.scale_x, prepared.scale_y), (4.0, 1.0));
+        assert_eq!((prepared.pad_left, prepared.pad_top), (0.0, 0.0));
     }
 
     #[test]

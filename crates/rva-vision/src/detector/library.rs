@@ -93,8 +93,8 @@ fn find_library_in(configured: Option<&Path>, places: &LibraryPlaces) -> Result<
     for path in folders.iter().flat_map(|folder| libraries_in(folder)) {
         match usable(&path) {
             Ok(found) => {
-                for text in &refused {
-                    tracing::warn!("passed over an ONNX Runtime library: {text}");
+                for reason in &refused {
+                    tracing::warn!(%reason, "passed over an ONNX Runtime library");
                 }
                 return Ok(found);
             }

@@ -6,17 +6,7 @@
 /// # Errors
 /// Returns where the text stops being such a literal, and what was wanted there.
 pub(crate) fn parse_names(text: &str) -> Result<Vec<String>, String> {
-    let mut reader = Reader { chars: text.chars().collect(), at: 0 };
-    let entries = match reader.peek() {
-        Some('{') => reader.sequence('{', '}', |r, _| {
-            let key = r.key()?;
-            r.expect(':')?;
-            Ok((key, r.string()?))
-        })?,
-        Some('[') => reader.sequence('[', ']', |r, index| Ok((index, r.string()?)))?,
-        _ => return Err(reader.wanted("a dict of class names such as {0: 'person'}")),
-    };
-    reader.end()?;
+    let entries = parse_named(text)?;
     let mut names = vec![None; entries.len()];
     let count = entries.len();
     for (id, name) in entries {
@@ -29,8 +19,36 @@ pub(crate) fn parse_names(text: &str) -> Result<Vec<String>, String> {
     Ok(names.into_iter().flatten().collect())
 }
 
+/// Reads class ids and names as [`parse_names`] does, where ids may be left out.
+///
+/// # Errors
+/// Fails as [`parse_names`] does about the text.
+pub(crate) fn parse_named(text: &str) -> Result<Vec<(usize, String)>, String> {
+    let mut reader = Reader { chars: text.chars().collect(), at: 0 };
+    let entries = match reader.peek() {
+        Some('{') => reader.sequence('{', '}', |r, _| {
+            let key = r.key()?;
+            r.expect(':')?;
+            Ok((key, r.string()?))
+        })?,
+        Some('[') => reader.sequence('[', ']', |r, index| Ok((index, r.string()?)))?,
+        _ => return Err(reader.wanted("a dict of class names such as {0: 'person'}")),
+    };
+    reader.end()?;
+    Ok(entries)
+}
+
 /// Reads the numbers of a list or tuple literal of non-negative integers, or of a bare integer.
 pub(crate) fn parse_integers(text: &str) -> Option<Vec<u32>> {
+    parse_list(text)
+}
+
+/// Reads the numbers of a list or tuple literal of numbers, or a bare number.
+pub(crate) fn parse_floats(text: &str) -> Option<Vec<f32>> {
+    parse_list(text)
+}
+
+fn parse_list<T: std::str::FromStr>(text: &str) -> Option<Vec<T>> {
     let inner = text.trim();
     let inner = inner
         .strip_prefix('[')

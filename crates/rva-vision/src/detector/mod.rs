@@ -1,4 +1,4 @@
-//! YOLOv8 detection through ONNX Runtime.
+//! Detection by YOLO and the DETR family through ONNX Runtime.
 //!
 //! [`find_library`] finds the runtime, which is loaded when the program runs and not linked; [`YoloDetector::load`]
 //! reads everything else (input size, class names, layout) from the model itself. No ONNX value leaves this module.
@@ -11,6 +11,7 @@ mod literal;
 mod options;
 mod outputs;
 mod probe;
+mod queries;
 mod runtime;
 mod session;
 mod shared;

@@ -131,21 +131,34 @@ pub fn resolve_classes(wanted: &[String], class_names: &[String]) -> Result<Vec<
     Ok(ids)
 }
 
+/// Checks that an id is a class of a model, whose names by id are empty where an id is none.
+///
+/// # Errors
+/// Returns a text with found and wanted.
+pub(super) fn check_class(id: u32, class_names: &[String]) -> Result<(), String> {
+    match class_names.get(id as usize) {
+        Some(name) if !name.is_empty() => Ok(()),
+        Some(_) => {
+            Err(format!("found class id {id}, which is no class of the model, wanted one of {}", listed(class_names)))
+        }
+        None => Err(format!("found class id {id}, wanted 0 to {}", class_names.len().saturating_sub(1))),
+    }
+}
+
 fn class_id(text: &str, class_names: &[String]) -> Result<u32, String> {
     // A name wins over a number: a model of house numbers may call its class 3 "7".
-    if let Some(id) = class_names.iter().position(|name| name.eq_ignore_ascii_case(text)) {
+    if let Some(id) = class_names.iter().position(|name| !name.is_empty() && name.eq_ignore_ascii_case(text)) {
         return Ok(id as u32);
     }
-    let count = class_names.len();
     if let Ok(id) = text.parse::<u64>() {
-        if id < count as u64 {
-            return Ok(id as u32);
-        }
-        return Err(format!("found class id {id}, wanted 0 to {}", count.saturating_sub(1)));
+        // An id that is no u32 is beyond every list.
+        let id = u32::try_from(id).unwrap_or(u32::MAX);
+        return check_class(id, class_names).map(|()| id);
     }
     let lower = text.to_lowercase();
     let nearest = class_names
         .iter()
+        .filter(|name| !name.is_empty())
         .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
@@ -157,6 +170,7 @@ fn class_id(text: &str, class_names: &[String]) -> Result<u32, String> {
 /// Returns the first names, and how many more there are.
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 8;
+    let names: Vec<_> = names.iter().filter(|name| !name.is_empty()).collect();
     let mut text = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
@@ -190,6 +204,24 @@ mod tests {
         assert!(text.contains(r#"no class "persn", the nearest is "person""#), "{text}");
         assert!(text.contains("class id 9, wanted 0 to 3"), "{text}");
         assert!(text.contains(r#"no class "xyz", wanted one of "person""#), "{text}");
+    }
+
+    #[test]
+    fn ids_without_a_name_are_no_classes() {
+        let names = ["", "person", "", "bicycle"].map(str::to_owned);
+        let resolve = |text: &str| resolve_classes(&[text.to_owned()], &names).map_err(|error| error.to_string());
+        assert_eq!(resolve("person").unwrap(), [1]);
+        assert_eq!(resolve("3").unwrap(), [3]);
+        for (text, wanted) in [
+            ("2", r#"found class id 2, which is no class of the model, wanted one of "person", "bicycle""#),
+            ("0", "found class id 0, which is no class"),
+            ("4", "found class id 4, wanted 0 to 3"),
+            ("99999999999", "wanted 0 to 3"),
+            ("", r#"wanted one of "person", "bicycle""#),
+        ] {
+            let error = resolve(text).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+        }
     }
 
     #[test]

@@ -66,6 +66,33 @@ pub(super) fn ranked(
     Ok(Rows::Finished(each))
 }
 
+/// Puts boxes `[count, n, 4]` and logits `[count, n, classes]` into `rows` as rows; returns how many a picture has.
+pub(super) fn queries(
+    outputs: &SessionOutputs<'_>,
+    [boxes, logits]: [&str; 2],
+    count: usize,
+    classes: usize,
+    rows: &mut Vec<f32>,
+) -> Result<Rows, VisionError> {
+    let (boxes, logits) = (tensor(outputs, boxes)?, tensor(outputs, logits)?);
+    let shapes = [&boxes, &logits].map(|tensor| tensor.shape().iter().copied().collect::<Vec<i64>>());
+    let each = match (&shapes[0][..], &shapes[1][..]) {
+        (&[a, n, 4], &[b, m, c]) if [a, b] == [count as i64; 2] && m == n && c == classes as i64 => n as usize,
+        _ => {
+            let wanted = format!("[{count}, n, 4] and [{count}, n, {classes}]");
+            return Err(model_failed(&format!("found boxes and logits of {shapes:?}, wanted {wanted}")));
+        }
+    };
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    let (boxes, logits) = (floats(&boxes, &mut own)?, floats(&logits, &mut others)?);
+    rows.clear();
+    for (place, logits) in boxes.chunks_exact(4).zip(logits.chunks_exact(classes)) {
+        rows.extend_from_slice(place);
+        rows.extend_from_slice(logits);
+    }
+    Ok(Rows::Queries(each))
+}
+
 /// Values of a tensor in 32 bits; `converted` holds those that had 16.
 fn floats<'a>(
     tensor: &'a ValueRef<'_, DynTensorValueType>,

@@ -95,6 +95,36 @@ impl Suppression {
         Ok(candidates.iter().map(|candidate| to_source(candidate, prepared)).collect())
     }
 
+    /// Returns the detections of one picture by a model that answers with queries, best first, clipped to it. Each row
+    /// of `output` is centre x and y, width and height as parts of the input, then a logit for each class; a class
+    /// without a name is none. A query may answer with several classes: of all its answers the best count, as many as
+    /// there are queries, as in RF-DETR's own `PostProcess`.
+    pub(crate) fn queries(&self, output: &[f32], class_names: &[String], prepared: &Prepared) -> Vec<Detection> {
+        let row = 4 + class_names.len();
+        let (width, height) = (prepared.input_size.width as f32, prepared.input_size.height as f32);
+        let mut candidates = Vec::new();
+        for query in output.chunks_exact(row) {
+            let (place, logits) = query.split_at(4);
+            let (x, y, w, h) = (place[0] * width, place[1] * height, place[2] * width / 2.0, place[3] * height / 2.0);
+            let bbox = BBox::new(x - w, y - h, x + w, y + h);
+            let answers = (0u32..).zip(logits.iter().zip(class_names)).filter(|(_, (_, name))| !name.is_empty());
+            let answers = answers.map(|(class_id, (logit, _))| (class_id, sigmoid(*logit)));
+            candidates.extend(answers.filter(|(_, conf)| *conf > self.conf).map(|(class_id, conf)| Candidate {
+                bbox,
+                conf,
+                class_id,
+            }));
+        }
+        candidates.sort_by(|a, b| b.conf.total_cmp(&a.conf));
+        candidates.truncate(output.len() / row);
+        candidates.retain(|Candidate { bbox, class_id, .. }| {
+            let is_wanted = self.classes.as_ref().is_none_or(|wanted| wanted.contains(class_id));
+            is_wanted && bbox.is_finite() && bbox.x2 > bbox.x1 && bbox.y2 > bbox.y1
+        });
+        candidates.truncate(self.max_det);
+        candidates.iter().map(|candidate| to_source(candidate, prepared)).collect()
+    }
+
     fn candidates(&mut self, output: &[f32], anchors: usize) -> Vec<Candidate> {
         let scores = &output[4 * anchors..];
         self.best.clear();
@@ -140,6 +170,10 @@ impl Suppression {
         }
         kept.into_iter().map(|(_, candidate)| candidate).collect()
     }
+}
+
+fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
 }
 
 fn to_source(candidate: &Candidate, prepared: &Prepared) -> Detection {
@@ -225,6 +259,45 @@ mod tests {
             let error = Suppression::new(&DetectOptions::default()).finished(&row, 2, &prepared()).unwrap_err();
             assert!(error.contains("wanted a whole number below 2"), "{error}");
         }
+    }
+
+    #[test]
+    fn answers_of_queries_come_back_in_source_pixels_each_class_by_itself() {
+        let names = ["", "person", "cart"].map(str::to_owned);
+        // A logit of ln 3 is 0.75, of ln 4 is 0.8, of ln 9 is 0.9.
+        let (most, more, some, none) = (9f32.ln(), 4f32.ln(), 3f32.ln(), -9.0);
+        let rows = [
+            [0.5, 0.5, 0.25, 0.2, most, some, none],
+            [0.5, 0.9, 0.5, 0.4, none, more, most],
+            [0.5, 0.5, 0.0, 0.2, none, most, none],
+            [0.5, f32::NAN, 0.25, 0.2, none, most, none],
+            [0.5, 0.5, 0.25, 0.2, none, f32::NAN, 0.0],
+        ];
+        let run = |options: DetectOptions| Suppression::new(&options).queries(rows.as_flattened(), &names, &prepared());
+        let (first, second) = (BBox::new(35.0, 80.0, 65.0, 120.0), BBox::new(20.0, 140.0, 80.0, 200.0));
+        let near = |found: &[Detection], wanted: &[(u32, f32, BBox)]| {
+            assert_eq!(found.len(), wanted.len(), "{found:?}");
+            for (found, (class_id, conf, bbox)) in found.iter().zip(wanted) {
+                assert_eq!(found.class_id, *class_id);
+                assert!((found.conf - conf).abs() < 1e-6 && found.bbox.iou(bbox) > 0.9999, "{found:?} is not {bbox:?}");
+            }
+        };
+        let all = [(2, 0.9, second), (1, 0.8, second), (1, 0.75, first)];
+        near(&run(DetectOptions { conf: 0.6, ..Default::default() }), &all);
+        near(&run(DetectOptions { conf: 0.6, classes: Some(vec![1]), ..Default::default() }), &all[1..]);
+        near(&run(DetectOptions { conf: 0.6, max_det: 1, ..Default::default() }), &all[..1]);
+        near(&run(DetectOptions { conf: 0.77, ..Default::default() }), &all[..2]);
+    }
+
+    #[test]
+    fn no_more_answers_count_than_there_are_queries() {
+        let names = ["person", "cart"].map(str::to_owned);
+        let row = |person: f32, cart: f32| [0.5, 0.5, 0.25, 0.2, person, cart];
+        let rows = [row(3.0, 2.0), row(1.0, 4.0)];
+        let options = DetectOptions { classes: Some(vec![0]), ..Default::default() };
+        let found = Suppression::new(&options).queries(rows.as_flattened(), &names, &prepared());
+        assert_eq!(found.len(), 1, "the two best answers are a cart and a person; the filter comes after: {found:?}");
+        assert!((found[0].conf - sigmoid(3.0)).abs() < 1e-6);
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! A detection model, YOLO's or one like RT-DETR, in an ONNX Runtime session.
+//! A detection model, YOLO's or one of the DETR family, in an ONNX Runtime session.
 
 use super::{
     BatchModel, DetectOptions, Device, FoundLibrary, LetterboxPreparer, Preparers, Selection,
     layout::{Layout, ModelFacts, Outputs, Rows},
-    outputs::{ranked, tensor, values},
+    options::check_class,
+    outputs::{queries, ranked, tensor, values},
     runtime,
     session::{SessionOptions, check_file, inference_failed, model_failed, open_session, refused, tensor_shape},
     suppress::Suppression,
@@ -18,7 +19,7 @@ use rva_types::{Detection, ImageSize};
 use std::{borrow::Cow, path::Path};
 
 /// The kind of file that is wanted.
-const WANTED: &str = "a YOLO or RT-DETR detection model in ONNX";
+const WANTED: &str = "a detection model in ONNX: YOLO, RT-DETR, D-FINE or RF-DETR";
 
 /// A loaded model, in one session; it is cheap to keep and takes a while to make.
 pub struct YoloDetector {
@@ -74,12 +75,13 @@ impl YoloDetector {
                          with half=True, or use the device tensorrt, which converts it";
             return Err(refused(model, found));
         }
-        if let Some(id) = options.classes.iter().flatten().find(|&&id| id as usize >= layout.class_names.len()) {
-            let last = layout.class_names.len() - 1;
-            return Err(VisionError::new(
-                VisionErrorKind::Config,
-                format!("check classes: found id {id}, wanted 0 to {last} ({} has these)", model.display()),
-            ));
+        for &id in options.classes.iter().flatten() {
+            check_class(id, &layout.class_names).map_err(|found| {
+                VisionError::new(
+                    VisionErrorKind::Config,
+                    format!("check classes: {found} ({} has these)", model.display()),
+                )
+            })?;
         }
         let mut detector = Self {
             description: ModelDescription {
@@ -111,7 +113,7 @@ impl YoloDetector {
     /// # Errors
     /// Returns `Config` for a confidence outside [0, 1], an empty list of classes, or one that the model doesn't have.
     pub fn select(&mut self, selection: Selection) -> Result<(), VisionError> {
-        selection.check(self.layout.class_names.len())?;
+        selection.check(&self.layout.class_names)?;
         self.selection = selection;
         Ok(())
     }
@@ -163,14 +165,19 @@ impl YoloDetector {
                 let rows = ranked(&outputs, [labels, boxes, scores], count, &mut self.output)?;
                 (rows, self.output.as_slice())
             }
+            Outputs::Queries { boxes, logits } => {
+                let rows = queries(&outputs, [boxes, logits], count, classes, &mut self.output)?;
+                (rows, self.output.as_slice())
+            }
         };
         let picture_length = rows.values(classes);
-        let suppression = &mut self.suppression;
+        let (suppression, class_names) = (&mut self.suppression, &self.layout.class_names);
         let found = pictures.iter().enumerate().map(|(i, picture)| {
             suppression.select(selections.get(i).unwrap_or(&self.selection));
             let values = &values[i * picture_length..(i + 1) * picture_length];
             match rows {
                 Rows::Anchors(anchors) => Ok(suppression.detections(values, anchors, picture)),
+                Rows::Queries(_) => Ok(suppression.queries(values, class_names, picture)),
                 Rows::Finished(_) => {
                     suppression.finished(values, classes, picture).map_err(|found| model_failed(&found))
                 }
@@ -230,11 +237,13 @@ impl BatchModel for YoloDetector {
     }
 }
 
-/// The way that a model's training placed pictures in its input.
+/// Returns a preparer that places pictures in the input as the model's training did.
 fn preparer(layout: &Layout) -> LetterboxPreparer {
     match layout.outputs {
         Outputs::One(_) => LetterboxPreparer::new(layout.input_size),
-        Outputs::Ranked { .. } => LetterboxPreparer::stretching(layout.input_size),
+        Outputs::Ranked { .. } | Outputs::Queries { .. } => {
+            LetterboxPreparer::stretching(layout.input_size, layout.normal)
+        }
     }
 }
 
@@ -260,6 +269,9 @@ fn facts(session: &Session) -> ort::Result<ModelFacts> {
         task: metadata.custom("task"),
         stride: metadata.custom("stride"),
         imgsz: metadata.custom("imgsz"),
+        mean: metadata.custom("mean"),
+        std: metadata.custom("std"),
+        rfdetr: metadata.custom("rfdetr_inference"),
     })
 }
 

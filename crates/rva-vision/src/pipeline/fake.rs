@@ -64,6 +64,7 @@ impl FakeSource {
             fps: Some(25.0),
             frame_count: Some(frames),
             is_live: false,
+            is_part: false,
             hw_acceleration: crate::HwAcceleration::None,
         };
         Self {

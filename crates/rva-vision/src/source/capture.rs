@@ -85,6 +85,7 @@ impl CaptureSource {
                 fps,
                 frame_count: None,
                 is_live: true,
+                is_part: false,
                 hw_acceleration: HwAcceleration::None,
             },
             opened: Instant::now(),

@@ -87,6 +87,7 @@ impl FileSource {
                 fps,
                 frame_count,
                 is_live: false,
+                is_part: false,
                 hw_acceleration: if has_hardware { hw } else { HwAcceleration::None },
             },
             announced_secs,
@@ -173,6 +174,11 @@ impl FileSource {
             );
         }
         Ok(Some((front, media_time)))
+    }
+
+    /// Returns the end of the last frame that was given or skipped.
+    pub(super) fn ends_at(&self) -> MediaTime {
+        self.timeline.end()
     }
 
     /// Returns whether fewer frames came than were announced.
@@ -289,7 +295,7 @@ fn not_a_video(path: &str, head: &Head, error: ffmpeg_next::Error, lines: &[Stri
     VisionError::new(
         VisionErrorKind::Unreadable,
         format!(
-            "{path}: found {found}{}, wanted a whole video file (MP4, AVI, MKV, MOV, …), an image or a folder of images",
+            "{path}: found {found}{}, wanted a whole video file (MP4, AVI, MKV, MOV, …), an image, or a folder of either",
             because(lines)
         ),
     )

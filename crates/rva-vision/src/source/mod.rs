@@ -12,6 +12,7 @@ mod file;
 mod gst;
 mod images;
 mod link;
+mod listing;
 pub(crate) mod noise;
 mod opening;
 pub(crate) mod orientation;
@@ -23,6 +24,7 @@ mod reader;
 mod spec;
 mod stream;
 mod timeline;
+mod videos;
 mod watch;
 
 use crate::{FrameSource, VisionError, VisionErrorKind, named::named};
@@ -35,7 +37,7 @@ use std::{
 use watch::{Limits, watched};
 
 pub use gst::GstPipeline;
-pub use images::IMAGE_EXTENSIONS;
+pub use listing::{IMAGE_EXTENSIONS, VIDEO_EXTENSIONS};
 pub use spec::{SourceSpec, StreamUrl};
 pub use watch::{AbandonedCaptures, abandoned_captures};
 
@@ -136,8 +138,8 @@ impl Default for OpenOptions {
 /// - [`VisionErrorKind::Unreachable`], [`VisionErrorKind::Refused`], [`VisionErrorKind::Unauthorized`],
 ///   [`VisionErrorKind::NotAStream`], [`VisionErrorKind::Stalled`]: what is wrong with a stream;
 /// - [`VisionErrorKind::Exhausted`]: too many captures hang inside the video library;
-/// - [`VisionErrorKind::Empty`]: a folder without images, a video without frames;
-/// - [`VisionErrorKind::Config`]: an option outside its range;
+/// - [`VisionErrorKind::Empty`]: a folder without images or videos, a video without frames;
+/// - [`VisionErrorKind::Config`]: an option outside its range, a folder with images and videos;
 /// - [`VisionErrorKind::Io`]: the operating system refused to read it.
 pub fn open(spec: &SourceSpec, options: &OpenOptions) -> Result<Box<dyn FrameSource>, VisionError> {
     if !(options.image_fps > 0.0 && options.image_fps <= 1000.0) {
@@ -172,7 +174,7 @@ fn open_path(text: &str, options: &OpenOptions) -> Result<Box<dyn FrameSource>, 
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(_) if spec::is_pattern(text) => {
-            return Ok(Box::new(images::ImageSource::of_pattern(text, options)?));
+            return listing::open_pattern(text, options);
         }
         Err(error) => return Err(io_failed(text, error)),
     };
@@ -183,8 +185,8 @@ fn open_path(text: &str, options: &OpenOptions) -> Result<Box<dyn FrameSource>, 
         ));
     }
     if metadata.is_dir() {
-        Ok(Box::new(images::ImageSource::of_folder(text, options)?))
-    } else if images::is_image(path) {
+        listing::open_folder(text, options)
+    } else if listing::is_image(path) {
         Ok(Box::new(images::ImageSource::of_file(text, options)?))
     } else {
         Ok(Box::new(file::FileSource::open(text, options)?))
@@ -196,7 +198,7 @@ fn io_failed(path: &str, error: std::io::Error) -> VisionError {
     let (kind, text) = match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => (
             VisionErrorKind::NotFound,
-            "found no such file or folder, wanted a video, an image, a folder of images, a webcam index or a URL"
+            "found no such file or folder, wanted a video, an image, a folder of either, a webcam index or a URL"
                 .to_owned(),
         ),
         _ => (VisionErrorKind::Io, format!("can't read it ({error}), wanted a readable file or folder")),

@@ -168,7 +168,7 @@ fn quiet() {
         for name in ["OPENCV_FFMPEG_DEBUG", "OPENCV_FFMPEG_LOGLEVEL"] {
             if std::env::var_os(name).is_some() {
                 forget_variable(name);
-                tracing::warn!("{name} has no effect: ffmpeg would print credentials");
+                tracing::warn!(variable = name, "a variable has no effect: ffmpeg would print credentials");
             }
         }
         ffmpeg::catch_log();

@@ -20,8 +20,8 @@ pub enum SourceSpec {
     Stream(StreamUrl),
     /// A GStreamer pipeline.
     Pipeline(GstPipeline),
-    /// A video file, an image, a folder of images, or a pattern (`*`, `?`, `[…]`) that images match. The files on disk
-    /// decide which one it is when it is opened.
+    /// A video file, an image, a folder of images or of videos, or a pattern (`*`, `?`, `[…]`) that some match. The
+    /// files on disk decide which one it is when it is opened.
     Path(String),
 }
 

@@ -142,6 +142,7 @@ impl StreamSource {
                 fps,
                 frame_count: frame_count.filter(|_| is_file),
                 is_live: !is_file,
+                is_part: false,
                 hw_acceleration: if has_hardware { hw } else { HwAcceleration::None },
             },
             url,

@@ -48,6 +48,11 @@ impl Timeline {
         steps.get(steps.len() / 2).copied().unwrap_or(self.first_step)
     }
 
+    /// Returns the end of the last frame, one usual step behind its beginning.
+    pub(super) fn end(&self) -> MediaTime {
+        MediaTime::from_micros(self.last.map_or(0, |last| last.saturating_add(self.usual())))
+    }
+
     /// Returns the longest step that isn't odd.
     fn in_line_max(&self) -> i64 {
         self.usual().saturating_mul(IN_LINE_STEPS).saturating_add(IN_LINE_MICROS)

@@ -5,6 +5,7 @@ block of the input is an anchor, its box is 64 x 64 around (64, 64), and its two
 its mean green. The others only have shapes.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,50 @@ def ranking(name, dims, sizes=("batch", 2), metadata=DETECT):
     write(name, nodes, inputs, outputs, weights, metadata)
 
 
+def asking(name, dims, columns, answers, metadata, names=("dets", "labels"), more=(), type_out=F32):
+    """The outside of RF-DETR's own export: the raw answers of two queries, boxes as parts of the input and logits.
+
+    The net gives back what it was given: a logit is the mean of one channel of the whole input (0 red, 1 green, 2
+    blue), by `answers`, (query, column): channel, or 9 where that is None; every other logit is -9. The boxes are the
+    middle half across of the upper half, and the left half.
+    """
+    weight, bias = np.zeros((2 * columns, 3, 1, 1), np.float32), np.full(2 * columns, -9, np.float32)
+    for (query, column), channel in answers.items():
+        at = query * columns + column
+        bias[at] = 9 if channel is None else 0
+        if channel is not None:
+            weight[at, channel] = 1
+    boxes = np.array([[[0.5, 0.25, 0.5, 0.5], [0.25, 0.5, 0.5, 1]]], np.float32)
+    boxes_name, logits_name = sorted(names, key=lambda name: name not in ("dets", "pred_boxes"))
+    input_name = "input" if "dets" in names else "pixel_values"
+    nodes = [
+        helper.make_node("GlobalAveragePool", [input_name], ["pooled"]),
+        helper.make_node("Conv", ["pooled", "weight", "bias"], ["mixed"]),
+        helper.make_node("Reshape", ["mixed", "queries"], ["answers"]),
+        helper.make_node("Cast", ["answers"], [logits_name], to=type_out),
+        helper.make_node("Shape", ["answers"], ["all"]),
+        helper.make_node("Slice", ["all", "zero", "one"], ["batch"]),
+        helper.make_node("Concat", ["batch", "rest"], ["shape"], axis=0),
+        helper.make_node("Expand", ["places", "shape"], ["placed"]),
+        helper.make_node("Cast", ["placed"], [boxes_name], to=type_out),
+    ]
+    weights = [
+        numpy_helper.from_array(weight, "weight"),
+        numpy_helper.from_array(bias, "bias"),
+        numpy_helper.from_array(np.array([-1, 2, columns], np.int64), "queries"),
+        numpy_helper.from_array(np.array([0], np.int64), "zero"),
+        numpy_helper.from_array(np.array([1], np.int64), "one"),
+        numpy_helper.from_array(np.array([2, 4], np.int64), "rest"),
+        numpy_helper.from_array(boxes, "places"),
+    ]
+    widths = {boxes_name: 4, logits_name: columns}
+    outputs = [(name, type_out, [dims[0], 2, widths[name]]) for name in names]
+    for other in more:
+        nodes.append(helper.make_node("ConstantOfShape", ["all"], [other]))
+        outputs.append((other, F32, [dims[0], 2, columns]))
+    write(name, nodes, [(input_name, F32, dims)], outputs, weights, metadata)
+
+
 def shaped(name, outputs, metadata, dims=(1, 3, 64, 64), type_in=F32):
     """A model of a given outside: every output is a constant."""
     # Made in the graph, so that the file stays small.
@@ -142,3 +187,26 @@ ranking("ranked-no-names", [1, 3, 128, 64], sizes=(1, 2), metadata={})
 shaped("yolov5-of-one", [(1, 25200, 6)], {"names": "{0: 'person'}", "stride": "32"})
 shaped("grey-input", [(1, 6, 84)], DETECT, dims=(1, 1, 64, 64))
 shaped("byte-input", [(1, 6, 84)], DETECT, type_in=U8)
+COCO = {(0, 1): 0, (0, 0): None, (0, 17): 1, (1, 90): 2, (1, 12): None}
+asking("queries-coco", [1, 3, 96, 64], 91, COCO, {})
+OWN = {(0, 0): 0, (1, 1): 1, (1, 2): 2, (0, 3): None}
+OWN_NAMES = {"names": "{0: 'person', 1: 'cart', 2: 'basket'}"}
+asking("queries-own", [1, 3, 96, 64], 4, OWN, OWN_NAMES, names=("labels", "dets"), type_out=F16)
+NOTES = {
+    "schema_version": 1,
+    "format": "onnx",
+    "task": "detect",
+    "means": [0.5, 0.25, 0],
+    "stds": [0.5, 0.25, 2],
+    "class_names": ["person", "cart", "basket"],
+    "class_id_to_name": {0: "person", 1: "cart", 2: "basket"},
+}
+asking("queries-noted", ["batch", 3, 96, 64], 4, OWN, {"rfdetr_inference": json.dumps(NOTES)})
+TRANSFORMERS = ("logits", "pred_boxes")
+PLAIN = {"mean": "[0, 0, 0]", "std": "[1, 1, 1]"}
+asking(
+    "queries-transformers", ["batch", 3, 96, 64], 3, {(0, 0): 0, (1, 1): 1, (1, 2): 2}, OWN_NAMES | PLAIN, TRANSFORMERS
+)
+asking("queries-colours-unsaid", ["batch", 3, 96, 64], 3, {(0, 0): 0}, OWN_NAMES, TRANSFORMERS)
+asking("queries-no-names", [1, 3, 96, 64], 4, OWN, {})
+asking("queries-masks", [1, 3, 96, 64], 91, {}, {}, more=("masks",))

@@ -165,7 +165,8 @@ fn model(config: &Config, library: Option<&FoundLibrary>) -> Finding {
     match YoloDetector::load(library, &path, &DetectOptions::default()) {
         Ok(model) => {
             let found = model.description();
-            let (classes, size) = (found.class_names.len(), found.input_size);
+            let classes = found.class_names.iter().filter(|name| !name.is_empty()).count();
+            let size = found.input_size;
             let text = format!("{}, {classes} classes, input {} x {}", path.display(), size.width, size.height);
             Finding::new(Verdict::Ok, "model", text)
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::IngestArgs,
-    embedded::{Ingesting, RowsCommitted},
+    embedded::{Ingesting, RowsCommitted, maintaining},
     exit::Exit,
     folder::DataFolder,
     terminal::Terminal,
@@ -29,9 +29,10 @@ pub async fn run(args: IngestArgs, loaded: Loaded, terminal: &Terminal) -> anyho
     settle(folder.log(), log_options(&loaded.config)).await?;
     let health = Health::new();
     let _server = health.listen(loaded.config.health.address).await?;
-    let view = ServiceView::of(health);
+    let view = ServiceView::of(health.clone());
     let rows = RowsCommitted::default();
     let ingest = Ingesting::start(&folder, &loaded.config, args.accept_gap, lease, rows, view).await?;
+    let _maintenance = if args.drain { None } else { maintaining(&folder, &loaded.config, &health)? };
     if !args.drain {
         terminal.say(&format!("following {}; Ctrl-C commits what was read and ends", folder.log().display()));
     }

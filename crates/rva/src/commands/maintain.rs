@@ -7,8 +7,8 @@ use crate::{
     output::to_stdout,
     terminal::Terminal,
 };
-use rva_lake::{Lake, LakeErrorKind, MergeLimits, Merged, TablePlan};
-use rva_service::{Config, Loaded, StopFlag, format_bytes, tables::Tables};
+use rva_lake::{Lake, LakeErrorKind, Merged, TablePlan};
+use rva_service::{Loaded, StopFlag, format_bytes, tables::merge_limits};
 use serde_json::json;
 use std::time::SystemTime;
 
@@ -21,7 +21,7 @@ pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> any
     let config = &loaded.config;
     if args.plan {
         let settings = table_settings(&loaded)?;
-        let limits = limits_of(config, &settings.tables);
+        let limits = merge_limits(&config.maintain, settings.spill_dir(config));
         let lake = settings.open_to_read().await?;
         let plans = lake.plan_merges(table, &limits, SystemTime::now()).await?;
         to_stdout(&match args.format {
@@ -32,11 +32,12 @@ pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> any
         return Ok(Exit::Done);
     }
     let settings = table_settings_to_write(&loaded)?;
-    let limits = limits_of(config, &settings.tables);
+    let limits = merge_limits(&config.maintain, settings.spill_dir(config));
     let stop = StopFlag::on_signals()?;
     let lake = settings.open().await?;
+    let mut maintenance = lake.maintenance(table, &limits)?;
     loop {
-        let merging = lake.merge_files(table, &limits, SystemTime::now());
+        let merging = maintenance.merge(SystemTime::now());
         let merged = tokio::select! {
             merged = merging => merged,
             // What was written and isn't committed is an orphan, and goes when it is old.
@@ -60,27 +61,8 @@ pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> any
 }
 
 /// Returns a table's name without the namespace.
-fn known(name: &str) -> Result<&str, Refusal> {
-    let plain = name.strip_prefix("rva.").unwrap_or(name);
-    let tables = Lake::maintained();
-    if tables.contains(&plain) {
-        return Ok(plain);
-    }
-    Err(Refusal::usage(format!("found table {name:?}, wanted one of {}", tables.join(", "))))
-}
-
-fn limits_of(config: &Config, tables: &Tables) -> MergeLimits {
-    MergeLimits {
-        file_bytes: config.maintain.file_size,
-        files_min: config.maintain.files_min,
-        age_min: config.maintain.age_min,
-        memory: usize::try_from(config.maintain.memory_max).unwrap_or(usize::MAX),
-        // Beside the tables where they are on this machine; else where queries spill, or in the system's folder.
-        spill_dir: match tables {
-            Tables::Embedded(root) => Some(root.clone()),
-            Tables::Rest(_) => config.query.spill_dir.clone(),
-        },
-    }
+fn known(name: &str) -> Result<&'static str, Refusal> {
+    Lake::maintained_name(name).map_err(|error| Refusal::usage(error.to_string()))
 }
 
 fn say(merged: &[Merged], terminal: &Terminal) {

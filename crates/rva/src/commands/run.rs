@@ -4,7 +4,7 @@ use crate::{
     annotated::{SavedFiles, Saving, Videos},
     cli::RunArgs,
     commands::{ingest, query::PEOPLE_PER_MINUTE},
-    embedded::{Ingesting, RowsCommitted},
+    embedded::{Ingesting, RowsCommitted, maintaining},
     exit::{Exit, Refusal, of_vision},
     folder::DataFolder,
     output::with_causes,
@@ -64,6 +64,7 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     let view = ServiceView::of(health.clone());
     let ingest = Ingesting::start(&folder, config, false, lease, rows.clone(), view).await?;
 
+    let maintenance = maintaining(&folder, config, &health)?;
     let mut cameras = CameraHealth::new(health);
     let tables = TableSettings::embedded(folder.root(), config);
     let refining = if args.no_refine {
@@ -105,6 +106,7 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     };
     drop(view);
     let mut exit = summaries.iter().map(|summary| end_of(summary, terminal)).fold(Exit::Done, Exit::worse);
+    drop(maintenance);
     let ingested = ingest.drain(&stop).await;
     // The writer goes last: until everything is committed another run must not start.
     drop((supervisor, sink));

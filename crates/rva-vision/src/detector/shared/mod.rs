@@ -2,6 +2,7 @@
 
 mod queue;
 
+use super::options::check_class;
 use crate::{Detector, ModelDescription, Prepare, Prepared, VisionError, VisionErrorKind};
 use queue::{Next, Queue, Request, Slot};
 use rva_types::Detection;
@@ -25,19 +26,17 @@ pub struct Selection {
 
 impl Selection {
     /// Refuses a confidence outside [0, 1], an empty list of classes, and one that a model doesn't have.
-    pub(super) fn check(&self, class_count: usize) -> Result<(), VisionError> {
+    pub(super) fn check(&self, class_names: &[String]) -> Result<(), VisionError> {
         let refused = |text: String| Err(VisionError::new(VisionErrorKind::Config, text));
         if !(0.0..=1.0).contains(&self.conf) {
             return refused(format!("found conf {}, wanted a number from 0 to 1", self.conf));
         }
         let Some(classes) = &self.classes else { return Ok(()) };
-        match classes.iter().find(|&&id| id as usize >= class_count) {
-            Some(id) => refused(format!("check classes: found id {id}, wanted 0 to {}", class_count.saturating_sub(1))),
-            None if classes.is_empty() => {
-                refused("found an empty list of classes, wanted at least one, or none given for all".to_owned())
-            }
-            None => Ok(()),
+        if classes.is_empty() {
+            return refused("found an empty list of classes, wanted at least one, or none given for all".to_owned());
         }
+        let found = classes.iter().try_for_each(|&id| check_class(id, class_names));
+        found.or_else(|found| refused(format!("check classes: {found}")))
     }
 }
 
@@ -155,7 +154,7 @@ impl SharedModel {
     /// # Errors
     /// Returns `Config` for a confidence outside [0, 1], an empty list of classes, or one that the model doesn't have.
     pub fn detector(&self, selection: Selection) -> Result<SharedDetector, VisionError> {
-        selection.check(self.0.description.class_names.len())?;
+        selection.check(&self.0.description.class_names)?;
         let answered = Arc::new(Condvar::new());
         let slot = Slot { selection, waiting: VecDeque::new(), done: Vec::new(), answered: answered.clone() };
         let mut state = self.0.shared.lock();

@@ -1,4 +1,5 @@
-//! I10: 10,000 commits leave nothing unreferenced on disk, and memory stays flat.
+//! I10: thousands of commits leave nothing unreferenced on disk, few manifests, and memory stays flat. How it grows
+//! beyond that is `make bench-growth`.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -10,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const COMMITS: u64 = 10_000;
+/// So many that manifests are merged in every tier, and snapshots expire sixty times.
+const COMMITS: u64 = 2_000;
 const KEPT: usize = 20;
 const SLACK: usize = 30;
 
@@ -57,10 +59,12 @@ async fn reachable(lake: &Lake, ident: &TableIdent) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_commits_leave_nothing_unreferenced_and_memory_flat() {
+async fn thousands_of_commits_leave_nothing_unreferenced_and_memory_flat() {
     let commits: u64 = std::env::var("RVA_COMMITS").ok().and_then(|n| n.parse().ok()).unwrap_or(COMMITS);
-    let dir = tempfile::tempdir().unwrap();
+    // Memory where there is such a folder: nothing here is about what a power loss leaves.
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let mut options = quick();
+    let manifests_max = options.manifests_max;
     options.housekeeping.snapshots_kept = KEPT;
     options.housekeeping.snapshots_slack = SLACK;
     let clock = Arc::new(Mutex::new(StepClock::default()));
@@ -85,7 +89,7 @@ async fn ten_thousand_commits_leave_nothing_unreferenced_and_memory_flat() {
         }
     }
     let late = resident_kib();
-    for upto in [100, 500, 1_000, 2_000, 5_000, 10_000] {
+    for upto in [100, 500, 1_000, 2_000] {
         if let Some(window) = times.get(upto - 100..upto) {
             let mut window = window.to_vec();
             window.sort();
@@ -101,6 +105,8 @@ async fn ten_thousand_commits_leave_nothing_unreferenced_and_memory_flat() {
 
     let ident = TableIdent::from_strs(["rva", "bronze_raw"]).unwrap();
     let table = lake.catalog().load_table(&ident).await.unwrap();
+    let list = table.manifest_list_reader(table.metadata().current_snapshot().unwrap()).load().await.unwrap();
+    assert!(list.entries().len() <= manifests_max, "{} manifests", list.entries().len());
     let snapshots = table.metadata().snapshots().len();
     assert!(snapshots <= KEPT + SLACK, "{snapshots} snapshots are retained");
     let storage = rva_lake::storage::LakeStorage::default();

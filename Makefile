@@ -82,7 +82,7 @@ stack-down: ## stop them; data and logs stay in data/stack (PURGE=1 removes them
 stack-status: ## what of it runs and answers
 	@python3 infrastructure/stack/stack.py status
 
-test-stack: ## the tests that need the real servers, on a stack of their own
+test-stack: setup-tests ## the tests that need the real servers, on a stack of their own
 	@infrastructure/stack/test.sh
 
 env: ## write .env and .secrets with random passwords and tokens, for docker compose up (what is there stays)

@@ -100,10 +100,12 @@ fn what_the_services_are_told_is_what_the_configuration_knows() {
             let own = format!("RVA_{}", key.path.replace('.', "_").to_uppercase());
             key.env.iter().map(|name| (*name).to_owned()).chain([own])
         })
+        // It names the file, and is no key.
+        .chain(["RVA_CONFIG".to_owned()])
         .collect();
     let services = services();
     let mut told = BTreeSet::new();
-    for name in ["detector", "ingest", "init"] {
+    for name in ["detector", "ingest", "init", "refine"] {
         for variable in environment(&services[name]).into_keys() {
             assert!(known.contains(&variable), "{name}: {variable} is no key of the configuration");
             told.insert(variable);
@@ -145,6 +147,7 @@ const NETWORKS: &[(&str, &[&str])] = &[
     ("detector", &["retail-net", "outside"]),
     ("init", &["retail-net", "lake"]),
     ("ingest", &["retail-net", "lake"]),
+    ("refine", &["lake"]),
     ("minio", &["lake"]),
     ("bucket", &["lake"]),
     ("catalog", &["lake"]),

@@ -33,7 +33,7 @@ user=$(of_env MINIO_ROOT_USER || true) password=$(of_env MINIO_ROOT_PASSWORD || 
 echo "${user:-rva-$(random 4)}" | keep minio-root-user
 echo "${password:-$(random 24)}" | keep minio-root-password
 # The store's other users: ours read a bare secret, Java's programs the file of AWS's tools.
-random 24 | sed 's/$/\n/' | keep minio-ingest
+for name in ingest refine; do random 24 | sed 's/$/\n/' | keep minio-$name; done
 for name in catalog trino spark; do
   printf '[default]\naws_access_key_id = rva-%s\naws_secret_access_key = %s\n' $name "$(random 24)" | keep minio-$name
 done

@@ -15,7 +15,7 @@ from project import ADDRESS, ENVIRONMENT, NETWORKS, PROJECT, SECRETS, compose, c
 
 HERE = Path(__file__).resolve().parent
 TOPIC = "persistent/retail/metadata/events"
-RUNNING = ("pulsar", "minio", "catalog", "ingest", "trino")
+RUNNING = ("pulsar", "minio", "catalog", "ingest", "refine", "trino")
 # These end, so that a container of the same settings that sleeps stands in for each.
 ENDED = ("bucket", "init", "rights", "detector")
 
@@ -23,12 +23,14 @@ ENDED = ("bucket", "init", "rights", "detector")
 SECRETS_OF = {
     "pulsar": {"pulsar-public.der", "pulsar-token-broker", "pulsar-zookeeper.jaas"},
     "minio": {"minio-root-user", "minio-root-password"},
-    "bucket": {"minio-root-user", "minio-root-password", "minio-ingest", "minio-catalog", "minio-trino", "minio-spark"},
+    "bucket": {"minio-root-user", "minio-root-password"}
+    | {f"minio-{name}" for name in ("ingest", "refine", "catalog", "trino", "spark")},
     "catalog": {"minio-catalog"},
     "init": {"minio-ingest", "pulsar-token-admin"},
     "rights": {"pulsar-token-admin"},
     "detector": {"pulsar-token-detector"},
     "ingest": {"minio-ingest", "pulsar-token-ingest"},
+    "refine": {"minio-refine"},
     "trino": {"minio-trino"},
 }
 PORTS = {"pulsar": (6650, 8080, 2181, 3181), "minio": (9000,), "catalog": (8181,), "trino": (8080,)}
@@ -45,6 +47,7 @@ REACHES = {
     "minio": LAKE,
     "bucket": LAKE,
     "catalog": LAKE,
+    "refine": LAKE,
     "trino": LAKE,
 }
 ASK_PORTS = """
@@ -281,7 +284,7 @@ def check_store(bucket: Inside, detector: Inside) -> None:
     """Each user of the store does what it needs, and nothing else."""
     bucket.says("""
         cat /run/secrets/minio-root-user /run/secrets/minio-root-password | mc alias set store http://minio:9000
-        for name in ingest catalog trino spark; do
+        for name in ingest refine catalog trino spark; do
           printf '%s\\n' rva-$name "$(sed -n '$s/^.* = //; $p' /run/secrets/minio-$name)" | mc alias set $name http://minio:9000
         done
         echo x >/tmp/x; mc mb --ignore-existing store/private && echo x | mc pipe store/private/object
@@ -289,13 +292,15 @@ def check_store(bucket: Inside, detector: Inside) -> None:
         set -e
         echo x | mc pipe ingest/warehouse/probe/data/a.parquet
         echo x | mc pipe catalog/warehouse/probe/metadata/1.metadata.json
-        for name in ingest trino spark; do mc cat $name/warehouse/probe/data/a.parquet; mc ls $name/warehouse/probe/; done
+        echo x | mc pipe refine/warehouse/rva/gold_probe/data/a.parquet
+        mc rm refine/warehouse/rva/gold_probe/data/a.parquet
+        for name in ingest refine trino spark; do mc cat $name/warehouse/probe/data/a.parquet; mc ls $name/warehouse/probe/; done
         mc cat catalog/warehouse/probe/metadata/1.metadata.json
     """)
     objects = "warehouse/probe/data/a.parquet"
     denied = [
         f"mc {what}"
-        for user in ("ingest", "catalog", "trino", "spark")
+        for user in ("ingest", "refine", "catalog", "trino", "spark")
         for what in (
             f"ls {user}/private",
             f"cat {user}/private/object",
@@ -311,10 +316,11 @@ def check_store(bucket: Inside, detector: Inside) -> None:
     ]
     denied += [
         f"printf 'intruder\\nintruder-secret\\n' | mc admin user add {user}"
-        for user in ("ingest", "catalog", "trino", "spark")
+        for user in ("ingest", "refine", "catalog", "trino", "spark")
     ]
-    denied += [f"mc cp /tmp/x {user}/private/mine" for user in ("ingest", "catalog", "trino", "spark")]
-    for user in ("trino", "spark"):
+    denied += [f"mc cp /tmp/x {user}/private/mine" for user in ("ingest", "refine", "catalog", "trino", "spark")]
+    # Bronze is read by refine, and never written.
+    for user in ("refine", "trino", "spark"):
         denied += [f"mc cp /tmp/x {user}/warehouse/mine", f"mc rm {user}/{objects}"]
     denied += [f"mc cat catalog/{objects}", f"mc rm catalog/{objects}", "mc cp /tmp/x catalog/warehouse/probe/data/mine.parquet",
                "mc ls catalog/warehouse/"]  # fmt: skip

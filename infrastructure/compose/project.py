@@ -16,6 +16,7 @@ ENVIRONMENT = os.environ | {
     "RVA_BIND_OPEN": ADDRESS,
     "RVA_NETWORK": PROJECT,
     "RVA_INGEST_COMMIT_INTERVAL": "1s",
+    "RVA_REFINE_INTERVAL": "1s",
 }
 NETWORKS = {name: f"{PROJECT}_{name}" for name in ("lake", "broker", "outside")} | {"retail-net": PROJECT}
 BEGAN = time.monotonic()

@@ -5,7 +5,7 @@
 set -eu
 cat /run/secrets/minio-root-user /run/secrets/minio-root-password | mc alias set store http://minio:9000
 mc mb --ignore-existing store/warehouse
-for name in ingest catalog trino spark; do
+for name in ingest refine catalog trino spark; do
   # The secret alone, or the last line of a file of AWS's tools.
   secret=$(sed -n '$s/^.* = //; $p' "/run/secrets/minio-$name")
   mc admin policy create store "rva-$name" "/opt/rva/policies/$name.json"

@@ -15,7 +15,7 @@ import guard
 from project import NETWORKS, compose, container, docker, inspect, say, until
 
 FRAMES = 795  # of the sample video
-SERVICES = ("pulsar", "minio", "catalog", "ingest", "trino")
+SERVICES = ("pulsar", "minio", "catalog", "ingest", "refine", "trino")
 
 
 def is_healthy(service: str) -> bool:
@@ -44,10 +44,15 @@ def kill(service: str) -> None:
     until(f"{service} to be restarted", lambda: int(inspect(service, "{{.RestartCount}}")) > restarts)
 
 
+def trino(sql: str) -> str:
+    return compose("exec", "-T", "trino", "trino", "--output-format", "CSV", "--execute", sql)
+
+
 def rows() -> Counter:
     """(run, camera, frame) → how often, as Trino reads it."""
-    sql = "SELECT pipeline_run_id, camera_id, frame_index, count(*) FROM lakehouse.rva.bronze_raw GROUP BY 1, 2, 3"
-    text = compose("exec", "-T", "trino", "trino", "--output-format", "CSV", "--execute", sql)
+    text = trino(
+        "SELECT pipeline_run_id, camera_id, frame_index, count(*) FROM lakehouse.rva.bronze_raw GROUP BY 1, 2, 3"
+    )
     return Counter({(run, camera, int(frame)): int(n) for run, camera, frame, n in csv.reader(io.StringIO(text))})
 
 
@@ -71,7 +76,18 @@ def check(whole: int) -> Counter:
         assert frames == list(range(1, len(frames) + 1)), f"run {run} has holes within {len(frames)} frames"
     assert whole_runs(found) == whole, f"found {whole_runs(found)} whole runs, wanted {whole}"
     say(f"{len(found)} events in {len(runs(found))} runs, {whole} of them whole; no hole, none twice")
+    check_gold(len(found))
     return found
+
+
+def check_gold(frames: int) -> None:
+    """Waits until gold has each frame of bronze, once; tracks are those of silver."""
+    minutes = "SELECT coalesce(sum(frames), 0), coalesce(sum(detections), 0) FROM lakehouse.rva.gold_people_per_minute"
+    silver = "SELECT count(*), coalesce(sum(people), 0) FROM lakehouse.rva.silver_frames"
+    gold = until(f"{frames} frames in gold", lambda: (f := trino(minutes)).startswith(f'"{frames}"') and f)
+    wanted = trino(silver)
+    assert gold == wanted, f"found frames and people {gold!r} in gold, wanted {wanted!r} as in silver"
+    say(f"gold holds them all: frames and people {gold.strip()}")
 
 
 def detect(during) -> None:
@@ -103,7 +119,7 @@ def fire() -> None:
     check(whole)
     guard.check_all()
 
-    for services in (("ingest",), ("pulsar",), ("minio", "catalog"), ("trino",)):
+    for services in (("ingest",), ("pulsar",), ("minio", "catalog"), ("trino", "refine")):
 
         def kill_them(services=services):
             for service in services:

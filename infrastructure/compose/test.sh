@@ -19,8 +19,8 @@ if [ "$(. /etc/os-release && echo "$VERSION_CODENAME")" = bookworm ]; then
   folders=$(python3 infrastructure/stack/stack.py fetch minio mc)
   for folder in $folders; do cp "$folder"/* $prebuilt/; done
   cargo build --locked -p rva-detector --features pulsar,camera-motion
-  cargo build --locked -p rva-ingest --features pulsar
-  for program in rva-detector rva-ingest; do strip -o "$prebuilt/$program" "$TARGET_DIR/debug/$program"; done
+  cargo build --locked -p rva-ingest -p rva-refine --features rva-ingest/pulsar
+  for program in rva-detector rva-ingest rva-refine; do strip -o "$prebuilt/$program" "$TARGET_DIR/debug/$program"; done
 else
   # Programs of this machine may want a newer libc than the images have.
   export RVA_BINARIES=built

@@ -34,7 +34,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("rva", "rva-ingest", "rva-detector")
+PROGRAMS = ("rva", "rva-ingest", "rva-detector", "rva-refine")
 FEATURES = "rva/pulsar,rva/camera-motion,rva-ingest/pulsar,rva-detector/pulsar"
 STACK = ROOT / "infrastructure/stack"
 

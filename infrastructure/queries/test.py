@@ -1,11 +1,12 @@
-"""make test-queries: the sample queries of data/queries on a real Trino, a real Spark, DuckDB and `rva query`, row by row; and what
-other engines write into the table doesn't disturb the ingest.
+"""make test-queries: the sample queries of data/queries on a real Trino, a real Spark, DuckDB and `rva query`, row by row; gold
+behind the REST catalog as each of them reads it; and what other engines write into the table doesn't disturb the ingest.
 
 The answers are worked out once more here, in plain Python, from what pyiceberg reads: every engine must say the same.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,25 @@ from bench_stack import STACK, catalog, drop, ingest_environment, keys, publish,
 
 QUERIES = ("rows_per_camera", "people_per_minute", "detections")
 ENGINES = ("trino", "spark", "duckdb", "rva query")
+GOLD = tuple(sorted(file.stem for file in (ROOT / "data/queries/gold").glob("*.sql")))
+TIMES = (
+    "capture_ts",
+    "minute",
+    "ts_minute",
+    "ts_hour",
+    "first_ts",
+    "last_ts",
+    "start_time",
+    "end_time",
+    "entered_at",
+    "left_at",
+    "crossed_at",
+)
+# Drawn over every camera of the generator.
+ZONES = """zones:
+  - { camera: "*", store: "*", name: middle, line: [[0.5, 0.0], [0.5, 1.0]], valid_from: 2001-01-01 }
+  - { camera: "*", store: "*", name: floor, polygon: [[0.1, 0.1], [0.9, 0.1], [0.9, 1.0], [0.1, 1.0]], valid_from: 2001-01-01 }
+"""
 
 
 def micros(text: str) -> int:
@@ -38,7 +58,7 @@ def normal(columns: list[str], rows: list) -> list[tuple]:
     def value(name: str, found):
         if found is None:
             return None
-        if name in ("capture_ts", "minute", "first_ts", "last_ts"):
+        if name in TIMES:
             return micros(found if isinstance(found, str) else found.astimezone(UTC).isoformat())
         return found
 
@@ -58,9 +78,9 @@ def spark(statements: dict[str, str]) -> dict[str, dict]:
         return json.loads(answered.read_text())
 
 
-def rva_query(binary: str, folder: str, sql: str) -> tuple[list[str], list]:
+def rva_query(binary: str, folder: str, sql: str, **environment: str) -> tuple[list[str], list]:
     command = [binary, "query", "--data-dir", folder, "--format", "json", sql]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd="/")
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd="/", env=os.environ | environment)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     columns = list(rows[0]) if rows else []
     return columns, [[row.get(name) for name in columns] for row in rows]
@@ -151,6 +171,50 @@ def queries_give_the_same_answers_everywhere(world: World) -> None:
             answer = connection.execute(sql["duckdb"][name])
             compare("duckdb", name, normal([c[0] for c in answer.description], answer.fetchall()), wanted[name])
             compare("rva query", name, normal(*rva_query(world.arguments.rva, folder, sql[""][name])), wanted[name])
+        gold_is_the_same_everywhere(world, folder)
+
+
+def gold_is_the_same_everywhere(world: World, folder: str) -> None:
+    """Gold of one bronze, behind the REST catalog and in a data folder, as each engine reads it."""
+    rest = ingest_environment(world.topic, world.job)
+    drawn = Path(folder, "zones.yaml")
+    drawn.write_text(ZONES)
+    drop(world.lakehouse, "zones", *(f"gold_{name}" for name in GOLD))
+    drop(world.lakehouse, *(f"silver_{name}" for name in ("frames", "detections", "rejects")))
+    for environment in (rest, {}):
+        command = [world.arguments.rva, "refine", "--drain", "--config", drawn, "--data-dir", folder]
+        subprocess.run(command, check=True, cwd="/", env=os.environ | environment)
+        subprocess.run(
+            [*command[:1], "verify", "--data-dir", folder], check=True, cwd="/", env=os.environ | environment
+        )
+    from_spark = spark({name: f"SELECT * FROM lakehouse.rva.gold_{name}" for name in GOLD})
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    rows = 0
+    for name in GOLD:
+        table = f"gold_{name}"
+        arrow = world.lakehouse.load_table(f"rva.{table}").scan().to_arrow()
+        connection.register(table, arrow)
+        columns = arrow.column_names
+        wanted = in_order(columns, [list(row.values()) for row in arrow.to_pylist()])
+        answer = connection.execute(f"SELECT * FROM {table}")
+        found = {
+            "trino": trino(f"SELECT * FROM lakehouse.rva.{table}"),
+            "spark": (from_spark[name]["columns"], from_spark[name]["rows"]),
+            "duckdb": ([column[0] for column in answer.description], answer.fetchall()),
+            "rva query": rva_query(world.arguments.rva, folder, f"SELECT * FROM {table}", **rest),
+            "rva query in the data folder": rva_query(world.arguments.rva, folder, f"SELECT * FROM {table}"),
+        }
+        for engine, (names, answered) in found.items():
+            # JSON leaves nulls out, so the columns of its first row needn't be all.
+            by_name = [dict(zip(names, row)) for row in answered]
+            compare(engine, table, in_order(columns, [[row.get(n) for n in columns] for row in by_name]), wanted)
+        rows += len(wanted)
+    assert rows > 1000, f"found {rows} rows of gold, which show little"
+
+
+def in_order(columns: list[str], rows: list) -> list[tuple]:
+    return sorted(normal(columns, rows), key=repr)
 
 
 def soon() -> str:

@@ -28,7 +28,7 @@ run_tests() {
   cargo test --locked --no-fail-fast -p rva-fuzz --features pulsar --test entry "$@" || status=$?
   cargo test --locked --no-fail-fast -p rva-lake --test stack "$@" || status=$?
   cargo test --locked --no-fail-fast -p rva-detector --features pulsar --test stack "$@" || status=$?
-  cargo test --locked --no-fail-fast -p rva-ingest --features pulsar --bins --test stack "$@" || status=$?
+  cargo test --locked --no-fail-fast -p rva-ingest --features pulsar --bins --test stack --test refined "$@" || status=$?
   return $status
 }
 

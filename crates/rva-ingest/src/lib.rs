@@ -64,7 +64,7 @@ pub use clock::{Clock, SystemClock};
 pub use counters::IngestCounters;
 pub use error::IngestError;
 pub use lease::{HeldBy, IngestLease, LeaseError};
-pub use maintaining::{Maintaining, lake_options, merge_limits};
+pub use maintaining::Maintaining;
 pub use observe::{IngestEnd, IngestEvent, IngestObserver, IngestReport};
 pub use options::{IngestOptions, IngestRules, Phase, RollbackPolicy};
 pub use run::run_ingest;

@@ -3,11 +3,10 @@
 //! It has a thread of its own with little claim on the processor, so that it takes what the ingest leaves, and it never
 //! holds anything that the ingest waits for: where both change a table at once, one of them tries again.
 
-use rva_lake::{Lake, LakeOptions, Maintenance, MergeLimits, Merged};
-use rva_service::{Config, Health, MaintainConfig, Metric, Series, Totals};
+use rva_lake::{Lake, Maintenance, MergeLimits, Merged};
+use rva_service::{Health, MaintainConfig, Metric, Series, Totals};
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     thread,
     time::{Duration, SystemTime},
 };
@@ -69,26 +68,6 @@ const METRICS: &[Metric<Counted>] = &[
         counted.longest_ms
     }),
 ];
-
-/// Returns the options of tables that a configuration leads to.
-pub fn lake_options(config: &Config) -> LakeOptions {
-    let mut options = LakeOptions::default();
-    options.housekeeping.orphan_age = config.ingest.orphan_age;
-    options.housekeeping.snapshots_kept = config.maintain.snapshots_max;
-    options.housekeeping.snapshots_age = config.maintain.snapshots_age;
-    options
-}
-
-/// Returns the limits of merges that a configuration leads to. Rows that are sorted are spilled into `folder`.
-pub fn merge_limits(config: &MaintainConfig, folder: Option<PathBuf>) -> MergeLimits {
-    MergeLimits {
-        file_bytes: config.file_size,
-        files_min: config.files_min,
-        age_min: config.age_min,
-        memory: usize::try_from(config.memory_max).unwrap_or(usize::MAX),
-        spill_dir: folder,
-    }
-}
 
 /// Maintenance that goes on until this is dropped.
 #[derive(Debug)]

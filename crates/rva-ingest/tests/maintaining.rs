@@ -3,8 +3,9 @@
 
 use futures::TryStreamExt;
 use iceberg::TableIdent;
-use rva_ingest::{Maintaining, merge_limits};
+use rva_ingest::Maintaining;
 use rva_lake::{Batch, BronzeRow, BronzeSink, CommitOutcome, Lake, LakeOptions, TableSink};
+use rva_service::tables::merge_limits;
 use rva_service::{Health, MaintainConfig};
 use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
 use std::{

@@ -56,7 +56,8 @@ pub(crate) struct NoSwap(pub &'static str);
 #[async_trait::async_trait]
 impl SwapMetadata for NoSwap {
     async fn swap(&self, table: &TableIdent, _: Vec<TableRequirement>, _: Vec<TableUpdate>) -> Result<()> {
-        let text = format!("found {} with table {table}, wanted the catalog of a data folder to change files", self.0);
+        let text =
+            format!("found {} with table {table}, wanted a lake that is opened to write to change files", self.0);
         Err(Error::new(ErrorKind::FeatureUnsupported, text))
     }
 

@@ -19,7 +19,7 @@ use crate::writer::write_files;
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{Catalog, TableIdent};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -88,6 +88,8 @@ pub(crate) struct TableJob<R, K> {
     last: Option<(String, u64)>,
     /// Whether what was fenced last had been sent before.
     fenced_after_sending: bool,
+    /// Properties of the table that are set by changes.
+    pub(crate) noted: BTreeMap<String, String>,
     rows: std::marker::PhantomData<fn() -> R>,
 }
 
@@ -106,6 +108,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             rollback_told: None,
             last: None,
             fenced_after_sending: false,
+            noted: BTreeMap::new(),
             rows: std::marker::PhantomData,
         })
     }
@@ -379,7 +382,8 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     async fn built(&self, table: &Table, base: &Table, state: &JobState, change: &Change) -> Result<Built, LakeError> {
         self.options.step(CommitStep::BuildManifest);
         let (summary, mirror) = self.state_properties(table, state).await?;
-        let properties = self.check.properties().into_iter().chain([mirror]).collect();
+        let noted = self.noted.iter().map(|(key, value)| (key.clone(), value.clone()));
+        let properties = noted.chain(self.check.properties()).chain([mirror]).collect();
         build(table, base, change, summary, properties, self.options.manifests_max).await
     }
 

@@ -6,10 +6,9 @@ use crate::dead_letters::DeadLetterSink;
 use crate::definition::ensure_table;
 use crate::embedded::{absolute, check_not_moved, embedded_parts, folder_error, reading_catalog};
 use crate::options::LakeOptions;
-use crate::rest::{RestOptions, rest_catalog};
+use crate::rest::{RestOptions, rest_parts};
 use crate::rows::BronzeRow;
 use crate::seam::{LakeError, LakeErrorKind};
-use crate::state::StateKeys;
 use iceberg::Catalog;
 use rva_types::{DeadLetter, JobName};
 use std::{fs, io, path::Path, sync::Arc};
@@ -78,8 +77,8 @@ impl Lake {
     /// Returns `Transient` where catalog or store don't answer; `Permanent` where the address isn't a catalog's, it or
     /// the store refuses us, the bucket isn't there, or a table has other columns.
     pub async fn open_rest(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
-        let catalog = rest_catalog(rest, Arc::clone(&options.storage)).await?;
-        Self::from_parts(catalog, options).await
+        let (catalog, swap) = rest_parts(rest, Arc::clone(&options.storage)).await?;
+        Ok(Self::from_parts(catalog, options).await?.with_swap(swap))
     }
 
     /// Opens the lake of a REST catalog to read. It makes nothing.
@@ -87,7 +86,7 @@ impl Lake {
     /// # Errors
     /// Fails as [`Lake::open_rest`] does.
     pub async fn open_rest_read_only(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
-        let catalog = rest_catalog(rest, Arc::clone(&options.storage)).await?;
+        let (catalog, _) = rest_parts(rest, Arc::clone(&options.storage)).await?;
         Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options })
     }
 

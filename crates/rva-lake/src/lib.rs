@@ -65,8 +65,10 @@ mod partition;
 mod places;
 mod refined;
 mod rest;
+mod rest_swap;
 mod rows;
 mod seam;
+mod seen;
 #[cfg(feature = "sql")]
 mod sql;
 mod state;

@@ -18,7 +18,7 @@ use crate::writer::write_files;
 use iceberg::spec::{DataFile, Operation};
 use iceberg::table::Table;
 use rva_types::OffsetMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -46,6 +46,18 @@ pub struct Replaced {
 pub struct Staged {
     files: Vec<DataFile>,
     spec: Option<i32>,
+    /// Properties of the table that are set with the files.
+    noted: BTreeMap<String, String>,
+}
+
+impl Staged {
+    /// Notes how much an input held, for the next look at one whose catalog keeps no history.
+    ///
+    /// # Errors
+    /// Fails as the storage does.
+    pub async fn saw(&mut self, input: &TableView) -> Result<(), LakeError> {
+        input.note(&mut self.noted).await
+    }
 }
 
 /// A change of rows to be committed.
@@ -146,7 +158,7 @@ impl<T: Shape> RefinedTable for Refined<T> {
     async fn view(&mut self) -> Result<TableView, LakeError> {
         let table = self.job.table().await?;
         check_columns::<ShapedRow<T>>(table.metadata())?;
-        Ok(TableView { table })
+        Ok(TableView::of(table))
     }
 
     async fn replace(
@@ -187,6 +199,7 @@ impl<T: Shape> RefinedTable for Refined<T> {
     async fn commit(&mut self, view: &TableView, change: &RowChange) -> Result<CommitOutcome, LakeError> {
         let metadata = view.table.metadata();
         let removed = change.replaced.removed.clone();
+        self.job.noted = change.staged.noted.clone();
         let operation = if removed.is_empty() { Operation::Append } else { Operation::Overwrite };
         let change = FileChange {
             source: change.source.clone(),

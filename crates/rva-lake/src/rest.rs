@@ -2,10 +2,13 @@
 //!
 //! The crate's client asks for an OAuth2 token once and never again, so a layer of our own renews it: an answer of 401
 //! says that nothing was done, the token is asked for anew, and the call made once more. A commit can't be repeated
-//! here (its updates are consumed), so it comes back as a conflict, which the commit's own loop takes up.
+//! here (its updates are consumed), so it comes back as a conflict, which the commit's own loop takes up. Changes of
+//! files are sent by [`RestSwap`].
 
+use crate::change::SwapMetadata;
 use crate::errors::{bad_certificate, lake_error, status};
 use crate::lake::CATALOG;
+use crate::rest_swap::RestSwap;
 use crate::seam::{LakeError, LakeErrorKind};
 use iceberg::io::StorageFactory;
 use iceberg::table::Table;
@@ -83,7 +86,7 @@ impl RestOptions {
         }
     }
 
-    fn properties(&self) -> HashMap<String, String> {
+    pub(crate) fn properties(&self) -> HashMap<String, String> {
         let uri = self.uri.trim_end_matches('/').to_owned();
         let mut properties = HashMap::from([(REST_CATALOG_PROP_URI.to_owned(), uri)]);
         let mut set = |key: &str, value: &Option<String>| {
@@ -128,22 +131,23 @@ impl RestOptions {
     }
 }
 
-/// Opens the catalog and asks it once: an address that is no catalog, a wrong token and an unknown warehouse are
-/// noticed here.
+/// Opens the catalog, and the way to change files of its tables. It is asked once: an address that is no catalog, a
+/// wrong token and an unknown warehouse are noticed here.
 ///
 /// # Errors
 /// Returns `Transient` where nobody answers there, or with a fault of its own; `Permanent` where it refuses us, or
 /// isn't a catalog.
-pub(crate) async fn rest_catalog(
+pub(crate) async fn rest_parts(
     options: &RestOptions,
     storage: Arc<dyn StorageFactory>,
-) -> std::result::Result<Arc<dyn Catalog>, LakeError> {
+) -> std::result::Result<(Arc<dyn Catalog>, Arc<dyn SwapMetadata>), LakeError> {
     let failed = |error| rest_error(options, error);
-    let builder = RestCatalogBuilder::default().with_client(options.client()?).with_storage_factory(storage);
+    let client = options.client()?;
+    let builder = RestCatalogBuilder::default().with_client(client.clone()).with_storage_factory(storage);
     let inner = builder.load(CATALOG, options.properties()).await.map_err(failed)?;
     let catalog = RenewingCatalog { inner, options: options.clone() };
     catalog.list_namespaces(None).await.map_err(failed)?;
-    Ok(Arc::new(catalog))
+    Ok((Arc::new(catalog), Arc::new(RestSwap::new(client, options.clone()))))
 }
 
 /// Returns the error that the catalog's first answer makes of the settings.
@@ -176,6 +180,14 @@ fn rest_error(options: &RestOptions, error: Error) -> LakeError {
 }
 
 impl RestOptions {
+    /// Returns an error with the reason in front where we are refused.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        match self.refusal(&error) {
+            Some(reason) => Error::new(ErrorKind::Unexpected, reason).with_source(error),
+            None => error,
+        }
+    }
+
     /// Returns why the catalog, or the giver of its tokens, doesn't take us for who we say we are; `None` where that
     /// isn't it.
     fn refusal(&self, error: &Error) -> Option<String> {
@@ -246,15 +258,7 @@ impl RenewingCatalog {
 
     async fn renew(&self) -> Result<()> {
         tracing::debug!("the catalog's token ran out, asking for a new one");
-        self.inner.regenerate_token().await.map_err(|error| self.told(error))
-    }
-
-    /// Returns an error with the reason in front where we are refused.
-    fn told(&self, error: Error) -> Error {
-        match self.options.refusal(&error) {
-            Some(reason) => Error::new(ErrorKind::Unexpected, reason).with_source(error),
-            None => error,
-        }
+        self.inner.regenerate_token().await.map_err(|error| self.options.told(error))
     }
 
     /// Makes a call; after a 401 once more with a new token.
@@ -262,9 +266,9 @@ impl RenewingCatalog {
         match make().await {
             Err(error) if self.can_renew(&error) => {
                 self.renew().await?;
-                make().await.map_err(|error| self.told(error))
+                make().await.map_err(|error| self.options.told(error))
             }
-            answer => answer.map_err(|error| self.told(error)),
+            answer => answer.map_err(|error| self.options.told(error)),
         }
     }
 }
@@ -340,7 +344,7 @@ impl Catalog for RenewingCatalog {
                 let text = "the token ran out before the commit, nothing was done";
                 Err(Error::new(ErrorKind::CatalogCommitConflicts, text).with_retryable(true))
             }
-            answer => answer.map_err(|error| self.told(error)),
+            answer => answer.map_err(|error| self.options.told(error)),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::files::FileEntry;
 use crate::lake::Lake;
 use crate::places::check_places;
 use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
+use crate::seen::Seen;
 use crate::state::StateKeys;
 use futures::TryStreamExt;
 use iceberg::expr::{Predicate, Reference};
@@ -17,6 +18,8 @@ use iceberg::table::Table;
 use iceberg::util::snapshot::ancestors_of;
 use iceberg::{NamespaceIdent, TableIdent};
 use std::collections::HashSet;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 /// The columns to read, and the kinds of their values.
 pub type Columns = [(&'static str, CellKind)];
@@ -25,6 +28,8 @@ pub type Columns = [(&'static str, CellKind)];
 #[derive(Debug, Clone)]
 pub struct TableView {
     pub(crate) table: Table,
+    /// The files that there are, where somebody counted them.
+    pub(crate) counted: Arc<OnceCell<Seen>>,
 }
 
 /// A data file that came or went.
@@ -35,7 +40,7 @@ pub struct ChangedFile {
 }
 
 impl ChangedFile {
-    fn of(file: &DataFile) -> Self {
+    pub(crate) fn of(file: &DataFile) -> Self {
         let entry = FileEntry { path: file.file_path().into(), size: file.file_size_in_bytes(), spans: Vec::new() };
         Self { entry, rows: file.record_count() }
     }
@@ -110,7 +115,7 @@ impl Lake {
             let text = format!("found {ident} in format version 1, wanted 2: its snapshots have no order");
             return Err(LakeError::new(LakeErrorKind::Permanent, text));
         }
-        Ok(Some(TableView { table }))
+        Ok(Some(TableView::of(table)))
     }
 }
 
@@ -125,6 +130,10 @@ impl Lake {
 }
 
 impl TableView {
+    pub(crate) fn of(table: Table) -> Self {
+        Self { table, counted: Arc::new(OnceCell::new()) }
+    }
+
     /// Returns the identity of the table: another one of its name has another.
     pub fn identity(&self) -> String {
         format!("{}|{}", self.table.identifier(), self.table.metadata().uuid())

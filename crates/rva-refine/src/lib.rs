@@ -37,6 +37,7 @@ mod ids;
 mod metrics;
 mod refine;
 mod run;
+pub mod service;
 mod silver;
 
 pub use check::{Difference, check_silver};
@@ -47,5 +48,5 @@ pub use gold::gold_cells;
 pub use metrics::METRICS;
 #[doc(hidden)]
 pub use refine::RefineRules;
-pub use refine::{Rebuild, RebuildTables, Refine, Stepped};
+pub use refine::{Rebuild, RebuildTables, Refine, Stepped, day};
 pub use run::{RefineObserver, RefinePhase, may_pass, run_refine};

@@ -122,6 +122,15 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
+impl Loaded {
+    /// Returns a problem with the value of a key, which knows where that came from.
+    pub fn problem(&self, path: &str, text: impl Into<String>) -> Problem {
+        let setting = self.settings.iter().find(|setting| setting.path == path);
+        let origin = setting.map_or(Origin::Default, |setting| setting.origin.clone());
+        Problem { path: path.to_owned(), text: text.into(), origin }
+    }
+}
+
 /// One thing that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -388,7 +397,8 @@ impl Merge {
         }
         let has_source = map.get("source").is_some_and(|source| !source.is_null());
         if !has_source && !is_misspelt {
-            let text = "missing, wanted a file, a folder or glob of images or videos, a webcam index or a stream URL".to_owned();
+            let text = "missing, wanted a file, a folder or glob of images or videos, a webcam index or a stream URL"
+                .to_owned();
             self.problem(&format!("{path}.source"), text, at(path));
         }
     }

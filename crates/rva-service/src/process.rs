@@ -10,6 +10,9 @@ use std::{
 /// The file that is read when no other is named and it is there.
 const DEFAULT_FILE: &str = "rva.yaml";
 
+/// A function that reads the configuration of this process once more.
+pub type LoadAgain = Box<dyn Fn() -> Result<Loaded, ConfigError> + Send>;
+
 /// Merges default, file, the process's environment and flags. The file is the named one, else `rva.yaml` of the working
 /// directory if there is one.
 ///

@@ -7,6 +7,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::task::{JoinError, JoinHandle};
 
 /// The interval at which an async wait looks at the flag: a clean stop may be late by that.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
@@ -58,6 +59,22 @@ impl StopFlag {
         while !self.is_stopped() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+/// Waits for a task's end, from when `stop` is set for `patience` at most. `None`: it goes on.
+pub async fn ended_or_stopped<T>(
+    task: &mut JoinHandle<T>,
+    patience: Duration,
+    stop: &StopFlag,
+) -> Option<Result<T, JoinError>> {
+    let stopped = async {
+        stop.stopped().await;
+        tokio::time::sleep(patience).await;
+    };
+    tokio::select! {
+        ended = task => Some(ended),
+        () = stopped => None,
     }
 }
 

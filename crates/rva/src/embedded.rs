@@ -1,14 +1,17 @@
 //! The ingest role on a data folder, as a task beside the detector or alone.
 
-use crate::{exit::Refusal, folder::DataFolder, stopping::ended_or_stopped};
+use crate::{exit::Refusal, folder::DataFolder};
 use anyhow::Context;
 use rva_bus::LogReader;
 use rva_ingest::{
     IngestCounters, IngestEvent, IngestLease, IngestObserver, IngestOptions, IngestReport, Maintaining, Phase,
-    SystemClock, lake_options, merge_limits, run_ingest, service::ServiceView,
+    SystemClock, run_ingest, service::ServiceView,
 };
 use rva_lake::Lake;
-use rva_service::{BusKind, CatalogKind, Config, Health, StopFlag, format_duration};
+use rva_service::{
+    BusKind, CatalogKind, Config, Health, StopFlag, ended_or_stopped, format_duration,
+    tables::{TableSettings, lake_options, merge_limits},
+};
 use std::{
     sync::{
         Arc,
@@ -35,8 +38,8 @@ impl RowsCommitted {
 /// Returns an error where no thread can be made.
 pub fn maintaining(folder: &DataFolder, config: &Config, health: &Health) -> anyhow::Result<Option<Maintaining>> {
     let limits = merge_limits(&config.maintain, Some(folder.root().to_owned()));
-    let (root, options) = (folder.root().to_owned(), lake_options(config));
-    let open = async move || Ok(Lake::open_embedded(&root, options.clone()).await?);
+    let tables = TableSettings::embedded(folder.root(), config);
+    let open = async move || Ok(tables.open().await?);
     Maintaining::start(&config.maintain, limits, health, open).context("start maintenance")
 }
 

@@ -1,9 +1,11 @@
 //! The data folder: `catalog.db`, `warehouse/`, `log/`.
 
 use anyhow::Context;
-use rva_ingest::service::{TableSettings, lake_to_read as open_to_read};
 use rva_lake::Lake;
-use rva_service::{CatalogKind, Loaded};
+use rva_service::{
+    CatalogKind, Loaded,
+    tables::{TableSettings, Tables},
+};
 use std::{
     fs,
     os::unix::fs::DirBuilderExt,
@@ -15,13 +17,33 @@ use std::{
 /// # Errors
 /// Returns an error where there are none, or they can't be reached.
 pub async fn lake_to_read(loaded: &Loaded) -> anyhow::Result<Lake> {
+    table_settings(loaded)?.open_to_read().await.context("open the tables")
+}
+
+/// Returns the settings of the tables that the configuration names; those of a data folder must be there.
+///
+/// # Errors
+/// Returns an error where there are none, or for keys that don't fit together.
+pub fn table_settings(loaded: &Loaded) -> anyhow::Result<TableSettings> {
     let mut settings = TableSettings::of(loaded)?;
     if loaded.config.catalog.kind == CatalogKind::Embedded {
         let folder = DataFolder::at(&loaded.config.data_dir)?;
         folder.wants_tables()?;
-        settings.tables = rva_ingest::service::Tables::Embedded(folder.root().to_owned());
+        settings.tables = Tables::Embedded(folder.root().to_owned());
     }
-    open_to_read(&settings).await
+    Ok(settings)
+}
+
+/// Returns the same for whoever writes: the data folder can be written.
+///
+/// # Errors
+/// Returns the errors of [`table_settings`], and why the folder can't be written.
+pub fn table_settings_to_write(loaded: &Loaded) -> anyhow::Result<TableSettings> {
+    let settings = table_settings(loaded)?;
+    if let Tables::Embedded(root) = &settings.tables {
+        DataFolder::at(root)?.make_writable()?;
+    }
+    Ok(settings)
 }
 
 /// The paths of a data folder.

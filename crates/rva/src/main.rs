@@ -3,16 +3,13 @@
 mod annotated;
 mod cli;
 mod commands;
-mod drawings;
 mod embedded;
 mod exit;
 mod folder;
 mod output;
 mod progress;
-mod refining;
 mod rows;
 mod spill;
-mod stopping;
 mod table;
 mod terminal;
 

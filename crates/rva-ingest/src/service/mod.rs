@@ -12,18 +12,14 @@ mod view;
 pub use args::Arguments;
 #[cfg(debug_assertions)]
 pub use mutant::Mutant;
-pub use open::lake_to_read;
-pub use settings::{Settings, TableSettings, Tables};
+pub use settings::Settings;
 pub use view::ServiceView;
 
-use crate::{
-    IngestCounters, IngestEvent, IngestObserver, IngestReport, Maintaining, Phase, SystemClock, merge_limits,
-    run_ingest,
-};
+use crate::{IngestCounters, IngestEvent, IngestObserver, IngestReport, Maintaining, Phase, SystemClock, run_ingest};
 use anyhow::{Context, bail};
 use open::Opening;
 use overdue::CommitWatch;
-use rva_service::{Health, MaintainConfig, StopFlag, format_duration};
+use rva_service::{Health, MaintainConfig, StopFlag, format_duration, tables::merge_limits};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -71,14 +67,14 @@ pub async fn serve(
         return Ok(None);
     }
     // What watches the ingest's commits has nothing to do with those of maintenance.
-    let (tables, lake_options) = (settings.tables.clone(), settings.lake.clone());
+    let tables = settings.tables.clone();
     pause_at_steps(&mut settings, asked.step_pause);
     let commits = CommitWatch::default();
-    settings.lake.observer = commits.before(Arc::clone(&settings.lake.observer));
+    settings.tables.lake.observer = commits.before(Arc::clone(&settings.tables.lake.observer));
     let Some(source) = opening.source(&settings.bus).await? else { return Ok(None) };
     let Some(lake) = opening.lake(&settings).await? else { return Ok(None) };
     let limits = merge_limits(&settings.maintain, settings.data_dir.clone());
-    let open = async move || open::open_lake(&tables, lake_options.clone()).await;
+    let open = async move || tables.open().await.context("open the tables");
     let maintain = MaintainConfig { enabled: settings.maintain.enabled && !asked.drain, ..settings.maintain.clone() };
     let _maintenance = Maintaining::start(&maintain, limits, &health, open).context("start maintenance")?;
     tokio::select! {
@@ -89,8 +85,8 @@ pub async fn serve(
 
 fn pause_at_steps(settings: &mut Settings, pause: Duration) {
     if !pause.is_zero() {
-        let trace = Arc::clone(&settings.lake.observer);
-        settings.lake.observer = Arc::new(move |step| {
+        let trace = Arc::clone(&settings.tables.lake.observer);
+        settings.tables.lake.observer = Arc::new(move |step| {
             trace(step);
             std::thread::sleep(pause);
         });

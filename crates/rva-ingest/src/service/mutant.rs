@@ -27,6 +27,6 @@ impl Mutant {
                 rules
             }
         };
-        settings.lake = settings.lake.clone().with_rules(rules);
+        settings.tables.lake = settings.tables.lake.clone().with_rules(rules);
     }
 }

@@ -3,11 +3,11 @@
 use super::metrics::Counted;
 #[cfg(feature = "pulsar")]
 use super::settings::PulsarBus;
-use super::settings::{Bus, Settings, TableSettings, Tables};
+use super::settings::{Bus, Settings};
 use crate::{HeldBy, IngestLease};
 use anyhow::Context;
 use rva_bus::{BusError, BusErrorKind, EventSource, LogOptions, LogReader, settle};
-use rva_lake::{Lake, LakeErrorKind, LakeOptions};
+use rva_lake::{Lake, LakeErrorKind};
 use rva_service::{Health, StopFlag, Totals};
 use std::{
     os::unix::fs::DirBuilderExt,
@@ -118,7 +118,7 @@ impl Opening<'_> {
 
     /// Opens the tables, which are made where they are missing; `None` where it was stopped meanwhile.
     pub(super) async fn lake(&self, settings: &Settings) -> anyhow::Result<Option<Lake>> {
-        self.until_open(CATALOG, async || open_lake(&settings.tables, settings.lake.clone()).await).await
+        self.until_open(CATALOG, async || settings.tables.open().await.context("open the tables")).await
     }
 
     /// Makes everything that a bus needs to be used; `None` where it was stopped meanwhile.
@@ -154,29 +154,6 @@ async fn open_source(bus: &Bus) -> anyhow::Result<Box<dyn EventSource>> {
             Ok(Box::new(opened))
         }
     }
-}
-
-pub(super) async fn open_lake(tables: &Tables, options: LakeOptions) -> anyhow::Result<Lake> {
-    let opened = match tables {
-        Tables::Embedded(dir) => Lake::open_embedded(dir, options).await,
-        Tables::Rest(rest) => Lake::open_rest(rest, options).await,
-    };
-    opened.context("open the tables")
-}
-
-/// Opens the tables to read, which must be there.
-///
-/// # Errors
-/// Returns an error where there are none, or they can't be reached.
-pub async fn lake_to_read(settings: &TableSettings) -> anyhow::Result<Lake> {
-    // Two providers in one program would make the first TLS connection panic. It fails where one is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let options = settings.lake.clone();
-    let opened = match &settings.tables {
-        Tables::Embedded(dir) => Lake::open_embedded_read_only(dir, options).await,
-        Tables::Rest(rest) => Lake::open_rest_read_only(rest, options).await,
-    };
-    opened.context("open the tables")
 }
 
 /// Returns whether an error may go away by itself.

@@ -1,13 +1,7 @@
 //! The way from the configuration's keys to the adapters' settings; keys that don't fit together are told all at once.
 
-use crate::{IngestOptions, lake_options};
-use rva_lake::{
-    LakeOptions, RestAuth, RestOptions,
-    storage::{AllowedLocations, S3Keys, S3Options},
-};
-use rva_service::{
-    BusKind, CatalogKind, ConfigError, IcebergConfig, Loaded, MaintainConfig, Origin, Problem, S3Config, Secret,
-};
+use crate::IngestOptions;
+use rva_service::{BusKind, CatalogKind, ConfigError, Loaded, MaintainConfig, Problem, tables::TableSettings};
 use std::{path::PathBuf, time::Duration};
 
 #[cfg(feature = "pulsar")]
@@ -35,24 +29,13 @@ pub struct PulsarBus {
     pub setup: TopicSetup,
 }
 
-/// The place of the tables.
-#[derive(Debug, Clone)]
-pub enum Tables {
-    /// A folder with `catalog.db` and `warehouse/`.
-    Embedded(PathBuf),
-    /// A REST catalog.
-    Rest(RestOptions),
-}
-
 /// The settings of the whole service.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The source of records.
     pub bus: Bus,
     /// The tables that they go to.
-    pub tables: Tables,
-    /// The settings that the tables' files are reached and kept by.
-    pub lake: LakeOptions,
+    pub tables: TableSettings,
     /// The settings of the loop.
     pub ingest: IngestOptions,
     /// The time that a signal waits for the last commit.
@@ -61,27 +44,6 @@ pub struct Settings {
     pub maintain: MaintainConfig,
     /// The data folder, where log or tables are in it.
     pub data_dir: Option<PathBuf>,
-}
-
-/// The settings that reading the tables takes.
-#[derive(Debug, Clone)]
-pub struct TableSettings {
-    /// The place of the tables.
-    pub tables: Tables,
-    /// The settings that the tables' files are reached by.
-    pub lake: LakeOptions,
-}
-
-impl TableSettings {
-    /// Makes settings of a configuration. The source of records is not looked at.
-    ///
-    /// # Errors
-    /// Returns all problems: keys that don't fit together.
-    pub fn of(loaded: &Loaded) -> Result<Self, ConfigError> {
-        let mut check = Check { loaded, problems: Vec::new() };
-        let made = Self { tables: check.tables(), lake: check.lake() };
-        if check.problems.is_empty() { Ok(made) } else { Err(ConfigError { problems: check.problems }) }
-    }
 }
 
 impl Settings {
@@ -93,15 +55,19 @@ impl Settings {
         let config = &loaded.config;
         let mut check = Check { loaded, problems: Vec::new() };
         let bus = check.bus();
-        let tables = check.tables();
-        let lake = check.lake();
-        match bus {
-            Some(bus) if check.problems.is_empty() => {
+        let tables = match TableSettings::of(loaded) {
+            Ok(tables) => Some(tables),
+            Err(error) => {
+                check.problems.extend(error.problems);
+                None
+            }
+        };
+        match (bus, tables) {
+            (Some(bus), Some(tables)) if check.problems.is_empty() => {
                 let is_local = config.bus.kind == BusKind::Log || config.catalog.kind == CatalogKind::Embedded;
                 Ok(Self {
                     bus,
                     tables,
-                    lake,
                     ingest: IngestOptions::of(&config.ingest),
                     stop_timeout: config.ingest.stop_timeout,
                     maintain: config.maintain.clone(),
@@ -120,31 +86,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn problem(&mut self, path: &str, text: impl Into<String>) {
-        let setting = self.loaded.settings.iter().find(|setting| setting.path == path);
-        let origin = setting.map_or(Origin::Default, |setting| setting.origin.clone());
-        self.problems.push(Problem { path: path.to_owned(), text: text.into(), origin });
-    }
-
-    fn lake(&mut self) -> LakeOptions {
-        let config = &self.loaded.config;
-        let mut lake = lake_options(config);
-        lake.job = config.ingest.job.clone();
-        if config.catalog.kind == CatalogKind::Rest {
-            let allowed = self.locations(config.iceberg.locations.as_deref());
-            lake = lake.with_s3_in(self.s3(&config.s3), allowed);
-        }
-        lake
-    }
-
-    /// Returns the locations that the catalog may send us to.
-    fn locations(&mut self, prefixes: Option<&[String]>) -> AllowedLocations {
-        let Some(prefixes) = prefixes.filter(|prefixes| !prefixes.is_empty()) else {
-            return AllowedLocations::object_stores();
-        };
-        AllowedLocations::only(prefixes).unwrap_or_else(|error| {
-            self.problem("iceberg.locations", error.to_string());
-            AllowedLocations::object_stores()
-        })
+        self.problems.push(self.loaded.problem(path, text));
     }
 
     fn bus(&mut self) -> Option<Bus> {
@@ -193,85 +135,13 @@ impl Check<'_> {
         };
         Some(Bus::Pulsar(Box::new(PulsarBus { connection, source, setup })))
     }
-
-    fn tables(&mut self) -> Tables {
-        match self.loaded.config.catalog.kind {
-            CatalogKind::Embedded => Tables::Embedded(self.loaded.config.data_dir.clone()),
-            CatalogKind::Rest => Tables::Rest(self.rest(&self.loaded.config.iceberg)),
-        }
-    }
-
-    fn rest(&mut self, config: &IcebergConfig) -> RestOptions {
-        if config.token.is_some() && config.credential.is_some() {
-            self.problem("iceberg.token", "found a token and iceberg.credential, wanted one of them");
-        }
-        if config.credential.as_ref().is_some_and(|credential| !credential.expose().contains(':')) {
-            self.problem("iceberg.credential", "found no colon in it, wanted id:secret");
-        }
-        let text = |secret: &Secret| secret.expose().to_owned();
-        let auth = match (&config.token, &config.credential) {
-            (Some(token), _) => RestAuth::Token(text(token)),
-            (None, Some(credential)) => RestAuth::ClientCredentials {
-                credential: text(credential),
-                oauth2_uri: config.oauth2_uri.clone(),
-                scope: config.scope.clone(),
-            },
-            (None, None) => RestAuth::None,
-        };
-        RestOptions {
-            warehouse: Some(config.warehouse.clone()),
-            auth,
-            // Where there are keys of one's own, the catalog needn't make any.
-            vended_credentials: self.loaded.config.s3.access_key.is_none(),
-            ca_certificates: config.ca_file.clone(),
-            connect_timeout: config.connect_timeout,
-            request_timeout: config.timeout,
-            ..RestOptions::new(&config.catalog_uri)
-        }
-    }
-
-    fn s3(&mut self, config: &S3Config) -> S3Options {
-        let keys = match (&config.access_key, &config.secret_key) {
-            (Some(access), Some(secret)) => Some(S3Keys {
-                access_key: access.expose().to_owned(),
-                secret_key: secret.expose().to_owned(),
-                session_token: None,
-            }),
-            (None, None) => None,
-            (found, _) => {
-                let (there, missing) = match found {
-                    Some(_) => ("s3.access_key", "s3.secret_key"),
-                    None => ("s3.secret_key", "s3.access_key"),
-                };
-                self.problem(there, format!("found it without {missing}, wanted both or none"));
-                None
-            }
-        };
-        let ca_certificates = config.ca_file.as_ref().and_then(|path| match std::fs::read(path) {
-            Ok(pem) => Some(pem),
-            Err(error) => {
-                self.problem("s3.ca_file", format!("could not read {}: {error}", path.display()));
-                None
-            }
-        });
-        S3Options {
-            endpoint: Some(config.endpoint.clone()),
-            region: Some(config.region.clone()),
-            path_style: Some(config.path_style),
-            keys,
-            ca_certificates,
-            connect_timeout: config.connect_timeout,
-            request_timeout: config.timeout,
-            retries_max: config.retries as usize,
-            retry_timeout: config.retry_timeout,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rva_service::{Layers, load};
+    use rva_lake::RestAuth;
+    use rva_service::{Layers, load, tables::Tables};
 
     fn of(environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
         let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
@@ -282,7 +152,7 @@ mod tests {
     fn without_configuration_everything_is_in_the_data_folder() {
         let settings = of(&[]).unwrap();
         assert!(matches!(settings.bus, Bus::Log(folder) if *folder == *"rva-data/log"));
-        assert!(matches!(settings.tables, Tables::Embedded(folder) if *folder == *"rva-data"));
+        assert!(matches!(settings.tables.tables, Tables::Embedded(folder) if *folder == *"rva-data"));
         assert_eq!(settings.data_dir, Some("rva-data".into()));
     }
 
@@ -329,7 +199,7 @@ mod tests {
             ("S3_SECRET_KEY", "hush"),
         ])
         .unwrap();
-        let Tables::Rest(rest) = &settings.tables else { panic!("wanted a REST catalog") };
+        let Tables::Rest(rest) = &settings.tables.tables else { panic!("wanted a REST catalog") };
         assert!(matches!(&rest.auth, RestAuth::ClientCredentials { credential, .. } if credential == "me:hush"));
         assert!(!format!("{settings:?}").contains("hush"), "{settings:?}");
     }

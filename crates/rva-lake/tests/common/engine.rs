@@ -1,6 +1,7 @@
 //! Another engine: pyiceberg on the catalog of a data folder.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,9 +25,20 @@ impl Engine {
 
     /// Does something, and returns what it prints as JSON.
     pub fn does(&self, folder: &Path, arguments: &[&str]) -> serde_json::Value {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/engine.py");
         let folder = folder.canonicalize().unwrap();
-        let output = Command::new(&self.python).arg(script).arg(folder).args(arguments).output().unwrap();
+        self.does_at(folder.to_str().unwrap(), &BTreeMap::new(), arguments)
+    }
+
+    /// The same at a REST catalog, with the contract's environment.
+    pub fn does_at(
+        &self,
+        place: &str,
+        environment: &BTreeMap<String, String>,
+        arguments: &[&str],
+    ) -> serde_json::Value {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/engine.py");
+        let mut command = Command::new(&self.python);
+        let output = command.arg(script).arg(place).args(arguments).envs(environment).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }

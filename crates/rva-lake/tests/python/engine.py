@@ -1,15 +1,17 @@
-"""Another engine at work on the catalog of a data folder.
+"""Another engine at work on the catalog of a data folder, or on a REST catalog.
 
-usage: engine.py DATA_FOLDER ACTION [ARGUMENTS]
+usage: engine.py DATA_FOLDER|URI ACTION [ARGUMENTS]
 
 Prints what the action is asked for as JSON.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import pyarrow
+from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.schema import Schema
 from pyiceberg.types import (
@@ -27,7 +29,16 @@ from pyiceberg.types import (
 )
 
 
-def open_catalog(folder: str) -> SqlCatalog:
+def open_catalog(folder: str) -> SqlCatalog | RestCatalog:
+    if folder.startswith("http"):
+        store = {
+            "endpoint": "ENDPOINT",
+            "region": "REGION",
+            "access-key-id": "ACCESS_KEY",
+            "secret-access-key": "SECRET_KEY",
+        }
+        settings = {f"s3.{key}": os.environ[f"S3_{name}"] for key, name in store.items()}
+        return RestCatalog("lakehouse", uri=folder, warehouse=os.environ["ICEBERG_WAREHOUSE"], **settings)
     return SqlCatalog("lakehouse", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
 
 

@@ -1,9 +1,12 @@
 //! A catalog that really refuses: Nessie behind Keycloak, whose tokens live 60 s. Keys of the store are vended.
 
 use crate::common::{at, batch, row};
+use crate::hours::put;
 use crate::{frames_of, options_of, s3, unique};
 use iceberg::TableIdent;
-use rva_lake::{CommitOutcome, Lake, LakeErrorKind, LakeOptions, RestAuth, RestOptions, TableSink, storage::S3Options};
+use rva_lake::{
+    CommitOutcome, HourByCam, Lake, LakeErrorKind, LakeOptions, RestAuth, RestOptions, TableSink, storage::S3Options,
+};
 use rva_stack::Stack;
 use rva_stack::proxy::{Proxy, Then};
 use serde_json::Value;
@@ -142,6 +145,7 @@ async fn tokens_of_a_minute_are_renewed_over_minutes_of_commits() {
     let auth = credentials(environment, &environment["NESSIE_SECURE_CREDENTIAL"]);
     let lake = Lake::open_rest(&rest(environment, auth), without_keys(stack, &job)).await.unwrap();
     let mut sink = lake.bronze_sink().unwrap();
+    let mut table = lake.for_job(rva_lake::REFINE_JOB).refined::<HourByCam>().await.unwrap();
     let offsets = |number: i64| at(&[("a", number as u64)]);
     let next = |n: i64| {
         let from = if n == 0 { at(&[]) } else { offsets(n * 10) };
@@ -153,6 +157,8 @@ async fn tokens_of_a_minute_are_renewed_over_minutes_of_commits() {
         let start = Instant::now();
         assert_eq!(sink.commit(&next(commits)).await.unwrap(), committed, "after {:?}", began.elapsed());
         slowest = slowest.max(start.elapsed());
+        // Changes of files show a token of their own.
+        put(&mut *table, &[1], commits).await;
         commits += 1;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

@@ -3,8 +3,13 @@
 
 mod auth;
 mod bad_days;
+mod changes;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/engine.rs"]
+mod engine;
+#[path = "../common/hours.rs"]
+mod hours;
 
 use bytes::Bytes;
 use common::{at, batch, row, row_of, table_keys};

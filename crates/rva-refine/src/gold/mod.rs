@@ -66,6 +66,12 @@ struct Input {
     to: OffsetMap,
 }
 
+impl Input {
+    fn keeps_history(&self) -> bool {
+        [&self.frames, &self.detections, &self.drawn].iter().all(|view| view.keeps_history())
+    }
+}
+
 /// A table that is being brought up to its input.
 struct Going<'a> {
     at: usize,
@@ -143,7 +149,11 @@ impl Gold {
         }
         let mut stepped = Stepped::Idle;
         for (from, resumes) in groups {
-            let touched = self.touched(&from, &input, rebuild, counters).await?;
+            let follower = match resumes.first() {
+                Some((at, _)) if !input.keeps_history() => Some(self.tables[*at].view().await?),
+                _ => None,
+            };
+            let touched = self.touched((&from, follower.as_ref()), &input, rebuild, counters).await?;
             self.seen.extend(touched.hours.keys().cloned());
             stepped = stepped.and(self.bring_up(lake, &input, touched, rebuild, resumes, counters).await?);
         }
@@ -152,7 +162,7 @@ impl Gold {
 
     async fn touched(
         &self,
-        from: &OffsetMap,
+        from: (&OffsetMap, Option<&TableView>),
         input: &Input,
         rebuild: Option<&Rebuild>,
         counters: &mut RefineCounters,
@@ -164,8 +174,13 @@ impl Gold {
         }
         let mut touched = Touched::since(from, frames, detections, counters).await?;
         if !touched.everything && self.switched.redraws {
-            for redrawn in zones::redrawn(&input.drawn, sequence_of(from, ZoneTable::TABLE)).await? {
-                touched.redrawn(frames, detections, &redrawn).await?;
+            match zones::redrawn(&input.drawn, (sequence_of(from.0, ZoneTable::TABLE), from.1)).await? {
+                Some(redrawn) => {
+                    for redrawn in redrawn {
+                        touched.redrawn(frames, detections, &redrawn).await?;
+                    }
+                }
+                None => touched = Touched::all(frames, None).await?,
             }
         }
         if let Some(Some(span)) = span {
@@ -433,7 +448,10 @@ async fn stage(going: &mut Going<'_>, hot: &BTreeSet<(Arc<str>, i64)>) -> Result
 }
 
 async fn commit(going: Going<'_>, input: &Input, counters: &mut RefineCounters) -> Result<Stepped, Trouble> {
-    let Going { table, view, resume, staged, replaced, .. } = going;
+    let Going { table, view, resume, mut staged, replaced, .. } = going;
+    for view in [&input.frames, &input.detections, &input.drawn] {
+        staged.saw(view).await?;
+    }
     let (source, to) = (input.source.clone(), input.to.clone());
     let change = RowChange { source, from: resume.offsets, to, staged, replaced };
     counters.commit(table.name(), table.commit(&view, &change).await?)

@@ -63,12 +63,12 @@ impl Touched {
         &mut self,
         view: &TableView,
         columns: &'static Columns,
-        from: &OffsetMap,
+        (from, follower): (&OffsetMap, Option<&TableView>),
         name: &str,
         counters: &mut RefineCounters,
     ) -> Result<(), Trouble> {
         let from = sequence_of(from, name);
-        match view.since(from).await? {
+        match view.since_seen(from, follower).await? {
             Since::Everything => self.everything = true,
             Since::Expired => return Err(expired(name, from, "gold")),
             Since::Appended(files) => self.files(view, columns, &files).await?,
@@ -97,9 +97,9 @@ impl Touched {
         Ok(())
     }
 
-    /// Returns the hours and tracks of all rows between a position and now.
+    /// Returns the hours and tracks of all rows between a position, with the table that is at it, and now.
     pub(super) async fn since(
-        from: &OffsetMap,
+        from: (&OffsetMap, Option<&TableView>),
         frames: &TableView,
         detections: &TableView,
         counters: &mut RefineCounters,

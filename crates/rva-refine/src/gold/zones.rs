@@ -43,13 +43,17 @@ pub(crate) fn definition_of(ids: &mut Ids, row: &Cells) -> Result<ZoneDefinition
     })
 }
 
-/// Returns where and when shapes changed since a position.
-pub(super) async fn redrawn(view: &TableView, from: Option<u64>) -> Result<Vec<Redrawn>, Trouble> {
+/// Returns where and when shapes changed since a position; `None` where nobody can tell what they were then.
+pub(super) async fn redrawn(
+    view: &TableView,
+    (from, follower): (Option<u64>, Option<&TableView>),
+) -> Result<Option<Vec<Redrawn>>, Trouble> {
     if view.sequence() == 0 {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
     let (mut came, mut went) = (Vec::new(), Vec::new());
-    match view.since(from).await? {
+    match view.since_seen(from, follower).await? {
+        Since::Everything if from.is_some_and(|from| from > 0) => return Ok(None),
         Since::Everything => came = view.rows(ZoneTable::COLUMNS, &RowFilter::default()).await?,
         Since::Expired => return Err(expired(ZoneTable::TABLE, from, "gold")),
         Since::Appended(files) => rows_of(view, &files, &mut came).await?,
@@ -58,7 +62,7 @@ pub(super) async fn redrawn(view: &TableView, from: Option<u64>) -> Result<Vec<R
             rows_of(view, &removed, &mut went).await?;
         }
     }
-    Ok(differing(came, went))
+    Ok(Some(differing(came, went)))
 }
 
 async fn rows_of(view: &TableView, files: &[ChangedFile], into: &mut Vec<Cells>) -> Result<(), Trouble> {

@@ -107,7 +107,11 @@ impl Silver {
         }
         let mut stepped = Stepped::Idle;
         for (from, places) in groups {
-            let plan = self.plan(&bronze, from, rebuild, counters).await?;
+            let follower = match places.first() {
+                Some(at) if !bronze.keeps_history() => Some(self.tables[*at].view().await?),
+                _ => None,
+            };
+            let plan = self.plan(&bronze, (from, follower.as_ref()), rebuild, counters).await?;
             let resumes: Vec<_> = places.iter().map(|at| (*at, resumes[*at].clone())).collect();
             stepped = stepped.and(self.bring_up(&bronze, &plan, resumes, counters).await?);
         }
@@ -117,14 +121,14 @@ impl Silver {
     async fn plan(
         &self,
         bronze: &TableView,
-        from: Option<u64>,
+        (from, follower): (Option<u64>, Option<&TableView>),
         rebuild: Option<&Rebuild>,
         counters: &mut RefineCounters,
     ) -> Result<Plan, Trouble> {
         if let Some(rebuild) = rebuild {
             return self.rebuilt(bronze, rebuild).await;
         }
-        match bronze.since(from).await? {
+        match bronze.since_seen(from, follower).await? {
             Since::Appended(files) => Ok(Plan::Files(files)),
             Since::Everything => Ok(Plan::All),
             Since::Expired => Err(expired(BRONZE_TABLE, from, "silver")),
@@ -324,7 +328,8 @@ async fn position_first(going: &mut Going<'_>, bronze: &TableView) -> Result<(),
 }
 
 async fn commit(going: Going<'_>, bronze: &TableView, counters: &mut RefineCounters) -> Result<Stepped, Trouble> {
-    let Going { table, view, resume, staged, replaced, .. } = going;
+    let Going { table, view, resume, mut staged, replaced, .. } = going;
+    staged.saw(bronze).await?;
     let to = position([(BRONZE_TABLE, bronze.sequence())]);
     let change = RowChange { source: bronze.identity(), from: resume.offsets, to, staged, replaced };
     counters.commit(table.name(), table.commit(&view, &change).await?)

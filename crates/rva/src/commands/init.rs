@@ -3,7 +3,7 @@
 use crate::{cli::InitArgs, exit::Exit, terminal::Terminal};
 use anyhow::Context;
 use rva_ingest::service::{Asked, Settings, serve};
-use rva_service::{BusKind, CatalogKind, Loaded, StopFlag};
+use rva_service::{BusKind, Loaded, StopFlag};
 
 /// Makes everything that is missing and touches nothing that is there.
 ///
@@ -11,6 +11,7 @@ use rva_service::{BusKind, CatalogKind, Loaded, StopFlag};
 /// Returns an error for a server that can't be reached or refuses, and for a thing that is there and doesn't fit.
 pub async fn run(_: InitArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let settings = Settings::of(&loaded)?;
+    let tables = settings.tables.tables.to_string();
     let stop = StopFlag::on_signals().context("install the signal actions")?;
     serve(settings, Asked { init: true, ..Asked::default() }, None, stop.clone()).await?;
     if stop.is_stopped() {
@@ -20,10 +21,6 @@ pub async fn run(_: InitArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Re
     let bus = match config.bus.kind {
         BusKind::Log => format!("the log in {}", config.data_dir.display()),
         BusKind::Pulsar => format!("{} at {}", config.pulsar.topic, config.pulsar.service_url),
-    };
-    let tables = match config.catalog.kind {
-        CatalogKind::Embedded => format!("the tables in {}", config.data_dir.display()),
-        CatalogKind::Rest => format!("the tables of {} at {}", config.iceberg.warehouse, config.iceberg.catalog_uri),
     };
     terminal.say(&format!("{bus} and {tables} are set up"));
     Ok(Exit::Done)

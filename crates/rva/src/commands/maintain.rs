@@ -3,13 +3,12 @@
 use crate::{
     cli::{MaintainArgs, RowFormat},
     exit::{Exit, Refusal},
-    folder::DataFolder,
+    folder::{table_settings, table_settings_to_write},
     output::to_stdout,
     terminal::Terminal,
 };
-use rva_ingest::{lake_options, merge_limits};
 use rva_lake::{Lake, LakeErrorKind, Merged, Orphan, TablePlan};
-use rva_service::{CatalogKind, Loaded, StopFlag, format_bytes};
+use rva_service::{Loaded, StopFlag, format_bytes, tables::merge_limits};
 use serde_json::json;
 use std::time::SystemTime;
 
@@ -20,15 +19,10 @@ use std::time::SystemTime;
 pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let table = args.table.as_deref().map(known).transpose()?;
     let config = &loaded.config;
-    if config.catalog.kind == CatalogKind::Rest {
-        let text = "catalog.kind: found rest, wanted embedded: files of a REST catalog's tables can't be merged yet";
-        return Err(Refusal::usage(text).into());
-    }
-    let folder = DataFolder::at(&config.data_dir)?;
-    folder.wants_tables()?;
-    let limits = merge_limits(&config.maintain, Some(folder.root().to_owned()));
     if args.plan {
-        let lake = Lake::open_embedded_read_only(folder.root(), lake_options(config)).await?;
+        let settings = table_settings(&loaded)?;
+        let limits = merge_limits(&config.maintain, settings.spill_dir(config));
+        let lake = settings.open_to_read().await?;
         let plans = lake.plan_merges(table, &limits, SystemTime::now()).await?;
         to_stdout(&match args.format {
             RowFormat::Table => as_text(&plans),
@@ -37,9 +31,10 @@ pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> any
         })?;
         return Ok(Exit::Done);
     }
-    folder.make_writable()?;
+    let settings = table_settings_to_write(&loaded)?;
+    let limits = merge_limits(&config.maintain, settings.spill_dir(config));
     let stop = StopFlag::on_signals()?;
-    let lake = Lake::open_embedded(folder.root(), lake_options(config)).await?;
+    let lake = settings.open().await?;
     let mut maintenance = lake.maintenance(table, &limits)?;
     loop {
         let merging = maintenance.merge(SystemTime::now());

@@ -4,31 +4,28 @@ use crate::{
     annotated::{SavedFiles, Saving, Videos},
     cli::RunArgs,
     commands::{ingest, query::PEOPLE_PER_MINUTE},
-    drawings::Drawings,
     embedded::{Ingesting, RowsCommitted, maintaining},
     exit::{Exit, Refusal, of_vision},
     folder::DataFolder,
     output::with_causes,
     progress::ProgressView,
-    refining::Refining,
     terminal::Terminal,
 };
 use rva_bus::LogWriter;
 use rva_detector::{
     CameraEnd, CameraHealth, CameraSpec, CameraSummary, Reload, SharedModelOpener, SharedSink, Supervisor, Watching,
-    configured::{OpenSpec, Plan, log_options, open_all, plan, reconnect_pace, specs},
+    configured::{CameraPlan, OpenSpec, Plan, log_options, open_all, plan, reconnect_pace, specs},
     load_shared, log_totals, watch_cameras,
 };
 use rva_ingest::{IngestLease, IngestReport, service::ServiceView};
-use rva_service::{BusKind, Config, ConfigError, Health, Loaded, SourceText, StopFlag};
+use rva_refine::service::{Drawings, Refining};
+use rva_service::{BusKind, Config, Health, LoadAgain, Loaded, SourceText, StopFlag, tables::TableSettings};
+use rva_types::{CameraId, StoreId};
 use rva_vision::VisionErrorKind;
 use std::{sync::Arc, time::Duration};
 
 /// The interval at which a run looks whether its ingest still lives.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-
-/// A function that reads the configuration of this process once more.
-pub type LoadAgain = Box<dyn Fn() -> Result<Loaded, ConfigError> + Send>;
 
 /// Runs everything from the sources to the committed rows.
 ///
@@ -42,7 +39,7 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     let saving = Saving::plan(args.saving.save.as_deref(), &folder.annotated(), cameras.len())?;
     let videos = Videos::new(saving);
     // Before the first frame: what is drawn holds for all of this run.
-    let drawings = Drawings::of(&loaded, &cameras)?;
+    let drawings = Drawings::of(&loaded, &ids_of(&cameras))?;
     let specs = specs(&cameras)?;
     // Cameras of a file are kept running: one that is away at the start comes later, and keeps no other waiting.
     let ready = if is_from_file { Ready::later(specs).await? } else { Ready::now(specs, &videos).await? };
@@ -69,11 +66,12 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
 
     let maintenance = maintaining(&folder, config, &health)?;
     let mut cameras = CameraHealth::new(health);
+    let tables = TableSettings::embedded(folder.root(), config);
     let refining = if args.no_refine {
-        drawings.write(&folder).await?;
+        drawings.write(&tables).await?;
         None
     } else {
-        Some(Refining::start(&folder, config, &drawings).await?)
+        Some(Refining::start(&tables, config, &drawings).await?)
     };
 
     let sink = SharedSink::new(writer);
@@ -143,13 +141,18 @@ fn check_publish(config: &Config) -> Result<(), Refusal> {
     }
 }
 
+/// Returns whose zones and lines are drawn before there is a row of them.
+fn ids_of(cameras: &[CameraPlan]) -> Vec<(StoreId, CameraId)> {
+    cameras.iter().map(|camera| (camera.identity.store_id.clone(), camera.identity.camera_id.clone())).collect()
+}
+
 /// Returns the function that SIGHUP calls.
 fn reload(sources: Vec<SourceText>, load_again: LoadAgain, drawings: Drawings) -> Reload {
     Box::new(move || {
         let loaded = load_again()?;
         let cameras = plan(&sources, &loaded)?.cameras;
         let specs = specs(&cameras)?;
-        drawings.take(&loaded, &cameras)?;
+        drawings.take(&loaded, &ids_of(&cameras))?;
         Ok(specs)
     })
 }

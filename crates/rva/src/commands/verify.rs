@@ -1,14 +1,18 @@
 //! `rva verify`: checks that silver and gold are what their definitions say.
 
-use super::refine::day;
-use crate::{cli::VerifyArgs, exit::Exit, output::to_stdout, refining::rules_of, terminal::Terminal};
+use crate::{
+    cli::VerifyArgs,
+    exit::{Exit, Refusal},
+    output::to_stdout,
+    terminal::Terminal,
+};
 use anyhow::bail;
 use arrow::{
     array::RecordBatch,
     util::display::{ArrayFormatter, FormatOptions},
 };
 use rva_lake::{Lake, SqlOptions, TableSummary};
-use rva_refine::check_silver;
+use rva_refine::{check_silver, day, service::rules_of};
 use rva_service::Loaded;
 use rva_types::Timestamp;
 use std::collections::BTreeMap;
@@ -53,7 +57,7 @@ const DEFINED: &[Defined] = &[
 /// # Errors
 /// Returns why nothing was compared: there are no tables, they can't be read, or they aren't at the end of bronze.
 pub async fn run(args: VerifyArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let span = args.day.as_ref().map(|text| day("--day", text)).transpose()?;
+    let span = args.day.as_ref().map(|text| day("--day", text)).transpose().map_err(Refusal::usage)?;
     let lake = crate::folder::lake_to_read(&loaded).await?;
     check_current(&lake.tables().await?)?;
     let mut differences = 0;

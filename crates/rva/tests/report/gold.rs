@@ -27,7 +27,7 @@ impl Gold {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let folder = folder.join("rva-data");
         let opened = runtime.block_on(Lake::open_embedded(&folder, LakeOptions::default()));
-        let lake = opened.unwrap().for_job("refine").unwrap();
+        let lake = opened.unwrap().for_job(rva_lake::REFINE_JOB);
         Self { lake, runtime }
     }
 

@@ -1,11 +1,9 @@
 //! The zones and lines of the configuration, on their way to `rva.zones`.
 
-use crate::folder::DataFolder;
-use rva_detector::configured::CameraPlan;
-use rva_lake::{Lake, LakeError, LakeOptions};
-use rva_refine::{Drawing, draw, may_pass};
-use rva_service::Loaded;
-use rva_types::Timestamp;
+use crate::{Drawing, draw, may_pass};
+use rva_lake::LakeError;
+use rva_service::{Loaded, tables::TableSettings};
+use rva_types::{CameraId, StoreId, Timestamp};
 use std::time::SystemTime;
 use tokio::sync::watch;
 
@@ -13,12 +11,13 @@ use tokio::sync::watch;
 pub struct Drawings(Option<watch::Sender<Drawing>>);
 
 impl Drawings {
-    /// Takes the zones and lines of a configuration. Where there is no file and nothing is drawn, nobody has said
-    /// anything, and the table stays as it is: a file that holds none says that there are none.
+    /// Takes the zones and lines of a configuration, for `cameras` and those that will be seen. Where there is no file and
+    /// nothing is drawn, nobody has said anything, and the table stays as it is: a file that holds none says that there
+    /// are none.
     ///
     /// # Errors
     /// Returns an error for an id or a pattern that is none.
-    pub fn of(loaded: &Loaded, cameras: &[CameraPlan]) -> Result<Self, LakeError> {
+    pub fn of(loaded: &Loaded, cameras: &[(StoreId, CameraId)]) -> Result<Self, LakeError> {
         let config = &loaded.config;
         let is_said = loaded.file.is_some() || !config.zones.is_empty();
         let drawing = is_said.then(|| drawing(loaded, cameras)).transpose()?;
@@ -34,28 +33,25 @@ impl Drawings {
     ///
     /// # Errors
     /// Returns the errors of [`Self::of`].
-    pub fn take(&self, loaded: &Loaded, cameras: &[CameraPlan]) -> Result<(), LakeError> {
+    pub fn take(&self, loaded: &Loaded, cameras: &[(StoreId, CameraId)]) -> Result<(), LakeError> {
         if let Some(sender) = &self.0 {
             sender.send_replace(drawing(loaded, cameras)?);
         }
         Ok(())
     }
 
-    /// Writes the drawing into the table of a data folder where nobody keeps silver and gold: it is valid from now on,
+    /// Writes the drawing into the table where nobody keeps silver and gold: it is valid from now on,
     /// whoever brings gold up later.
     ///
     /// # Errors
     /// Returns the errors of the catalog and the storage that no waiting cures; the others are logged.
-    pub async fn write(&self, folder: &DataFolder) -> Result<(), LakeError> {
+    pub async fn write(&self, tables: &TableSettings) -> Result<(), LakeError> {
         let Some(sender) = &self.0 else { return Ok(()) };
         let drawing = sender.borrow().clone();
         if drawing.is_empty() {
             return Ok(());
         }
-        let written = async {
-            let lake = Lake::open_embedded(folder.root(), LakeOptions::default()).await?;
-            draw(&lake, drawing).await
-        };
+        let written = async { draw(&tables.open().await?, drawing).await };
         match written.await {
             Err(error) if may_pass(&error) => {
                 tracing::warn!(%error, "could not write zones and lines, leaves them to `rva refine`");
@@ -66,8 +62,7 @@ impl Drawings {
     }
 }
 
-fn drawing(loaded: &Loaded, cameras: &[CameraPlan]) -> Result<Drawing, LakeError> {
+fn drawing(loaded: &Loaded, cameras: &[(StoreId, CameraId)]) -> Result<Drawing, LakeError> {
     let now = Timestamp::from(SystemTime::now());
-    let ids = cameras.iter().map(|camera| (camera.identity.store_id.clone(), camera.identity.camera_id.clone()));
-    Ok(Drawing::of(&loaded.config, now)?.with_cameras(ids))
+    Ok(Drawing::of(&loaded.config, now)?.with_cameras(cameras.iter().cloned()))
 }

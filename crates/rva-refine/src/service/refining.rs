@@ -1,12 +1,11 @@
-//! Runs the refine role on a data folder, as a task beside the ingest or alone.
+//! Runs the refine role as a task, beside the ingest or alone.
 
-use crate::{drawings::Drawings, folder::DataFolder, stopping::ended_or_stopped};
+use super::Drawings;
+use crate::{Drawing, Refine, RefineCounters, RefinePhase, may_pass, run_refine};
 use anyhow::Context;
 use rva_analytics::Rules;
-use rva_ingest::lake_options;
-use rva_lake::{Lake, LakeError};
-use rva_refine::{Drawing, Refine, RefineCounters, RefinePhase, may_pass, run_refine};
-use rva_service::{Config, StopFlag};
+use rva_lake::LakeError;
+use rva_service::{Config, StopFlag, ended_or_stopped, tables::TableSettings};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -21,18 +20,17 @@ pub fn rules_of(config: &Config) -> Rules {
     Rules { conf_min: config.refine.conf, ..Rules::default() }
 }
 
-/// Opens silver and gold of a data folder, which are made where they are missing. Zones and lines are those of
+/// Opens silver and gold, which are made where they are missing. Zones and lines are those of
 /// `drawings`, else those of the table as it is.
 ///
 /// # Errors
 /// Returns why they can't be opened: the catalog or the storage fails, or they are other tables.
 pub async fn open(
-    folder: &DataFolder,
+    tables: &TableSettings,
     config: &Config,
     drawings: Option<watch::Receiver<Drawing>>,
 ) -> Result<Refine, LakeError> {
-    let lake = Lake::open_embedded(folder.root(), lake_options(config)).await?;
-    let refine = Refine::open(&lake, rules_of(config)).await?;
+    let refine = Refine::open(&tables.open().await?, rules_of(config)).await?;
     match drawings {
         Some(drawings) => refine.with_drawings(drawings).await,
         None => Ok(refine),
@@ -53,8 +51,8 @@ impl Refining {
     ///
     /// # Errors
     /// Returns why the tables can't be opened where no waiting cures it; nothing runs then.
-    pub async fn start(folder: &DataFolder, config: &Config, drawings: &Drawings) -> anyhow::Result<Self> {
-        Self::start_telling(folder, config, drawings, Box::new(|_, _| {})).await
+    pub async fn start(tables: &TableSettings, config: &Config, drawings: &Drawings) -> anyhow::Result<Self> {
+        Self::start_telling(tables, config, drawings, Box::new(|_, _| {})).await
     }
 
     /// Opens the tables and starts, as [`Self::start`] does, and tells after each step what was done.
@@ -62,13 +60,13 @@ impl Refining {
     /// # Errors
     /// Returns the errors of [`Self::start`].
     pub async fn start_telling(
-        folder: &DataFolder,
+        tables: &TableSettings,
         config: &Config,
         drawings: &Drawings,
         mut told: Told,
     ) -> anyhow::Result<Self> {
         let drawings = drawings.newest();
-        let opened = match open(folder, config, drawings.clone()).await {
+        let opened = match open(tables, config, drawings.clone()).await {
             Ok(refine) => Some(refine),
             Err(error) if may_pass(&error) => {
                 tracing::warn!(%error, "could not open silver and gold, tries again");
@@ -76,10 +74,10 @@ impl Refining {
             }
             Err(error) => return Err(error.into()),
         };
-        let again = (folder.clone(), config.clone(), drawings);
+        let again = (tables.clone(), config.clone(), drawings);
         let open_again = move || {
-            let (folder, config, drawings) = again.clone();
-            async move { open(&folder, &config, drawings).await }
+            let (tables, config, drawings) = again.clone();
+            async move { open(&tables, &config, drawings).await }
         };
         let interval = config.refine.interval;
         let counters = Arc::new(Mutex::new(RefineCounters::default()));

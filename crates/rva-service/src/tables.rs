@@ -1,0 +1,259 @@
+//! The tables that the configuration names: the way from its keys to an open lake. Keys that don't fit together are told
+//! all at once.
+
+use crate::{CatalogKind, Config, ConfigError, IcebergConfig, Loaded, MaintainConfig, Problem, S3Config, Secret};
+use rva_lake::{
+    Lake, LakeError, LakeOptions, MergeLimits, RestAuth, RestOptions,
+    storage::{AllowedLocations, S3Keys, S3Options},
+};
+use std::path::{Path, PathBuf};
+
+/// The place of the tables.
+#[derive(Debug, Clone)]
+pub enum Tables {
+    /// A folder with `catalog.db` and `warehouse/`.
+    Embedded(PathBuf),
+    /// A REST catalog.
+    Rest(RestOptions),
+}
+
+/// Writes where they are, for whoever reads a log or a terminal.
+impl std::fmt::Display for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded(folder) => write!(f, "the tables in {}", folder.display()),
+            Self::Rest(rest) => {
+                write!(f, "the tables of {} at {}", rest.warehouse.as_deref().unwrap_or_default(), rest.uri)
+            }
+        }
+    }
+}
+
+/// The settings that tables are opened with.
+#[derive(Debug, Clone)]
+pub struct TableSettings {
+    /// The place of the tables.
+    pub tables: Tables,
+    /// The settings that the tables' files are reached and kept by.
+    pub lake: LakeOptions,
+}
+
+impl TableSettings {
+    /// Makes settings of a configuration. The source of records is not looked at.
+    ///
+    /// # Errors
+    /// Returns all problems: keys that don't fit together.
+    pub fn of(loaded: &Loaded) -> Result<Self, ConfigError> {
+        let mut check = Check { loaded, problems: Vec::new() };
+        let made = Self { tables: check.tables(), lake: check.lake() };
+        if check.problems.is_empty() { Ok(made) } else { Err(ConfigError { problems: check.problems }) }
+    }
+
+    /// Makes the settings of a data folder's tables.
+    pub fn embedded(folder: &Path, config: &Config) -> Self {
+        Self { tables: Tables::Embedded(folder.to_owned()), lake: lake_options(config) }
+    }
+
+    /// Returns the folder of rows that are sorted: beside the tables where they are on this machine, else where queries
+    /// spill; `None` for the system's temporary folder.
+    pub fn spill_dir(&self, config: &Config) -> Option<PathBuf> {
+        match &self.tables {
+            Tables::Embedded(folder) => Some(folder.clone()),
+            Tables::Rest(_) => config.query.spill_dir.clone(),
+        }
+    }
+
+    /// Opens the tables to write; bronze is made where it is missing.
+    ///
+    /// # Errors
+    /// Returns the errors of catalog and store.
+    pub async fn open(&self) -> Result<Lake, LakeError> {
+        install_tls();
+        let options = self.lake.clone();
+        match &self.tables {
+            Tables::Embedded(dir) => Lake::open_embedded(dir, options).await,
+            Tables::Rest(rest) => Lake::open_rest(rest, options).await,
+        }
+    }
+
+    /// Opens the tables to read, which must be there.
+    ///
+    /// # Errors
+    /// Returns an error where there are none, or they can't be reached.
+    pub async fn open_to_read(&self) -> Result<Lake, LakeError> {
+        install_tls();
+        let options = self.lake.clone();
+        match &self.tables {
+            Tables::Embedded(dir) => Lake::open_embedded_read_only(dir, options).await,
+            Tables::Rest(rest) => Lake::open_rest_read_only(rest, options).await,
+        }
+    }
+}
+
+/// Returns the options of tables that a configuration leads to.
+pub fn lake_options(config: &Config) -> LakeOptions {
+    let mut options = LakeOptions::default();
+    options.housekeeping.orphan_age = config.ingest.orphan_age;
+    options.housekeeping.snapshots_kept = config.maintain.snapshots_max;
+    options.housekeeping.snapshots_age = config.maintain.snapshots_age;
+    options
+}
+
+/// Returns the limits of merges that a configuration leads to. Rows that are sorted are spilled into `folder`.
+pub fn merge_limits(config: &MaintainConfig, folder: Option<PathBuf>) -> MergeLimits {
+    MergeLimits {
+        file_bytes: config.file_size,
+        files_min: config.files_min,
+        age_min: config.age_min,
+        memory: usize::try_from(config.memory_max).unwrap_or(usize::MAX),
+        spill_dir: folder,
+    }
+}
+
+/// Chooses the provider of TLS: two in one program would make the first connection panic. It fails where one is
+/// installed already.
+fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+struct Check<'a> {
+    loaded: &'a Loaded,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, path: &str, text: impl Into<String>) {
+        self.problems.push(self.loaded.problem(path, text));
+    }
+
+    fn lake(&mut self) -> LakeOptions {
+        let config = &self.loaded.config;
+        let mut lake = lake_options(config);
+        lake.job = config.ingest.job.clone();
+        if config.catalog.kind == CatalogKind::Rest {
+            let allowed = self.locations(config.iceberg.locations.as_deref());
+            lake = lake.with_s3_in(self.s3(&config.s3), allowed);
+        }
+        lake
+    }
+
+    /// Returns the locations that the catalog may send us to.
+    fn locations(&mut self, prefixes: Option<&[String]>) -> AllowedLocations {
+        let Some(prefixes) = prefixes.filter(|prefixes| !prefixes.is_empty()) else {
+            return AllowedLocations::object_stores();
+        };
+        AllowedLocations::only(prefixes).unwrap_or_else(|error| {
+            self.problem("iceberg.locations", error.to_string());
+            AllowedLocations::object_stores()
+        })
+    }
+
+    fn tables(&mut self) -> Tables {
+        match self.loaded.config.catalog.kind {
+            CatalogKind::Embedded => Tables::Embedded(self.loaded.config.data_dir.clone()),
+            CatalogKind::Rest => Tables::Rest(self.rest(&self.loaded.config.iceberg)),
+        }
+    }
+
+    fn rest(&mut self, config: &IcebergConfig) -> RestOptions {
+        if config.token.is_some() && config.credential.is_some() {
+            self.problem("iceberg.token", "found a token and iceberg.credential, wanted one of them");
+        }
+        if config.credential.as_ref().is_some_and(|credential| !credential.expose().contains(':')) {
+            self.problem("iceberg.credential", "found no colon in it, wanted id:secret");
+        }
+        let text = |secret: &Secret| secret.expose().to_owned();
+        let auth = match (&config.token, &config.credential) {
+            (Some(token), _) => RestAuth::Token(text(token)),
+            (None, Some(credential)) => RestAuth::ClientCredentials {
+                credential: text(credential),
+                oauth2_uri: config.oauth2_uri.clone(),
+                scope: config.scope.clone(),
+            },
+            (None, None) => RestAuth::None,
+        };
+        RestOptions {
+            warehouse: Some(config.warehouse.clone()),
+            auth,
+            // Where there are keys of one's own, the catalog needn't make any.
+            vended_credentials: self.loaded.config.s3.access_key.is_none(),
+            ca_certificates: config.ca_file.clone(),
+            connect_timeout: config.connect_timeout,
+            request_timeout: config.timeout,
+            ..RestOptions::new(&config.catalog_uri)
+        }
+    }
+
+    fn s3(&mut self, config: &S3Config) -> S3Options {
+        let keys = match (&config.access_key, &config.secret_key) {
+            (Some(access), Some(secret)) => Some(S3Keys {
+                access_key: access.expose().to_owned(),
+                secret_key: secret.expose().to_owned(),
+                session_token: None,
+            }),
+            (None, None) => None,
+            (found, _) => {
+                let (there, missing) = match found {
+                    Some(_) => ("s3.access_key", "s3.secret_key"),
+                    None => ("s3.secret_key", "s3.access_key"),
+                };
+                self.problem(there, format!("found it without {missing}, wanted both or none"));
+                None
+            }
+        };
+        let ca_certificates = config.ca_file.as_ref().and_then(|path| match std::fs::read(path) {
+            Ok(pem) => Some(pem),
+            Err(error) => {
+                self.problem("s3.ca_file", format!("could not read {}: {error}", path.display()));
+                None
+            }
+        });
+        S3Options {
+            endpoint: Some(config.endpoint.clone()),
+            region: Some(config.region.clone()),
+            path_style: Some(config.path_style),
+            keys,
+            ca_certificates,
+            connect_timeout: config.connect_timeout,
+            request_timeout: config.timeout,
+            retries_max: config.retries as usize,
+            retry_timeout: config.retry_timeout,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Layers, load};
+
+    fn loaded(environment: &[(&str, &str)]) -> Loaded {
+        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        load(&Layers { environment, ..Layers::default() }).unwrap()
+    }
+
+    #[test]
+    fn tables_are_in_the_data_folder_unless_a_catalog_is_named() {
+        let settings = TableSettings::of(&loaded(&[])).unwrap();
+        assert_eq!(settings.tables.to_string(), "the tables in rva-data");
+        let rest = [("RVA_CATALOG_KIND", "rest"), ("ICEBERG_CATALOG_URI", "http://c:1"), ("ICEBERG_WAREHOUSE", "lake")];
+        let settings = TableSettings::of(&loaded(&rest)).unwrap();
+        assert_eq!(settings.tables.to_string(), "the tables of lake at http://c:1");
+    }
+
+    #[test]
+    fn all_that_does_not_fit_together_is_told_at_once_and_without_secrets() {
+        let wrong = [
+            ("RVA_CATALOG_KIND", "rest"),
+            ("ICEBERG_TOKEN", "hush"),
+            ("ICEBERG_CREDENTIAL", "hush-too"),
+            ("S3_SECRET_KEY", "hush-hush"),
+            ("RVA_ICEBERG_LOCATIONS", "gs://other"),
+        ];
+        let error = TableSettings::of(&loaded(&wrong)).unwrap_err();
+        let paths: Vec<&str> = error.problems.iter().map(|problem| problem.path.as_str()).collect();
+        let wanted = ["iceberg.token", "iceberg.credential", "iceberg.locations", "s3.secret_key"];
+        assert_eq!(paths, wanted, "{error}");
+        assert!(!error.to_string().contains("hush"), "{error}");
+    }
+}

@@ -142,9 +142,13 @@ async fn gold_is_what_a_data_folder_gives(open: &Lake, second: &Lake, fault: imp
     }
     let (mut one, mut two) = (refine(open).await, refine(second).await);
     let mut own_job = refine(&own).await;
-    for (at, part) in parts(&mut Random(11), 2).into_iter().enumerate() {
+    for (at, part) in parts(&mut Random(11), 4).into_iter().enumerate() {
         own_bronze.append(part.clone()).await;
         bronze.append(part).await;
+        if at % 2 == 0 {
+            // Two commits of bronze at once.
+            continue;
+        }
         fault(at);
         tokio::join!(to_the_end(&mut one), to_the_end(&mut two));
         own_job.drain().await.unwrap();

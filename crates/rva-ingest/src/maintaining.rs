@@ -18,9 +18,9 @@ const MAINTENANCE: &str = "maintenance";
 /// The longest wait for the first look: a start is busy enough.
 const FIRST_MAX: Duration = Duration::from_secs(60);
 
-/// The way in which the thread yields to others: a tenth of the processor where they want all of it. With less its
-/// commit would take so long that a busy writer is always faster.
-const NICE: i32 = 10;
+/// The way in which the thread yields to others: a third of what each of them gets where they want all of the
+/// processor. With less its commit takes so long that a writer is always faster.
+const NICE: i32 = 5;
 
 /// The counts of the looks of a process.
 #[derive(Debug, Default)]

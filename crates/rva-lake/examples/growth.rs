@@ -1,17 +1,19 @@
 //! `make bench-growth`: what a table costs after many commits. `growth write FOLDER COMMITS [once]` makes them as fast
-//! as they go, with maintenance beside (`once`: the same rows in one commit, without); `growth read FOLDER` is a process
+//! as they go, with maintenance between (`once`: the same rows in one commit, without); `growth read FOLDER` is a process
 //! that begins on them. Both print CSV lines `what,commits,value,unit`.
 #![allow(clippy::unwrap_used, reason = "a measurement that fails ends")]
 
 use rva_lake::{Batch, BronzeRow, CommitOutcome, HousekeepingLimits, Lake, LakeOptions, MergeLimits, TableSink};
 use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The cameras of a commit, each with a frame.
 const CAMERAS: u64 = 4;
+
+/// The commits between two looks of maintenance: ten minutes of a commit a second. What came since the look before isn't
+/// merged yet.
+const LOOK_EVERY: u64 = 600;
 
 /// The commits whose median stands for those around them.
 const WINDOW: usize = 200;
@@ -99,18 +101,6 @@ async fn say_table(lake: &Lake, commits: u64) {
     say("snapshots of the table", commits, table.snapshots as f64, "snapshots");
 }
 
-/// Merges small files again and again, of an age that fits the speed at which they come.
-async fn maintain(lake: Lake, over: Arc<AtomicBool>) {
-    let limits = MergeLimits { age_min: Duration::from_secs(5), ..MergeLimits::default() };
-    let mut maintenance = lake.maintenance(None, &limits).unwrap();
-    while !over.load(Ordering::SeqCst) {
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        if let Err(error) = maintenance.merge(SystemTime::now()).await {
-            eprintln!("maintenance: {error}");
-        }
-    }
-}
-
 async fn write(folder: &Path, commits: u64, is_once: bool) {
     let mut options = LakeOptions::default();
     // Hours pass in minutes here.
@@ -121,10 +111,13 @@ async fn write(folder: &Path, commits: u64, is_once: bool) {
     };
     let lake = Lake::open_embedded(folder, options).await.unwrap();
     let mut sink = lake.bronze_sink().unwrap();
-    let over = Arc::new(AtomicBool::new(false));
+    let limits = MergeLimits { age_min: Duration::ZERO, ..MergeLimits::default() };
+    let mut maintenance = lake.maintenance(None, &limits).unwrap();
+    let mut looked = SystemTime::now();
     let batches = if is_once { vec![1..=commits] } else { (1..=commits).map(|number| number..=number).collect() };
-    let beside = (!is_once).then(|| tokio::spawn(maintain(lake.clone(), Arc::clone(&over))));
     let (mut times, mut cpu) = (Vec::new(), cpu_seconds());
+    let mut told = 0;
+    let (mut merging, mut written) = (Duration::ZERO, 0);
     for frames in batches {
         let (first, last) = (*frames.start(), *frames.end());
         let batch = Batch { source: "bench|growth".into(), from: at(first - 1), to: at(last), rows: rows(frames) };
@@ -132,6 +125,13 @@ async fn write(folder: &Path, commits: u64, is_once: bool) {
         let outcome = sink.commit(&batch).await.unwrap();
         times.push(began.elapsed().as_secs_f64() * 1e3);
         assert!(matches!(outcome, CommitOutcome::Committed { rows_known: 0, .. }), "{outcome:?}");
+        if last % LOOK_EVERY == 0 && !is_once {
+            let began = SystemTime::now();
+            let merged = maintenance.merge(std::mem::replace(&mut looked, began)).await.unwrap();
+            let bytes: u64 = merged.iter().map(|merged| merged.bytes_written).sum();
+            merging += began.elapsed().unwrap_or_default();
+            written += bytes;
+        }
         let is_told = [WINDOW as u64, 1_000, 2_000, 5_000].contains(&last) || last % 10_000 == 0 || last == commits;
         if !is_once && is_told {
             let window = &times[times.len().saturating_sub(WINDOW)..];
@@ -140,16 +140,19 @@ async fn write(folder: &Path, commits: u64, is_once: bool) {
             sorted.sort_by(f64::total_cmp);
             say("commit (99 of 100)", last, sorted[sorted.len() * 99 / 100], "ms");
             let now = cpu_seconds();
-            say("processor since the last line, all threads", last, (now - cpu) * 1e3, "ms");
-            cpu = now;
+            say(
+                "processor a commit since the last line with merges",
+                last,
+                (now - cpu) * 1e3 / (last - told) as f64,
+                "ms",
+            );
+            (cpu, told) = (now, last);
+            say("merges up to here", last, merging.as_secs_f64(), "s");
+            say("written again by merges up to here", last, written as f64 / 1e6, "MB");
             say("resident memory", last, status_kib("VmRSS") as f64 / 1024.0, "MiB");
             say_sizes(folder, last);
             say_table(&lake, last).await;
         }
-    }
-    over.store(true, Ordering::SeqCst);
-    if let Some(beside) = beside {
-        beside.await.unwrap();
     }
     say_table(&lake, commits).await;
 }

@@ -49,7 +49,7 @@ pub const MAINTAIN_JOB: JobName = JobName::of_static("maintain");
 const GROUPS_AT_ONCE: usize = 64;
 
 /// The attempts of a commit: a writer that commits every second is often faster, and what was merged stays mergeable.
-const ATTEMPTS_MIN: u32 = 24;
+const ATTEMPTS_MIN: u32 = 12;
 
 /// The longest wait between them.
 const WAIT_MAX: Duration = Duration::from_millis(250);

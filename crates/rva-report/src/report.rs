@@ -361,6 +361,11 @@ fn notes(question: &Question, rows: &Rows, counting: &Counting) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let counts = |camera: &&String| counting.0.iter().any(|line| line.camera == **camera);
+    let others: Vec<&str> = question.cameras.iter().filter(|camera| !counts(camera)).map(String::as_str).collect();
+    if counting.is_by_line() && !others.is_empty() {
+        notes.push(format!("Visitors are counted at lines alone; at {} there is none that counts.", others.join(", ")));
+    }
     for (kind, word) in [(ShapeKind::Line, "Line"), (ShapeKind::Zone, "Zone")] {
         for (camera, name) in drawn(rows, kind) {
             let rows = rows.shapes.iter().filter(|row| row.kind == kind && row.camera == camera && row.name == name);

@@ -226,7 +226,8 @@ fn what_is_drawn_for_a_part_of_the_time_is_noted() {
     let mut moved = super::tests::rows();
     moved.shapes[0].valid_to_us = Some(EIGHT + HOUR_US);
     moved.shapes.push(Shape { valid_from_us: EIGHT + HOUR_US, ..shape("door", "sill", ShapeKind::Line) });
-    assert_eq!(Report::of(&question(), &moved).notes, Vec::<String>::new());
+    let notes = Report::of(&question(), &moved).notes;
+    assert_eq!(notes, ["Visitors are counted at lines alone; at till there is none that counts."]);
 }
 
 #[test]

@@ -264,7 +264,8 @@ fn visitors(rows: &Rows, counting: &Counting) -> Visitors {
 }
 
 fn peak(question: &Question, rows: &Rows) -> Option<PeakPart> {
-    let most = rows.peaks.iter().max_by_key(|peak| (peak.people, -peak.at_us))?;
+    // Of several that are alike the last one is found: the first camera's, from behind.
+    let most = rows.peaks.iter().rev().max_by_key(|peak| (peak.people, -peak.at_us))?;
     let at = question.zone.rfc3339(most.at_us);
     Some(PeakPart { people: most.people, camera: most.camera.clone(), at, at_us: most.at_us })
 }

@@ -132,6 +132,8 @@ fn people_at_once_are_averages_over_frames_and_the_first_fullest_minute() {
     let mut alike = rows();
     alike.peaks[1] = Peak { camera: "till".into(), at_us: EIGHT + MINUTE, people: 5 };
     assert_eq!(Report::of(&question(), &alike).people.peak.unwrap().camera, "till", "the earlier one of two alike");
+    alike.peaks[0].at_us = EIGHT + MINUTE;
+    assert_eq!(Report::of(&question(), &alike).people.peak.unwrap().camera, "door", "the first camera's of two alike");
 }
 
 #[test]

@@ -51,9 +51,20 @@
 
   const legend = (display) => ({ legend: { display, labels: { color: colour("--ink"), boxWidth: 14 } } });
 
+  // More curves than there are colours become their sum.
+  function few(series, labels) {
+    if (series.length <= PALETTE.length) return series;
+    const sum = (at) => {
+      const there = series.map((one) => one.average[at]).filter((value) => value !== null);
+      return there.length ? Math.round(there.reduce((a, b) => a + b) * 1000) / 1000 : null;
+    };
+    return [{ camera: `all ${series.length} cameras added up`, average: labels.map((_, at) => sum(at)) }];
+  }
+
   function people() {
-    const { labels, series } = report.people;
-    const alone = series.length === 1;
+    const { labels } = report.people;
+    const series = few(report.people.series, labels);
+    const alone = report.cameras.length === 1;
     const line = (label, data, paint, more) => ({
       label, data, borderColor: paint, backgroundColor: paint, borderWidth: 1.8, spanGaps: false,
       // A point that stands alone between two gaps has no line.

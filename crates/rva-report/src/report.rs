@@ -264,7 +264,8 @@ fn visitors(rows: &Rows, counting: &Counting) -> Visitors {
 }
 
 fn peak(question: &Question, rows: &Rows) -> Option<PeakPart> {
-    let most = rows.peaks.iter().max_by_key(|peak| (peak.people, -peak.at_us))?;
+    // Of several that are alike the last one is found: the first camera's, from behind.
+    let most = rows.peaks.iter().rev().max_by_key(|peak| (peak.people, -peak.at_us))?;
     let at = question.zone.rfc3339(most.at_us);
     Some(PeakPart { people: most.people, camera: most.camera.clone(), at, at_us: most.at_us })
 }
@@ -360,6 +361,11 @@ fn notes(question: &Question, rows: &Rows, counting: &Counting) -> Vec<String> {
              again, and so does somebody whom two cameras see. A line at the door counts them once."
                 .to_owned(),
         );
+    }
+    let counts = |camera: &&String| counting.0.iter().any(|line| line.camera == **camera);
+    let others: Vec<&str> = question.cameras.iter().filter(|camera| !counts(camera)).map(String::as_str).collect();
+    if counting.is_by_line() && !others.is_empty() {
+        notes.push(format!("Visitors are counted at lines alone; at {} there is none that counts.", others.join(", ")));
     }
     for (kind, word) in [(ShapeKind::Line, "Line"), (ShapeKind::Zone, "Zone")] {
         for (camera, name) in drawn(rows, kind) {

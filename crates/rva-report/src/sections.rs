@@ -55,10 +55,11 @@ fn whole(number: Option<i64>) -> String {
     maybe(number, |number| number.to_string())
 }
 
-/// Returns `2026-01-31 08:00 to 09:00`.
+/// Returns `2026-01-31 08:00 to 09:00`. Where clocks are put back the hour that comes twice is told apart.
 pub(crate) fn hour_text(zone: Zone, start_us: i64) -> String {
-    let end = zone.minute_text(start_us + HOUR_US);
-    format!("{} to {}", zone.minute_text(start_us), end.split(' ').next_back().unwrap_or_default())
+    let (start, end) = (zone.minute_text(start_us), zone.minute_text(start_us + HOUR_US));
+    let again = if zone.minute_text(start_us - HOUR_US) == start { " (again)" } else { "" };
+    format!("{start} to {}{again}", end.split(' ').next_back().unwrap_or_default())
 }
 
 /// Returns what visitors are, in words.
@@ -262,5 +263,47 @@ fn notes(report: &Report) -> Section {
         columns: vec!["note"],
         texts: 1,
         rows: report.notes.iter().map(|note| vec![note.clone()]).collect(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by it")]
+mod tests {
+    use super::*;
+    use crate::report::tests::{question, rows};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_hours_of_a_day_that_has_25_have_25_names() {
+        let zone = Zone::parse("Europe/Berlin").unwrap();
+        let (from, _) = zone.day("2026-10-25").unwrap();
+        let names: BTreeSet<String> = (0..25).map(|hour| hour_text(zone, from + hour * HOUR_US)).collect();
+        assert_eq!(names.len(), 25, "{names:?}");
+        assert!(names.contains("2026-10-25 02:00 to 03:00 (again)"), "{names:?}");
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_read_them() {
+        let durations = [0.0, 45.24, 59.4, 60.0, 200.4, 3_599.6, 7_500.0].map(duration);
+        assert_eq!(durations, ["0 s", "45.2 s", "59.4 s", "1 min 0 s", "3 min 20 s", "1 h 0 min", "2 h 5 min"]);
+        assert_eq!(
+            (percent(1439, 1440), percent(1440, 1440), percent(0, 0)),
+            ("99.9 %".into(), "100 %".into(), "none".into())
+        );
+    }
+
+    #[test]
+    fn tables_have_as_many_cells_as_columns_and_leave_out_what_nobody_saw() {
+        let sections = sections(&Report::of(&question(), &rows()));
+        let titles: Vec<&str> = sections.iter().map(|section| section.title.as_str()).collect();
+        let wanted =
+            ["Cameras", "Hours", "Crossings by line", "Visits and dwell by zone", "When cameras didn't look", "Notes"];
+        assert_eq!(titles[1..], wanted);
+        assert_eq!(titles[0], "Report of store_01");
+        for section in &sections {
+            assert!(section.rows.iter().all(|row| row.len() == section.columns.len()), "{}", section.title);
+        }
+        assert_eq!(sections[3].rows[0], ["door", "sill", "7", "1", "6"]);
+        assert_eq!(sections[4].rows[0], ["till", "queue", "4", "3", "12.5 s", "10 s", "25.5 s", "50 s"]);
     }
 }

@@ -132,6 +132,8 @@ fn people_at_once_are_averages_over_frames_and_the_first_fullest_minute() {
     let mut alike = rows();
     alike.peaks[1] = Peak { camera: "till".into(), at_us: EIGHT + MINUTE, people: 5 };
     assert_eq!(Report::of(&question(), &alike).people.peak.unwrap().camera, "till", "the earlier one of two alike");
+    alike.peaks[0].at_us = EIGHT + MINUTE;
+    assert_eq!(Report::of(&question(), &alike).people.peak.unwrap().camera, "door", "the first camera's of two alike");
 }
 
 #[test]
@@ -226,7 +228,8 @@ fn what_is_drawn_for_a_part_of_the_time_is_noted() {
     let mut moved = super::tests::rows();
     moved.shapes[0].valid_to_us = Some(EIGHT + HOUR_US);
     moved.shapes.push(Shape { valid_from_us: EIGHT + HOUR_US, ..shape("door", "sill", ShapeKind::Line) });
-    assert_eq!(Report::of(&question(), &moved).notes, Vec::<String>::new());
+    let notes = Report::of(&question(), &moved).notes;
+    assert_eq!(notes, ["Visitors are counted at lines alone; at till there is none that counts."]);
 }
 
 #[test]

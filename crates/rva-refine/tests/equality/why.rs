@@ -65,7 +65,8 @@ async fn filled(folder: &Path) -> Lake {
 
 /// The asked columns of a query's rows, in their order.
 async fn asked(lake: &Lake, name: &str, columns: &str, order: &str) -> Vec<String> {
-    let numbered = format!("SELECT row_number() OVER (ORDER BY {order}) + 100, {columns} FROM ({}) AS why", text("", name));
+    let numbered =
+        format!("SELECT row_number() OVER (ORDER BY {order}) + 100, {columns} FROM ({}) AS why", text("", name));
     sql(lake, &numbered).await.into_iter().map(|cells| cells[1..].join(" ")).collect()
 }
 
@@ -92,11 +93,13 @@ fn a_minute_is_explained_by_its_frames_and_people_whose_shares_add_up_to_it() {
         let sums = "SELECT ts_minute, frames, sum(adds_frames), detections, sum(adds_detections), unique_people, \
                     sum(adds_unique_people), people_max, max(people_in_frame)";
         let why = text("", "why_people_per_minute");
-        let sums = format!("{sums} FROM ({why}) AS why GROUP BY ts_minute, frames, detections, unique_people, people_max");
+        let sums =
+            format!("{sums} FROM ({why}) AS why GROUP BY ts_minute, frames, detections, unique_people, people_max");
         let wanted = ["2026-01-31T22:50:00Z 3 3 4 4 1 1 2 2", "2026-01-31T22:51:00Z 5 5 4 4 1 1 1 1"];
         let found: Vec<_> = sql(&lake, &sums).await.into_iter().map(|cells| cells.join(" ")).collect();
         assert_eq!(found, wanted);
-        let payload = format!("SELECT payload FROM ({why}) AS why WHERE frame_index = 5 AND ts_minute > '2026-01-31T22:50:30Z'");
+        let payload =
+            format!("SELECT payload FROM ({why}) AS why WHERE frame_index = 5 AND ts_minute > '2026-01-31T22:50:30Z'");
         let empty = scene()[4].event.payload.to_string();
         assert_eq!(sql(&lake, &payload).await, [[empty]], "bronze's record of that frame");
     });
@@ -107,7 +110,8 @@ fn a_crossing_is_explained_by_the_path_on_both_sides_and_the_detection_that_date
     crate::block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let lake = filled(folder.path()).await;
-        let columns = "crossing, direction, frame_index, round(distance, 4), side, adds_crossings, points, length(payload) > 50";
+        let columns =
+            "crossing, direction, frame_index, round(distance, 4), side, adds_crossings, points, length(payload) > 50";
         let found = asked(&lake, "why_line_crossings", columns, "crossing, frame_index").await;
         let line = "[[0.5,0.1],[0.5,0.9]] true";
         let wanted = [

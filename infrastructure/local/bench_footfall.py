@@ -19,7 +19,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 TOLERANCE = 2.0
-THRESHOLDS = (1, 2, 3, 5, 10)
+THRESHOLDS = (1, 3, 5)
 # As in crates/rva-eval/src/counting.rs.
 ZONES = {
     "left half": [(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)],
@@ -47,7 +47,6 @@ def makers(rate):
         "botsort": lambda: trackers.BoTSORTTracker(frame_rate=rate, enable_cmc=False),
         "ocsort": lambda: trackers.OCSORTTracker(frame_rate=rate),
         "cbiou": lambda: trackers.CBIoUTracker(frame_rate=rate),
-        "sort": lambda: trackers.SORTTracker(frame_rate=rate),
     }
 
 
@@ -155,7 +154,6 @@ def peer(job):
 
 def ours(options, sequences):
     """The true crossings and ours by (sequence, tracker, line, direction), the lines, and people's error in zones."""
-    folder = options.csv.parent / "footfall-tracks"
     file = options.csv.with_suffix(".crossings.csv")
     base = [options.rva, "eval", "footfall", "--detections", options.detections, "--tracker", "all", "--format", "json"]
     gt = [argument for path in options.gt for argument in ("--gt", path)]
@@ -219,34 +217,37 @@ def main():
 def report(rows, people, frames):
     """A table for each group: our trackers, and of each of theirs the best LineZone, chosen by its own total error."""
     for group in dict.fromkeys(row[4] for row in rows):
-        totals = defaultdict(lambda: {"in": [0] * 5, "out": [0] * 5})
-        for row in rows:
-            if row[4] == group:
-                sums = totals[row[:4]][row[6]]
-                for at, value in enumerate(row[7:]):
-                    sums[at] += value
-
-        def error(counter):
-            return sum(totals[counter][direction][2] + totals[counter][direction][3] for direction in ("in", "out"))
-
-        best = {}
-        for counter in totals:
-            held = best.get(counter[:2])
-            if held is None or error(counter) < error(held):
-                best[counter[:2]] = counter
+        inside = {name: count for name, (of_group, count) in frames.items() if of_group == group}
         print(f"\n{group}\n")
-        print("| whose | tracker | LineZone | in: true | missed | extra | out: true | missed | extra | missed and extra | "
-              "counts apart | people in a zone, MAE |")
-        print("|" + " --- |" * 12)
-        for counter in sorted(best.values(), key=error):
-            whose, tracker, anchor, threshold = counter
-            to_in, to_out = totals[counter]["in"], totals[counter]["out"]
-            zone = "" if whose == "ours" else f"{anchor}, {threshold}"
-            apart = to_in[4] + to_out[4]
-            inside = [name for name, (of_group, _) in frames.items() if of_group == group]
-            mae = sum(people[counter[:2], name] for name in inside) / sum(frames[name][1] * len(ZONES) for name in inside)
-            cells = [to_in[0], to_in[2], to_in[3], to_out[0], to_out[2], to_out[3], error(counter), apart, f"{mae:.2f}"]
-            print(f"| {whose} | {tracker} | {zone} | " + " | ".join(map(str, cells)) + " |")
+        table([row for row in rows if row[4] == group], people, inside)
+
+
+def table(rows, people, frames):
+    totals = defaultdict(lambda: {"in": [0] * 5, "out": [0] * 5})
+    for row in rows:
+        sums = totals[row[:4]][row[6]]
+        for at, value in enumerate(row[7:]):
+            sums[at] += value
+
+    def error(counter):
+        return sum(totals[counter][direction][2] + totals[counter][direction][3] for direction in ("in", "out"))
+
+    best = {}
+    for counter in totals:
+        held = best.get(counter[:2])
+        if held is None or error(counter) < error(held):
+            best[counter[:2]] = counter
+    names = ["whose", "tracker", "LineZone", "in: true", "missed", "extra", "out: true", "missed", "extra"]
+    names += ["missed and extra", "counts apart", "people in a zone, MAE"]
+    print("| " + " | ".join(names) + " |\n" + "|" + " --- |" * len(names))
+    for counter in sorted(best.values(), key=error):
+        whose, tracker, anchor, threshold = counter
+        to_in, to_out = totals[counter]["in"], totals[counter]["out"]
+        zone = "" if whose == "ours" else f"{anchor}, {threshold}"
+        mae = sum(people[counter[:2], name] for name in frames) / sum(frames.values()) / len(ZONES)
+        cells = [whose, tracker, zone, *(to_in[at] for at in (0, 2, 3)), *(to_out[at] for at in (0, 2, 3))]
+        cells += [error(counter), to_in[4] + to_out[4], f"{mae:.2f}"]
+        print("| " + " | ".join(map(str, cells)) + " |")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help env demo demo-stack test fuzz floods sbom eval setup setup-tests build lint bench-detect bench-gpu bench-growth bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model clean-demo stack-up stack-down stack-status test-stack test-compose image-lock
+.PHONY: help env demo demo-stack test fuzz floods sbom eval setup setup-tests build lint bench-detect bench-footfall bench-gpu bench-growth bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model clean-demo stack-up stack-down stack-status test-stack test-compose image-lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ bench-latency: setup-tests ## seconds from sending to queryable, and a load that
 bench-track: ## time a frame of our trackers beside those of Roboflow's `trackers` (Apache-2.0; installs it into .venv-bench)
 	@infrastructure/local/bench_track.sh
 
+bench-footfall: setup ## people counted at lines beside PyPI `supervision` on Roboflow's `trackers` (installs them into .venv-bench)
+	@infrastructure/local/bench_footfall.sh
+
 bench-publish: setup ## frames a second of the detector with Pulsar on beside /dev/null
 	@infrastructure/local/bench_publish.sh
 
@@ -69,7 +72,7 @@ eval: ## every tracker's scores on MOTChallenge sequences, and the recorded floo
 soak: ## ten cameras in one process for half an hour, one killed and one stalled (SOAK_SECONDS=1800)
 	@infrastructure/local/soak.sh
 
-torture: setup-tests ## kill -9 the ingest a thousand times (KILLS=1000) and compare the keys; STACK=1: on the real servers; SERVERS=1: kill those too
+torture: setup-tests ## kill -9 the ingest a thousand times (KILLS=1000) and compare the keys; STACK=1: on the real servers; SERVERS=1: kill those too; REFINE=1: rva refine (SEEDS=1000: simulated)
 	@infrastructure/local/torture.sh
 
 stack-up: ## Pulsar, MinIO and an Iceberg REST catalog as plain processes (docs/stack.md)

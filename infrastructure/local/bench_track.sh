@@ -7,15 +7,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=infrastructure/local/environment.sh
 . infrastructure/local/environment.sh
-requirements=infrastructure/local/requirements-bench.txt
 mot=${MOT:-${RVA_SHARED:-../shared}/mot}
 
-if ! cmp -s $requirements .venv-bench/.installed; then
-  echo "bench-track: installing Roboflow's trackers (Apache-2.0) into .venv-bench (about 250 MB to fetch)" >&2
-  [ -x .venv-bench/bin/pip ] || python3 -m venv .venv-bench
-  .venv-bench/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r $requirements
-  cp $requirements .venv-bench/.installed
-fi
+# shellcheck source=infrastructure/local/bench_environment.sh
+. infrastructure/local/bench_environment.sh
 cargo bench --locked -p rva-track
 cargo build -q --locked --release -p rva-track --example bench_track
 mkdir -p data/cache

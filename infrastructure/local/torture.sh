@@ -3,11 +3,21 @@
 # SEED. STACK=1: from Pulsar into a REST catalog on MinIO, on a native stack of its own; else in a data folder.
 # SERVERS=1: on such a stack, of Pulsar, catalog, MinIO, ingest and publisher in random order, KILLS in all or for MINUTES;
 # totals by SEED are kept in STATE (data/torture.json), and a seed goes on where it was.
+# REFINE=1: kills of rva refine while bronze grows, KILLS times, then rva verify; with SEEDS the simulation of faults at
+# every step over so many seeds (from FIRST on).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=infrastructure/local/environment.sh
 . infrastructure/local/environment.sh
 export RVA_KILLS=${KILLS:-1000} RVA_KILL_SEED=${SEED:-1}
+if [ -n "${REFINE:-}" ]; then
+  if [ -n "${SEEDS:-}" ]; then
+    export RVA_REFINE_SEEDS=$SEEDS RVA_REFINE_FIRST=${FIRST:-0}
+    exec cargo test --locked -p rva-refine --test simulation gold_equals -- --nocapture
+  fi
+  export RVA_REFINE_KILLS=${KILLS:-500}
+  exec cargo test --locked -p rva --test refine a_refine_that_is_killed -- --nocapture
+fi
 if [ -z "${STACK:-}${SERVERS:-}" ]; then
   exec cargo test --locked -p rva-ingest --test kill -- --nocapture --test-threads 1
 fi

@@ -235,6 +235,33 @@ fn outcomes(film: &Film, rows: &[MotRow], zones: &CameraZones) -> Vec<TrackOutco
     paths.into_iter().filter_map(|(track, path)| path.outcome(key(track), zones, &Rules::default())).collect()
 }
 
+/// A crossing of one of the lines at which counting is scored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LineCrossing {
+    /// The line's name.
+    pub line: &'static str,
+    /// Its ends in shares of the picture.
+    pub ends: [[f64; 2]; 2],
+    /// The direction of the crossing.
+    pub direction: Direction,
+    /// The media time, in microseconds.
+    pub at_us: i64,
+}
+
+/// Returns the crossings of the tracks of these rows, a tracker's or the truth's, by line, direction and time: the ones
+/// that [`CountScores::of`] compares.
+pub fn line_crossings(film: &Film, rows: &[MotRow]) -> Vec<LineCrossing> {
+    let by_line = by_line(&outcomes(film, rows, &zones()));
+    let mut found = Vec::new();
+    for (line, ends) in LINES {
+        for direction in [Direction::In, Direction::Out] {
+            let times = by_line.get(&(line.to_owned(), direction)).into_iter().flatten();
+            found.extend(times.map(|&at_us| LineCrossing { line, ends, direction, at_us }));
+        }
+    }
+    found
+}
+
 /// Returns the times of crossings by line and direction, in order.
 fn by_line(outcomes: &[TrackOutcome]) -> BTreeMap<(String, Direction), Vec<i64>> {
     let mut times: BTreeMap<_, Vec<i64>> = BTreeMap::new();
@@ -308,6 +335,24 @@ mod tests {
         let scores = CountScores::of(&FILM, &truth, &doubled);
         assert_eq!((scores.missed, scores.extra), (0, scores.truth), "{scores:?}");
         assert!(scores.people_mae().is_some_and(|error| error > 0.0));
+    }
+
+    #[test]
+    fn the_crossings_that_are_compared_can_be_listed() {
+        let found = line_crossings(&FILM, &walk(1, 1..=100));
+        let told: Vec<_> = found.iter().map(|one| (one.line, one.direction.word(), one.at_us / 1_000_000)).collect();
+        // From left to right: to the left hand of somebody who looks down the picture. The anchor is at 0.02 + 0.009 a
+        // frame across, and at 0.35 down.
+        let wanted = [
+            ("left", "out", 2),
+            ("middle", "out", 5),
+            ("right", "out", 8),
+            ("falling", "out", 4),
+            ("rising", "in", 6),
+            ("steep", "out", 5),
+        ];
+        assert_eq!(told, wanted);
+        assert_eq!(found.len() as u64, CountScores::of(&FILM, &walk(1, 1..=100), &[]).truth);
     }
 
     #[test]

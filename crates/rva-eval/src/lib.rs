@@ -35,7 +35,7 @@ mod scores;
 mod sequence;
 
 pub use clear::ClearCounts;
-pub use counting::{CountScores, Film, scored_people};
+pub use counting::{CountScores, Film, LineCrossing, line_crossings, scored_people};
 pub use detections::{
     ApScores, DetectionBox, DetectionError, DetectionTruth, ground_truth_from_coco, results_from_coco, score_detections,
 };

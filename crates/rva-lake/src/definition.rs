@@ -176,7 +176,13 @@ fn same_type(found: &Type, wanted: &Type) -> bool {
 }
 
 fn refused(table: &str, column: &str, found: &str, wanted: &str) -> LakeError {
-    let text = format!("table {NAMESPACE}.{table}, column {column}: found {found}, wanted {wanted}");
+    let mut text = format!("table {NAMESPACE}.{table}, column {column}: found {found}, wanted {wanted}");
+    if ["silver_", "gold_"].iter().any(|layer| table.starts_with(layer)) {
+        // Worked out of what stands elsewhere: nothing is lost.
+        text.push_str(
+            "; somebody else made this table: rename or drop it, and the next start makes its own from bronze",
+        );
+    }
     LakeError::new(LakeErrorKind::Permanent, text)
 }
 

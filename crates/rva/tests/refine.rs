@@ -5,7 +5,12 @@
 mod common;
 
 use common::{clip, command, demo_model, rva};
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 use tempfile::tempdir;
 
 /// A record of somebody who walks through the picture.
@@ -93,18 +98,66 @@ fn a_run_leaves_gold_that_equals_its_definition() {
 }
 
 #[test]
+fn two_refines_at_once_make_each_row_once() {
+    let folder = tempdir().unwrap();
+    let folder = folder.path();
+    replay(folder, "a.ndjson", "door", 1..100);
+    replay(folder, "b.ndjson", "till", 1..100);
+    let both = [0, 1].map(|_| command(folder, &["refine", "--drain"]).stderr(Stdio::piped()).spawn().unwrap());
+    for child in both {
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    rva(folder, &["verify"]).exits(0).says(&["silver is what bronze says"]);
+    rva(folder, &["refine", "--drain"]).exits(0).says(&["0 commits"]);
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// splitmix64 (Steele, Lea, Flood 2014): the same moments from the same seed.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The process that follows bronze is killed at random moments while bronze grows; `RVA_REFINE_KILLS` says how often
+/// (`make torture REFINE=1 KILLS=500`), `RVA_KILL_SEED` gives other moments.
+#[test]
 fn a_refine_that_is_killed_anywhere_goes_on_where_the_tables_are() {
     let folder = tempdir().unwrap();
     let folder = folder.path();
-    for (at, first) in (1..200).step_by(50).enumerate() {
-        replay(folder, &format!("{at}.ndjson"), "door", first..first + 50);
-        for kill in 0..3u64 {
-            let mut child = command(folder, &["refine", "--drain"]).spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(150 + 170 * kill));
-            let _ = child.kill();
-            child.wait().unwrap();
+    let (kills, mut seed) = (number("RVA_REFINE_KILLS").unwrap_or(20), number("RVA_KILL_SEED").unwrap_or(1));
+    let (mut first, mut cut_off) = (1, 0);
+    replay(folder, "0.ndjson", "door", first..first + 20);
+    for kill in 1..=kills {
+        let mut refine = command(folder, &["refine"]);
+        let mut child = refine.env("RVA_REFINE_INTERVAL", "100ms").stderr(Stdio::null()).spawn().unwrap();
+        let moment = Duration::from_millis(random(&mut seed) % 700);
+        let started = Instant::now();
+        if kill % 4 == 0 {
+            first += 20;
+            let camera = if kill % 12 == 0 { "till" } else { "door" };
+            replay(folder, &format!("{kill}.ndjson"), camera, first..first + 20);
+        }
+        std::thread::sleep(moment.saturating_sub(started.elapsed()));
+        assert!(child.try_wait().unwrap().is_none(), "kill {kill}: it ended by itself");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let tables = command(folder, &["tables"]).output().unwrap();
+        let is_behind = |line: &str| line.contains(" behind)") && !line.contains("(0 behind)");
+        cut_off += u64::from(String::from_utf8_lossy(&tables.stdout).lines().any(is_behind));
+        if kill % 50 == 0 || kill == kills {
+            rva(folder, &["refine", "--drain"]).exits(0);
+            rva(folder, &["verify"]).exits(0).says(&["silver is what bronze says"]);
+            println!(
+                "{kill} kills, {cut_off} of them before all tables were at their inputs' ends, and all tables equal"
+            );
         }
     }
-    rva(folder, &["refine", "--drain"]).exits(0);
-    rva(folder, &["verify"]).exits(0);
+    assert!(cut_off > 0, "no kill cut a refine off");
 }

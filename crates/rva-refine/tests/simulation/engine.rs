@@ -1,5 +1,7 @@
-//! What others do to the tables: small files merged, or a file's rows gone.
+//! What others do to the tables: small files merged, a file's rows gone, an older snapshot made the newest again,
+//! snapshots expired.
 
+use crate::world::Random;
 use iceberg::spec::{
     ManifestListWriter, ManifestWriterBuilder, Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary,
 };
@@ -18,10 +20,59 @@ pub async fn compact(lake: &Lake) {
 }
 
 static MERGES: AtomicU64 = AtomicU64::new(0);
+static ROLLBACKS: AtomicU64 = AtomicU64::new(0);
+static EXPIRIES: AtomicU64 = AtomicU64::new(0);
 
 /// How many merges there were.
 pub fn merges() -> u64 {
     MERGES.load(Ordering::Relaxed)
+}
+
+/// How often a table was rolled back.
+pub fn rollbacks() -> u64 {
+    ROLLBACKS.load(Ordering::Relaxed)
+}
+
+/// How often snapshots that somebody may have wanted were expired.
+pub fn expiries() -> u64 {
+    EXPIRIES.load(Ordering::Relaxed)
+}
+
+/// One of the snapshots before the newest is the newest again.
+pub async fn roll_back(lake: &Lake, name: &str, random: &mut Random) {
+    let ident = TableIdent::from_strs(["rva", name]).unwrap();
+    let table = lake.catalog().load_table(&ident).await.unwrap();
+    let metadata = table.metadata();
+    let mut before = Vec::new();
+    let mut at = metadata.current_snapshot().cloned();
+    while let Some(parent) = at.and_then(|at| at.parent_snapshot_id()).and_then(|id| metadata.snapshot_by_id(id)) {
+        before.push(parent.snapshot_id());
+        at = Some(parent.clone());
+    }
+    if before.is_empty() {
+        return;
+    }
+    let id = before[random.below(before.len() as u64) as usize];
+    let reference = SnapshotReference::new(id, SnapshotRetention::branch(None, None, None));
+    let updates = vec![TableUpdate::SetSnapshotRef { ref_name: "main".to_owned(), reference }];
+    lake.swap().swap(&ident, vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }], updates).await.unwrap();
+    ROLLBACKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Every snapshot but the newest is gone.
+pub async fn expire(lake: &Lake, name: &str) {
+    let ident = TableIdent::from_strs(["rva", name]).unwrap();
+    let table = lake.catalog().load_table(&ident).await.unwrap();
+    let metadata = table.metadata();
+    let newest = metadata.current_snapshot_id();
+    let snapshot_ids: Vec<i64> =
+        metadata.snapshots().map(|snapshot| snapshot.snapshot_id()).filter(|id| Some(*id) != newest).collect();
+    if snapshot_ids.is_empty() {
+        return;
+    }
+    let updates = vec![TableUpdate::RemoveSnapshots { snapshot_ids }];
+    lake.swap().swap(&ident, vec![TableRequirement::UuidMatch { uuid: metadata.uuid() }], updates).await.unwrap();
+    EXPIRIES.fetch_add(1, Ordering::Relaxed);
 }
 
 /// The rows of the first file are gone.

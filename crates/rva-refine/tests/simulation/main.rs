@@ -1,9 +1,10 @@
 //! The product's own code under seeded faults at every step: a kill before or after each of them, answers of the
-//! catalog that are lost or lie, two of it at once, and bronze that grows in any order, is compacted, and has rows
-//! taken away by another engine, while zones and lines are drawn anew.
+//! catalog that are lost or lie, two of it at once, and bronze that grows in any order, is compacted, has rows taken
+//! away by another engine, is rolled back, and has snapshots expired that were not read yet (which is an error that
+//! names the way out, and the way out is taken), while zones and lines are drawn anew.
 //!
 //! After every seed silver is what bronze says and gold is what the definition says of it, row by row.
-//! `RVA_REFINE_SEEDS=1000` tries more, `RVA_REFINE_SEED=7` one of them.
+//! `RVA_REFINE_SEEDS=1000` tries more (from `RVA_REFINE_FIRST` on), `RVA_REFINE_SEED=7` one of them.
 #![allow(clippy::unwrap_used, reason = "a world that can't be built is a failed test")]
 
 mod check;
@@ -17,11 +18,12 @@ use check::differences;
 use faults::{Faults, FaultySwap, Killed};
 use futures::FutureExt;
 use rva_lake::{BronzeRow, Cells, Lake};
-use rva_refine::{Drawing, Refine, RefineRules, Stepped};
+use rva_refine::{Drawing, Rebuild, RebuildTables, Refine, RefineRules, Stepped};
 use rva_service::{Layers, load};
 use rva_types::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 use world::{Bronze, Random, T0, draw, film, quick, shape};
 
@@ -107,12 +109,52 @@ async fn open(lake: &Lake, rules: RefineRules, drawings: &Drawings) -> Refine {
 
 /// A step that may be killed. `None`: it was, or failed for good; whatever it held in memory is gone.
 async fn step(refine: &mut Refine) -> Option<Stepped> {
-    match AssertUnwindSafe(refine.step()).catch_unwind().await {
+    let step = async {
+        match refine.step().await {
+            Ok(stepped) => Ok(stepped),
+            Err(error) => match way_out(&error.to_string()) {
+                Some(rebuild) => refine.rebuild(&rebuild).await.map(|()| Stepped::Moved),
+                None => Err(error),
+            },
+        }
+    };
+    match AssertUnwindSafe(step).catch_unwind().await {
         Ok(Ok(stepped)) => Some(stepped),
         // A store or a catalog that is away: the loop around it would try again, or somebody starts it anew.
         Ok(Err(_)) => None,
         Err(panic) if panic.downcast_ref::<Killed>().is_some() => None,
         Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+static REBUILDS: AtomicU64 = AtomicU64::new(0);
+
+/// What the error of expired snapshots tells somebody to do.
+fn way_out(error: &str) -> Option<Rebuild> {
+    let (found, rest) = error.split_once(" expired, wanted them to tell what is new: ")?;
+    assert!(found.contains("found the snapshots of rva."), "{error}");
+    let (_, named) = rest.split_once("rva refine --rebuild ").unwrap();
+    let name = named.split('`').next().unwrap();
+    REBUILDS.fetch_add(1, Ordering::Relaxed);
+    Some(Rebuild { tables: RebuildTables::parse(name).unwrap(), span: None })
+}
+
+/// What somebody else does to bronze, or to silver.
+async fn meddle(clean: &Lake, bronze: &mut Bronze, rows: Vec<BronzeRow>, random: &mut Random) {
+    match random.below(5) {
+        0 => engine::compact(clean).await,
+        1 => engine::take_a_file_away(clean).await,
+        2 => engine::roll_back(clean, "bronze_raw", random).await,
+        3 => engine::expire(clean, "bronze_raw").await,
+        _ => {
+            let silver = ["silver_detections", "silver_rejects", "silver_frames"];
+            engine::expire(clean, silver[random.below(3) as usize]).await;
+        }
+    }
+    bronze.resume().await;
+    // A log that still holds what was taken away gives it once more.
+    if random.below(2) == 0 {
+        bronze.append(rows).await;
     }
 }
 
@@ -130,11 +172,10 @@ async fn run(seed: u64, rules: RefineRules) -> Result<usize, String> {
     let mut drawings: Drawings = None;
     let mut job = open(&lake, rules, &drawings).await;
     for rows in parts(&mut random) {
-        bronze.append(rows).await;
-        match random.below(8) {
-            0 => engine::compact(&clean).await,
-            1 => engine::take_a_file_away(&clean).await,
-            2 => draw(&clean, drawing(&mut random)).await,
+        bronze.append(rows.clone()).await;
+        match random.below(9) {
+            0..=2 => meddle(&clean, &mut bronze, rows, &mut random).await,
+            5 => draw(&clean, drawing(&mut random)).await,
             3 | 4 => match &drawings {
                 Some(drawings) => drop(drawings.send_replace(configured(&mut random))),
                 None => {
@@ -161,7 +202,15 @@ async fn run(seed: u64, rules: RefineRules) -> Result<usize, String> {
     faults.clear();
     let mut job = open(&lake, rules, &drawings).await;
     for _ in 0..STEPS_MAX {
-        if job.step().await.map_err(|error| error.to_string())? == Stepped::Idle {
+        let stepped = match job.step().await.map_err(|error| error.to_string()) {
+            Ok(stepped) => stepped,
+            Err(error) => {
+                let rebuild = way_out(&error).ok_or(error)?;
+                job.rebuild(&rebuild).await.map_err(|error| error.to_string())?;
+                Stepped::Moved
+            }
+        };
+        if stepped == Stepped::Idle {
             if drawings.is_some() {
                 check::shapes(&clean).await?;
             }
@@ -179,7 +228,9 @@ fn number(name: &str) -> Option<u64> {
 fn gold_equals_its_definition_after_every_seed() {
     faults::quiet_kills();
     let only = number("RVA_REFINE_SEED");
-    let seeds = only.map_or(0..number("RVA_REFINE_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
+    let first = number("RVA_REFINE_FIRST").unwrap_or(0);
+    let many = first..first + number("RVA_REFINE_SEEDS").unwrap_or(SEEDS);
+    let seeds = only.map_or(many, |seed| seed..seed + 1);
     let (mut rows, mut count) = (0, 0);
     for seed in seeds {
         println!("seed {seed}");
@@ -189,9 +240,83 @@ fn gold_equals_its_definition_after_every_seed() {
         }
         count += 1;
     }
-    println!("{count} seeds, {rows} rows of gold compared, {} kills, {} merges", faults::kills(), engine::merges());
+    let (kills, merges, rollbacks) = (faults::kills(), engine::merges(), engine::rollbacks());
+    let (expiries, rebuilds) = (engine::expiries(), REBUILDS.load(Ordering::Relaxed));
+    println!(
+        "{count} seeds, {rows} rows of gold compared, {kills} kills, {merges} merges, {rollbacks} rollbacks, {expiries} \
+         times snapshots expired, {rebuilds} rebuilds because of them"
+    );
     assert!(rows > 0);
-    assert!(only.is_some() || engine::merges() > 0, "no seed merged files");
+    assert!(only.is_some() || kills.min(merges).min(rollbacks).min(expiries) > 0, "something was never tried");
+    assert!(count < 50 || rebuilds > 0, "no expired snapshot was missed");
+}
+
+#[test]
+fn snapshots_that_expired_beyond_the_position_are_an_error_that_names_the_way_out() {
+    block_on(async {
+        let folder = folder();
+        let lake = Lake::open_embedded(folder.path(), quick()).await.unwrap();
+        let mut bronze = Bronze::of(&lake);
+        // All of one day, so that their files can be merged.
+        let rows = film(&mut Random(3), "a", "door", "run-1", T0, 120.0);
+        let parts: Vec<_> = rows.chunks(rows.len() / 8).map(<[_]>::to_vec).collect();
+        let mut parts = parts.into_iter();
+        let mut next = || parts.next().unwrap();
+        let mut job = open(&lake, RefineRules::default(), &None).await;
+        bronze.append(next()).await;
+        job.drain().await.unwrap();
+        // What is read already may expire.
+        engine::expire(&lake, "bronze_raw").await;
+        assert_eq!(job.step().await.unwrap(), Stepped::Idle);
+        for (table, rebuilt) in [("bronze_raw", "silver"), ("silver_frames", "gold"), ("silver_detections", "gold")] {
+            if table == "bronze_raw" {
+                bronze.append(next()).await;
+                bronze.append(next()).await;
+            } else {
+                bronze.append(next()).await;
+                job.drain().await.unwrap();
+                bronze.append(next()).await;
+                job.drain().await.unwrap();
+                // The same rows in a snapshot that gold hasn't seen.
+                engine::compact(&lake).await;
+            }
+            engine::expire(&lake, table).await;
+            let error = job.step().await.unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(&format!("found the snapshots of rva.{table} since number ")), "{text}");
+            assert!(text.contains(&format!("`rva refine --rebuild {rebuilt}`")), "{text}");
+            assert_eq!(error.kind(), rva_lake::LakeErrorKind::Permanent, "trying again cures nothing");
+            let rebuild = Rebuild { tables: RebuildTables::parse(rebuilt).unwrap(), span: None };
+            job.rebuild(&rebuild).await.unwrap();
+            differences(&lake).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_bronze_that_is_rolled_back_takes_its_rows_out_of_silver_and_gold() {
+    block_on(async {
+        let folder = folder();
+        let lake = Lake::open_embedded(folder.path(), quick()).await.unwrap();
+        let mut bronze = Bronze::of(&lake);
+        let parts = parts(&mut Random(5));
+        let mut job = open(&lake, RefineRules::default(), &None).await;
+        bronze.append(parts[0].clone()).await;
+        job.drain().await.unwrap();
+        let before = differences(&lake).await.unwrap();
+        bronze.append(parts[1].clone()).await;
+        job.drain().await.unwrap();
+        assert!(differences(&lake).await.unwrap() > before);
+        engine::roll_back(&lake, "bronze_raw", &mut Random(1)).await;
+        job.drain().await.unwrap();
+        assert_eq!(differences(&lake).await.unwrap(), before, "gold is what it was then");
+        assert!(job.counters.corrections > 0);
+        // The log still has them.
+        bronze.resume().await;
+        bronze.append(parts[1].clone()).await;
+        job.drain().await.unwrap();
+        assert!(differences(&lake).await.unwrap() > before);
+    });
 }
 
 #[test]

@@ -142,6 +142,27 @@ fn a_run_whose_tables_have_no_room_commits_every_frame_once_there_is_some() {
 }
 
 #[test]
+fn a_refine_whose_tables_have_no_room_says_so_and_goes_on_when_there_is_some() {
+    let world = World::new();
+    let Some(disk) = SmallDisk::mount(&world.data().join("warehouse"), "8m") else { return };
+    world.seed();
+    world.rva(&["refine", "--drain"]).exits(0);
+    world.write("many.ndjson", records(&many()));
+    world.rva(&["replay", "many.ndjson"]).exits(0);
+    world.rva(&["ingest", "--drain"]).exits(0);
+    disk.fill(0);
+    let mut refine = world.start(&["refine"]);
+    refine.wait_until_it_says(&["No space left on device", "tries again"]);
+    world.rva(&["verify"]).exits(1).says(&["bring the tables up"]);
+    disk.make_room();
+    refine.wait_for("silver at bronze's end", |_| !world.rva(&["tables"]).exits(0).stdout.contains(" behind)"));
+    refine.signal("-INT");
+    refine.end().exits(0);
+    world.rva(&["refine", "--drain"]).exits(0);
+    world.rva(&["verify"]).exits(0).says(&["silver is what bronze says"]);
+}
+
+#[test]
 fn an_ingest_whose_catalog_has_no_room_goes_on_when_there_is_some() {
     let world = World::new();
     let Some(disk) = SmallDisk::mount(&world.data(), "8m") else { return };

@@ -113,6 +113,9 @@ pub struct FootfallArgs {
     /// Write the ceilings anew, a little above the errors as they are now
     #[arg(long, requires = "ceilings")]
     pub record_ceilings: bool,
+    /// Write each crossing, of the truth and of every tracker, as CSV: group,sequence,tracker,line,x1,y1,x2,y2,direction,seconds
+    #[arg(long, value_name = "FILE", requires = "gt", value_hint = ValueHint::FilePath)]
+    pub crossings: Option<PathBuf>,
     /// How counts are written
     #[arg(long, value_enum, default_value_t = RowFormat::Table)]
     pub format: RowFormat,

@@ -12,7 +12,7 @@ use crate::{
 };
 use anyhow::Context;
 use arrow::array::{ArrayRef, Float64Array, StringArray, UInt64Array};
-use rva_eval::{CountScores, Film, scored_people};
+use rva_eval::{CountScores, Film, MotRow, line_crossings, scored_people};
 use rva_track::TrackerChoice;
 use std::{path::Path, sync::Arc};
 
@@ -30,14 +30,17 @@ struct Row {
 /// Returns an error for files that can't be read or aren't what they should be.
 pub fn run(args: &FootfallArgs, terminal: &Terminal) -> anyhow::Result<Exit> {
     let groups = args.gt.iter().map(|path| group(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut rows = Vec::new();
+    let (mut rows, mut crossings) = (Vec::new(), Crossings::of(&groups)?);
     for text in names(&args.tracker) {
         let choice = rva_detector::configured::trackers::choose(&text)?;
         for group in &groups {
-            score_group(args, group, &choice, &mut rows)?;
+            score_group(args, group, &choice, &mut rows, &mut crossings)?;
         }
     }
     write(&rows, args)?;
+    if let Some(path) = &args.crossings {
+        std::fs::write(path, &crossings.0).with_context(|| format!("write {}", path.display()))?;
+    }
     match &args.ceilings {
         Some(path) if args.record_ceilings => record(path, &rows).map(|()| Exit::Done),
         Some(path) => check(path, &rows, terminal),
@@ -45,13 +48,46 @@ pub fn run(args: &FootfallArgs, terminal: &Terminal) -> anyhow::Result<Exit> {
     }
 }
 
-fn score_group(args: &FootfallArgs, group: &Group, choice: &TrackerChoice, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+/// The lines of the file of crossings.
+struct Crossings(String);
+
+impl Crossings {
+    /// Lists the truth's.
+    fn of(groups: &[Group]) -> anyhow::Result<Self> {
+        let mut crossings = Self("group,sequence,tracker,line,x1,y1,x2,y2,direction,seconds\n".to_owned());
+        for group in groups {
+            for sequence in &group.sequences {
+                crossings.add(group, sequence, "truth", &scored_people(&sequence.truth))?;
+            }
+        }
+        Ok(crossings)
+    }
+
+    fn add(&mut self, group: &Group, sequence: &MotSequence, tracker: &str, rows: &[MotRow]) -> anyhow::Result<()> {
+        let place = format!("{},{},{tracker}", group.name, sequence.name);
+        for found in line_crossings(&film(sequence)?, rows) {
+            let [[x1, y1], [x2, y2]] = found.ends;
+            let (line, direction, seconds) = (found.line, found.direction, found.at_us as f64 / 1e6);
+            self.0.push_str(&format!("{place},{line},{x1},{y1},{x2},{y2},{direction},{seconds}\n"));
+        }
+        Ok(())
+    }
+}
+
+fn score_group(
+    args: &FootfallArgs,
+    group: &Group,
+    choice: &TrackerChoice,
+    rows: &mut Vec<Row>,
+    crossings: &mut Crossings,
+) -> anyhow::Result<()> {
     let mut combined = CountScores::default();
     for sequence in &group.sequences {
         let film = film(sequence)?;
         let (found, _) = track(choice, sequence, &sequence.detections(&args.detections)?)?;
         let scores = CountScores::of(&film, &scored_people(&sequence.truth), &found);
         combined.add(&scores);
+        crossings.add(group, sequence, choice.name(), &found)?;
         rows.push(Row::new(group, choice, &sequence.name, scores));
     }
     rows.push(Row::new(group, choice, COMBINED, combined));

@@ -199,8 +199,9 @@
         },
         scales: {
           x: axis({ type: "category", labels, offset: true, grid: { display: false }, ticks: { callback: tick(labels) } }),
+          // The chart of matrices has its first row at the bottom.
           y: axis({
-            type: "category", labels: report.cameras, offset: true, grid: { display: false },
+            type: "category", labels: [...report.cameras].reverse(), offset: true, grid: { display: false },
             ticks: { callback: clipped, autoSkip: false },
           }),
         },

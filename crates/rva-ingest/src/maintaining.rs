@@ -168,11 +168,7 @@ impl Looks {
     }
 
     /// Looks once. Returns whether another look can do anything.
-    async fn look(
-        &self,
-        maintenance: &mut Option<Maintenance>,
-        open: &impl AsyncFn() -> anyhow::Result<Lake>,
-    ) -> bool {
+    async fn look(&self, maintenance: &mut Option<Maintenance>, open: &impl AsyncFn() -> anyhow::Result<Lake>) -> bool {
         let began = SystemTime::now();
         let merged = match maintenance {
             Some(maintenance) => maintenance.merge(began).await.map_err(anyhow::Error::from),

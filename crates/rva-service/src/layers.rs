@@ -388,7 +388,8 @@ impl Merge {
         }
         let has_source = map.get("source").is_some_and(|source| !source.is_null());
         if !has_source && !is_misspelt {
-            let text = "missing, wanted a file, a folder or glob of images or videos, a webcam index or a stream URL".to_owned();
+            let text = "missing, wanted a file, a folder or glob of images or videos, a webcam index or a stream URL"
+                .to_owned();
             self.problem(&format!("{path}.source"), text, at(path));
         }
     }

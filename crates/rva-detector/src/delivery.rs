@@ -1,6 +1,7 @@
 //! Delivery from the pipeline's thread into the sink: nothing is dropped, and a sink that is away is waited for.
 
 use rva_bus::{BusError, BusErrorKind, EventSink, OutgoingMessage};
+use rva_types::DoublingWait;
 use std::time::{Duration, Instant};
 
 /// The waits between two tries of a send that may succeed later.
@@ -82,14 +83,13 @@ impl<'a> PatientSink<'a> {
 
 /// The tries of one call.
 struct Waiting {
-    pace: RetryPace,
-    next: Duration,
+    wait: DoublingWait,
     since: Option<Instant>,
 }
 
 impl Waiting {
     fn new(pace: RetryPace) -> Self {
-        Self { pace, next: pace.wait_first, since: None }
+        Self { wait: DoublingWait::new(pace.wait_first, pace.wait_max), since: None }
     }
 
     /// Waits after a transient error, which is said once for each call; returns any other.
@@ -102,8 +102,7 @@ impl Waiting {
             on_wait(true);
             tracing::warn!(%error, "the sink takes nothing at the moment; reading stops until it does");
         }
-        tokio::time::sleep(self.next).await;
-        self.next = self.next.saturating_mul(2).min(self.pace.wait_max);
+        tokio::time::sleep(self.wait.take()).await;
         Ok(())
     }
 

@@ -38,6 +38,7 @@ mod redact;
 mod rejection;
 mod rows;
 mod time;
+mod wait;
 
 pub use envelope::{
     Envelope, MessageDecoder, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, PropertyName, decode_message,
@@ -55,3 +56,4 @@ pub use redact::{HIDDEN, forms_of, pipeline_properties, redact, secrets_of, show
 pub use rejection::{Rejection, RejectionReason, one_line, steers};
 pub use rows::{BRONZE_COLUMNS, BronzeEvent, DEAD_LETTER_COLUMNS, DeadLetter, EventKey};
 pub use time::{MediaTime, Timestamp, TimestampError};
+pub use wait::DoublingWait;

@@ -1,5 +1,6 @@
 //! The decision when a source is opened again. Time and chance come from the caller.
 
+use rva_types::DoublingWait;
 use rva_vision::Reopen;
 use std::time::Duration;
 
@@ -23,32 +24,34 @@ impl Default for ReconnectPace {
 #[derive(Debug)]
 pub(super) struct Backoff {
     pace: ReconnectPace,
-    next: Duration,
+    wait: DoublingWait,
 }
 
 impl Backoff {
     pub(super) fn new(pace: ReconnectPace) -> Self {
-        Self { pace, next: pace.first }
+        Self { pace, wait: DoublingWait::new(pace.first, pace.max) }
     }
 
     /// Returns the pause before the next opening; `None` where there is no use in one. `chance`, in [0, 1), shortens it
     /// by up to half: cameras behind one switch that comes back must not all knock at the same moment.
     pub(super) fn pause(&mut self, reopen: Reopen, chance: f64) -> Option<Duration> {
+        if reopen == Reopen::Never {
+            return None;
+        }
+        let due = self.wait.take();
         let whole = match reopen {
-            Reopen::Never => return None,
-            Reopen::AtOnce if self.next == self.pace.first => Duration::ZERO,
+            Reopen::AtOnce if due == self.pace.first => Duration::ZERO,
             // One that changes again and again isn't one that is well.
-            Reopen::AtOnce | Reopen::Soon => self.next,
-            Reopen::Seldom => self.pace.max,
+            Reopen::AtOnce | Reopen::Soon => due,
+            Reopen::Seldom | Reopen::Never => self.pace.max,
         };
-        self.next = self.next.saturating_mul(2).min(self.pace.max);
         Some(whole.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0))
     }
 
     /// Notes that a run lasted so long: one that outlasts the pause that is due has healed.
     pub(super) fn lasted(&mut self, time: Duration) {
-        if time >= self.next {
-            self.next = self.pace.first;
+        if time >= self.wait.due() {
+            self.wait.reset();
         }
     }
 }

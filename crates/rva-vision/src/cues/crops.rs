@@ -1,7 +1,6 @@
 //! Crops of detections as input of an appearance model.
 
 use crate::{Image, VisionError, image::opencv_failed};
-use half::f16;
 use opencv::{
     core::{Mat, Rect, Size},
     imgproc,
@@ -57,12 +56,6 @@ impl Cropper {
         }
         Ok(())
     }
-}
-
-/// Appends the same numbers in 16 bits.
-pub(super) fn halved(values: &[f32], halves: &mut Vec<f16>) {
-    halves.clear();
-    halves.extend(values.iter().map(|&value| f16::from_f32(value)));
 }
 
 #[cfg(test)]

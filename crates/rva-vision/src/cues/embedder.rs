@@ -1,18 +1,15 @@
 //! The looks of detections, by an appearance model in an ONNX Runtime session.
 
-use super::crops::{Cropper, halved, pixels};
+use super::crops::{Cropper, pixels};
 use crate::{
     Device, FoundLibrary, Image, VisionError, VisionErrorKind,
     detector::{
-        Element, SessionOptions, TensorShape, absent, check_file, inference_failed, model_failed, open_session,
-        refused, shown, tensor_shape,
+        Element, SessionOptions, TensorShape, absent, check_file, floats, halved, inference_failed, model_failed,
+        open_session, refused, shown, tensor, tensor_shape,
     },
 };
 use half::f16;
-use ort::{
-    session::Session,
-    value::{DynTensorValueType, TensorElementType, TensorRef},
-};
+use ort::{session::Session, value::TensorRef};
 use rva_types::{BBox, ImageSize};
 use std::{num::NonZeroUsize, path::Path};
 
@@ -174,23 +171,15 @@ impl Embedder {
             self.session.run(ort::inputs![name => tensor])
         };
         let outputs = outputs.map_err(inference_failed)?;
-        let output = outputs
-            .get(&self.layout.output_name)
-            .and_then(|value| value.view().downcast::<DynTensorValueType>().ok())
-            .ok_or_else(|| model_failed(&format!("found no tensor {:?}", self.layout.output_name)))?;
+        let output = tensor(&outputs, &self.layout.output_name)?;
         let dim = self.layout.dim;
         let dims: Vec<i64> = output.shape().iter().copied().collect();
         if dims != [count as i64, dim as i64] {
             return Err(model_failed(&format!("found an output {dims:?}, wanted [{count}, {dim}]")));
         }
-        if *output.data_type() == TensorElementType::Float16 {
-            let (_, halves) = output.try_extract_tensor::<f16>().map_err(inference_failed)?;
-            let values: Vec<f32> = halves.iter().map(|value| value.to_f32()).collect();
-            values.chunks_exact(dim).take(crops).enumerate().for_each(|(crop, row)| take(crop, row));
-        } else {
-            let (_, values) = output.try_extract_tensor::<f32>().map_err(inference_failed)?;
-            values.chunks_exact(dim).take(crops).enumerate().for_each(|(crop, row)| take(crop, row));
-        }
+        let mut converted = Vec::new();
+        let values = floats(&output, &mut converted)?;
+        values.chunks_exact(dim).take(crops).enumerate().for_each(|(crop, row)| take(crop, row));
         Ok(())
     }
 }

@@ -23,6 +23,7 @@ pub(crate) use layout::{Element, TensorShape, shown};
 pub use letterbox::LetterboxPreparer;
 pub use library::{FoundLibrary, find_library};
 pub use options::{DetectOptions, parse_imgsz, resolve_classes};
+pub(crate) use outputs::{floats, halved, tensor};
 pub(crate) use runtime::absent;
 pub use runtime::devices;
 pub(crate) use session::{

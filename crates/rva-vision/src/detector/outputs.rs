@@ -11,8 +11,11 @@ use ort::{
     value::{DynTensorValueType, TensorElementType, ValueRef},
 };
 
-/// A tensor by its name.
-pub(super) fn tensor<'a>(
+/// Returns a tensor of a run by its name.
+///
+/// # Errors
+/// Returns `Model` where there is none of that name.
+pub(crate) fn tensor<'a>(
     outputs: &'a SessionOutputs<'_>,
     name: &str,
 ) -> Result<ValueRef<'a, DynTensorValueType>, VisionError> {
@@ -93,8 +96,11 @@ pub(super) fn queries(
     Ok(Rows::Queries(each))
 }
 
-/// Values of a tensor in 32 bits; `converted` holds those that had 16.
-fn floats<'a>(
+/// Returns the values of a tensor in 32 bits; `converted` holds those that had 16.
+///
+/// # Errors
+/// Returns an error for a tensor of another element type.
+pub(crate) fn floats<'a>(
     tensor: &'a ValueRef<'_, DynTensorValueType>,
     converted: &'a mut Vec<f32>,
 ) -> Result<&'a [f32], VisionError> {
@@ -105,4 +111,10 @@ fn floats<'a>(
     converted.clear();
     converted.extend(halves.iter().map(|value| value.to_f32()));
     Ok(converted.as_slice())
+}
+
+/// Puts the same numbers in 16 bits into `halves`.
+pub(crate) fn halved(values: &[f32], halves: &mut Vec<f16>) {
+    halves.clear();
+    halves.extend(values.iter().map(|&value| f16::from_f32(value)));
 }

@@ -4,7 +4,7 @@ use super::{
     BatchModel, DetectOptions, Device, FoundLibrary, LetterboxPreparer, Preparers, Selection,
     layout::{Layout, ModelFacts, Outputs, Rows},
     options::check_class,
-    outputs::{queries, ranked, tensor, values},
+    outputs::{halved, queries, ranked, tensor, values},
     runtime,
     session::{SessionOptions, check_file, inference_failed, model_failed, open_session, refused, tensor_shape},
     suppress::Suppression,
@@ -145,8 +145,7 @@ impl YoloDetector {
         let name = self.layout.input_name.as_str();
         let sizes = [width, height].map(i64::from).repeat(count);
         let outputs = if self.layout.half_input {
-            self.batch_half.clear();
-            self.batch_half.extend(input.iter().map(|&value| f16::from_f32(value)));
+            halved(input, &mut self.batch_half);
             let tensor = TensorRef::from_array_view((shape, self.batch_half.as_slice())).map_err(inference_failed)?;
             self.session.run(with_sizes(ort::inputs![name => tensor], &self.layout.outputs, &sizes)?)
         } else {

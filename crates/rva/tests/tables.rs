@@ -93,8 +93,10 @@ fn small_files_are_merged_on_request_and_a_plan_changes_nothing() {
     assert_eq!(keys(folder), wanted, "the ingest goes on where it was, and knows every key");
     rva(folder, &["maintain", "bronze", "--once"]).exits(2).says(&["found table \"bronze\"", "bronze_raw"]);
     rva(folder, &["maintain", "--once", "--plan"]).exits(2);
-    fs::write(folder.join("rva.yaml"), "catalog: {kind: rest}\n").unwrap();
-    rva(folder, &["maintain", "--once"]).exits(2).says(&["catalog.kind", "wanted embedded"]);
+    // Nobody listens there.
+    let elsewhere = "catalog: {kind: rest}\niceberg: {catalog_uri: \"http://127.0.0.1:9\"}\n";
+    fs::write(folder.join("rva.yaml"), elsewhere).unwrap();
+    rva(folder, &["maintain", "--once"]).exits(1).says(&["could not open catalog", "127.0.0.1:9"]);
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn very_many_tracks_in_a_day_are_a_row_each() {
         let folder = tempdir().unwrap();
         let lake = open(folder.path()).await;
         let mut bronze = Bronze::of(&lake);
-        let each = 100;
+        let each = 25;
         let frames = tracks / each;
         // From midnight to midnight.
         let step = 86_000.0 / frames as f64;

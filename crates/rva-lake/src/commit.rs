@@ -462,7 +462,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
 
     /// Returns the orphans in the table's folder that may go, or the reason why nothing there may, and the number of
     /// snapshots that may expire. It changes nothing.
-    pub(crate) async fn to_tidy(
+    pub(crate) async fn tidying(
         &mut self,
         table: &Table,
         now: SystemTime,

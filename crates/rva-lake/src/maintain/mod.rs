@@ -197,7 +197,7 @@ impl<R: TableRow> Maintain for Maintained<R> {
     async fn plan(&mut self, now: SystemTime) -> Result<TablePlan, LakeError> {
         let Found { table, live, groups } = self.look(now).await?;
         let metadata = table.metadata();
-        let (found, expiring) = self.job.to_tidy(&table, now).await?;
+        let (found, expiring) = self.job.tidying(&table, now).await?;
         let (files, orphans_left) = match found {
             Ok(files) => (files, None),
             Err(why) => (Vec::new(), Some(why)),

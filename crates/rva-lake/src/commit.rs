@@ -305,7 +305,9 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             offsets,
         };
         let answer = match work {
-            Work::Batch(_) if self.swap.can_swap() => {
+            // A swap is void on another snapshot than its own, and keys are looked up again: what a fence stops can be
+            // shown by the crate's append alone, which tries again on any table.
+            Work::Batch(_) if self.swap.can_swap() && self.options.rules.fence => {
                 // As the crate's own append, which leaves a manifest for each commit and never merges them.
                 let built = self.built(table, table, &state, &pending.append()).await?;
                 self.send_change(built, pending).await

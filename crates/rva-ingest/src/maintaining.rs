@@ -191,7 +191,7 @@ impl Counted {
         let sum = self.tables.entry(table).or_insert_with(|| Merged { table, ..Merged::default() });
         // Said once, not at every look.
         if let Some(why) = left.as_ref().filter(|_| sum.left != left) {
-            tracing::info!(table, "left small files as they are: {why}");
+            tracing::info!(table, reason = %why, "left small files as they are");
         }
         sum.commits += commits;
         sum.files += files;

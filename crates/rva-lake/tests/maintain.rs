@@ -7,14 +7,14 @@ mod common;
 mod engine;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use common::{at, batch, bronze_folder, quick, row_of};
+use common::{all, at, batch, bronze_folder, folder, opened, quick, row_of, soon};
 use engine::Engine;
 use futures::{FutureExt, TryStreamExt};
 use iceberg::spec::DataFile;
 use iceberg::{Error, ErrorKind, TableIdent, TableRequirement, TableUpdate};
 use rva_lake::{
-    BronzeSink, Cell, CellKind, CommitOutcome, CommitRules, CommitStep, Lake, LakeErrorKind, LakeOptions, MergeLimits,
-    RowChange, RowFilter, SilverFrames, Since, Staged, SwapMetadata, TableSink,
+    BronzeSink, Cell, CellKind, CommitOutcome, CommitRules, CommitStep, Lake, LakeErrorKind, MergeLimits, RowChange,
+    RowFilter, SilverFrames, Since, Staged, SwapMetadata, TableSink,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -22,27 +22,9 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 const BRONZE: &str = "bronze_raw";
-
-/// Every file that is there may be merged.
-fn all() -> MergeLimits {
-    MergeLimits { files_min: 2, age_min: Duration::ZERO, ..MergeLimits::default() }
-}
-
-fn soon() -> SystemTime {
-    SystemTime::now() + Duration::from_secs(1)
-}
-
-/// A quick folder where there is one: no test here is about what a power loss leaves.
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
-async fn opened(dir: &Path, options: LakeOptions) -> Lake {
-    Lake::open_embedded(dir, options).await.unwrap()
-}
 
 /// A writer of bronze that goes on where the table is.
 struct Writer {

@@ -8,7 +8,7 @@ mod faults;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use common::{at, batch, bronze_folder, quick, row_of, table_keys};
+use common::{all, at, batch, bronze_folder, folder, opened, quick, row_of, soon, table_keys};
 use faults::FaultyFactory;
 use futures::TryStreamExt;
 use iceberg::spec::{
@@ -17,29 +17,13 @@ use iceberg::spec::{
 };
 use iceberg::{TableIdent, TableRequirement, TableUpdate};
 use rva_lake::storage::LakeStorageFactory;
-use rva_lake::{BronzeSink, CommitOutcome, Lake, LakeErrorKind, LakeOptions, MergeLimits, TableSink};
+use rva_lake::{BronzeSink, CommitOutcome, Lake, LakeErrorKind, MergeLimits, TableSink};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 const BRONZE: &str = "bronze_raw";
-
-fn all() -> MergeLimits {
-    MergeLimits { files_min: 2, age_min: Duration::ZERO, ..MergeLimits::default() }
-}
-
-fn soon() -> SystemTime {
-    SystemTime::now() + Duration::from_secs(1)
-}
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
-async fn opened(dir: &Path, options: LakeOptions) -> Lake {
-    Lake::open_embedded(dir, options).await.unwrap()
-}
 
 /// Commits two rows.
 async fn commit(sink: &mut BronzeSink, number: u64) {

@@ -5,7 +5,7 @@ mod common;
 #[path = "common/engine.rs"]
 mod engine;
 
-use common::{at, batch, dead_letters, quick, row_of, table_keys};
+use common::{at, batch, dead_letters, folder, opened, quick, row_of, table_keys};
 use engine::Engine;
 use futures::TryStreamExt;
 use iceberg::TableIdent;
@@ -14,19 +14,10 @@ use rva_lake::{CommitOutcome, Lake, LakeOptions, MergeLimits, TableSink};
 use rva_types::{DeadLetter, RejectionReason, Timestamp};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 const COMMITS: u64 = 200;
 const SHOPS: [&str; 2] = ["berlin", "ulm/süd"];
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
-async fn opened(dir: &Path, options: LakeOptions) -> Lake {
-    Lake::open_embedded(dir, options).await.unwrap()
-}
 
 fn rows_of(number: u64) -> Vec<rva_lake::BronzeRow> {
     let number = i64::try_from(number).unwrap();

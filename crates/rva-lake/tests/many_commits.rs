@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{at, batch, quick, row};
+use common::{at, batch, folder, quick, row};
 use iceberg::TableIdent;
 use rva_lake::{CommitOutcome, Lake, TableSink};
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,8 +61,7 @@ async fn reachable(lake: &Lake, ident: &TableIdent) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_commits_leave_nothing_unreferenced_and_memory_flat() {
     let commits: u64 = std::env::var("RVA_COMMITS").ok().and_then(|n| n.parse().ok()).unwrap_or(COMMITS);
-    // Memory where there is such a folder: nothing here is about what a power loss leaves.
-    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let dir = folder();
     let mut options = quick();
     let manifests_max = options.manifests_max;
     options.housekeeping.snapshots_kept = KEPT;

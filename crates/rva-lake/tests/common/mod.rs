@@ -1,9 +1,10 @@
 //! What the tests of this crate share.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use rva_lake::{Batch, BronzeRow};
+use rva_lake::{Batch, BronzeRow, Lake, LakeOptions, MergeLimits};
 use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 pub const SOURCE: &str = "embedded|test";
 
@@ -36,8 +37,27 @@ pub fn batch(from: OffsetMap, to: OffsetMap, rows: Vec<BronzeRow>) -> Batch<Bron
     Batch { source: SOURCE.into(), from, to, rows }
 }
 
+/// A quick folder where there is one: for tests that aren't about what a power loss leaves.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+pub async fn opened(dir: &Path, options: LakeOptions) -> Lake {
+    Lake::open_embedded(dir, options).await.unwrap()
+}
+
+/// Every file that is there may be merged.
+pub fn all() -> MergeLimits {
+    MergeLimits { files_min: 2, age_min: Duration::ZERO, ..MergeLimits::default() }
+}
+
+/// A moment at which all that is there has been written.
+pub fn soon() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(1)
+}
+
 /// Quick retries, so that a test of failures doesn't wait.
-pub fn quick() -> rva_lake::LakeOptions {
+pub fn quick() -> LakeOptions {
     let mut options = rva_lake::LakeOptions::default();
     options.retry.wait_first = Duration::from_millis(1);
     options.retry.wait_max = Duration::from_millis(2);

@@ -35,7 +35,7 @@ impl DoublingWait {
     }
 
     /// Returns the wait behind so many others.
-    pub fn nth(first: Duration, max: Duration, taken: u32) -> Duration {
+    fn nth(first: Duration, max: Duration, taken: u32) -> Duration {
         first.saturating_mul(2u32.saturating_pow(taken)).min(max)
     }
 }

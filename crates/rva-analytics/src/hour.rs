@@ -128,26 +128,39 @@ impl HourPartial {
         }
     }
 
+    /// Returns the bytes that the sums take in memory, about.
+    pub fn memory_bytes(&self) -> usize {
+        let people = |set: &HashSet<Person>| set.capacity() * (size_of::<Person>() + 1);
+        let minutes = self.minutes.values().map(|minute| {
+            size_of::<MinutePartial>()
+                + minute.times.capacity() * size_of::<i64>()
+                + people(&minute.tracks)
+                + (minute.runs.len() + minute.zones.len()) * 64
+        });
+        let cells = self.cells.values().map(|cell| size_of::<CellPartial>() + people(&cell.tracks));
+        minutes.chain(cells).sum()
+    }
+
     /// Returns the rows of the hour in all ten tables, each table in order of its key.
     ///
     /// `tracks` are the outcomes of every track with a detection in this hour; rows of theirs that belong to other
     /// hours are left out. A row of a track belongs to the hour of its time column.
-    pub fn rows(mut self, key: &CameraHourKey, tracks: &[TrackOutcome]) -> HourRows {
+    pub fn rows(&mut self, key: &CameraHourKey, tracks: &[&TrackOutcome]) -> HourRows {
         let is_here = |at_us: i64| hour_of(at_us) == key.hour_us;
         let mut rows = HourRows {
             track_summary: tracks
                 .iter()
                 .filter(|track| is_here(track.summary.start_us))
-                .map(TrackOutcome::summary)
+                .map(|track| track.summary())
                 .collect(),
             zone_visits: tracks
                 .iter()
-                .flat_map(TrackOutcome::visits)
+                .flat_map(|track| track.visits())
                 .filter(|row| is_here(row.visit.entered_us))
                 .collect(),
             line_crossings: tracks
                 .iter()
-                .flat_map(TrackOutcome::crossings)
+                .flat_map(|track| track.crossings())
                 .filter(|row| is_here(row.crossing.at_us))
                 .collect(),
             zone_minute: self.zone_minutes(key, tracks),
@@ -161,7 +174,7 @@ impl HourPartial {
             rows.people.push(minute.people(key, *at));
             rows.camera_minute.push(minute.camera(key, *at));
         }
-        let heatmap = self.cells.into_iter().map(|(cell, found)| HeatmapRow {
+        let heatmap = self.cells.iter().map(|(&cell, found)| HeatmapRow {
             key: CellKey { hour: key.clone(), cell },
             hits: found.hits,
             unique_tracks: found.tracks.len() as i64,
@@ -183,7 +196,7 @@ impl HourPartial {
         })
     }
 
-    fn zone_minutes(&self, key: &CameraHourKey, tracks: &[TrackOutcome]) -> Vec<ZoneMinuteRow> {
+    fn zone_minutes(&self, key: &CameraHourKey, tracks: &[&TrackOutcome]) -> Vec<ZoneMinuteRow> {
         let mut found: BTreeMap<(Arc<str>, i64), ZoneMinuteRow> = BTreeMap::new();
         let mut row_of = |zone: &Arc<str>, at: i64, change: &dyn Fn(&mut ZoneMinuteRow)| {
             let new = || ZoneMinuteRow::empty(key, Arc::clone(zone), at);
@@ -216,7 +229,7 @@ impl HourPartial {
     }
 }
 
-fn dwell(key: &CameraHourKey, tracks: &[TrackOutcome]) -> Vec<DwellRow> {
+fn dwell(key: &CameraHourKey, tracks: &[&TrackOutcome]) -> Vec<DwellRow> {
     let mut cells: BTreeMap<Cell, CellDwell> = BTreeMap::new();
     for track in tracks {
         for (&(_, cell), found) in track.dwell.range((key.hour_us, (0, 0))..=(key.hour_us, (u8::MAX, u8::MAX))) {

@@ -65,11 +65,11 @@ fn by_parts(parts: &[Vec<FrameRows>], zones: &Zones, rules: &Rules) -> HourRows 
         tracks.into_iter().for_each(|(key, path)| paths.entry(key).or_default().0.merge(path));
     }
     let mut all = HourRows::default();
-    for (key, partial) in hours {
+    for (key, mut partial) in hours {
         let of_hour = paths.iter().filter(|(_, (_, hours))| hours.contains(&key.hour_us));
         let tracks: Vec<_> =
             of_hour.filter_map(|(track, (path, _))| path.clone().outcome(track.clone(), of_camera, rules)).collect();
-        all.append(partial.rows(&key, &tracks));
+        all.append(partial.rows(&key, &tracks.iter().collect::<Vec<_>>()));
     }
     all
 }

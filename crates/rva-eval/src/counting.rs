@@ -232,7 +232,7 @@ fn outcomes(film: &Film, rows: &[MotRow], zones: &CameraZones) -> Vec<TrackOutco
     }
     let (store, camera, run) = (id(StoreId::parse), id(CameraId::parse), id(RunId::parse));
     let key = |track_id| TrackKey { store: store.clone(), camera: camera.clone(), run: run.clone(), track_id };
-    paths.into_iter().filter_map(|(track, path)| path.outcome(key(track), zones, &Rules::default())).collect()
+    paths.into_iter().filter_map(|(track, mut path)| path.outcome(key(track), zones, &Rules::default())).collect()
 }
 
 /// A crossing of one of the lines at which counting is scored.

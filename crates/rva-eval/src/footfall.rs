@@ -133,7 +133,7 @@ pub fn footfall_from_csv(file: &str, text: &str) -> Result<Vec<HandCount>, Footf
 }
 
 /// Returns the times at which the tracks of a camera cross the line in one direction, by the code that makes gold.
-fn crossings(line: &Line, path: TrackPath) -> Vec<Timestamp> {
+fn crossings(line: &Line, mut path: TrackPath) -> Vec<Timestamp> {
     let direction = if line.inward { Direction::In } else { Direction::Out };
     let crossings = path.crossings(&"line".into(), &line.line, &Rules::default()).into_iter();
     let of_direction = crossings.filter(|crossing| crossing.direction == direction);

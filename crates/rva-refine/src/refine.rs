@@ -40,11 +40,13 @@ pub struct RefineRules {
     pub keeps_others: bool,
     /// Works the time out again in which zones and lines are others than they were.
     pub redraws: bool,
+    /// Adds new rows to hours in memory only where those are at the table's position.
+    pub drops_hot: bool,
 }
 
 impl Default for RefineRules {
     fn default() -> Self {
-        Self { together: true, whole_tracks: true, keeps_others: true, redraws: true }
+        Self { together: true, whole_tracks: true, keeps_others: true, redraws: true, drops_hot: true }
     }
 }
 
@@ -176,6 +178,14 @@ impl Refine {
             Some(drawer) => drawer.step(&self.lake, &self.gold.seen).await,
             None => Ok(Stepped::Idle),
         }
+    }
+
+    /// Returns the refinement with another bound of the hours that it holds in memory, in bytes. Default 256 MiB; reaching
+    /// it costs a scan of silver.
+    #[must_use]
+    pub fn hold_at_most(mut self, bytes: usize) -> Self {
+        self.gold.hold_at_most(bytes);
+        self
     }
 
     /// Returns the refinement with rules switched off.

@@ -210,6 +210,9 @@ pub struct RefineConfig {
     pub interval: Duration,
     /// `refine.conf`
     pub conf: f64,
+    /// `refine.memory_max`
+    #[serde(deserialize_with = "bytes")]
+    pub memory_max: u64,
 }
 
 /// The settings of the merging of small files.

@@ -229,6 +229,12 @@ pub const KEYS: &[Key] = &[
         "least confidence of a detection in silver; after a change rebuild silver, or old days keep the old one",
     ),
     key(
+        "refine.memory_max",
+        Kind::Size(0),
+        Some("256MiB"),
+        "most that is held of running hours, so that only their new rows are read; less costs reading, no row",
+    ),
+    key(
         "maintain.enabled",
         Kind::Flag,
         Some("true"),

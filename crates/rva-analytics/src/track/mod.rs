@@ -83,14 +83,20 @@ impl TrackPath {
         self.points.is_empty()
     }
 
-    /// Returns the points in order.
-    fn ordered(mut self) -> Vec<TrackPoint> {
+    /// Returns the bytes that the detections take in memory, about.
+    pub fn memory_bytes(&self) -> usize {
+        // An id's text is an allocation of its own, of two counters and a dozen letters.
+        self.points.capacity() * (size_of::<TrackPoint>() + 48)
+    }
+
+    /// Brings the points in order, and returns them.
+    fn ordered(&mut self) -> &[TrackPoint] {
         self.points.sort_by(|a, b| (a.frame_index, &a.det_id).cmp(&(b.frame_index, &b.det_id)));
-        self.points
+        &self.points
     }
 
     /// Computes the track's crossings of one line that was always valid, in order.
-    pub fn crossings(self, name: &Arc<str>, line: &DirectedLine, rules: &Rules) -> Vec<Crossing> {
+    pub fn crossings(&mut self, name: &Arc<str>, line: &DirectedLine, rules: &Rules) -> Vec<Crossing> {
         let steps: Vec<Step> = self.ordered().iter().map(Step::of).collect();
         let mut crossings = crossings::of_line(name, line, &steps, rules);
         number_within(&mut crossings, |crossing| &crossing.line, |crossing, number| crossing.number = number);
@@ -98,9 +104,9 @@ impl TrackPath {
     }
 
     /// Computes everything that gold says of the track; `None` where it has no detection.
-    pub fn outcome(self, key: TrackKey, zones: &CameraZones, rules: &Rules) -> Option<TrackOutcome> {
+    pub fn outcome(&mut self, key: TrackKey, zones: &CameraZones, rules: &Rules) -> Option<TrackOutcome> {
         let points = self.ordered();
-        let summary = TrackSummary::of(&points)?;
+        let summary = TrackSummary::of(points)?;
         let steps: Vec<Step> = points.iter().map(Step::of).collect();
         let mut visits: Vec<_> = zones
             .zones()

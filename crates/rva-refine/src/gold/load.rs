@@ -1,14 +1,14 @@
 //! Reads silver as the definition wants it: frames with their detections, and tracks from their first detection to
 //! their last.
 
-use super::touched::{Extents, TrackOf, widen};
+use super::touched::{CameraOf, Extents, TrackOf, widen};
 use crate::error::Trouble;
 use crate::ids::{Ids, small, text, whole};
 use futures::TryStreamExt;
-use rva_analytics::{FrameRows, SilverDetection, SilverFrame, TrackKey, TrackPoint, track_points};
-use rva_lake::{CellKind, Cells, Columns, RowFilter, TableView};
+use rva_analytics::{FrameKey, FrameRows, SilverDetection, SilverFrame, TrackKey, TrackPoint, track_points};
+use rva_lake::{CellKind, Cells, ChangedFile, Columns, RowFilter, TableView};
 use rva_types::{CameraId, StoreId, Timestamp};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 const FRAME: &Columns = &[
@@ -168,6 +168,49 @@ impl CameraSilver<'_> {
         }
         Ok(extents)
     }
+}
+
+/// Frames by their run, shop, camera and number, with their places in a list.
+type Places = HashMap<FrameKey, usize>;
+
+/// Returns the rows of new files, frames with their detections, by camera; `None`: a detection's frame isn't among them.
+pub(super) async fn fresh(
+    (frames, frame_files): (&TableView, &[ChangedFile]),
+    (detections, detection_files): (&TableView, &[ChangedFile]),
+) -> Result<Option<BTreeMap<CameraOf, Vec<FrameRows>>>, Trouble> {
+    let mut ids = Ids::default();
+    let (mut found, mut places) = (Vec::new(), Places::new());
+    for file in frame_files {
+        let read = frames.rows_of_file(file, FRAME, |rows| {
+            for frame in rows.iter().filter_map(|row| frame(&mut ids, row)) {
+                places.insert(frame.key.clone(), found.len());
+                found.push(FrameRows { frame, detections: Vec::new() });
+            }
+            Ok(())
+        });
+        read.await?;
+    }
+    let mut all_belong = true;
+    for file in detection_files {
+        let read = detections.rows_of_file(file, DETECTION, |rows| {
+            for row in &rows {
+                let place = ids.frame_key(row, [0, 1, 2, 3]).and_then(|key| places.get(&key));
+                match (place, detection(row)) {
+                    (Some(place), Some(detection)) => found[*place].detections.push(detection),
+                    _ => all_belong = false,
+                }
+            }
+            Ok(())
+        });
+        read.await?;
+    }
+    let mut cameras: BTreeMap<CameraOf, Vec<FrameRows>> = BTreeMap::new();
+    for rows in found {
+        let key = &rows.frame.key;
+        let camera = (Arc::from(key.store.as_str()), Arc::from(key.camera.as_str()));
+        cameras.entry(camera).or_default().push(rows);
+    }
+    Ok(all_belong.then_some(cameras))
 }
 
 /// Returns the runs of tracks.

@@ -5,9 +5,12 @@
 //! rows of those hours are `rva-analytics`' function of silver; the files that held the hours go, what they held of
 //! other hours is written again, and the position moves, all in one commit.
 
+mod hot;
+mod hours;
 mod load;
 mod rows;
 mod touched;
+mod work;
 mod zones;
 
 use crate::counters::RefineCounters;
@@ -15,12 +18,10 @@ use crate::error::Trouble;
 use crate::ids::{text, whole};
 use crate::refine::{BRONZE_TABLE, Rebuild, RefineRules, Stepped, position, sequence_of};
 use crate::silver::day_of;
+use hot::Hot;
 use load::CameraSilver;
 use rows::{TIME_AT, cells_of};
-use rva_analytics::{
-    CameraHourKey, HourPartial, HourRows, Rules, TrackKey, TrackOutcome, TrackPath, Zones, hour_key, hour_of,
-    track_points,
-};
+use rva_analytics::{HourRows, Rules, Zones, hour_of};
 use rva_lake::{
     CameraMinute, Cells, HourByCam, Lake, LineCrossings, MinuteByCam, PeoplePerMinute, RefinedTable, Replaced,
     ResumePoint, RowChange, Shape, Span, Staged, TableView, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute,
@@ -30,7 +31,8 @@ use rva_types::{CameraId, OffsetMap, StoreId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
-use touched::{Extents, Touched, widen};
+use touched::{Extents, Touched};
+use work::CameraWork;
 
 pub(crate) use rows::NAMES;
 pub(crate) use touched::CameraOf;
@@ -52,6 +54,7 @@ pub(crate) struct Gold {
     pub switched: RefineRules,
     /// The cameras that were worked out.
     pub seen: BTreeSet<CameraOf>,
+    hot: Hot,
 }
 
 /// The inputs at one moment.
@@ -99,7 +102,7 @@ impl Gold {
             lake.refined::<ZoneMinute>().await?,
             lake.refined::<LineCrossings>().await?,
         ];
-        Ok(Self { tables, rules, switched: RefineRules::default(), seen: BTreeSet::new() })
+        Ok(Self { tables, rules, switched: RefineRules::default(), seen: BTreeSet::new(), hot: Hot::default() })
     }
 
     /// Returns the inputs; `None`: there is nothing yet, or silver's tables aren't at one position, which its next step
@@ -121,6 +124,11 @@ impl Gold {
         ]);
         let zones = zones::read(&drawn).await?;
         Ok(Some(Input { frames, detections, zones, drawn, source, to }))
+    }
+
+    /// Holds at most so many bytes of hours in memory.
+    pub(crate) fn hold_at_most(&mut self, bytes: usize) {
+        self.hot.bytes_max = bytes;
     }
 
     /// Brings every table to silver as it is now.
@@ -172,10 +180,16 @@ impl Gold {
         if span == Some(None) {
             return Touched::all(frames, None).await;
         }
-        let mut touched = Touched::since(from, frames, detections, counters).await?;
+        let mut touched = match self.fresh(from, input, rebuild).await? {
+            Some(touched) => touched,
+            None => Touched::since(from, frames, detections, counters).await?,
+        };
         if !touched.everything && self.switched.redraws {
             match zones::redrawn(&input.drawn, (sequence_of(from.0, ZoneTable::TABLE), from.1)).await? {
                 Some(redrawn) => {
+                    if !redrawn.is_empty() {
+                        touched.fresh = None;
+                    }
                     for redrawn in redrawn {
                         touched.redrawn(frames, detections, &redrawn).await?;
                     }
@@ -189,6 +203,20 @@ impl Gold {
             }
         }
         Ok(touched)
+    }
+
+    /// Returns what new rows touch, where all that was before is held in memory.
+    async fn fresh(
+        &self,
+        from: (&OffsetMap, Option<&TableView>),
+        input: &Input,
+        rebuild: Option<&Rebuild>,
+    ) -> Result<Option<Touched>, Trouble> {
+        let is_held = self.hot.is_at(&input.source, from.0) || !self.switched.drops_hot;
+        match is_held && rebuild.is_none() {
+            true => Touched::fresh(from, &input.frames, &input.detections).await,
+            false => Ok(None),
+        }
     }
 
     async fn bring_up(
@@ -212,6 +240,10 @@ impl Gold {
         let trusted = summary.filter(|_| !touched.everything && rebuild.is_none());
         let rules = self.rules;
         let mut done: BTreeMap<CameraOf, BTreeSet<i64>> = BTreeMap::new();
+        match touched.fresh {
+            Some(_) => self.hot.moves(),
+            None => self.hot.clear(),
+        }
         for (camera, hours) in &touched.hours {
             let ids = (StoreId::parse(Arc::clone(&camera.0)), CameraId::parse(Arc::clone(&camera.1)));
             // Silver holds none that are none.
@@ -232,10 +264,19 @@ impl Gold {
                 scanned: OnceCell::new(),
                 whole_tracks: self.switched.whole_tracks,
             };
+            if let Some(fresh) = touched.fresh.as_ref().and_then(|fresh| fresh.get(camera)) {
+                let (rows, hours) = self.hot.take(camera, fresh, changed, &work).await?;
+                counters.hours += hours.len() as u64;
+                going.iter_mut().for_each(|going| going.rows.extend(cells_of(going.at, &rows)));
+                done.insert(camera.clone(), hours);
+                continue;
+            }
             // Of everything there is nothing beyond.
             let hours = if touched.everything { hours.clone() } else { work.reached(hours, changed).await? };
             for chunk in chunks(&hours) {
-                let rows = work.rows(&chunk, changed).await?;
+                let mut held = work.load(&chunk, changed).await?;
+                let rows = work.rows(&mut held, &chunk.iter().copied().collect());
+                self.hot.keep(camera, &chunk, held);
                 counters.hours += chunk.len() as u64;
                 for going in &mut going {
                     going.rows.extend(cells_of(going.at, &rows));
@@ -246,6 +287,7 @@ impl Gold {
             }
             done.insert(camera.clone(), hours);
         }
+        self.hot.moved(&input.source, &input.to);
         let mut stepped = Stepped::Idle;
         for mut going in going {
             find_replaced(&mut going, &touched, &done, rebuild).await?;
@@ -270,116 +312,6 @@ fn chunks(hours: &BTreeSet<i64>) -> Vec<Vec<i64>> {
         }
     }
     chunks
-}
-
-/// Works out the rows of one camera.
-struct CameraWork<'a> {
-    silver: CameraSilver<'a>,
-    zones: &'a Zones,
-    rules: &'a Rules,
-    /// The table of tracks, where the extents in it can be relied on.
-    summary: Option<&'a TableView>,
-    /// The extents from the detections themselves, where they can't; read once.
-    scanned: OnceCell<Extents>,
-    whole_tracks: bool,
-}
-
-impl CameraWork<'_> {
-    /// Returns the first and the last moment of tracks: as stored, widened by those of `changed`.
-    async fn extents(&self, tracks: &Extents, changed: &Extents) -> Result<Extents, Trouble> {
-        let mut extents = match self.summary {
-            Some(summary) => {
-                let runs = tracks.keys().map(|(run, _)| Arc::clone(run)).collect();
-                self.silver.known_extents(summary, &runs).await?
-            }
-            None => {
-                let all = self.scanned.get_or_try_init(|| self.silver.all_extents()).await?;
-                tracks.keys().filter_map(|track| Some((track.clone(), *all.get(track)?))).collect()
-            }
-        };
-        for (track, (first, last)) in changed {
-            widen(&mut extents, track.clone(), *first, *last);
-        }
-        extents.retain(|track, _| tracks.contains_key(track));
-        Ok(extents)
-    }
-
-    /// Returns the touched hours, and every other that a changed track has a detection in.
-    async fn reached(&self, hours: &BTreeSet<i64>, changed: &Extents) -> Result<BTreeSet<i64>, Trouble> {
-        let mut hours = hours.clone();
-        if changed.is_empty() || !self.whole_tracks {
-            return Ok(hours);
-        }
-        let extents = self.extents(changed, changed).await?;
-        let outside: Extents = extents
-            .into_iter()
-            .filter(|(_, (first, last))| !(hours.contains(&hour_of(*first)) && hour_of(*first) == hour_of(*last)))
-            .collect();
-        let Some((first, last)) = bounds(&outside) else { return Ok(hours) };
-        for (_, point) in self.silver.points(&outside, first, last.saturating_add(1)).await? {
-            hours.insert(hour_of(point.at_us));
-        }
-        Ok(hours)
-    }
-
-    /// Returns the rows of some neighbouring hours.
-    async fn rows(&self, chunk: &[i64], changed: &Extents) -> Result<HourRows, Trouble> {
-        let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else { return Ok(HourRows::default()) };
-        let (from_us, to_us) = (*first, last.saturating_add(HOUR_US));
-        let zones = self.zones.of(self.silver.store, self.silver.camera);
-        let mut hours: BTreeMap<CameraHourKey, HourPartial> = BTreeMap::new();
-        let mut paths: BTreeMap<TrackKey, (TrackPath, BTreeSet<i64>)> = BTreeMap::new();
-        for rows in self.silver.frames(from_us, to_us).await? {
-            let hour = hour_key(&rows);
-            for (track, point) in track_points(&rows) {
-                let (path, of_hours) = paths.entry(track).or_default();
-                path.push(point);
-                of_hours.insert(hour.hour_us);
-            }
-            hours.entry(hour).or_default().absorb(&rows, zones, self.rules);
-        }
-        for (track, point) in self.outside(&paths, changed, from_us, to_us).await? {
-            if let Some((path, _)) = paths.get_mut(&track) {
-                path.push(point);
-            }
-        }
-        let mut outcomes: BTreeMap<i64, Vec<TrackOutcome>> = BTreeMap::new();
-        for (key, (path, of_hours)) in paths {
-            let Some(outcome) = path.outcome(key, zones, self.rules) else { continue };
-            for hour in of_hours {
-                outcomes.entry(hour).or_default().push(outcome.clone());
-            }
-        }
-        let mut all = HourRows::default();
-        for (key, partial) in hours {
-            let tracks = outcomes.remove(&key.hour_us).unwrap_or_default();
-            all.append(partial.rows(&key, &tracks));
-        }
-        Ok(all)
-    }
-
-    /// Returns the points of a stretch's tracks before and after it.
-    async fn outside(
-        &self,
-        paths: &BTreeMap<TrackKey, (TrackPath, BTreeSet<i64>)>,
-        changed: &Extents,
-        from_us: i64,
-        to_us: i64,
-    ) -> Result<Vec<(TrackKey, rva_analytics::TrackPoint)>, Trouble> {
-        let tracks: Extents = paths.keys().map(|key| ((Arc::from(key.run.as_str()), key.track_id), (0, 0))).collect();
-        let mut extents = self.extents(&tracks, changed).await?;
-        extents.retain(|_, (first, last)| self.whole_tracks && (*first < from_us || *last >= to_us));
-        let Some((first, last)) = bounds(&extents) else { return Ok(Vec::new()) };
-        let mut points = self.silver.points(&extents, first, from_us).await?;
-        points.extend(self.silver.points(&extents, to_us, last.saturating_add(1)).await?);
-        Ok(points)
-    }
-}
-
-/// Returns the first and the last moment of all, in microseconds since 1970.
-fn bounds(extents: &Extents) -> Option<(i64, i64)> {
-    let first = extents.values().map(|(first, _)| *first).min()?;
-    Some((first, extents.values().map(|(_, last)| *last).max()?))
 }
 
 /// Returns the hour of a row of the table at a place in [`NAMES`].

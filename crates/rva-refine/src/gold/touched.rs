@@ -5,8 +5,9 @@ use crate::error::{Trouble, expired};
 use crate::ids::{text, whole};
 use crate::refine::sequence_of;
 use futures::TryStreamExt;
-use rva_analytics::hour_of;
-use rva_lake::{CellKind, Cells, Columns, RowFilter, Since, TableView};
+use super::load;
+use rva_analytics::{FrameRows, hour_of, track_points};
+use rva_lake::{CellKind, Cells, ChangedFile, Columns, RowFilter, Since, TableView};
 use rva_types::OffsetMap;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -29,7 +30,12 @@ pub(crate) struct Touched {
     pub hours: BTreeMap<CameraOf, BTreeSet<i64>>,
     /// The tracks of each camera with rows that came or went, and the extents that those rows have.
     pub tracks: BTreeMap<CameraOf, Extents>,
+    /// The new frames of each camera, where new rows are all that touches, and they are few.
+    pub fresh: Option<BTreeMap<CameraOf, Vec<FrameRows>>>,
 }
+
+/// The most new rows that are held in memory.
+const FRESH_ROWS_MAX: u64 = 200_000;
 
 const FRAME: &Columns = &[("store_id", CellKind::Text), ("camera_id", CellKind::Text), ("capture_ts", CellKind::Time)];
 
@@ -95,6 +101,42 @@ impl Touched {
             read.await?;
         }
         Ok(())
+    }
+
+    /// Returns the new frames since a position with the hours and tracks that they touch; `None` where something else
+    /// than new rows touches, or they are many.
+    pub(super) async fn fresh(
+        (from, follower): (&OffsetMap, Option<&TableView>),
+        frames: &TableView,
+        detections: &TableView,
+    ) -> Result<Option<Self>, Trouble> {
+        let since = async |view: &TableView, name| view.since_seen(sequence_of(from, name), follower).await;
+        let Since::Appended(frame_files) = since(frames, "silver_frames").await? else { return Ok(None) };
+        let detection_files = match detections.sequence() {
+            0 => Vec::new(),
+            _ => match since(detections, "silver_detections").await? {
+                Since::Appended(files) => files,
+                _ => return Ok(None),
+            },
+        };
+        if frame_files.iter().chain(&detection_files).map(ChangedFile::rows).sum::<u64>() > FRESH_ROWS_MAX {
+            return Ok(None);
+        }
+        let fresh = load::fresh((frames, &frame_files), (detections, &detection_files)).await?;
+        Ok(fresh.map(|fresh| {
+            let mut touched = Self::default();
+            for (camera, rows) in &fresh {
+                for rows in rows {
+                    touched.hours.entry(camera.clone()).or_default().insert(hour_of(rows.frame.capture_ts.as_micros()));
+                    for (track, point) in track_points(rows) {
+                        let track = (Arc::from(track.run.as_str()), track.track_id);
+                        let extents = touched.tracks.entry(camera.clone()).or_default();
+                        widen(extents, track, point.at_us, point.at_us);
+                    }
+                }
+            }
+            Self { fresh: Some(fresh), ..touched }
+        }))
     }
 
     /// Returns the hours and tracks of all rows between a position, with the table that is at it, and now.

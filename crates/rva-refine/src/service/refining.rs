@@ -31,6 +31,7 @@ pub async fn open(
     drawings: Option<watch::Receiver<Drawing>>,
 ) -> Result<Refine, LakeError> {
     let refine = Refine::open(&tables.open().await?, rules_of(config)).await?;
+    let refine = refine.hold_at_most(usize::try_from(config.refine.memory_max).unwrap_or(usize::MAX));
     match drawings {
         Some(drawings) => refine.with_drawings(drawings).await,
         None => Ok(refine),

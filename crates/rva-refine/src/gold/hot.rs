@@ -1,0 +1,175 @@
+//! Hours that new rows fall into again and again, kept in memory.
+//!
+//! A camera adds to its running hour with every commit. The sums and tracks of that hour stay here, so that a refresh
+//! reads the new rows of silver alone. What is held is silver at one position: a table of gold that is at another is
+//! worked out from silver instead. Nothing here is state: after a restart the hours are read when they are touched first.
+
+use super::hours::CameraHours;
+use super::touched::{CameraOf, Extents, TrackOf, widen};
+use super::work::{CameraWork, bounds};
+use super::chunks;
+use crate::error::Trouble;
+use rva_analytics::{FrameRows, HourRows, TrackKey, hour_key};
+use rva_types::{OffsetMap, RunId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// The default of [`Hot::bytes_max`].
+pub(crate) const HOT_BYTES: usize = 256 << 20;
+
+/// The hours that are held of every camera.
+#[derive(Debug)]
+pub(super) struct Hot {
+    /// The inputs, and the positions in them, that what is held is made of.
+    at: Option<(String, OffsetMap)>,
+    cameras: BTreeMap<CameraOf, HotCamera>,
+    /// Counts the uses, so that the hour that wasn't used for longest goes first.
+    uses: u64,
+    /// The most bytes that are held. Reaching them costs a scan, never a wrong row.
+    pub(super) bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct HotCamera {
+    held: CameraHours,
+    /// When each hour was used last.
+    used: BTreeMap<i64, u64>,
+    /// The first and the last moment of every track of a run, by run: those that are known.
+    extents: BTreeMap<Arc<str>, Extents>,
+    bytes: usize,
+}
+
+impl Default for Hot {
+    fn default() -> Self {
+        Self { at: None, cameras: BTreeMap::new(), uses: 0, bytes_max: HOT_BYTES }
+    }
+}
+
+impl Hot {
+    /// Returns whether what is held is these inputs at these positions.
+    pub(super) fn is_at(&self, source: &str, from: &OffsetMap) -> bool {
+        self.at.as_ref().is_some_and(|(held, at)| held == source && at == from)
+    }
+
+    /// Drops everything.
+    pub(super) fn clear(&mut self) {
+        self.at = None;
+        self.cameras.clear();
+    }
+
+    /// Says that what is held changes: until [`Hot::moved`] it is of no position.
+    pub(super) fn moves(&mut self) {
+        self.at = None;
+    }
+
+    /// Notes the position of what is held.
+    pub(super) fn moved(&mut self, source: &str, to: &OffsetMap) {
+        self.at = Some((source.to_owned(), to.clone()));
+    }
+
+    /// Holds hours that were read.
+    pub(super) fn keep(&mut self, camera: &CameraOf, hours: &[i64], held: CameraHours) {
+        self.uses += 1;
+        let hot = self.cameras.entry(camera.clone()).or_default();
+        hot.held.merge(held);
+        hot.used.extend(hours.iter().map(|hour| (*hour, self.uses)));
+        hot.bytes = hot.held.memory_bytes();
+        self.evict();
+    }
+
+    /// Takes new frames of a camera, and returns the rows of every hour that they change, with these hours. Hours that
+    /// aren't held are read.
+    pub(super) async fn take(
+        &mut self,
+        camera: &CameraOf,
+        fresh: &[FrameRows],
+        changed: &Extents,
+        work: &CameraWork<'_>,
+    ) -> Result<(HourRows, BTreeSet<i64>), Trouble> {
+        let hot = self.cameras.entry(camera.clone()).or_default();
+        let old = hot.learn(changed, work).await?;
+        let zones = work.camera_zones();
+        for rows in fresh {
+            hot.held.absorb_held(rows, zones, work.rules);
+        }
+        // Who was seen before, in hours that aren't held: read with the new detections, which silver has already.
+        if let Some((first, last)) = bounds(&old) {
+            hot.held.put_tracks(work.silver.points(&old, first, last.saturating_add(1)).await?);
+        }
+        let mut hours: BTreeSet<i64> = fresh.iter().map(|rows| hour_key(rows).hour_us).collect();
+        if work.whole_tracks {
+            let keys = changed.keys().filter_map(|track| key_of(track, work));
+            hours.extend(keys.flat_map(|key| hot.held.hours_of_track(&key).collect::<Vec<_>>()));
+        }
+        let (held, missing): (BTreeSet<i64>, BTreeSet<i64>) = hours.iter().partition(|hour| hot.held.holds_hour(**hour));
+        let mut rows = work.rows(&mut hot.held, &held);
+        self.uses += 1;
+        hot.used.extend(held.iter().map(|hour| (*hour, self.uses)));
+        hot.bytes = hot.held.memory_bytes();
+        for chunk in chunks(&missing) {
+            let mut loaded = work.load(&chunk, changed).await?;
+            rows.append(work.rows(&mut loaded, &chunk.iter().copied().collect()));
+            self.keep(camera, &chunk, loaded);
+        }
+        self.evict();
+        Ok((rows, hours))
+    }
+
+    /// Drops the hours that weren't used for longest until the rest is small enough.
+    fn evict(&mut self) {
+        let mut bytes: usize = self.cameras.values().map(|camera| camera.bytes).sum();
+        while bytes > self.bytes_max {
+            let hours = self.cameras.iter().flat_map(|(of, camera)| camera.used.iter().map(move |used| (of, used)));
+            let Some((of, hour)) = hours.min_by_key(|(_, (_, used))| **used).map(|(of, (hour, _))| (of.clone(), *hour))
+            else {
+                return;
+            };
+            let Some(camera) = self.cameras.get_mut(&of) else { return };
+            bytes -= camera.bytes;
+            camera.used.remove(&hour);
+            camera.held.forget(hour);
+            camera.bytes = camera.held.memory_bytes();
+            bytes += camera.bytes;
+            if camera.used.is_empty() {
+                bytes -= camera.bytes;
+                self.cameras.remove(&of);
+            }
+        }
+    }
+}
+
+impl HotCamera {
+    /// Learns the extents of changed tracks. Returns those tracks, with the whole of their extents, that had detections
+    /// before and aren't held.
+    async fn learn(&mut self, changed: &Extents, work: &CameraWork<'_>) -> Result<Extents, Trouble> {
+        let runs: BTreeSet<Arc<str>> = changed.keys().map(|(run, _)| Arc::clone(run)).collect();
+        let unknown: BTreeSet<Arc<str>> = runs.into_iter().filter(|run| !self.extents.contains_key(run)).collect();
+        if !unknown.is_empty() {
+            let mut known = match work.summary {
+                Some(summary) => work.silver.known_extents(summary, &unknown).await?,
+                None => Extents::new(),
+            };
+            for run in unknown {
+                let of_run = known.extract_if(|(of, _), _| *of == run).collect::<HashMap<_, _>>();
+                self.extents.insert(run, of_run);
+            }
+        }
+        let mut old = Extents::new();
+        for (track, (first, last)) in changed {
+            let of_run = self.extents.entry(Arc::clone(&track.0)).or_default();
+            let known = of_run.contains_key(track);
+            widen(of_run, track.clone(), *first, *last);
+            let is_held = key_of(track, work).is_some_and(|key| self.held.holds_track(&key));
+            if known && !is_held && work.whole_tracks {
+                old.insert(track.clone(), of_run[track]);
+            }
+        }
+        Ok(old)
+    }
+}
+
+fn key_of((run, track_id): &TrackOf, work: &CameraWork<'_>) -> Option<TrackKey> {
+    let run = RunId::parse(Arc::clone(run)).ok()?;
+    let (store, camera) = (work.silver.store.clone(), work.silver.camera.clone());
+    Some(TrackKey { store, camera, run, track_id: *track_id })
+}

@@ -1,0 +1,110 @@
+//! Works out the rows of one camera from its silver.
+
+use super::hours::CameraHours;
+use super::load::CameraSilver;
+use super::touched::{Extents, widen};
+use super::HOUR_US;
+use crate::error::Trouble;
+use rva_analytics::{CameraZones, HourRows, Rules, TrackKey, TrackPoint, Zones, hour_of};
+use rva_lake::TableView;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+
+/// One camera, and what its rows are worked out by.
+pub(super) struct CameraWork<'a> {
+    pub(super) silver: CameraSilver<'a>,
+    pub(super) zones: &'a Zones,
+    pub(super) rules: &'a Rules,
+    /// The table of tracks, where the extents in it can be relied on.
+    pub(super) summary: Option<&'a TableView>,
+    /// The extents from the detections themselves, where they can't; read once.
+    pub(super) scanned: OnceCell<Extents>,
+    pub(super) whole_tracks: bool,
+}
+
+impl CameraWork<'_> {
+    pub(super) fn camera_zones(&self) -> &CameraZones {
+        self.zones.of(self.silver.store, self.silver.camera)
+    }
+
+    /// Returns the rows of hours that are held.
+    pub(super) fn rows(&self, held: &mut CameraHours, hours: &BTreeSet<i64>) -> HourRows {
+        held.rows((self.silver.store, self.silver.camera), hours, self.camera_zones(), self.rules)
+    }
+
+    /// Returns the first and the last moment of tracks: as stored, widened by those of `changed`.
+    async fn extents(&self, tracks: &Extents, changed: &Extents) -> Result<Extents, Trouble> {
+        let mut extents = match self.summary {
+            Some(summary) => {
+                let runs = tracks.keys().map(|(run, _)| Arc::clone(run)).collect();
+                self.silver.known_extents(summary, &runs).await?
+            }
+            None => {
+                let all = self.scanned.get_or_try_init(|| self.silver.all_extents()).await?;
+                tracks.keys().filter_map(|track| Some((track.clone(), *all.get(track)?))).collect()
+            }
+        };
+        for (track, (first, last)) in changed {
+            widen(&mut extents, track.clone(), *first, *last);
+        }
+        extents.retain(|track, _| tracks.contains_key(track));
+        Ok(extents)
+    }
+
+    /// Returns the touched hours, and every other that a changed track has a detection in.
+    pub(super) async fn reached(&self, hours: &BTreeSet<i64>, changed: &Extents) -> Result<BTreeSet<i64>, Trouble> {
+        let mut hours = hours.clone();
+        if changed.is_empty() || !self.whole_tracks {
+            return Ok(hours);
+        }
+        let extents = self.extents(changed, changed).await?;
+        let outside: Extents = extents
+            .into_iter()
+            .filter(|(_, (first, last))| !(hours.contains(&hour_of(*first)) && hour_of(*first) == hour_of(*last)))
+            .collect();
+        let Some((first, last)) = bounds(&outside) else { return Ok(hours) };
+        for (_, point) in self.silver.points(&outside, first, last.saturating_add(1)).await? {
+            hours.insert(hour_of(point.at_us));
+        }
+        Ok(hours)
+    }
+
+    /// Reads some neighbouring hours, and what their tracks did before and after.
+    pub(super) async fn load(&self, chunk: &[i64], changed: &Extents) -> Result<CameraHours, Trouble> {
+        let mut held = CameraHours::default();
+        let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else { return Ok(held) };
+        let (from_us, to_us) = (*first, last.saturating_add(HOUR_US));
+        for rows in self.silver.frames(from_us, to_us).await? {
+            held.absorb(&rows, self.camera_zones(), self.rules);
+        }
+        for (track, point) in self.outside(&held, changed, from_us, to_us).await? {
+            held.push_outside(&track, point);
+        }
+        Ok(held)
+    }
+
+    /// Returns the points of a stretch's tracks before and after it.
+    async fn outside(
+        &self,
+        held: &CameraHours,
+        changed: &Extents,
+        from_us: i64,
+        to_us: i64,
+    ) -> Result<Vec<(TrackKey, TrackPoint)>, Trouble> {
+        let tracks: Extents =
+            held.tracks().map(|key| ((Arc::from(key.run.as_str()), key.track_id), (0, 0))).collect();
+        let mut extents = self.extents(&tracks, changed).await?;
+        extents.retain(|_, (first, last)| self.whole_tracks && (*first < from_us || *last >= to_us));
+        let Some((first, last)) = bounds(&extents) else { return Ok(Vec::new()) };
+        let mut points = self.silver.points(&extents, first, from_us).await?;
+        points.extend(self.silver.points(&extents, to_us, last.saturating_add(1)).await?);
+        Ok(points)
+    }
+}
+
+/// Returns the first and the last moment of all, in microseconds since 1970.
+pub(super) fn bounds(extents: &Extents) -> Option<(i64, i64)> {
+    let first = extents.values().map(|(first, _)| *first).min()?;
+    Some((first, extents.values().map(|(_, last)| *last).max()?))
+}

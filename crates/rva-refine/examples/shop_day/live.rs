@@ -85,7 +85,11 @@ pub async fn run(folder: &Path, cameras: usize, rate: f64, seconds: f64, before_
         }
     }
     log.flush().await.unwrap();
-    println!("frames sent at once,{}\nseconds to send them,{:.2}", before * cameras as u64, began.elapsed().as_secs_f64());
+    println!(
+        "frames sent at once,{}\nseconds to send them,{:.2}",
+        before * cameras as u64,
+        began.elapsed().as_secs_f64()
+    );
     // All that came before is caught up first.
     let caught_up = Instant::now();
     watch(lake.clone(), cameras, before, before, |_| 0).await;

@@ -4,14 +4,14 @@
 //! reads the new rows of silver alone. What is held is silver at one position: a table of gold that is at another is
 //! worked out from silver instead. Nothing here is state: after a restart the hours are read when they are touched first.
 
-use super::hours::CameraHours;
-use super::touched::{CameraOf, Extents, TrackOf, widen};
-use super::work::{CameraWork, bounds};
 use super::chunks;
+use super::hours::{CameraHour, HeldHours};
+use super::touched::{CameraOf, Extents, widen};
+use super::work::{StoreWork, bounds, track_of};
 use crate::error::Trouble;
-use rva_analytics::{FrameRows, HourRows, TrackKey, hour_key};
-use rva_types::{OffsetMap, RunId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use rva_analytics::{FrameRows, HourRows, hour_key, track_points};
+use rva_types::OffsetMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// The default of [`Hot::bytes_max`].
@@ -31,7 +31,7 @@ pub(super) struct Hot {
 
 #[derive(Debug, Default)]
 struct HotCamera {
-    held: CameraHours,
+    held: HeldHours,
     /// When each hour was used last.
     used: BTreeMap<i64, u64>,
     /// The first and the last moment of every track of a run, by run: those that are known.
@@ -67,13 +67,15 @@ impl Hot {
         self.at = Some((source.to_owned(), to.clone()));
     }
 
-    /// Holds hours that were read.
-    pub(super) fn keep(&mut self, camera: &CameraOf, hours: &[i64], held: CameraHours) {
+    /// Holds hours of cameras of a shop that were read.
+    pub(super) fn keep(&mut self, store: &Arc<str>, held: HeldHours) {
         self.uses += 1;
-        let hot = self.cameras.entry(camera.clone()).or_default();
-        hot.held.merge(held);
-        hot.used.extend(hours.iter().map(|hour| (*hour, self.uses)));
-        hot.bytes = hot.held.memory_bytes();
+        for (camera, held) in held.by_camera() {
+            let hot = self.cameras.entry((Arc::clone(store), camera)).or_default();
+            hot.used.extend(held.hours().map(|hour| (hour, self.uses)));
+            hot.held.merge(held);
+            hot.weigh();
+        }
         self.evict();
     }
 
@@ -84,13 +86,13 @@ impl Hot {
         camera: &CameraOf,
         fresh: &[FrameRows],
         changed: &Extents,
-        work: &CameraWork<'_>,
+        work: &StoreWork<'_>,
     ) -> Result<(HourRows, BTreeSet<i64>), Trouble> {
         let hot = self.cameras.entry(camera.clone()).or_default();
-        let old = hot.learn(changed, work).await?;
-        let zones = work.camera_zones();
+        let old = hot.learn(changed, fresh, work).await?;
         for rows in fresh {
-            hot.held.absorb_held(rows, zones, work.rules);
+            let key = &rows.frame.key;
+            hot.held.absorb_held(rows, work.zones.of(&key.store, &key.camera), work.rules);
         }
         // Who was seen before, in hours that aren't held: read with the new detections, which silver has already.
         if let Some((first, last)) = bounds(&old) {
@@ -98,18 +100,20 @@ impl Hot {
         }
         let mut hours: BTreeSet<i64> = fresh.iter().map(|rows| hour_key(rows).hour_us).collect();
         if work.whole_tracks {
-            let keys = changed.keys().filter_map(|track| key_of(track, work));
-            hours.extend(keys.flat_map(|key| hot.held.hours_of_track(&key).collect::<Vec<_>>()));
+            let keys: HashSet<_> = fresh.iter().flat_map(track_points).map(|(key, _)| key).collect();
+            hours.extend(keys.iter().flat_map(|key| hot.held.hours_of_track(key)));
         }
-        let (held, missing): (BTreeSet<i64>, BTreeSet<i64>) = hours.iter().partition(|hour| hot.held.holds_hour(**hour));
+        let (held, missing): (BTreeSet<i64>, BTreeSet<i64>) =
+            hours.iter().partition(|hour| hot.held.holds_hour(**hour));
         let mut rows = work.rows(&mut hot.held, &held);
         self.uses += 1;
         hot.used.extend(held.iter().map(|hour| (*hour, self.uses)));
-        hot.bytes = hot.held.memory_bytes();
+        hot.weigh();
+        let missing: BTreeSet<CameraHour> = missing.into_iter().map(|hour| (Arc::clone(&camera.1), hour)).collect();
         for chunk in chunks(&missing) {
             let mut loaded = work.load(&chunk, changed).await?;
-            rows.append(work.rows(&mut loaded, &chunk.iter().copied().collect()));
-            self.keep(camera, &chunk, loaded);
+            rows.append(work.rows(&mut loaded, &chunk.iter().map(|(_, hour)| *hour).collect()));
+            self.keep(&camera.0, loaded);
         }
         self.evict();
         Ok((rows, hours))
@@ -128,7 +132,7 @@ impl Hot {
             bytes -= camera.bytes;
             camera.used.remove(&hour);
             camera.held.forget(hour);
-            camera.bytes = camera.held.memory_bytes();
+            camera.weigh();
             bytes += camera.bytes;
             if camera.used.is_empty() {
                 bytes -= camera.bytes;
@@ -139,10 +143,22 @@ impl Hot {
 }
 
 impl HotCamera {
+    /// Works out anew how many bytes it takes.
+    fn weigh(&mut self) {
+        const EXTENT: usize = 96;
+        let extents: usize = self.extents.values().map(Extents::len).sum();
+        self.bytes = self.held.memory_bytes() + extents * EXTENT;
+    }
+
     /// Learns the extents of changed tracks. Returns those tracks, with the whole of their extents, that had detections
     /// before and aren't held.
-    async fn learn(&mut self, changed: &Extents, work: &CameraWork<'_>) -> Result<Extents, Trouble> {
-        let runs: BTreeSet<Arc<str>> = changed.keys().map(|(run, _)| Arc::clone(run)).collect();
+    async fn learn(
+        &mut self,
+        changed: &Extents,
+        fresh: &[FrameRows],
+        work: &StoreWork<'_>,
+    ) -> Result<Extents, Trouble> {
+        let runs: BTreeSet<Arc<str>> = changed.keys().map(|(_, run, _)| Arc::clone(run)).collect();
         let unknown: BTreeSet<Arc<str>> = runs.into_iter().filter(|run| !self.extents.contains_key(run)).collect();
         if !unknown.is_empty() {
             let mut known = match work.summary {
@@ -150,26 +166,23 @@ impl HotCamera {
                 None => Extents::new(),
             };
             for run in unknown {
-                let of_run = known.extract_if(|(of, _), _| *of == run).collect::<HashMap<_, _>>();
+                let of_run = known.extract_if(|(_, of, _), _| *of == run).collect();
                 self.extents.insert(run, of_run);
             }
         }
+        let keys: HashSet<_> = fresh.iter().flat_map(track_points).map(|(key, _)| key).collect();
         let mut old = Extents::new();
-        for (track, (first, last)) in changed {
-            let of_run = self.extents.entry(Arc::clone(&track.0)).or_default();
-            let known = of_run.contains_key(track);
-            widen(of_run, track.clone(), *first, *last);
-            let is_held = key_of(track, work).is_some_and(|key| self.held.holds_track(&key));
-            if known && !is_held && work.whole_tracks {
-                old.insert(track.clone(), of_run[track]);
+        for key in keys {
+            let track = track_of(&key);
+            let Some((first, last)) = changed.get(&track).copied() else { continue };
+            let of_run = self.extents.entry(Arc::clone(&track.1)).or_default();
+            let is_known = of_run.contains_key(&track);
+            widen(of_run, track.clone(), first, last);
+            if is_known && !self.held.holds_track(&key) && work.whole_tracks {
+                let extent = of_run[&track];
+                old.insert(track, extent);
             }
         }
         Ok(old)
     }
-}
-
-fn key_of((run, track_id): &TrackOf, work: &CameraWork<'_>) -> Option<TrackKey> {
-    let run = RunId::parse(Arc::clone(run)).ok()?;
-    let (store, camera) = (work.silver.store.clone(), work.silver.camera.clone());
-    Some(TrackKey { store, camera, run, track_id: *track_id })
 }

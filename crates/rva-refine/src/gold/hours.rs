@@ -1,16 +1,20 @@
-//! Hours of one camera in memory, with every track that has a detection in one of them.
+//! Hours of cameras of a shop in memory, with every track that has a detection in one of them.
 
 use rva_analytics::{
     CameraHourKey, CameraZones, FrameRows, HourPartial, HourRows, Rules, TrackKey, TrackOutcome, TrackPath, TrackPoint,
-    hour_key, hour_of, track_points,
+    Zones, hour_key, hour_of, track_points,
 };
-use rva_types::{CameraId, StoreId};
+use rva_types::CameraId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A camera and one of its hours, by its start in microseconds since 1970.
+pub(super) type CameraHour = (Arc<str>, i64);
 
 /// Sums of whole hours, and the tracks of these hours, each from its first detection to its last, wherever those are.
 #[derive(Debug, Default)]
-pub(super) struct CameraHours {
-    hours: BTreeMap<i64, HourPartial>,
+pub(super) struct HeldHours {
+    hours: BTreeMap<CameraHourKey, HourPartial>,
     tracks: BTreeMap<TrackKey, HeldTrack>,
 }
 
@@ -31,16 +35,20 @@ impl HeldTrack {
     }
 }
 
-impl CameraHours {
-    /// Takes a frame into its hour, which is held from now on, and into its tracks.
-    pub(super) fn absorb(&mut self, rows: &FrameRows, zones: &CameraZones, rules: &Rules) {
-        self.hours.entry(hour_key(rows).hour_us).or_default().absorb(rows, zones, rules);
+impl HeldHours {
+    /// Takes a frame into its tracks, and into its hour, which is held from now on, if it is one of those wanted.
+    pub(super) fn absorb(&mut self, rows: &FrameRows, wanted: &BTreeSet<CameraHour>, zones: &Zones, rules: &Rules) {
+        let key = hour_key(rows);
+        if wanted.contains(&(Arc::from(key.camera.as_str()), key.hour_us)) {
+            let zones = zones.of(&key.store, &key.camera);
+            self.hours.entry(key).or_default().absorb(rows, zones, rules);
+        }
         self.push(rows);
     }
 
     /// Takes a frame into its tracks, and into its hour if that is held.
     pub(super) fn absorb_held(&mut self, rows: &FrameRows, zones: &CameraZones, rules: &Rules) {
-        if let Some(hour) = self.hours.get_mut(&hour_key(rows).hour_us) {
+        if let Some(hour) = self.hours.get_mut(&hour_key(rows)) {
             hour.absorb(rows, zones, rules);
         }
         self.push(rows);
@@ -68,6 +76,36 @@ impl CameraHours {
         self.tracks.extend(tracks);
     }
 
+    /// Drops tracks that no hour is held of.
+    pub(super) fn drop_strangers(&mut self) {
+        let hours = &self.hours;
+        self.tracks.retain(|key, held| {
+            let hour = |&hour_us| {
+                let (store, camera) = (key.store.clone(), key.camera.clone());
+                hours.contains_key(&CameraHourKey { store, camera, hour_us })
+            };
+            held.hours.iter().any(hour)
+        });
+    }
+
+    /// Splits it by cameras.
+    pub(super) fn by_camera(self) -> BTreeMap<Arc<str>, Self> {
+        let mut cameras: BTreeMap<Arc<str>, Self> = BTreeMap::new();
+        let of = |camera: &CameraId| Arc::<str>::from(camera.as_str());
+        for (key, partial) in self.hours {
+            cameras.entry(of(&key.camera)).or_default().hours.insert(key, partial);
+        }
+        for (key, track) in self.tracks {
+            cameras.entry(of(&key.camera)).or_default().tracks.insert(key, track);
+        }
+        cameras
+    }
+
+    /// Returns the hours that are held.
+    pub(super) fn hours(&self) -> impl Iterator<Item = i64> {
+        self.hours.keys().map(|key| key.hour_us)
+    }
+
     /// Takes other hours with their tracks.
     pub(super) fn merge(&mut self, other: Self) {
         self.hours.extend(other.hours);
@@ -84,44 +122,39 @@ impl CameraHours {
     }
 
     pub(super) fn holds_hour(&self, hour: i64) -> bool {
-        self.hours.contains_key(&hour)
+        self.hours.keys().any(|key| key.hour_us == hour)
     }
 
     pub(super) fn tracks(&self) -> impl Iterator<Item = &TrackKey> {
         self.tracks.keys()
     }
 
-    /// Returns the rows of gold of hours that are held.
-    pub(super) fn rows(
-        &mut self,
-        (store, camera): (&StoreId, &CameraId),
-        hours: &BTreeSet<i64>,
-        zones: &CameraZones,
-        rules: &Rules,
-    ) -> HourRows {
+    /// Returns the rows of gold of those hours that are held, whatever camera they are of.
+    pub(super) fn rows(&mut self, hours: &BTreeSet<i64>, zones: &Zones, rules: &Rules) -> HourRows {
+        let mut of_hour: BTreeMap<CameraHourKey, Vec<&TrackOutcome>> = BTreeMap::new();
         for (key, held) in &mut self.tracks {
-            if held.outcome.is_none() && !held.hours.is_disjoint(hours) {
-                held.outcome = held.path.outcome(key.clone(), zones, rules);
+            if held.hours.is_disjoint(hours) {
+                continue;
+            }
+            if held.outcome.is_none() {
+                held.outcome = held.path.outcome(key.clone(), zones.of(&key.store, &key.camera), rules);
+            }
+            for &hour_us in held.hours.intersection(hours) {
+                let (store, camera) = (key.store.clone(), key.camera.clone());
+                of_hour.entry(CameraHourKey { store, camera, hour_us }).or_default().extend(held.outcome.as_ref());
             }
         }
         let mut all = HourRows::default();
-        for (&hour_us, partial) in &mut self.hours {
-            if !hours.contains(&hour_us) {
-                continue;
-            }
-            let of_hour = self.tracks.values().filter(|held| held.hours.contains(&hour_us));
-            let tracks: Vec<&TrackOutcome> = of_hour.filter_map(|held| held.outcome.as_ref()).collect();
-            let key = CameraHourKey { store: store.clone(), camera: camera.clone(), hour_us };
-            all.append(partial.rows(&key, &tracks));
+        for (key, partial) in self.hours.iter_mut().filter(|(key, _)| hours.contains(&key.hour_us)) {
+            all.append(partial.rows(key, of_hour.get(key).map_or(&[], Vec::as_slice)));
         }
         all
     }
 
     /// Drops an hour, and the tracks that no hour is held of any more.
     pub(super) fn forget(&mut self, hour: i64) {
-        self.hours.remove(&hour);
-        let hours = &self.hours;
-        self.tracks.retain(|_, held| held.hours.iter().any(|hour| hours.contains_key(hour)));
+        self.hours.retain(|key, _| key.hour_us != hour);
+        self.drop_strangers();
     }
 
     /// Returns the bytes that it takes in memory, about.

@@ -7,7 +7,7 @@ use crate::ids::{Ids, small, text, whole};
 use futures::TryStreamExt;
 use rva_analytics::{FrameKey, FrameRows, SilverDetection, SilverFrame, TrackKey, TrackPoint, track_points};
 use rva_lake::{CellKind, Cells, ChangedFile, Columns, RowFilter, TableView};
-use rva_types::{CameraId, StoreId, Timestamp};
+use rva_types::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -42,20 +42,25 @@ const DETECTION: &Columns = &[
     ("track_id", CellKind::Long),
 ];
 
-const TRACK: &Columns =
-    &[("pipeline_run_id", CellKind::Text), ("track_id", CellKind::Long), ("capture_ts", CellKind::Time)];
+const TRACK: &Columns = &[
+    ("camera_id", CellKind::Text),
+    ("pipeline_run_id", CellKind::Text),
+    ("track_id", CellKind::Long),
+    ("capture_ts", CellKind::Time),
+];
 
 const SUMMARY: &Columns = &[
+    ("camera_id", CellKind::Text),
     ("pipeline_run_id", CellKind::Text),
     ("track_id", CellKind::Long),
     ("start_time", CellKind::Time),
     ("end_time", CellKind::Time),
 ];
 
-/// Reads the silver of one camera.
-pub(crate) struct CameraSilver<'a> {
-    pub store: &'a StoreId,
-    pub camera: &'a CameraId,
+/// Reads the silver of some cameras of a shop.
+pub(super) struct StoreSilver<'a> {
+    pub store: &'a str,
+    pub cameras: Vec<Arc<str>>,
     pub frames: &'a TableView,
     pub detections: &'a TableView,
 }
@@ -71,24 +76,28 @@ fn detection(row: &Cells) -> Option<SilverDetection> {
     })
 }
 
-impl CameraSilver<'_> {
+impl StoreSilver<'_> {
     fn filter(&self, from_us: i64, to_us: i64) -> RowFilter {
         RowFilter {
-            texts: vec![("store_id", self.store.as_str().to_owned()), ("camera_id", self.camera.as_str().to_owned())],
+            texts: vec![("store_id", self.store.to_owned())],
             time: Some(("capture_ts", from_us, to_us)),
-            one_of: None,
+            one_of: Some(("camera_id", self.cameras.iter().map(ToString::to_string).collect())),
         }
+    }
+
+    fn holds(&self, camera: &Arc<str>) -> bool {
+        self.cameras.contains(camera)
     }
 
     /// Returns the frames of a stretch of time (`to_us` excluded) with their detections.
     pub(super) async fn frames(&self, from_us: i64, to_us: i64) -> Result<Vec<FrameRows>, Trouble> {
         let mut ids = Ids::default();
-        let (mut frames, mut places) = (Vec::new(), HashMap::new());
+        let (mut frames, mut places) = (Vec::new(), Places::new());
         let mut stream = std::pin::pin!(self.frames.scan(FRAME, &self.filter(from_us, to_us)).await?);
         while let Some(rows) = stream.try_next().await? {
             for row in rows {
                 let Some(frame) = frame(&mut ids, &row) else { continue };
-                places.insert((frame.key.run.clone(), frame.key.frame_index), frames.len());
+                places.insert(frame.key.clone(), frames.len());
                 frames.push(FrameRows { frame, detections: Vec::new() });
             }
         }
@@ -96,8 +105,7 @@ impl CameraSilver<'_> {
         while let Some(rows) = stream.try_next().await? {
             for row in rows {
                 let Some(key) = ids.frame_key(&row, [0, 1, 2, 3]) else { continue };
-                let place = places.get(&(key.run, key.frame_index));
-                if let (Some(place), Some(found)) = (place, detection(&row)) {
+                if let (Some(place), Some(found)) = (places.get(&key), detection(&row)) {
                     frames[*place].detections.push(found);
                 }
             }
@@ -121,8 +129,10 @@ impl CameraSilver<'_> {
         let mut stream = std::pin::pin!(self.detections.scan(DETECTION, &filter).await?);
         while let Some(rows) = stream.try_next().await? {
             for row in rows {
-                let (Some(run), Some(track)) = (text(&row, 0), whole(&row, 15)) else { continue };
-                if !tracks.contains_key(&(Arc::clone(run), track)) {
+                let (Some(run), Some(camera), Some(track)) = (text(&row, 0), text(&row, 2), whole(&row, 15)) else {
+                    continue;
+                };
+                if !tracks.contains_key(&(Arc::clone(camera), Arc::clone(run), track)) {
                     continue;
                 }
                 let Some(frame) = frame_of_detection(&mut ids, &row) else { continue };
@@ -140,8 +150,9 @@ impl CameraSilver<'_> {
         let mut stream = std::pin::pin!(self.detections.scan(TRACK, &filter).await?);
         while let Some(rows) = stream.try_next().await? {
             for row in rows {
-                if let (Some(run), Some(track), Some(at)) = (text(&row, 0), whole(&row, 1), whole(&row, 2)) {
-                    widen(&mut extents, (Arc::clone(run), track), at, at);
+                let (Some(camera), Some(run)) = (text(&row, 0), text(&row, 1)) else { continue };
+                if let (Some(track), Some(at)) = (whole(&row, 2), whole(&row, 3)) {
+                    widen(&mut extents, (Arc::clone(camera), Arc::clone(run), track), at, at);
                 }
             }
         }
@@ -161,9 +172,11 @@ impl CameraSilver<'_> {
         let one_of = Some(("pipeline_run_id", runs.iter().map(ToString::to_string).collect()));
         let filter = RowFilter { time: None, one_of, ..self.filter(0, 0) };
         for row in summary.rows(SUMMARY, &filter).await? {
-            let moments = (whole(&row, 2), whole(&row, 3));
-            if let (Some(run), Some(track), (Some(first), Some(last))) = (text(&row, 0), whole(&row, 1), moments) {
-                widen(&mut extents, (Arc::clone(run), track), first, last);
+            let (Some(camera), Some(run), Some(track)) = (text(&row, 0), text(&row, 1), whole(&row, 2)) else {
+                continue;
+            };
+            if let (true, Some(first), Some(last)) = (self.holds(camera), whole(&row, 3), whole(&row, 4)) {
+                widen(&mut extents, (Arc::clone(camera), Arc::clone(run), track), first, last);
             }
         }
         Ok(extents)
@@ -215,7 +228,7 @@ pub(super) async fn fresh(
 
 /// Returns the runs of tracks.
 fn runs_of(tracks: &Extents) -> Vec<String> {
-    let runs: BTreeSet<&Arc<str>> = tracks.keys().map(|(run, _): &TrackOf| run).collect();
+    let runs: BTreeSet<&Arc<str>> = tracks.keys().map(|(_, run, _): &TrackOf| run).collect();
     runs.into_iter().map(ToString::to_string).collect()
 }
 

@@ -19,7 +19,8 @@ use crate::ids::{text, whole};
 use crate::refine::{BRONZE_TABLE, Rebuild, RefineRules, Stepped, position, sequence_of};
 use crate::silver::day_of;
 use hot::Hot;
-use load::CameraSilver;
+use hours::CameraHour;
+use load::StoreSilver;
 use rows::{TIME_AT, cells_of};
 use rva_analytics::{HourRows, Rules, Zones, hour_of};
 use rva_lake::{
@@ -27,12 +28,12 @@ use rva_lake::{
     ResumePoint, RowChange, Shape, Span, Staged, TableView, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute,
     ZoneTable, ZoneVisits,
 };
-use rva_types::{CameraId, OffsetMap, StoreId};
+use rva_types::OffsetMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 use touched::{Extents, Touched};
-use work::CameraWork;
+use work::StoreWork;
 
 pub(crate) use rows::NAMES;
 pub(crate) use touched::CameraOf;
@@ -40,8 +41,11 @@ pub(crate) use zones::definition_of;
 
 const HOUR_US: i64 = 3_600_000_000;
 
-/// The most hours of a camera that are held at the same time.
-const HOURS_AT_ONCE: usize = 4;
+/// The most cameras of a shop that are read together.
+const CAMERAS_AT_ONCE: usize = 8;
+
+/// The most hours of cameras that are read at once.
+const CAMERA_HOURS_AT_ONCE: usize = 8;
 
 /// The most rows that are held before they are written.
 const ROWS_MAX: usize = 200_000;
@@ -244,39 +248,51 @@ impl Gold {
             Some(_) => self.hot.moves(),
             None => self.hot.clear(),
         }
-        for (camera, hours) in &touched.hours {
-            let ids = (StoreId::parse(Arc::clone(&camera.0)), CameraId::parse(Arc::clone(&camera.1)));
-            // Silver holds none that are none.
-            let (Ok(store_id), Ok(camera_id)) = ids else { continue };
-            let silver = CameraSilver {
-                store: &store_id,
-                camera: &camera_id,
-                frames: &input.frames,
-                detections: &input.detections,
-            };
-            let none = Extents::new();
-            let changed = touched.tracks.get(camera).unwrap_or(&none);
-            let work = CameraWork {
-                silver,
+        for group in groups(&touched) {
+            let Some((store, _)) = group.first().cloned() else { continue };
+            let work = StoreWork {
+                silver: StoreSilver {
+                    store: &store,
+                    cameras: group.iter().map(|(_, camera)| Arc::clone(camera)).collect(),
+                    frames: &input.frames,
+                    detections: &input.detections,
+                },
                 zones: &input.zones,
                 rules: &rules,
                 summary: trusted.as_ref(),
                 scanned: OnceCell::new(),
                 whole_tracks: self.switched.whole_tracks,
             };
-            if let Some(fresh) = touched.fresh.as_ref().and_then(|fresh| fresh.get(camera)) {
+            let none = Extents::new();
+            if let ([camera], Some(fresh)) = (group.as_slice(), &touched.fresh) {
+                let (Some(fresh), changed) = (fresh.get(camera), touched.tracks.get(camera).unwrap_or(&none)) else {
+                    continue;
+                };
                 let (rows, hours) = self.hot.take(camera, fresh, changed, &work).await?;
                 counters.hours += hours.len() as u64;
                 going.iter_mut().for_each(|going| going.rows.extend(cells_of(going.at, &rows)));
                 done.insert(camera.clone(), hours);
                 continue;
             }
-            // Of everything there is nothing beyond.
-            let hours = if touched.everything { hours.clone() } else { work.reached(hours, changed).await? };
+            let changed: Extents = group
+                .iter()
+                .filter_map(|camera| touched.tracks.get(camera))
+                .flatten()
+                .map(|(k, v)| (k.clone(), *v))
+                .collect();
+            let of_camera = |camera: &CameraOf| {
+                let hours = touched.hours.get(camera).into_iter().flatten();
+                hours.map(|hour| (Arc::clone(&camera.1), *hour)).collect::<Vec<_>>()
+            };
+            let mut hours: BTreeSet<CameraHour> = group.iter().flat_map(of_camera).collect();
+            if !touched.everything {
+                // Of everything there is nothing beyond.
+                hours = work.reached(hours, &changed).await?;
+            }
             for chunk in chunks(&hours) {
-                let mut held = work.load(&chunk, changed).await?;
-                let rows = work.rows(&mut held, &chunk.iter().copied().collect());
-                self.hot.keep(camera, &chunk, held);
+                let mut held = work.load(&chunk, &changed).await?;
+                let rows = work.rows(&mut held, &chunk.iter().map(|(_, hour)| *hour).collect());
+                self.hot.keep(&store, held);
                 counters.hours += chunk.len() as u64;
                 for going in &mut going {
                     going.rows.extend(cells_of(going.at, &rows));
@@ -285,7 +301,9 @@ impl Gold {
                     }
                 }
             }
-            done.insert(camera.clone(), hours);
+            for (camera, hour) in hours {
+                done.entry((Arc::clone(&store), camera)).or_default().insert(hour);
+            }
         }
         self.hot.moved(&input.source, &input.to);
         let mut stepped = Stepped::Idle;
@@ -302,14 +320,37 @@ impl Gold {
     }
 }
 
-/// Splits hours into runs of neighbours, none longer than what is held at once.
-fn chunks(hours: &BTreeSet<i64>) -> Vec<Vec<i64>> {
-    let mut chunks: Vec<Vec<i64>> = Vec::new();
-    for hour in hours {
-        match chunks.last_mut() {
-            Some(chunk) if chunk.len() < HOURS_AT_ONCE && chunk.last() == Some(&(hour - HOUR_US)) => chunk.push(*hour),
-            _ => chunks.push(vec![*hour]),
+/// Groups cameras of one shop that are read together; of new rows alone each camera is a group.
+fn groups(touched: &Touched) -> Vec<Vec<CameraOf>> {
+    let most = if touched.fresh.is_some() { 1 } else { CAMERAS_AT_ONCE };
+    let mut groups: Vec<Vec<CameraOf>> = Vec::new();
+    for camera in touched.hours.keys() {
+        match groups.last_mut() {
+            Some(group) if group.len() < most && group.last().is_some_and(|(store, _)| *store == camera.0) => {
+                group.push(camera.clone());
+            }
+            _ => groups.push(vec![camera.clone()]),
         }
+    }
+    groups
+}
+
+/// Splits hours of cameras into parts of neighbouring hours, none larger than what is held at once.
+fn chunks(wanted: &BTreeSet<CameraHour>) -> Vec<BTreeSet<CameraHour>> {
+    let mut by_hour: BTreeMap<i64, Vec<CameraHour>> = BTreeMap::new();
+    for (camera, hour) in wanted {
+        by_hour.entry(*hour).or_default().push((Arc::clone(camera), *hour));
+    }
+    let mut chunks: Vec<BTreeSet<CameraHour>> = Vec::new();
+    let mut before = None;
+    for (hour, cameras) in by_hour {
+        match chunks.last_mut() {
+            Some(chunk) if before == Some(hour - HOUR_US) && chunk.len() + cameras.len() <= CAMERA_HOURS_AT_ONCE => {
+                chunk.extend(cameras);
+            }
+            _ => chunks.push(cameras.into_iter().collect()),
+        }
+        before = Some(hour);
     }
     chunks
 }

@@ -1,11 +1,11 @@
 //! Finds the hours of cameras, and the tracks, that new rows of silver touch.
 
+use super::load;
 use crate::counters::RefineCounters;
 use crate::error::{Trouble, expired};
 use crate::ids::{text, whole};
 use crate::refine::sequence_of;
 use futures::TryStreamExt;
-use super::load;
 use rva_analytics::{FrameRows, hour_of, track_points};
 use rva_lake::{CellKind, Cells, ChangedFile, Columns, RowFilter, Since, TableView};
 use rva_types::OffsetMap;
@@ -15,8 +15,8 @@ use std::sync::Arc;
 /// A shop and one of its cameras.
 pub(crate) type CameraOf = (Arc<str>, Arc<str>);
 
-/// A run and one of its tracks.
-pub(crate) type TrackOf = (Arc<str>, i64);
+/// A camera, a run of it and one of its tracks.
+pub(crate) type TrackOf = (Arc<str>, Arc<str>, i64);
 
 /// The first and the last moment of tracks, in microseconds since 1970.
 pub(crate) type Extents = HashMap<TrackOf, (i64, i64)>;
@@ -58,7 +58,7 @@ impl Touched {
         let (Some(store), Some(camera), Some(at)) = (text(row, 0), text(row, 1), whole(row, 2)) else { return };
         let key = (Arc::clone(store), Arc::clone(camera));
         if let (Some(run), Some(track)) = (text(row, 3), whole(row, 4)) {
-            let track = (Arc::clone(run), track);
+            let track = (Arc::clone(camera), Arc::clone(run), track);
             widen(self.tracks.entry(key.clone()).or_default(), track, at, at);
         }
         self.hours.entry(key).or_default().insert(hour_of(at));
@@ -129,7 +129,7 @@ impl Touched {
                 for rows in rows {
                     touched.hours.entry(camera.clone()).or_default().insert(hour_of(rows.frame.capture_ts.as_micros()));
                     for (track, point) in track_points(rows) {
-                        let track = (Arc::from(track.run.as_str()), track.track_id);
+                        let track = (Arc::clone(&camera.1), Arc::from(track.run.as_str()), track.track_id);
                         let extents = touched.tracks.entry(camera.clone()).or_default();
                         widen(extents, track, point.at_us, point.at_us);
                     }

@@ -1,19 +1,19 @@
-//! Works out the rows of one camera from its silver.
+//! Works out the rows of some cameras of a shop from their silver.
 
-use super::hours::CameraHours;
-use super::load::CameraSilver;
-use super::touched::{Extents, widen};
 use super::HOUR_US;
+use super::hours::{CameraHour, HeldHours};
+use super::load::StoreSilver;
+use super::touched::{Extents, TrackOf, widen};
 use crate::error::Trouble;
-use rva_analytics::{CameraZones, HourRows, Rules, TrackKey, TrackPoint, Zones, hour_of};
+use rva_analytics::{HourRows, Rules, TrackKey, TrackPoint, Zones, hour_of};
 use rva_lake::TableView;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
-/// One camera, and what its rows are worked out by.
-pub(super) struct CameraWork<'a> {
-    pub(super) silver: CameraSilver<'a>,
+/// Some cameras of a shop, and what their rows are worked out by.
+pub(super) struct StoreWork<'a> {
+    pub(super) silver: StoreSilver<'a>,
     pub(super) zones: &'a Zones,
     pub(super) rules: &'a Rules,
     /// The table of tracks, where the extents in it can be relied on.
@@ -23,21 +23,17 @@ pub(super) struct CameraWork<'a> {
     pub(super) whole_tracks: bool,
 }
 
-impl CameraWork<'_> {
-    pub(super) fn camera_zones(&self) -> &CameraZones {
-        self.zones.of(self.silver.store, self.silver.camera)
-    }
-
+impl StoreWork<'_> {
     /// Returns the rows of hours that are held.
-    pub(super) fn rows(&self, held: &mut CameraHours, hours: &BTreeSet<i64>) -> HourRows {
-        held.rows((self.silver.store, self.silver.camera), hours, self.camera_zones(), self.rules)
+    pub(super) fn rows(&self, held: &mut HeldHours, hours: &BTreeSet<i64>) -> HourRows {
+        held.rows(hours, self.zones, self.rules)
     }
 
     /// Returns the first and the last moment of tracks: as stored, widened by those of `changed`.
     async fn extents(&self, tracks: &Extents, changed: &Extents) -> Result<Extents, Trouble> {
         let mut extents = match self.summary {
             Some(summary) => {
-                let runs = tracks.keys().map(|(run, _)| Arc::clone(run)).collect();
+                let runs = tracks.keys().map(|(_, run, _)| Arc::clone(run)).collect();
                 self.silver.known_extents(summary, &runs).await?
             }
             None => {
@@ -53,31 +49,35 @@ impl CameraWork<'_> {
     }
 
     /// Returns the touched hours, and every other that a changed track has a detection in.
-    pub(super) async fn reached(&self, hours: &BTreeSet<i64>, changed: &Extents) -> Result<BTreeSet<i64>, Trouble> {
-        let mut hours = hours.clone();
+    pub(super) async fn reached(
+        &self,
+        mut hours: BTreeSet<CameraHour>,
+        changed: &Extents,
+    ) -> Result<BTreeSet<CameraHour>, Trouble> {
         if changed.is_empty() || !self.whole_tracks {
             return Ok(hours);
         }
-        let extents = self.extents(changed, changed).await?;
-        let outside: Extents = extents
-            .into_iter()
-            .filter(|(_, (first, last))| !(hours.contains(&hour_of(*first)) && hour_of(*first) == hour_of(*last)))
-            .collect();
+        let mut outside = self.extents(changed, changed).await?;
+        outside.retain(|(camera, _, _), (first, last)| {
+            !(hours.contains(&(Arc::clone(camera), hour_of(*first))) && hour_of(*first) == hour_of(*last))
+        });
         let Some((first, last)) = bounds(&outside) else { return Ok(hours) };
-        for (_, point) in self.silver.points(&outside, first, last.saturating_add(1)).await? {
-            hours.insert(hour_of(point.at_us));
+        for (track, point) in self.silver.points(&outside, first, last.saturating_add(1)).await? {
+            hours.insert((Arc::from(track.camera.as_str()), hour_of(point.at_us)));
         }
         Ok(hours)
     }
 
-    /// Reads some neighbouring hours, and what their tracks did before and after.
-    pub(super) async fn load(&self, chunk: &[i64], changed: &Extents) -> Result<CameraHours, Trouble> {
-        let mut held = CameraHours::default();
-        let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else { return Ok(held) };
-        let (from_us, to_us) = (*first, last.saturating_add(HOUR_US));
+    /// Reads some hours between neighbours, and what their tracks did before and after.
+    pub(super) async fn load(&self, wanted: &BTreeSet<CameraHour>, changed: &Extents) -> Result<HeldHours, Trouble> {
+        let mut held = HeldHours::default();
+        let hours = || wanted.iter().map(|(_, hour)| *hour);
+        let (Some(from_us), Some(last)) = (hours().min(), hours().max()) else { return Ok(held) };
+        let to_us = last.saturating_add(HOUR_US);
         for rows in self.silver.frames(from_us, to_us).await? {
-            held.absorb(&rows, self.camera_zones(), self.rules);
+            held.absorb(&rows, wanted, self.zones, self.rules);
         }
+        held.drop_strangers();
         for (track, point) in self.outside(&held, changed, from_us, to_us).await? {
             held.push_outside(&track, point);
         }
@@ -87,13 +87,12 @@ impl CameraWork<'_> {
     /// Returns the points of a stretch's tracks before and after it.
     async fn outside(
         &self,
-        held: &CameraHours,
+        held: &HeldHours,
         changed: &Extents,
         from_us: i64,
         to_us: i64,
     ) -> Result<Vec<(TrackKey, TrackPoint)>, Trouble> {
-        let tracks: Extents =
-            held.tracks().map(|key| ((Arc::from(key.run.as_str()), key.track_id), (0, 0))).collect();
+        let tracks: Extents = held.tracks().map(|key| (track_of(key), (0, 0))).collect();
         let mut extents = self.extents(&tracks, changed).await?;
         extents.retain(|_, (first, last)| self.whole_tracks && (*first < from_us || *last >= to_us));
         let Some((first, last)) = bounds(&extents) else { return Ok(Vec::new()) };
@@ -101,6 +100,11 @@ impl CameraWork<'_> {
         points.extend(self.silver.points(&extents, to_us, last.saturating_add(1)).await?);
         Ok(points)
     }
+}
+
+/// Returns the camera, run and number of a track.
+pub(super) fn track_of(key: &TrackKey) -> TrackOf {
+    (Arc::from(key.camera.as_str()), Arc::from(key.run.as_str()), key.track_id)
 }
 
 /// Returns the first and the last moment of all, in microseconds since 1970.

@@ -98,16 +98,19 @@ fn configured(random: &mut Random) -> Drawing {
 /// The newest drawing, once somebody has drawn in the configuration.
 type Drawings = Option<watch::Sender<Drawing>>;
 
+/// Bytes of running hours that are held: none, some of them, all.
+const MEMORY: [usize; 3] = [0, 30_000, 256 << 20];
+
 /// Opens it with the newest drawing, if there is one, as each start does.
-async fn open(lake: &Lake, rules: RefineRules, drawings: &Drawings) -> Refine {
-    let refine = world::refine(lake).await.with_rules(rules);
+async fn open(lake: &Lake, rules: RefineRules, drawings: &Drawings, seed: u64) -> Refine {
+    let refine = world::refine(lake).await.with_rules(rules).hold_at_most(MEMORY[(seed % 3) as usize]);
     match drawings {
         Some(drawings) => refine.with_drawings(drawings.subscribe()).await.unwrap(),
         None => refine,
     }
 }
 
-/// A step that may be killed. `None`: it was, or failed for good; whatever it held in memory is gone.
+/// A step that may be killed. `None`: it was; whatever it held in memory is gone.
 async fn step(refine: &mut Refine) -> Option<Stepped> {
     let step = async {
         match refine.step().await {
@@ -120,8 +123,8 @@ async fn step(refine: &mut Refine) -> Option<Stepped> {
     };
     match AssertUnwindSafe(step).catch_unwind().await {
         Ok(Ok(stepped)) => Some(stepped),
-        // A store or a catalog that is away: the loop around it would try again, or somebody starts it anew.
-        Ok(Err(_)) => None,
+        // A store or a catalog that is away: the loop around it tries again, with what it holds in memory.
+        Ok(Err(_)) => Some(Stepped::Moved),
         Err(panic) if panic.downcast_ref::<Killed>().is_some() => None,
         Err(panic) => std::panic::resume_unwind(panic),
     }
@@ -170,7 +173,7 @@ async fn run(seed: u64, rules: RefineRules) -> Result<usize, String> {
     let lake = lake.clone().with_swap(Arc::new(FaultySwap { inner: lake.swap(), faults: faults.clone() }));
     let mut bronze = Bronze::of(&clean);
     let mut drawings: Drawings = None;
-    let mut job = open(&lake, rules, &drawings).await;
+    let mut job = open(&lake, rules, &drawings, seed).await;
     for rows in parts(&mut random) {
         bronze.append(rows.clone()).await;
         match random.below(9) {
@@ -180,7 +183,7 @@ async fn run(seed: u64, rules: RefineRules) -> Result<usize, String> {
                 Some(drawings) => drop(drawings.send_replace(configured(&mut random))),
                 None => {
                     drawings = Some(watch::channel(configured(&mut random)).0);
-                    job = open(&lake, rules, &drawings).await;
+                    job = open(&lake, rules, &drawings, seed).await;
                 }
             },
             _ => {}
@@ -188,7 +191,7 @@ async fn run(seed: u64, rules: RefineRules) -> Result<usize, String> {
         faults.plan(&mut random);
         for _ in 0..random.below(4) {
             if random.below(6) == 0 {
-                let mut other = open(&lake, rules, &drawings).await;
+                let mut other = open(&lake, rules, &drawings, seed).await;
                 let (one, _) = tokio::join!(step(&mut job), step(&mut other));
                 if one.is_some() {
                     continue;
@@ -196,11 +199,11 @@ async fn run(seed: u64, rules: RefineRules) -> Result<usize, String> {
             } else if step(&mut job).await.is_some() {
                 continue;
             }
-            job = open(&lake, rules, &drawings).await;
+            job = open(&lake, rules, &drawings, seed).await;
         }
     }
     faults.clear();
-    let mut job = open(&lake, rules, &drawings).await;
+    let mut job = open(&lake, rules, &drawings, seed).await;
     for _ in 0..STEPS_MAX {
         let stepped = match job.step().await.map_err(|error| error.to_string()) {
             Ok(stepped) => stepped,
@@ -262,7 +265,7 @@ fn snapshots_that_expired_beyond_the_position_are_an_error_that_names_the_way_ou
         let parts: Vec<_> = rows.chunks(rows.len() / 8).map(<[_]>::to_vec).collect();
         let mut parts = parts.into_iter();
         let mut next = || parts.next().unwrap();
-        let mut job = open(&lake, RefineRules::default(), &None).await;
+        let mut job = open(&lake, RefineRules::default(), &None, 0).await;
         bronze.append(next()).await;
         job.drain().await.unwrap();
         // What is read already may expire.
@@ -292,7 +295,7 @@ fn a_bronze_that_is_rolled_back_takes_its_rows_out_of_silver_and_gold() {
         let lake = Lake::open_embedded(folder.path(), quick()).await.unwrap();
         let mut bronze = Bronze::of(&lake);
         let parts = parts(&mut Random(5));
-        let mut job = open(&lake, RefineRules::default(), &None).await;
+        let mut job = open(&lake, RefineRules::default(), &None, 0).await;
         bronze.append(parts[0].clone()).await;
         job.drain().await.unwrap();
         let before = differences(&lake).await.unwrap();
@@ -320,6 +323,7 @@ fn every_mutant_is_caught() {
         ("tracks not worked out again", RefineRules { whole_tracks: false, ..right }),
         ("an hour replaced without what its file held of others", RefineRules { keeps_others: false, ..right }),
         ("a time that was drawn anew is left as it was", RefineRules { redraws: false, ..right }),
+        ("an hour in memory takes rows of another position", RefineRules { drops_hot: false, ..right }),
     ] {
         let caught = (0..40).find_map(|seed| Some((seed, block_on(run(seed, mutant)).err()?)));
         println!("{name}: caught by (seed, difference) {caught:?}");

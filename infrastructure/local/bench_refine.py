@@ -52,7 +52,7 @@ def day(options):
     config = options.folder / "rva.yaml"
     config.write_text(ZONES)
     data = options.folder / "data"
-    shop = [options.binaries / "examples/shop_day", "write", data]
+    shop = [options.binaries / "shop", "write", data]
     shop += [options.cameras, options.rate, options.hours, options.detections]
     said = subprocess.run(shop, check=True, stdout=subprocess.PIPE, text=True).stdout
     counts = dict(line.split(",") for line in said.splitlines())
@@ -62,7 +62,7 @@ def day(options):
     refine = measured("rva refine --drain", [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--drain"])
     say("detections a processor second", f"{int(counts['detections']) / refine:.0f}", "rows")
     # A restart: one more commit of bronze stands behind all that, and is refined by a new process.
-    more = [options.binaries / "examples/shop_day", "more", data, options.cameras, options.rate, options.hours]
+    more = [options.binaries / "shop", "more", data, options.cameras, options.rate, options.hours]
     subprocess.run(more, check=True, stdout=sys.stderr)
     measured("restart and first refresh", [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--drain"])
     duckdb = [sys.executable, __file__, "--part", "duckdb", "--folder", options.folder]
@@ -142,7 +142,7 @@ def beside(options, work):
     common = ["--config", config, "--data-dir", data, "--log-level", "warn"]
     programs = {name: subprocess.Popen([options.binaries / name, *common]) for name in ("rva-ingest", "rva-refine")}
     try:
-        subprocess.run([options.binaries / "examples/shop_day", *work(data)], check=True)
+        subprocess.run([options.binaries / "shop", *work(data)], check=True)
     finally:
         for name, program in programs.items():
             program.send_signal(signal.SIGTERM)
@@ -165,7 +165,7 @@ def spool(options):
 
 
 def year(options):
-    subprocess.run([options.binaries / "examples/shop_day", "grow", options.folder / "data", options.refreshes], check=True)
+    subprocess.run([options.binaries / "shop", "grow", options.folder / "data", options.refreshes], check=True)
 
 
 if __name__ == "__main__":

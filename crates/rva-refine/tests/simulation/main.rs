@@ -196,6 +196,10 @@ async fn run(seed: u64, rules: RefineRules) -> Result<usize, String> {
                 if one.is_some() {
                     continue;
                 }
+            } else if random.below(6) == 0 {
+                // Another takes over for a step, and what this one holds is of the past.
+                step(&mut open(&lake, rules, &drawings, seed).await).await;
+                continue;
             } else if step(&mut job).await.is_some() {
                 continue;
             }

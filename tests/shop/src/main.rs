@@ -1,10 +1,10 @@
 //! `make bench-refine`: a shop's day as bronze, a shop's day as it happens, and a year of refreshes.
 //!
-//! `shop_day write FOLDER CAMERAS RATE HOURS DETECTIONS` writes bronze as the ingest does, a commit each ten minutes,
-//! and `shop_day more FOLDER CAMERAS RATE HOURS` one more of ten seconds.
-//! `shop_day live FOLDER CAMERAS RATE SECONDS BEFORE` writes frames into the folder's log as cameras do, in real time,
+//! `shop write FOLDER CAMERAS RATE HOURS DETECTIONS` writes bronze as the ingest does, a commit each ten minutes,
+//! and `shop more FOLDER CAMERAS RATE HOURS` one more of ten seconds.
+//! `shop live FOLDER CAMERAS RATE SECONDS BEFORE` writes frames into the folder's log as cameras do, in real time,
 //! after `BEFORE` seconds of the same hour at once, and prints how long each frame took from its capture until
-//! `gold_people_per_minute` counted it; an ingest and a refine run beside it. `shop_day grow FOLDER REFRESHES` makes so
+//! `gold_people_per_minute` counted it; an ingest and a refine run beside it. `shop grow FOLDER REFRESHES` makes so
 //! many small commits of bronze that reach over a year of twenty cameras, refines after each, and prints what that costs.
 //! All print CSV lines.
 #![allow(clippy::unwrap_used, reason = "a measurement that fails ends")]
@@ -17,6 +17,10 @@ use people::Camera;
 use rva_lake::{Batch, BronzeRow, CommitOutcome, Lake, LakeOptions, TableSink};
 use rva_types::{BronzeEvent, EventKey, OffsetMap, Position, Timestamp};
 use std::path::Path;
+
+/// As in our programs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// 2026-03-02T00:00:00Z, a Monday.
 const MIDNIGHT: i64 = 1_772_409_600_000_000;

@@ -95,7 +95,7 @@ impl Drop for IngestLease {
     fn drop(&mut self) {
         // The lock ends with the file; an empty file tells a human that nobody holds it.
         if let Err(error) = self.file.set_len(0) {
-            tracing::debug!(file = FILE_NAME, %error, "the lock file can't be emptied");
+            tracing::debug!(file = DataFolder::INGEST_LOCK, %error, "the lock file can't be emptied");
         }
     }
 }

@@ -249,6 +249,7 @@ impl Gold {
         resumes: Vec<(usize, ResumePoint)>,
         counters: &mut RefineCounters,
     ) -> Result<Stepped, Trouble> {
+        let rules_kept = self.kept();
         let mut going = Vec::new();
         for (at, table) in self.tables.iter_mut().enumerate() {
             let Some((_, resume)) = resumes.iter().find(|(place, _)| *place == at) else { continue };
@@ -278,7 +279,7 @@ impl Gold {
                 rules: &rules,
                 summary: trusted.as_ref(),
                 scanned: OnceCell::new(),
-                whole_tracks: self.kept().whole_tracks,
+                whole_tracks: rules_kept.whole_tracks,
             };
             let none = Extents::new();
             if let ([camera], Some(fresh)) = (group.as_slice(), &touched.fresh) {
@@ -326,7 +327,7 @@ impl Gold {
         let mut stepped = Stepped::Idle;
         for mut going in going {
             find_replaced(&mut going, &touched, &done, rebuild).await?;
-            if !self.kept().keeps_others {
+            if !rules_kept.keeps_others {
                 going.replaced.kept.clear();
             }
             going.rows.append(&mut going.replaced.kept);

@@ -198,6 +198,7 @@ impl Silver {
         resumes: Vec<(usize, ResumePoint)>,
         counters: &mut RefineCounters,
     ) -> Result<Stepped, Trouble> {
+        let rules_kept = self.kept();
         let mut going = Vec::new();
         for (at, table) in self.tables.iter_mut().enumerate() {
             let Some((_, resume)) = resumes.iter().find(|(place, _)| *place == at) else { continue };
@@ -237,7 +238,7 @@ impl Silver {
         flush(&mut going, &mut rows, 0).await?;
         let mut stepped = Stepped::Idle;
         for mut going in going {
-            if !self.kept().together {
+            if !rules_kept.together {
                 position_first(&mut going, bronze).await?;
             }
             stepped = stepped.and(commit(going, bronze, counters).await?);

@@ -29,6 +29,17 @@ const LAYERS: &[&[&str]] = &[
     &["rva"],
 ];
 
+/// Crates that only tests name.
+const FOR_TESTS: &[&str] = &["rva-tests", "rva-stack", "rva-fuzz", "rva-shop", "rva-testkit"];
+
+/// Binaries that a release is made of, and the features with which they are built.
+const RELEASED: &[(&str, &str)] = &[
+    ("rva", "pulsar,camera-motion"),
+    ("rva-detector", "pulsar,camera-motion"),
+    ("rva-ingest", "pulsar"),
+    ("rva-refine", ""),
+];
+
 /// What must not be in the tree of normal dependencies of a crate.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("rva-ingest", &["opencv", "ort", "ort-sys", "rva-vision", "datafusion", "opendal"]),
@@ -106,7 +117,7 @@ fn pure_crates_name_only_what_their_allow_list_has() {
 fn arrows_point_down() {
     let layer = |name: &str| LAYERS.iter().position(|names| names.contains(&name));
     for (package, dependencies) in own_dependencies() {
-        if ["rva-tests", "rva-stack", "rva-fuzz", "rva-shop"].contains(&package.as_str()) {
+        if FOR_TESTS.contains(&package.as_str()) {
             continue;
         }
         let from = layer(&package).unwrap_or_else(|| panic!("{package} has no layer in the drawing"));
@@ -125,6 +136,27 @@ fn services_build_without_what_they_do_not_need() {
         assert!(found.is_empty(), "{package} reaches {found:?}");
         assert!(names.contains("tokio"), "the tree of {package} looks empty: {names:?}");
     }
+}
+
+#[test]
+fn no_release_binary_holds_fakes_or_a_rule_that_can_be_broken() {
+    let ours = |package: &str, features: &str| -> Vec<String> {
+        let arguments =
+            ["tree", "-p", package, "-e", "normal", "--prefix", "none", "--locked", "--offline", "-f", "{p} [{f}]"];
+        let lines = cargo(&[&arguments[..], &["--features", features]].concat());
+        lines.lines().filter(|line| line.starts_with("rva")).map(str::to_owned).collect()
+    };
+    let is_unwanted = |line: &String| {
+        let name = line.split(' ').next().unwrap_or_default();
+        line.contains("mutants") || FOR_TESTS.contains(&name)
+    };
+    for (package, features) in RELEASED {
+        let ours = ours(package, features);
+        assert!(ours.iter().any(|line| line.starts_with("rva-types v")), "the tree of {package} looks empty: {ours:?}");
+        let found: Vec<_> = ours.iter().filter(|line| is_unwanted(line)).collect();
+        assert!(found.is_empty(), "{package} holds {found:?}");
+    }
+    assert!(ours("rva-ingest", "mutants").iter().any(is_unwanted), "the question can be answered with yes");
 }
 
 #[test]

@@ -179,3 +179,29 @@ fn make_has_what_it_announces_and_announces_what_it_has() {
     }
     assert!(unknown.is_empty(), "targets that are not there:\n{}", unknown.join("\n"));
 }
+
+#[test]
+fn make_bench_has_the_measurements_that_are_announced() {
+    let script = fs::read_to_string(root().join("infrastructure/local/bench.sh")).unwrap();
+    let fields: Vec<Vec<_>> = script.lines().map(|line| line.split('|').collect()).collect();
+    let rows: Vec<_> = fields.iter().filter(|fields| fields.len() == 4 && fields[2].starts_with("bench_")).collect();
+    let names: Vec<_> = rows.iter().map(|fields| fields[0]).collect();
+    for fields in &rows {
+        let file = fields[2].split(' ').next().unwrap();
+        assert!(root().join("infrastructure/local").join(file).is_file(), "{}: {file} is missing", fields[0]);
+    }
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    let announced = makefile.lines().find(|line| line.starts_with("bench:")).unwrap();
+    assert!(announced.ends_with(&names.join(", ")), "{announced}: wanted {names:?}");
+    let mut unknown = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for word in text.split("make bench NAME=").skip(1).filter(|word| !word.starts_with('…')) {
+            let name: String = word.chars().take_while(char::is_ascii_lowercase).collect();
+            if !names.contains(&name.as_str()) {
+                unknown.push(format!("{}: make bench NAME={name}", page.display()));
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "measurements that are not there:\n{}", unknown.join("\n"));
+}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make bench-detect: frames a second and peak memory of the whole pipeline beside bare ONNX Runtime, in turns in one run,
+# make bench NAME=detect: frames a second and peak memory of the whole pipeline beside bare ONNX Runtime, in turns in one run,
 # with one thread fewer than the cores and with all of them; the raw figures are kept. MODEL, VIDEO, FRAMES (of a turn),
 # TURNS, THREADS (1,2), KINDS (bare,null,log,run) change what is measured; without `run` the program isn't built.
 # PROFILE=release builds that first (a quarter of an hour on 2 cores); what is hot is optimised in the default profile too.

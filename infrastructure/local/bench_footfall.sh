@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make bench-footfall: people counted at lines and in zones, ours beside PyPI `supervision` on the tracks of Roboflow's
+# make bench NAME=footfall: people counted at lines and in zones, ours beside PyPI `supervision` on the tracks of Roboflow's
 # `trackers` (MIT and Apache-2.0), which this command alone installs into .venv-bench, on the same public detections and
 # lines. The raw figures are kept, in docs/measurements with RECORD=1. MOT names a folder with MOT17/ and MOT15/ in
 # MOTChallenge's layout, RVA a program that is built already.

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# make bench-gpu: how many streams of 1080p30 one device carries, detected and tracked. For each number of cameras `rva run`
+# make bench NAME=gpu: how many streams of 1080p30 one device carries, detected and tracked. For each number of cameras `rva run`
 # takes that many copies of a clip as fast as it can; frames a second of all of them, by 30, are the streams. The raw
 # figures are kept in data/cache/bench_gpu.csv.
 # On a GPU machine, with a YOLOv8n exported as float16 (yolo export model=yolov8n.pt format=onnx half=True device=0):
-#   ORT_DYLIB_PATH=…/libonnxruntime.so.1.31.1 (of onnxruntime-gpu) DEVICE=cuda:0 MODEL=yolov8n-fp16.onnx make bench-gpu
-#   DEVICE=tensorrt:0 HALF=1 MODEL=yolov8n.onnx make bench-gpu
+#   ORT_DYLIB_PATH=…/libonnxruntime.so.1.31.1 (of onnxruntime-gpu) DEVICE=cuda:0 MODEL=yolov8n-fp16.onnx make bench NAME=gpu
+#   DEVICE=tensorrt:0 HALF=1 MODEL=yolov8n.onnx make bench NAME=gpu
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=infrastructure/local/environment.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make bench-growth: what a table costs after many commits, made as fast as they go with maintenance each 600, and a
+# make bench NAME=growth: what a table costs after many commits, made as fast as they go with maintenance each 600, and a
 # process that begins on it, beside the same rows written at once. COMMITS (10,000), PROFILE (release, or dev; GROWTH names a program that is
 # built already), FOLDER (memory, where there is /dev/shm: what a disk adds to each commit is the same on the first day and after a year).
 set -euo pipefail

@@ -1,4 +1,4 @@
-"""make bench-ingest: a backlog in Pulsar into an empty Iceberg table on MinIO, rva-ingest and Flink in turns.
+"""make bench NAME=ingest: a backlog in Pulsar into an empty Iceberg table on MinIO, rva-ingest and Flink in turns.
 
 `flink` is the job of flink-jobs/bronze.sql, whose table is as ours: each event once, no payload that isn't JSON; `flink-plain` takes
 the messages as they come. A thousandth of the events is sent twice, and a ten-thousandth beside them is broken.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make bench-ingest, make bench-latency: the ingest from Pulsar into Iceberg on MinIO, beside Flink, and how long a message takes
+# make bench NAME=ingest, make bench NAME=latency: the ingest from Pulsar into Iceberg on MinIO, beside Flink, and how long a message takes
 # until it is queryable. On a stack of their own in a temporary folder (RVA_STACK: on that one). MESSAGES, TURNS, KINDS, STATE_BACKEND, and for the latency
 # SECONDS_EACH, RATE, LOAD_RATE, LOAD_SECONDS change what is measured. PROFILE=dev takes the daily profile (slower).
 set -euo pipefail

@@ -1,4 +1,4 @@
-"""make bench-latency: from sending a message to the moment when a reader finds its row, and a load that lasts.
+"""make bench NAME=latency: from sending a message to the moment when a reader finds its row, and a load that lasts.
 
 A record's `capture_ts` is when the generator made it. A row is queryable when a reader that asks the catalog every 20 ms first
 sees the snapshot that brought it. Under the load, lag is messages sent less rows committed.

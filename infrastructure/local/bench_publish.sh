@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make bench-publish: frames a second of rva-detector with Pulsar on (a broker of the native stack) beside --output
+# make bench NAME=publish: frames a second of rva-detector with Pulsar on (a broker of the native stack) beside --output
 # /dev/null, in turns in one run. MODEL, VIDEO, TURNS, THREADS (of the network; one fewer than the cores).
 set -euo pipefail
 cd "$(dirname "$0")/../.."

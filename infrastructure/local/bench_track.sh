@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make bench-track: time a frame of our trackers beside those of Roboflow's `trackers` (Apache-2.0), which this command
+# make bench NAME=track: time a frame of our trackers beside those of Roboflow's `trackers` (Apache-2.0), which this command
 # alone installs into .venv-bench, on MOT17's public detections and on a made-up crowd, in turns in one run; the raw
 # figures are kept, in docs/measurements with RECORD=1. MOT names a folder with MOT17/ in MOTChallenge's layout, TURNS
 # how many turns there are. Criterion's figures of ours come first.

@@ -1,5 +1,4 @@
-//! Sinks and sources of events: the embedded log, Pulsar (feature `pulsar`), NDJSON files, and a log in memory for
-//! tests.
+//! Sinks and sources of events: the embedded log, Pulsar (feature `pulsar`) and NDJSON files.
 //!
 //! Between the cameras and the tables stands a **log**: it takes each record once, keeps it durably, and gives it to
 //! whoever reads as often as they need. The table remembers how far it holds the log, and a reader goes on behind that
@@ -7,15 +6,16 @@
 //! twice.
 //!
 //! A log has partitions, in which order holds, and an identity, without which positions mean nothing. [`EventSink`] and
-//! [`EventSource`] are the same for every log; one suite of tests runs over them all, the one in memory too.
+//! [`EventSource`] are the same for every log; one suite of tests runs over them all, the fake too.
 //!
 //! ```
-//! use rva_bus::{EventSink, EventSource, OutgoingMessage, memory::MemoryLog};
+//! use rva_bus::{EventSink, EventSource, LogOptions, LogReader, LogWriter, OutgoingMessage};
 //! use std::{collections::BTreeMap, time::Duration};
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-//! let mut log = MemoryLog::new("a log");
-//! let mut reader = log.reader();
+//! let folder = tempfile::tempdir()?;
+//! let mut log = LogWriter::open(folder.path(), LogOptions::default())?;
+//! let mut reader = LogReader::open(folder.path())?;
 //! let message = OutgoingMessage {
 //!     partition_key: "door".to_owned(),
 //!     properties: BTreeMap::new(),
@@ -28,14 +28,13 @@
 //! log.flush().await?;
 //! let messages = reader.poll(1 << 20, Duration::ZERO).await?;
 //! assert_eq!((messages[0].partition.as_str(), messages[0].position.to_string()), ("door", "0:1:-1".to_owned()));
-//! # Ok::<(), rva_bus::BusError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![warn(unreachable_pub)]
 
 pub mod log;
-pub mod memory;
 mod ndjson;
 #[cfg(feature = "pulsar")]
 pub mod pulsar;

@@ -127,7 +127,7 @@ async fn run(cli: Cli, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let sink = match &cli.output {
         Some(file) => SharedSink::new(NdjsonSink::create(file)?),
         None => {
-            let log = LogWriter::open(config.data_dir.join("log"), log_options(config))?;
+            let log = LogWriter::open(config.data_folder().log(), log_options(config))?;
             health.show(log_totals(&log));
             SharedSink::new(log)
         }
@@ -198,7 +198,7 @@ async fn publishing(cli: &Cli, config: &Config) -> anyhow::Result<Publisher> {
         ca_file: pulsar.ca_file.clone(),
         ..PulsarConnection::new(&pulsar.service_url, &pulsar.admin_url)
     };
-    let options = ForwarderOptions::new(config.data_dir.join("log"), pulsar.topic.parse()?);
+    let options = ForwarderOptions::new(config.data_folder().log(), pulsar.topic.parse()?);
     let started = rva_detector::Publishing::start(connection, options).await;
     Ok(Publisher(Some(started.with_context(|| format!("publish to {} at {}", pulsar.topic, pulsar.service_url))?)))
 }

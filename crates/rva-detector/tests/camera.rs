@@ -7,11 +7,9 @@ use rva_detector::{
     CameraEnd, CameraReport, Observers, OpenCamera, Progress, RetryPace, RunSettings, SharedSink, detector_floor,
     run_camera,
 };
+use rva_testkit::vision::fake::{FakeDetector, FakeSource, FakeTracker, Fault, person};
 use rva_types::{CameraId, Detection, RunId, SourceIdentity, StoreId, StreamId, Timestamp, decode_message};
-use rva_vision::{
-    CapturePolicy, PipelineOptions, StopFlag, TrackedFrame,
-    fake::{FakeDetector, FakeSource, FakeTracker, Fault, person},
-};
+use rva_vision::{CapturePolicy, PipelineOptions, StopFlag, TrackedFrame};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,

@@ -7,12 +7,10 @@ use rva_detector::{
     CameraEnd, CameraSetup, CameraSpec, CameraState, CameraSummary, Changes, DetectorSetup, OpenCamera, OpenCameras,
     ReconnectPace, RetryPace, RunSettings, SharedSink, Supervisor,
 };
+use rva_testkit::vision::fake::{FakeDetector, FakeSource, FakeTracker, Fault, person};
 use rva_track::TrackerChoice;
 use rva_types::{CameraId, RunId, SourceIdentity, StoreId, StreamId, Timestamp};
-use rva_vision::{
-    BatchOptions, DetectOptions, OpenOptions, PipelineOptions, SourceSpec, VisionError, VisionErrorKind,
-    fake::{FakeDetector, FakeSource, FakeTracker, Fault, person},
-};
+use rva_vision::{BatchOptions, DetectOptions, OpenOptions, PipelineOptions, SourceSpec, VisionError, VisionErrorKind};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},

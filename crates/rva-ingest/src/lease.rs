@@ -1,6 +1,7 @@
 //! The lease of a data folder, so that one ingest works in it: a lock on a file, which ends with the process that holds
 //! it.
 
+use rva_types::DataFolder;
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
@@ -8,9 +9,6 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-
-/// The name of the lock file in the data folder.
-const FILE_NAME: &str = "ingest.lock";
 
 /// The interval at which a standby looks whether the first has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -47,7 +45,7 @@ impl IngestLease {
     /// # Errors
     /// Returns an error where the lock file can't be opened, locked or written.
     pub fn try_acquire(data_dir: &Path) -> Result<Result<Self, HeldBy>, LeaseError> {
-        let path = data_dir.join(FILE_NAME);
+        let path = DataFolder::at(data_dir).ingest_lock();
         let at = |error| LeaseError { path: path.clone(), error };
         let mut file = OpenOptions::new()
             .read(true)
@@ -97,7 +95,7 @@ impl Drop for IngestLease {
     fn drop(&mut self) {
         // The lock ends with the file; an empty file tells a human that nobody holds it.
         if let Err(error) = self.file.set_len(0) {
-            tracing::debug!(file = FILE_NAME, %error, "the lock file can't be emptied");
+            tracing::debug!(file = DataFolder::INGEST_LOCK, %error, "the lock file can't be emptied");
         }
     }
 }

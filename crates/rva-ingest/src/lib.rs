@@ -66,6 +66,8 @@ pub use error::IngestError;
 pub use lease::{HeldBy, IngestLease, LeaseError};
 pub use maintaining::Maintaining;
 pub use observe::{IngestEnd, IngestEvent, IngestObserver, IngestReport};
-pub use options::{IngestOptions, IngestRules, Phase, RollbackPolicy};
+#[cfg(feature = "mutants")]
+pub use options::IngestRules;
+pub use options::{IngestOptions, Phase, RollbackPolicy};
 pub use run::run_ingest;
 pub use start::{Gap, Halt, StartPlan, StartRules, plan_start};

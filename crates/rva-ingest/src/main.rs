@@ -43,9 +43,9 @@ fn main() -> ExitCode {
 
 fn configuration(arguments: &Arguments) -> Result<(Loaded, Settings), ConfigError> {
     let loaded = arguments.load()?;
-    #[cfg_attr(not(debug_assertions), expect(unused_mut))]
+    #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
     let mut settings = Settings::of(&loaded)?;
-    #[cfg(debug_assertions)]
+    #[cfg(feature = "mutants")]
     if let Some(mutant) = arguments.mutant {
         mutant.apply(&mut settings);
     }

@@ -63,8 +63,8 @@ pub struct IngestOptions {
     pub accept_gap: bool,
     /// The partitions that are this worker's; `None` for all of them.
     pub partitions: Option<BTreeSet<PartitionName>>,
-    /// Mutants for the tests of the tests.
-    #[doc(hidden)]
+    /// Rules that a mutant breaks.
+    #[cfg(feature = "mutants")]
     pub rules: IngestRules,
 }
 
@@ -86,7 +86,8 @@ impl Default for IngestOptions {
             on_rollback: RollbackPolicy::Rewind,
             accept_gap: false,
             partitions: None,
-            rules: IngestRules::default(),
+            #[cfg(feature = "mutants")]
+            rules: IngestRules::KEPT,
         }
     }
 }
@@ -169,24 +170,32 @@ impl IngestOptions {
         }
     }
 
+    #[cfg(feature = "mutants")]
+    pub(crate) const fn rules(&self) -> IngestRules {
+        self.rules
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    pub(crate) const fn rules(&self) -> IngestRules {
+        IngestRules::KEPT
+    }
+
     /// Returns whether a partition is this worker's.
     pub fn owns(&self, partition: &str) -> bool {
         self.partitions.as_ref().is_none_or(|own| own.contains(partition))
     }
 }
 
-/// Rules that a mutant breaks, to show that the test suite notices.
-#[doc(hidden)]
+/// Rules that a mutant breaks, to show that the suite notices. Without the feature `mutants` nobody can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "mutants"), allow(unreachable_pub, reason = "only a build for tests names it"))]
 pub struct IngestRules {
     /// I5: acknowledges only what is known to be committed.
     pub acknowledge_after_commit: bool,
 }
 
-impl Default for IngestRules {
-    fn default() -> Self {
-        Self { acknowledge_after_commit: true }
-    }
+impl IngestRules {
+    const KEPT: Self = Self { acknowledge_after_commit: true };
 }
 
 #[cfg(test)]

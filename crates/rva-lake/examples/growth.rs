@@ -1,6 +1,6 @@
-//! `make bench-growth`: what a table costs after many commits. `growth write FOLDER COMMITS [once]` makes them as fast
-//! as they go, with maintenance between (`once`: the same rows in one commit, without); `growth read FOLDER` is a process
-//! that begins on them. Both print CSV lines `what,commits,value,unit`.
+//! `make bench NAME=growth`: what a table costs after many commits. `growth write FOLDER COMMITS [once]` makes them as
+//! fast as they go, with maintenance between (`once`: the same rows in one commit, without); `growth read FOLDER` is a
+//! process that begins on them. Both print CSV lines `what,commits,value,unit`.
 #![allow(clippy::unwrap_used, reason = "a measurement that fails ends")]
 
 use rva_lake::{Batch, BronzeRow, CommitOutcome, HousekeepingLimits, Lake, LakeOptions, MergeLimits, TableSink};
@@ -86,7 +86,7 @@ fn sizes(folder: &Path, endings: &[&str]) -> (u64, u64) {
 }
 
 fn say_sizes(folder: &Path, commits: u64) {
-    let warehouse = folder.join("warehouse");
+    let warehouse = rva_types::DataFolder::at(folder).warehouse();
     let (files, bytes) = sizes(&warehouse, &[".avro", ".metadata.json"]);
     say("metadata files on disk", commits, files as f64, "files");
     say("metadata on disk", commits, bytes as f64 / 1e6, "MB");

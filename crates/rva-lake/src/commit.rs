@@ -219,7 +219,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
                 }
                 Err(error) => return Err(error),
             }
-            if !self.options.rules.reload_after_unknown {
+            if !self.options.rules().reload_after_unknown {
                 self.pending = None;
                 break;
             }
@@ -278,7 +278,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         pending: &mut Pending,
     ) -> Result<Attempt, LakeError> {
         let stored = self.keys.read(table).await?;
-        if self.options.rules.fence {
+        if self.options.rules().fence {
             let is_untold = stored.rolled_back_from.is_some() && stored.rolled_back_from != self.rollback_told;
             if is_untold || is_fenced::<R, K>(work, &stored, table.metadata().current_snapshot_id()) {
                 return Ok(Attempt::Fenced(stored.resume_point()));
@@ -307,7 +307,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         let answer = match work {
             // A swap is void on another snapshot than its own, and keys are looked up again: what a fence stops can be
             // shown by the crate's append alone, which tries again on any table.
-            Work::Batch(_) if self.swap.can_swap() && self.options.rules.fence => {
+            Work::Batch(_) if self.swap.can_swap() && self.options.rules().fence => {
                 // As the crate's own append, which leaves a manifest for each commit and never merges them.
                 let built = self.built(table, table, &state, &pending.append()).await?;
                 self.send_change(built, pending).await
@@ -375,7 +375,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     /// Returns the table whose files stay where a change is put in.
     fn base<'a>(&self, change: &'a FileChange, table: &'a Table) -> &'a Table {
         match &change.built_on {
-            BuiltOn::Files(planned) if !self.options.rules.rebase => planned,
+            BuiltOn::Files(planned) if !self.options.rules().rebase => planned,
             BuiltOn::Files(_) | BuiltOn::Snapshot(_) => table,
         }
     }
@@ -450,7 +450,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             // Our own fence, or an error before anything was sent.
             return again(answer.err());
         }
-        if !self.options.rules.reload_after_unknown {
+        if !self.options.rules().reload_after_unknown {
             answer?;
             let table = self.load(CommitStep::Reload).await?;
             return Ok(self.known(pending, table));

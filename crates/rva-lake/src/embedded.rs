@@ -7,7 +7,7 @@
 use crate::change::SwapMetadata;
 use crate::definition::{NAMESPACE, our_tables, own_folder};
 use crate::errors::lake_error;
-use crate::lake::{CATALOG, CATALOG_FILE, WAREHOUSE_FOLDER};
+use crate::lake::CATALOG;
 use crate::layer::{CatalogLayer, Layered};
 use crate::places::METADATA_PATH;
 use crate::seam::{LakeError, LakeErrorKind};
@@ -21,6 +21,7 @@ use iceberg::{
 };
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalog, SqlCatalogBuilder};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rva_types::DataFolder;
 use sqlx::{Connection, SqliteConnection};
 use std::{
     collections::HashMap,
@@ -52,7 +53,7 @@ pub(crate) async fn embedded_parts(
     storage: Arc<dyn StorageFactory>,
 ) -> std::result::Result<(Arc<dyn Catalog>, Arc<dyn SwapMetadata>), LakeError> {
     let dir = absolute(data_dir)?;
-    let warehouse = dir.join(WAREHOUSE_FOLDER);
+    let warehouse = DataFolder::at(&dir).warehouse();
     let made = warehouse.clone();
     tokio::task::spawn_blocking(move || make_folder(&made))
         .await
@@ -99,7 +100,7 @@ pub(crate) fn folder_error(doing: &str, path: &Path, error: io::Error) -> LakeEr
 
 /// Returns `sqlite:///path?mode`, every byte that means something in a URL encoded.
 fn sqlite_url(dir: &Path, mode: &str) -> String {
-    let path = dir.join(CATALOG_FILE);
+    let path = DataFolder::at(dir).catalog();
     let mut url = String::from("sqlite://");
     for byte in path.to_string_lossy().bytes() {
         match byte {
@@ -118,8 +119,8 @@ fn sqlite_url(dir: &Path, mode: &str) -> String {
 /// connections. The next program to close the catalog would take itself for the last one and remove the write-ahead
 /// log, and what is committed here afterwards would be lost.
 fn reading_mode(dir: &Path) -> &'static str {
-    let file = dir.join(CATALOG_FILE);
-    let wal = fs::metadata(dir.join(format!("{CATALOG_FILE}-wal"))).map_or(0, |found| found.len());
+    let file = DataFolder::at(dir).catalog();
+    let wal = fs::metadata(DataFolder::at(dir).catalog_wal()).map_or(0, |found| found.len());
     if accessat(CWD, &file, Access::WRITE_OK, AtFlags::EACCESS).is_ok() {
         "mode=rw"
     } else if wal > 0 {
@@ -135,7 +136,7 @@ async fn set_wal(dir: &Path) -> std::result::Result<(), LakeError> {
     let failed = |error: sqlx::Error| catalog_error(dir, error);
     // SQLite would make it readable by everybody; its other files take the rights of this one. One that is there isn't
     // opened: closing it would drop the locks of this process's other connections. What is wrong here SQLite says.
-    let _ = fs::File::options().write(true).create_new(true).mode(0o600).open(dir.join(CATALOG_FILE));
+    let _ = fs::File::options().write(true).create_new(true).mode(0o600).open(DataFolder::at(dir).catalog());
     let mut connection = SqliteConnection::connect(&sqlite_url(dir, "mode=rwc")).await.map_err(failed)?;
     let mode: String =
         sqlx::query_scalar("PRAGMA journal_mode=WAL").fetch_one(&mut connection).await.map_err(failed)?;
@@ -143,12 +144,12 @@ async fn set_wal(dir: &Path) -> std::result::Result<(), LakeError> {
     if mode.eq_ignore_ascii_case("wal") {
         return Ok(());
     }
-    let text = format!("found journal mode {mode} in {}, wanted wal", dir.join(CATALOG_FILE).display());
+    let text = format!("found journal mode {mode} in {}, wanted wal", DataFolder::at(dir).catalog().display());
     Err(LakeError::new(LakeErrorKind::Transient, text))
 }
 
 fn catalog_error(dir: &Path, error: sqlx::Error) -> LakeError {
-    let path = dir.join(CATALOG_FILE);
+    let path = DataFolder::at(dir).catalog();
     lake_error(
         format_args!("open catalog {}", path.display()),
         Error::new(ErrorKind::Unexpected, error.to_string()).with_source(error),
@@ -167,21 +168,21 @@ async fn sql_catalog(
         .with_storage_factory(storage)
         .load(CATALOG, HashMap::new())
         .await
-        .map_err(|error| lake_error(format_args!("open catalog {}", dir.join(CATALOG_FILE).display()), error))
+        .map_err(|error| lake_error(format_args!("open catalog {}", DataFolder::at(dir).catalog().display()), error))
 }
 
 fn warehouse(dir: &Path) -> String {
-    format!("file://{}", dir.join(WAREHOUSE_FOLDER).display())
+    format!("file://{}", DataFolder::at(dir).warehouse().display())
 }
 
 /// Refuses a data folder that was moved or copied: Iceberg's paths are absolute and still point at its old place. Then
 /// the file that the catalog names lies at the same place in this folder. A table that somebody keeps elsewhere
 /// doesn't.
 pub(crate) async fn check_not_moved(dir: &Path) -> std::result::Result<(), LakeError> {
-    let wanted = format!("{}/", dir.join(WAREHOUSE_FOLDER).display());
+    let wanted = format!("{}/", DataFolder::at(dir).warehouse().display());
     for name in our_tables() {
         let Some(found) = table_place(dir, name).await?.map(|found| plain(&found)) else { continue };
-        let Some((was, rest)) = found.split_once(&format!("/{WAREHOUSE_FOLDER}/")) else { continue };
+        let Some((was, rest)) = found.split_once(&format!("/{}/", DataFolder::WAREHOUSE)) else { continue };
         if found.starts_with(&wanted) || !Path::new(&wanted).join(rest).exists() {
             continue;
         }

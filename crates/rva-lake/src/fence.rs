@@ -75,7 +75,7 @@ impl CatalogLayer for Fence {
 
     async fn load_table(&self, table: &TableIdent) -> Result<Table> {
         let loaded = self.inner.load_table(table).await?;
-        if self.options.rules.fence {
+        if self.options.rules().fence {
             self.check(&loaded).await?;
         }
         Ok(loaded)

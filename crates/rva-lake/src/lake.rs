@@ -10,15 +10,11 @@ use crate::rest::{RestOptions, rest_parts};
 use crate::rows::BronzeRow;
 use crate::seam::{LakeError, LakeErrorKind};
 use iceberg::Catalog;
-use rva_types::{DeadLetter, JobName};
+use rva_types::{DataFolder, DeadLetter, JobName};
 use std::{fs, io, path::Path, sync::Arc};
 
 /// The catalog's name, in SQL and for other engines that open `catalog.db`.
 pub const CATALOG: &str = "lakehouse";
-/// The catalog's file in a data folder.
-pub const CATALOG_FILE: &str = "catalog.db";
-/// The folder of the tables' files in a data folder.
-pub const WAREHOUSE_FOLDER: &str = "warehouse";
 
 /// A catalog and the options under which its tables are written and read. Cheap to clone.
 #[derive(Clone)]
@@ -53,12 +49,13 @@ impl Lake {
     /// Returns `Permanent` where there is no catalog, or for a folder that was moved or can't be read.
     pub async fn open_embedded_read_only(data_dir: &Path, options: LakeOptions) -> Result<Self, LakeError> {
         let dir = absolute(data_dir)?;
-        let file = dir.join(CATALOG_FILE);
+        let file = DataFolder::at(&dir).catalog();
         match fs::metadata(&file) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let text = format!(
-                    "found no {CATALOG_FILE} in {}, wanted a data folder that was ingested into",
+                    "found no {} in {}, wanted a data folder that was ingested into",
+                    DataFolder::CATALOG,
                     dir.display()
                 );
                 return Err(LakeError::new(LakeErrorKind::Permanent, text));

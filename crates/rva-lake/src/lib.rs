@@ -56,7 +56,6 @@ mod layer;
 mod location;
 mod maintain;
 mod medallion;
-pub mod memory;
 mod neighbours;
 mod offsets;
 mod options;
@@ -84,14 +83,14 @@ pub use change::SwapMetadata;
 pub use dead_letters::DeadLetterSink;
 pub use embedded::embedded_catalog;
 pub use keys::KeyIndexCounts;
-pub use lake::{CATALOG, CATALOG_FILE, Lake, WAREHOUSE_FOLDER};
+pub use lake::{CATALOG, Lake};
 pub use layer::{CatalogLayer, Layered};
 pub use maintain::{MAINTAIN_JOB, Maintenance, MergeLimits, MergePlan, Merged, Orphan, TablePlan};
 pub use medallion::{
     CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
     SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneTable, ZoneVisits,
 };
-#[doc(hidden)]
+#[cfg(feature = "mutants")]
 pub use options::CommitRules;
 pub use options::{CommitRetry, CommitStep, HousekeepingLimits, LakeOptions, StepObserver};
 pub use refined::{RefinedTable, Replaced, RowChange, Span, Staged};

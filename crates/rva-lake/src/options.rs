@@ -111,9 +111,9 @@ impl Default for HousekeepingLimits {
     }
 }
 
-/// Rules of the commit that a test switches off to show that the suite notices.
-#[doc(hidden)]
+/// Rules of the commit that a mutant breaks, to show that the suite notices. Without the feature `mutants` nobody can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "mutants"), allow(unreachable_pub, reason = "only a build for tests names it"))]
 pub struct CommitRules {
     /// Compares the stored offsets with those that the batch was built on.
     pub fence: bool,
@@ -123,9 +123,14 @@ pub struct CommitRules {
     pub rebase: bool,
 }
 
+impl CommitRules {
+    const KEPT: Self = Self { fence: true, reload_after_unknown: true, rebase: true };
+}
+
+#[cfg(feature = "mutants")]
 impl Default for CommitRules {
     fn default() -> Self {
-        Self { fence: true, reload_after_unknown: true, rebase: true }
+        Self::KEPT
     }
 }
 
@@ -157,7 +162,8 @@ pub struct LakeOptions {
     pub(crate) lister: LakeStorageFactory,
     /// The locations that a catalog may send us to.
     pub(crate) allowed: AllowedLocations,
-    pub(crate) rules: CommitRules,
+    #[cfg(feature = "mutants")]
+    rules: CommitRules,
 }
 
 impl Default for LakeOptions {
@@ -176,7 +182,8 @@ impl Default for LakeOptions {
             storage: Arc::new(factory.clone()),
             lister: factory,
             allowed: AllowedLocations::default(),
-            rules: CommitRules::default(),
+            #[cfg(feature = "mutants")]
+            rules: CommitRules::KEPT,
         }
     }
 }
@@ -202,11 +209,21 @@ impl LakeOptions {
         self
     }
 
-    /// Switches off rules of the commit.
-    #[doc(hidden)]
+    /// Breaks rules of the commit.
+    #[cfg(feature = "mutants")]
     pub fn with_rules(mut self, rules: CommitRules) -> Self {
         self.rules = rules;
         self
+    }
+
+    #[cfg(feature = "mutants")]
+    pub(crate) const fn rules(&self) -> CommitRules {
+        self.rules
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    pub(crate) const fn rules(&self) -> CommitRules {
+        CommitRules::KEPT
     }
 
     pub(crate) fn step(&self, step: CommitStep) {
@@ -225,7 +242,6 @@ impl fmt::Debug for LakeOptions {
             .field("offsets_inline_max", &self.offsets_inline_max)
             .field("manifests_max", &self.manifests_max)
             .field("key_blocks_max", &self.key_blocks_max)
-            .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
 }

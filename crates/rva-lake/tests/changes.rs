@@ -12,11 +12,12 @@ use common::{at, quick};
 use engine::Engine;
 use futures::TryStreamExt;
 use hours::{manifests, planned, put, rows};
-use iceberg::{Error, ErrorKind, TableIdent, TableRequirement, TableUpdate};
-use rva_lake::{CommitOutcome, HourByCam, Lake, LakeErrorKind, LakeOptions, SwapMetadata};
+use iceberg::TableIdent;
+use rva_lake::{CommitOutcome, HourByCam, Lake, LakeErrorKind, LakeOptions};
+use rva_testkit::lake::{FaultyCatalog, RequestFault, Script, race};
 use serde_json::json;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 const TABLE: &str = "rva.gold_hour_by_cam";
@@ -25,45 +26,11 @@ async fn lake_with(dir: &Path, options: LakeOptions) -> Lake {
     Lake::open_embedded(dir, options).await.unwrap().for_job(rva_lake::REFINE_JOB)
 }
 
-/// What happens to a swap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    RequestLost,
-    ResponseLost,
-    Lie,
-    Conflict,
-}
-
-/// A way to change files that passes on, but for planned faults.
-#[derive(Debug)]
-struct FaultySwap {
-    inner: Arc<dyn SwapMetadata>,
-    faults: Mutex<Vec<Fault>>,
-}
-
-#[async_trait::async_trait]
-impl SwapMetadata for FaultySwap {
-    async fn swap(
-        &self,
-        table: &TableIdent,
-        requirements: Vec<TableRequirement>,
-        updates: Vec<TableUpdate>,
-    ) -> iceberg::Result<()> {
-        let fault = self.faults.lock().unwrap().pop();
-        let lost = || Err(Error::new(ErrorKind::Unexpected, "injected"));
-        match fault {
-            None => self.inner.swap(table, requirements, updates).await,
-            Some(Fault::RequestLost) => lost(),
-            Some(Fault::ResponseLost) => {
-                self.inner.swap(table, requirements, updates).await?;
-                lost()
-            }
-            Some(Fault::Lie) => Ok(()),
-            Some(Fault::Conflict) => {
-                Err(Error::new(ErrorKind::CatalogCommitConflicts, "injected conflict").with_retryable(true))
-            }
-        }
-    }
+/// Gives the same lake behind a catalog to whose requests this happens.
+fn faulty(lake: &Lake, fault: RequestFault, times: usize) -> Lake {
+    let plan = Script::default();
+    plan.on_requests(vec![Some(fault); times]);
+    lake.clone().with_swap(Arc::new(FaultyCatalog::of(lake, plan)))
 }
 
 #[tokio::test]
@@ -82,13 +49,12 @@ async fn rows_are_replaced_and_the_position_moves_in_one_commit() {
 
 #[tokio::test]
 async fn whatever_the_catalog_answers_the_table_decides() {
-    for fault in [Fault::RequestLost, Fault::ResponseLost, Fault::Lie, Fault::Conflict] {
+    for fault in [RequestFault::RequestLost, RequestFault::ResponseLost, RequestFault::Lie, RequestFault::Conflict] {
         for times in [1, 3] {
             let dir = tempfile::tempdir().unwrap();
             let lake = lake_with(dir.path(), quick()).await;
             put(&mut *lake.refined::<HourByCam>().await.unwrap(), &[1, 2], 1).await;
-            let faults = Mutex::new(vec![fault; times]);
-            let faulty = lake.clone().with_swap(Arc::new(FaultySwap { inner: lake.swap(), faults }));
+            let faulty = faulty(&lake, fault, times);
             let mut table = faulty.refined::<HourByCam>().await.unwrap();
             put(&mut *table, &[2, 3], 2).await;
             assert_eq!(rows(&lake).await, [(1, 1), (2, 2), (3, 2)], "{fault:?} {times}");
@@ -102,8 +68,7 @@ async fn a_commit_that_is_given_up_is_taken_up_again_and_lands_once() {
     let dir = tempfile::tempdir().unwrap();
     let lake = lake_with(dir.path(), quick()).await;
     let attempts = quick().retry.attempts_max as usize;
-    let faults = Mutex::new(vec![Fault::RequestLost; attempts]);
-    let faulty = lake.clone().with_swap(Arc::new(FaultySwap { inner: lake.swap(), faults }));
+    let faulty = faulty(&lake, RequestFault::RequestLost, attempts);
     let mut table = faulty.refined::<HourByCam>().await.unwrap();
     let (view, change) = planned(&mut *table, &[1], 1).await;
     assert_eq!(table.commit(&view, &change).await.unwrap_err().kind(), LakeErrorKind::Transient);
@@ -135,26 +100,16 @@ async fn of_two_that_planned_on_one_table_the_slower_is_fenced_and_nothing_is_lo
 #[tokio::test]
 async fn many_at_once_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut tasks = Vec::new();
+    let mut workers = Vec::new();
     for worker in 0..4 {
         let lake = lake_with(dir.path(), quick()).await;
-        tasks.push(tokio::spawn(async move {
-            let mut table = lake.refined::<HourByCam>().await.unwrap();
-            for round in 0..6 {
-                loop {
-                    let (view, change) = planned(&mut *table, &[worker], round).await;
-                    match table.commit(&view, &change).await {
-                        Ok(CommitOutcome::Committed { .. }) => break,
-                        Ok(_) => {}
-                        Err(error) => assert_eq!(error.kind(), LakeErrorKind::Transient, "{error}"),
-                    }
-                }
-            }
-        }));
+        workers.push((worker, lake.refined::<HourByCam>().await.unwrap()));
     }
-    for task in tasks {
-        task.await.unwrap();
-    }
+    race(workers, 6, async |(worker, table), round| {
+        let (view, change) = planned(&mut **table, &[*worker], round).await;
+        table.commit(&view, &change).await
+    })
+    .await;
     let lake = lake_with(dir.path(), quick()).await;
     assert_eq!(rows(&lake).await, [(0, 5), (1, 5), (2, 5), (3, 5)]);
     let mut table = lake.refined::<HourByCam>().await.unwrap();

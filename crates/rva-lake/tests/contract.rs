@@ -4,8 +4,8 @@
 mod common;
 
 use common::{SOURCE, at, quick, row};
-use rva_lake::memory::{KeyedRow, MemoryFault, MemoryTable};
 use rva_lake::{Batch, BronzeRow, CommitOutcome, Lake, LakeErrorKind, TableSink};
+use rva_testkit::lake::{KeyedRow, MemoryFault, MemoryTable};
 use rva_types::{DeadLetter, OffsetMap, Position, RejectionReason, Timestamp};
 use std::collections::BTreeSet;
 

@@ -2,11 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-#[path = "common/faults.rs"]
-mod faults;
 
 use common::{at, batch, keys_of, quick, row, row_of, table_keys};
-use faults::{CatalogFault, FaultyCatalog, FaultyFactory};
 use iceberg::spec::{
     MAIN_BRANCH, NestedField, PrimitiveType, Schema, SnapshotReference, SnapshotRetention, TableMetadataBuilder,
     Transform, Type, UnboundPartitionSpec,
@@ -18,6 +15,7 @@ use rva_lake::{
     BronzeSink, CommitOutcome, CommitRules, CommitStep, Lake, LakeErrorKind, LakeOptions, Layered, TableSink,
     embedded_catalog,
 };
+use rva_testkit::lake::{FaultyCatalog, FaultyFactory, FullDisk, RequestFault, Script};
 use std::sync::{Arc, Mutex};
 
 fn committed(rows_appended: u64, rows_known: u64) -> CommitOutcome {
@@ -41,7 +39,7 @@ const BOTH: [By; 2] = [By::Transaction, By::Swap];
 
 struct Fixture {
     dir: tempfile::TempDir,
-    catalog: Layered<FaultyCatalog>,
+    catalog: Layered<FaultyCatalog<Script>>,
     lake: Lake,
     sink: BronzeSink,
     by: By,
@@ -54,7 +52,7 @@ impl Fixture {
     }
 }
 
-async fn opened(catalog: &Layered<FaultyCatalog>, by: By, options: LakeOptions) -> Lake {
+async fn opened(catalog: &Layered<FaultyCatalog<Script>>, by: By, options: LakeOptions) -> Lake {
     let lake = Lake::from_parts(Arc::new(catalog.clone()), options).await.unwrap();
     match by {
         By::Transaction => lake,
@@ -66,7 +64,7 @@ async fn fixture_by(by: By, options: LakeOptions) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let inner = embedded_catalog(dir.path(), Arc::clone(&options.storage)).await.unwrap();
     let swap = Lake::open_embedded(dir.path(), options.clone()).await.unwrap().swap();
-    let catalog = Layered(FaultyCatalog::over(inner, swap));
+    let catalog = Layered(FaultyCatalog::over(inner, swap, Script::default()));
     let lake = opened(&catalog, by, options).await;
     let sink = lake.bronze_sink().unwrap();
     Fixture { dir, catalog, lake, sink, by }
@@ -89,21 +87,21 @@ async fn one(sink: &mut BronzeSink, number: u64) -> Result<CommitOutcome, rva_la
 
 #[tokio::test]
 async fn every_unknown_outcome_ends_with_the_rows_once() {
-    use CatalogFault::{AppliedLate, Conflict, Lie, RequestLost, ResponseLost};
-    let plans: [&[CatalogFault]; 8] = [
+    use RequestFault::{Conflict, Late, Lie, RequestLost, ResponseLost};
+    let plans: [&[RequestFault]; 8] = [
         &[RequestLost],
         &[ResponseLost],
         &[Lie],
-        &[AppliedLate],
+        &[Late],
         &[Conflict],
         &[RequestLost, Lie, ResponseLost],
-        &[Lie, Lie, AppliedLate],
-        &[Conflict, RequestLost, AppliedLate],
+        &[Lie, Lie, Late],
+        &[Conflict, RequestLost, Late],
     ];
     for by in BOTH {
         let mut fixture = fixture_by(by, quick()).await;
         for (number, plan) in (1..).zip(plans) {
-            fixture.catalog.0.on_updates(plan.iter().copied());
+            fixture.catalog.0.plan.on_requests(plan.iter().copied().map(Some));
             let outcome = one(&mut fixture.sink, number).await.unwrap();
             assert_eq!(outcome, committed(1, 0), "{by:?}: {plan:?}");
             let wanted = keys_of("run", 1..=i64::try_from(number).unwrap());
@@ -120,7 +118,7 @@ async fn a_batch_given_back_is_committed_again_under_its_own_id() {
     let mut options = quick();
     options.retry.attempts_max = 1;
     let mut fixture = fixture_with(options).await;
-    fixture.catalog.0.on_updates([CatalogFault::ResponseLost]);
+    fixture.catalog.0.plan.on_requests([Some(RequestFault::ResponseLost)]);
     let steps = Arc::new(Mutex::new(Vec::new()));
     // The look after the lost response fails too: the outcome stays unknown.
     let catalog = fixture.catalog.clone();
@@ -129,7 +127,7 @@ async fn a_batch_given_back_is_committed_again_under_its_own_id() {
     let seen = Arc::clone(&steps);
     options.observer = Arc::new(move |step| {
         if step == CommitStep::CommitReturned && seen.lock().unwrap().iter().all(|s| *s != step) {
-            catalog.0.fail_loads(1);
+            catalog.0.plan.fail_loads(1);
         }
         seen.lock().unwrap().push(step);
     });
@@ -225,7 +223,7 @@ async fn without_the_reload_a_lie_is_believed() {
     let rules = CommitRules { reload_after_unknown: false, ..CommitRules::default() };
     for by in BOTH {
         let mut fixture = fixture_by(by, quick().with_rules(rules)).await;
-        fixture.catalog.0.on_updates([CatalogFault::Lie]);
+        fixture.catalog.0.plan.on_requests([Some(RequestFault::Lie)]);
         assert_eq!(one(&mut fixture.sink, 1).await.unwrap(), committed(1, 0));
         assert_eq!(table_keys(&fixture.lake).await, [], "{by:?}: the mutant acknowledges what isn't there");
     }
@@ -332,17 +330,18 @@ async fn a_partition_spec_that_another_engine_changed_is_followed() {
 
 #[tokio::test]
 async fn a_full_disk_is_transient_and_the_batch_goes_in_once_there_is_room() {
-    let factory = FaultyFactory::default();
-    let mut options = quick().with_storage(Arc::new(factory.clone()), LakeStorageFactory::default());
+    let disk = FullDisk::default();
+    let factory = FaultyFactory::over(LakeStorageFactory::default(), disk.clone());
+    let mut options = quick().with_storage(Arc::new(factory), LakeStorageFactory::default());
     options.retry.attempts_max = 2;
     let mut fixture = fixture_with(options).await;
     for (number, ending) in (1..).zip([".parquet", "m0.avro", ".avro", ".metadata.json"]) {
-        factory.disk.for_files_ending_in(Some(ending));
+        disk.for_files_ending_in(Some(ending));
         let error = one(&mut fixture.sink, number).await.unwrap_err();
         assert_eq!(error.kind(), LakeErrorKind::Transient, "{ending}: {error}");
         assert!(error.to_string().contains("no storage space"), "{error}");
         assert_eq!(table_keys(&fixture.lake).await, keys_of("run", 1..i64::try_from(number).unwrap()));
-        factory.disk.for_files_ending_in(None);
+        disk.for_files_ending_in(None);
         assert_eq!(one(&mut fixture.sink, number).await.unwrap(), committed(1, 0));
     }
     assert_eq!(table_keys(&fixture.lake).await, keys_of("run", 1..=4));
@@ -351,11 +350,11 @@ async fn a_full_disk_is_transient_and_the_batch_goes_in_once_there_is_room() {
 #[tokio::test]
 async fn a_catalog_that_is_away_is_transient() {
     let mut fixture = fixture().await;
-    fixture.catalog.0.fail_loads(1000);
+    fixture.catalog.0.plan.fail_loads(1000);
     let error = one(&mut fixture.sink, 1).await.unwrap_err();
     assert_eq!(error.kind(), LakeErrorKind::Transient);
     assert_eq!(fixture.sink.resume_point().await.unwrap_err().kind(), LakeErrorKind::Transient);
-    fixture.catalog.0.fail_loads(0);
+    fixture.catalog.0.plan.fail_loads(0);
     assert_eq!(one(&mut fixture.sink, 1).await.unwrap(), committed(1, 0));
 }
 

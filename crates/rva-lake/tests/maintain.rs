@@ -10,12 +10,13 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use common::{all, at, batch, bronze_folder, folder, opened, quick, row_of, soon};
 use engine::Engine;
 use futures::{FutureExt, TryStreamExt};
+use iceberg::TableIdent;
 use iceberg::spec::DataFile;
-use iceberg::{Error, ErrorKind, TableIdent, TableRequirement, TableUpdate};
 use rva_lake::{
     BronzeSink, Cell, CellKind, CommitOutcome, CommitRules, CommitStep, Lake, LakeErrorKind, MergeLimits, RowChange,
-    RowFilter, SilverFrames, Since, Staged, SwapMetadata, TableSink,
+    RowFilter, SilverFrames, Since, Staged, TableSink,
 };
+use rva_testkit::lake::{CatalogFaults, FaultyCatalog, LoadFault, RequestFault};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -320,74 +321,52 @@ async fn what_a_follower_has_not_read_does_not_expire() {
 /// What happens to a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    None,
-    RequestLost,
-    ResponseLost,
-    Lie,
-    Conflict,
+    /// The catalog fails.
+    Catalog(RequestFault),
     /// Rows are appended first.
     Append,
     /// Somebody else merges the same files first.
     Merge,
 }
 
-/// A way to change files that passes on, but for planned faults.
+/// Faults of swaps, the last of them first, and somebody else's work on the same table.
 #[derive(Debug)]
-struct FaultySwap {
-    inner: Lake,
+struct Meddling {
+    lake: Lake,
     faults: Mutex<Vec<Fault>>,
 }
 
 #[async_trait::async_trait]
-impl SwapMetadata for FaultySwap {
-    async fn swap(
-        &self,
-        table: &TableIdent,
-        requirements: Vec<TableRequirement>,
-        updates: Vec<TableUpdate>,
-    ) -> iceberg::Result<()> {
-        let fault = self.faults.lock().unwrap().pop().unwrap_or(Fault::None);
-        let lost = || Err(Error::new(ErrorKind::Unexpected, "injected"));
-        let inner = self.inner.swap();
-        match fault {
-            Fault::None => inner.swap(table, requirements, updates).await,
-            Fault::RequestLost => lost(),
-            Fault::ResponseLost => {
-                inner.swap(table, requirements, updates).await?;
-                lost()
-            }
-            Fault::Lie => Ok(()),
-            Fault::Conflict => Err(Error::new(ErrorKind::CatalogCommitConflicts, "injected").with_retryable(true)),
+impl CatalogFaults for Meddling {
+    async fn on_request(&self) -> Option<RequestFault> {
+        let fault = self.faults.lock().unwrap().pop();
+        match fault? {
+            Fault::Catalog(fault) => return Some(fault),
             Fault::Append => {
-                let mut writer = Writer::of(&self.inner);
+                let mut writer = Writer::of(&self.lake);
                 let stored = writer.sink.resume_point().await.unwrap();
                 writer.number = stored.offsets.get("a").unwrap().entry;
                 writer.commit().await;
-                inner.swap(table, requirements, updates).await
             }
-            Fault::Merge => {
-                self.inner.merge_files(Some(BRONZE), &all(), soon()).await.unwrap();
-                inner.swap(table, requirements, updates).await
-            }
+            Fault::Merge => drop(self.lake.merge_files(Some(BRONZE), &all(), soon()).await.unwrap()),
         }
+        None
+    }
+
+    async fn on_load(&self) -> Option<LoadFault> {
+        None
+    }
+
+    fn lands(&self) -> bool {
+        false
     }
 }
 
-fn with_faults(lake: &Lake, faults: &[Fault], rules: CommitRules) -> LakeAndRules {
-    LakeAndRules { inner: lake.clone(), faults: faults.to_vec(), rules }
-}
-
-struct LakeAndRules {
-    inner: Lake,
-    faults: Vec<Fault>,
-    rules: CommitRules,
-}
-
-impl LakeAndRules {
-    async fn open(self, dir: &Path) -> Lake {
-        let lake = opened(dir, quick().with_rules(self.rules)).await;
-        lake.with_swap(Arc::new(FaultySwap { inner: self.inner, faults: Mutex::new(self.faults) }))
-    }
+/// Opens the same folder with broken rules, behind a catalog to whose requests this happens.
+async fn with_faults(dir: &Path, lake: &Lake, faults: &[Fault], rules: CommitRules) -> Lake {
+    let plan = Meddling { lake: lake.clone(), faults: Mutex::new(faults.to_vec()) };
+    let faulty = FaultyCatalog::of(lake, plan);
+    opened(dir, quick().with_rules(rules)).await.with_swap(Arc::new(faulty))
 }
 
 /// Merges under faults, and says how the table differs from what it must be.
@@ -396,7 +375,7 @@ async fn under(faults: &[Fault], rules: CommitRules) -> Result<(), String> {
     let lake = opened(dir.path(), quick()).await;
     Writer::commits(&lake, 6).await;
     let appends = faults.iter().filter(|fault| **fault == Fault::Append).count();
-    let faulty = with_faults(&lake, faults, rules).open(dir.path()).await;
+    let faulty = with_faults(dir.path(), &lake, faults, rules).await;
     for _ in 0..3 {
         // What is given up is taken up by the next look.
         if let Err(error) = faulty.merge_files(Some(BRONZE), &all(), soon()).await {
@@ -422,18 +401,19 @@ async fn under(faults: &[Fault], rules: CommitRules) -> Result<(), String> {
 
 #[tokio::test]
 async fn whatever_the_catalog_answers_and_whoever_was_faster_the_rows_are_there_once() {
-    use Fault::{Append, Conflict, Lie, Merge, RequestLost, ResponseLost};
+    use Fault::{Append, Catalog, Merge};
+    use RequestFault::{Conflict, Lie, RequestLost, ResponseLost};
     let plans: [&[Fault]; 9] = [
-        &[RequestLost],
-        &[ResponseLost],
-        &[Lie],
-        &[Conflict],
+        &[Catalog(RequestLost)],
+        &[Catalog(ResponseLost)],
+        &[Catalog(Lie)],
+        &[Catalog(Conflict)],
         &[Append],
         &[Append, Append, Append],
         &[Merge],
         // The last is the first.
-        &[ResponseLost, RequestLost, Append],
-        &[RequestLost; 30],
+        &[Catalog(ResponseLost), Catalog(RequestLost), Append],
+        &[Catalog(RequestLost); 30],
     ];
     for plan in plans {
         under(plan, CommitRules::default()).await.unwrap();
@@ -447,7 +427,7 @@ async fn a_compactor_that_forgets_an_append_and_one_that_deletes_after_an_unknow
     println!("forgets a concurrent append: {found}");
     assert!(found.contains("found 72 rows"), "{found}");
     let deletes = CommitRules { reload_after_unknown: false, ..CommitRules::default() };
-    let found = under(&[Fault::ResponseLost], deletes).await.unwrap_err();
+    let found = under(&[Fault::Catalog(RequestFault::ResponseLost)], deletes).await.unwrap_err();
     println!("deletes after an unknown outcome: {found}");
     assert!(found.contains("not there"), "{found}");
 }
@@ -457,7 +437,7 @@ async fn a_merge_that_lost_leaves_no_file_and_says_so() {
     let dir = folder();
     let lake = opened(dir.path(), quick()).await;
     Writer::commits(&lake, 6).await;
-    let faulty = with_faults(&lake, &[Fault::Merge], CommitRules::default()).open(dir.path()).await;
+    let faulty = with_faults(dir.path(), &lake, &[Fault::Merge], CommitRules::default()).await;
     let merged = faulty.merge_files(Some(BRONZE), &all(), soon()).await.unwrap().remove(0);
     assert_eq!((merged.lost, merged.commits), (1, 0), "the other had done it");
     assert_eq!(rows(&lake, BRONZE).await.len(), 72);

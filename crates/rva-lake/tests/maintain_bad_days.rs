@@ -3,13 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-#[path = "common/faults.rs"]
-mod faults;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use common::{all, at, batch, bronze_folder, folder, opened, quick, row_of, soon, table_keys};
-use faults::FaultyFactory;
 use futures::TryStreamExt;
 use iceberg::spec::{
     DataContentType, DataFileBuilder, DataFileFormat, Literal, MAIN_BRANCH, ManifestListWriter, ManifestWriterBuilder,
@@ -197,8 +194,9 @@ async fn a_snapshot_that_a_tag_or_a_branch_needs_can_be_read_after_merges_and_ex
 #[tokio::test]
 async fn a_disk_that_is_full_ends_a_merge_without_a_loss_and_the_next_one_does_it() {
     let dir = folder();
-    let factory = FaultyFactory::default();
-    let mut options = quick().with_storage(Arc::new(factory.clone()), LakeStorageFactory::default());
+    let disk = FullDisk::default();
+    let factory = FaultyFactory::over(LakeStorageFactory::default(), disk.clone());
+    let mut options = quick().with_storage(Arc::new(factory), LakeStorageFactory::default());
     options.retry.wait_max = Duration::from_micros(100);
     let lake = opened(dir.path(), options).await;
     let mut sink = lake.bronze_sink().unwrap();
@@ -207,11 +205,11 @@ async fn a_disk_that_is_full_ends_a_merge_without_a_loss_and_the_next_one_does_i
     }
     let keys = table_keys(&lake).await;
     for ending in [".parquet", "m0.avro", ".avro", ".metadata.json"] {
-        factory.disk.for_files_ending_in(Some(ending));
+        disk.for_files_ending_in(Some(ending));
         let error = lake.merge_files(Some(BRONZE), &all(), soon()).await.unwrap_err();
         assert_eq!(error.kind(), LakeErrorKind::Transient, "{ending}: {error}");
         assert!(error.to_string().contains("no storage space"), "{ending}: {error}");
-        factory.disk.for_files_ending_in(None);
+        disk.for_files_ending_in(None);
         assert_eq!(table_keys(&lake).await, keys, "{ending}");
     }
     let merged = lake.merge_files(Some(BRONZE), &all(), soon()).await.unwrap().remove(0);

@@ -1,5 +1,5 @@
 //! I10: a thousand commits leave nothing unreferenced on disk, few manifests, and memory stays flat. How it grows
-//! beyond that is `make bench-growth`.
+//! beyond that is `make bench NAME=growth`.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     io::Write,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -49,18 +49,6 @@ const DEAD: &[Change] = &[
     (&[("raw", "identity", "raw_is")], &[]),
     (&[("ingest_ts", "hour", "hour"), ("reason", "identity", "why")], &[]),
 ];
-
-/// Python with pyiceberg and DuckDB, or a line that says that there is none.
-fn python() -> Option<PathBuf> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
-    let python = std::env::var_os("RVA_PYTHON").map_or(own, PathBuf::from);
-    let is_there = Command::new(&python).args(["-c", "import pyiceberg, duckdb"]).output();
-    if is_there.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    println!("skipped: {} has no pyiceberg (make test installs it)", python.display());
-    None
-}
 
 fn foreign(python: &Path, action: &str, cases: &[Value]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/partitions.py");
@@ -167,7 +155,7 @@ impl BronzeWorld {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_lie_under_their_own_partition_whatever_transform_another_engine_adds() {
-    let Some(python) = python() else { return };
+    let Some(python) = rva_testkit::python_with(&["pyiceberg", "duckdb"]) else { return };
     let mut worlds = Vec::new();
     for _ in BRONZE {
         worlds.push(BronzeWorld::new().await);
@@ -227,7 +215,7 @@ impl DeadWorld {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letters_lie_under_their_own_partition_too() {
-    let Some(python) = python() else { return };
+    let Some(python) = rva_testkit::python_with(&["pyiceberg", "duckdb"]) else { return };
     let mut worlds = Vec::new();
     for _ in DEAD {
         let dir = tempfile::tempdir().unwrap();
@@ -251,7 +239,7 @@ async fn dead_letters_lie_under_their_own_partition_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_was_staged_under_the_old_spec_is_written_anew() {
-    let Some(python) = python() else { return };
+    let Some(python) = rva_testkit::python_with(&["pyiceberg", "duckdb"]) else { return };
     let dir = tempfile::tempdir().unwrap();
     let rows = bronze_rows("0190a", 1);
     let change: Change = (&[("camera_id", "identity", "camera"), ("ingest_ts", "day", "day")], &["store_id"]);

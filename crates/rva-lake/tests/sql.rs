@@ -190,21 +190,9 @@ fn rows_with_odd_capture_times_break_no_shipped_query() {
     });
 }
 
-/// Python with DuckDB, or a line that says that there is none.
-fn duckdb() -> Option<std::path::PathBuf> {
-    let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
-    let python = std::env::var_os("RVA_PYTHON").map_or(own, std::path::PathBuf::from);
-    let found = std::process::Command::new(&python).args(["-c", "import duckdb"]).output();
-    if found.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    eprintln!("skipped: {} has no duckdb (make test installs it)", python.display());
-    None
-}
-
 #[test]
 fn duckdb_gives_the_same_answers_over_rows_with_odd_capture_times() {
-    let Some(python) = duckdb() else { return };
+    let Some(python) = rva_testkit::python_with(&["duckdb"]) else { return };
     run(move || async move {
         let (dir, lake) = filled().await;
         add_odd_rows(&lake).await;

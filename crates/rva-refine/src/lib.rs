@@ -46,7 +46,7 @@ pub use drawing::{Drawing, draw};
 #[doc(hidden)]
 pub use gold::gold_cells;
 pub use metrics::METRICS;
-#[doc(hidden)]
+#[cfg(feature = "mutants")]
 pub use refine::RefineRules;
 pub use refine::{Rebuild, RebuildTables, Refine, Stepped, day};
 pub use run::{RefineObserver, RefinePhase, may_pass, run_refine};

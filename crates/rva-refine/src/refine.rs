@@ -28,9 +28,9 @@ impl Stepped {
     }
 }
 
-/// Rules that a test switches off to show that the suite notices.
-#[doc(hidden)]
+/// Rules that a mutant breaks, to show that the suite notices. Without the feature `mutants` nobody can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "mutants"), allow(unreachable_pub, reason = "only a build for tests names it"))]
 pub struct RefineRules {
     /// Commits rows and position together; else the position goes first.
     pub together: bool,
@@ -44,9 +44,15 @@ pub struct RefineRules {
     pub drops_hot: bool,
 }
 
+impl RefineRules {
+    pub(crate) const KEPT: Self =
+        Self { together: true, whole_tracks: true, keeps_others: true, redraws: true, drops_hot: true };
+}
+
+#[cfg(feature = "mutants")]
 impl Default for RefineRules {
     fn default() -> Self {
-        Self { together: true, whole_tracks: true, keeps_others: true, redraws: true, drops_hot: true }
+        Self::KEPT
     }
 }
 
@@ -188,12 +194,12 @@ impl Refine {
         self
     }
 
-    /// Returns the refinement with rules switched off.
-    #[doc(hidden)]
+    /// Returns the refinement with rules broken.
+    #[cfg(feature = "mutants")]
     #[must_use]
     pub fn with_rules(mut self, rules: RefineRules) -> Self {
-        self.silver.together = rules.together;
-        self.gold.switched = rules;
+        self.silver.kept = rules;
+        self.gold.kept = rules;
         self
     }
 

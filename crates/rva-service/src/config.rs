@@ -1,7 +1,7 @@
 //! The merged configuration as types.
 
 use crate::{LogFormat, Secret, SourceText, ZoneConfig, parse_bytes, parse_duration, zones};
-use rva_types::JobName;
+use rva_types::{CaptureChoice, DataFolder, Device, HwAcceleration, JobName, RtspTransport, Timestamp};
 use serde::{Deserialize, Deserializer, de::Error};
 use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -18,7 +18,8 @@ pub struct Config {
     /// `source`
     pub source: Option<SourceText>,
     /// `start_time`, RFC 3339
-    pub start_time: Option<String>,
+    #[serde(default, deserialize_with = "optional_time")]
+    pub start_time: Option<Timestamp>,
     /// `data_dir`
     pub data_dir: PathBuf,
     /// `detector.*`
@@ -56,6 +57,13 @@ pub struct Config {
     pub cameras: BTreeMap<String, CameraConfig>,
 }
 
+impl Config {
+    /// Returns the paths of the data folder.
+    pub fn data_folder(&self) -> DataFolder {
+        DataFolder::at(&self.data_dir)
+    }
+}
+
 /// The settings that people are found and followed by.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,7 +85,8 @@ pub struct DetectorConfig {
     /// `detector.half`
     pub half: bool,
     /// `detector.device`
-    pub device: String,
+    #[serde(deserialize_with = "parsed")]
+    pub device: Device,
     /// `detector.tracker`
     pub tracker: String,
     /// `detector.reid_model`
@@ -105,16 +114,19 @@ pub struct DetectorConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaptureConfig {
-    /// `capture.policy`: `auto`, `latest`, `every_nth` or `all`
-    pub policy: String,
+    /// `capture.policy`
+    #[serde(deserialize_with = "parsed")]
+    pub policy: CaptureChoice,
     /// `capture.realtime`
     pub realtime: bool,
-    /// `capture.transport`: `tcp` or `udp`
-    pub transport: String,
+    /// `capture.transport`
+    #[serde(deserialize_with = "parsed")]
+    pub transport: RtspTransport,
     /// `capture.pixels_max`
     pub pixels_max: u64,
     /// `capture.hw_acceleration`
-    pub hw_acceleration: String,
+    #[serde(deserialize_with = "parsed")]
+    pub hw_acceleration: HwAcceleration,
     /// `capture.tls_ca`
     pub tls_ca: Option<PathBuf>,
     /// `capture.tls_insecure`
@@ -426,13 +438,16 @@ pub struct CameraConfig {
     /// `cameras.<id>.vid_stride`, frames
     pub vid_stride: Option<u32>,
     /// `cameras.<id>.capture`
-    pub capture: Option<String>,
+    #[serde(default, deserialize_with = "optional_parsed")]
+    pub capture: Option<CaptureChoice>,
     /// `cameras.<id>.realtime`
     pub realtime: Option<bool>,
     /// `cameras.<id>.transport`
-    pub transport: Option<String>,
+    #[serde(default, deserialize_with = "optional_parsed")]
+    pub transport: Option<RtspTransport>,
     /// `cameras.<id>.hw_acceleration`
-    pub hw_acceleration: Option<String>,
+    #[serde(default, deserialize_with = "optional_parsed")]
+    pub hw_acceleration: Option<HwAcceleration>,
     /// `cameras.<id>.tls_ca`
     pub tls_ca: Option<PathBuf>,
     /// `cameras.<id>.tls_insecure`
@@ -444,6 +459,18 @@ pub struct CameraConfig {
 
 fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) -> Result<T, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
+
+fn optional_parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+}
+
+fn optional_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| Timestamp::parse(&text).map_err(D::Error::custom)).transpose()
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -1,7 +1,7 @@
 //! Configuration keys, and the way from a key's text to its value.
 
 use crate::{ZonesOf, parse_bytes, parse_duration, telemetry::check_filter, yaml_bounds, zones};
-use rva_types::{CameraId, JobName, StoreId, StreamId, Timestamp, shown_source};
+use rva_types::{CameraId, Device, JobName, StoreId, StreamId, Timestamp, shown_source};
 use serde_json::Value;
 
 /// The kind of a key: the values that it takes. Ends of ranges belong to them.
@@ -19,6 +19,8 @@ pub enum Kind {
     StreamId,
     /// The name of a job.
     JobName,
+    /// A device that runs a network.
+    Device,
     /// A finite number between two ends.
     Number(f64, f64),
     /// A whole number between two ends.
@@ -99,6 +101,7 @@ impl Kind {
             Self::CameraId => CameraId::parse(text).map(|id| Value::from(id.as_str())).map_err(|e| e.to_string()),
             Self::StreamId => StreamId::parse(text).map(|id| Value::from(id.as_str())).map_err(|e| e.to_string()),
             Self::JobName => text.parse::<JobName>().map(|name| Value::from(name.as_str())).map_err(|e| e.to_string()),
+            Self::Device => text.parse::<Device>().map(|it| Value::from(it.to_string())).map_err(|e| e.to_string()),
             Self::Number(min, max) => {
                 let wanted = || format!("found {found:?}, wanted a number from {min} to {max}");
                 let value: f64 = text.trim().parse().map_err(|_| wanted())?;

@@ -4,6 +4,7 @@ use crate::{
     ZonesOf,
     key::{Key, Kind},
 };
+use rva_types::{CaptureChoice, HwAcceleration, RtspTransport};
 
 const fn key(path: &'static str, kind: Kind, default: Option<&'static str>, doc: &'static str) -> Key {
     Key { path, kind, default, env: &[], doc }
@@ -13,8 +14,9 @@ const fn named(key: Key, env: &'static [&'static str]) -> Key {
     Key { env, ..key }
 }
 
-const TRANSPORT: Kind = Kind::Choice(&["tcp", "udp"]);
-const HW_ACCELERATION: Kind = Kind::Choice(&["none", "any", "vaapi", "mfx", "d3d11"]);
+const TRANSPORT: Kind = Kind::Choice(RtspTransport::WORDS);
+const HW_ACCELERATION: Kind = Kind::Choice(HwAcceleration::WORDS);
+const CAPTURE: Kind = Kind::Choice(CaptureChoice::WORDS);
 
 const PULSAR_SECRETS: &str = "pulsar.token (PULSAR_TOKEN, or a file: PULSAR_TOKEN_FILE)";
 const S3_SECRETS: &str =
@@ -60,7 +62,7 @@ pub const KEYS: &[Key] = &[
     key("detector.max_det", Kind::Integer(1, 100_000), Some("300"), "most detections of a frame"),
     key("detector.agnostic_nms", Kind::Flag, Some("false"), "suppress across classes"),
     key("detector.half", Kind::Flag, Some("false"), "16-bit input, for models that take it"),
-    key("detector.device", Kind::Text, Some("cpu"), "cpu, cuda:0 or tensorrt:0"),
+    key("detector.device", Kind::Device, Some("cpu"), "cpu, cuda:0 or tensorrt:0"),
     named(
         key(
             "detector.tracker",
@@ -124,7 +126,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "capture.policy",
-        Kind::Choice(&["auto", "latest", "every_nth", "all"]),
+        CAPTURE,
         Some("auto"),
         "which frames are processed when there are too many; auto is latest for live sources, all for files",
     ),
@@ -404,7 +406,7 @@ pub const CAMERA_KEYS: &[Key] = &[
     key("tracker", Kind::Text, None, "as detector.tracker"),
     key("reid_model", Kind::Text, None, "as detector.reid_model"),
     key("vid_stride", Kind::Integer(1, 100_000), None, "as detector.vid_stride"),
-    key("capture", Kind::Choice(&["auto", "latest", "every_nth", "all"]), None, "as capture.policy"),
+    key("capture", CAPTURE, None, "as capture.policy"),
     key("realtime", Kind::Flag, None, "as capture.realtime"),
     key("transport", TRANSPORT, None, "as capture.transport"),
     key("hw_acceleration", HW_ACCELERATION, None, "as capture.hw_acceleration"),

@@ -1,5 +1,5 @@
-//! For `make bench-track`: `bench_track TRACKER DET.txt …` prints for each file the frames and the seconds of
-//! the processor that the tracker took; `bench_track crowd` prints the made-up crowd as such a file.
+//! For `make bench NAME=track`: `bench_track TRACKER DET.txt …` prints for each file the frames and the seconds of the
+//! processor that the tracker took; `bench_track crowd` prints the made-up crowd as such a file.
 
 #[path = "../benches/scenes/mod.rs"]
 mod scenes;

@@ -27,8 +27,10 @@
 #![warn(unreachable_pub)]
 
 mod capture;
+mod choice;
 mod envelope;
 mod fields;
+mod folder;
 mod geometry;
 mod ids;
 mod job;
@@ -40,10 +42,12 @@ mod rows;
 mod time;
 mod wait;
 
+pub use choice::{CaptureChoice, CapturePolicy, ChoiceError, Device, HwAcceleration, RtspTransport};
 pub use envelope::{
     Envelope, MessageDecoder, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, PropertyName, decode_message,
 };
 pub use fields::RecordHead;
+pub use folder::DataFolder;
 pub use geometry::{BBox, ImageSize, Point};
 pub use ids::{CameraId, IdError, RunId, SourceIdentity, StoreId, StreamId};
 pub use job::JobName;

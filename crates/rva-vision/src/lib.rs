@@ -24,14 +24,21 @@
 //! ```
 #![warn(unreachable_pub)]
 
+// The unit tests of this crate see another `FrameSource` than the crates beside it do, so they compile the fakes anew.
+#[cfg(test)]
+extern crate self as rva_vision;
+
 mod annotate;
 mod cues;
 mod detector;
 mod error;
+#[cfg(test)]
+#[path = "../../rva-testkit/src/vision/fake.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the unit tests use a part of it")]
+mod fake;
 mod image;
 mod input_buffer;
 mod libraries;
-mod named;
 mod pipeline;
 mod seam;
 mod source;
@@ -41,21 +48,20 @@ pub use cues::{
     Appearance, CAMERA_MOTION_IS_BUILT_IN, CameraMotion, CueFinder, Embedder, EmbedderOptions, FindCues, FrameCues,
 };
 pub use detector::{
-    BatchModel, BatchOptions, DetectOptions, Device, FoundLibrary, LetterboxPreparer, Preparers, Selection,
-    SharedDetector, SharedModel, YoloDetector, devices, find_library, parse_imgsz, resolve_classes,
+    BatchModel, BatchOptions, DetectOptions, FoundLibrary, LetterboxPreparer, Preparers, Selection, SharedDetector,
+    SharedModel, YoloDetector, devices, find_library, parse_imgsz, resolve_classes,
 };
 pub use error::{Reopen, VisionError, VisionErrorKind};
 pub use image::Image;
 pub use input_buffer::{InputBuffer, InputBuffers};
 pub use libraries::{OpenCvDescription, opencv_description};
-#[doc(hidden)]
-pub use pipeline::fake;
 pub use pipeline::{
-    CapturePolicy, End, FrameCounters, FrameCounts, FramesSkipped, PipelineControl, PipelineOptions, PipelineOutcome,
-    StageTimes, StopFlag, TrackedFrame, run_pipeline,
+    End, FrameCounters, FrameCounts, FramesSkipped, PipelineControl, PipelineOptions, PipelineOutcome, StageTimes,
+    StopFlag, TrackedFrame, run_pipeline,
 };
+pub use rva_types::{CapturePolicy, Device, HwAcceleration, RtspTransport};
 pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceCounts, SourceDescription};
 pub use source::{
-    AbandonedCaptures, Certificates, GstPipeline, HwAcceleration, IMAGE_EXTENSIONS, OpenOptions, PIXELS_MAX,
-    RtspTransport, SourceSpec, StreamUrl, VIDEO_EXTENSIONS, abandoned_captures, open,
+    AbandonedCaptures, Certificates, GstPipeline, IMAGE_EXTENSIONS, OpenOptions, PIXELS_MAX, SourceSpec, StreamUrl,
+    VIDEO_EXTENSIONS, abandoned_captures, open,
 };

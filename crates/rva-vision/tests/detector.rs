@@ -3,62 +3,23 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
+use common::{library, python};
 use opencv::{prelude::*, videoio};
+use rva_testkit::{repository, shared};
 use rva_types::{BBox, Detection, ImageSize};
 use rva_vision::{
     BatchOptions, DetectOptions, Detector, Device, FoundLibrary, Image, Prepared, Selection, SharedModel,
-    VisionErrorKind, YoloDetector, devices, find_library, resolve_classes,
+    VisionErrorKind, YoloDetector, devices, resolve_classes,
 };
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
 
 fn toy(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(format!("{name}.onnx"))
-}
-
-/// A file of the material that isn't part of the project.
-fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("RVA_SHARED").map_or_else(|| repository().join("../shared"), PathBuf::from);
-    let found = Some(root.join(path)).filter(|path| path.exists());
-    if found.is_none() {
-        eprintln!("skipped: no {path} in the shared folder");
-    }
-    found
-}
-
-fn python() -> PathBuf {
-    let own = repository().join(".venv/bin/python");
-    match std::env::var_os("RVA_PYTHON") {
-        Some(python) => python.into(),
-        None if own.exists() => own,
-        None => "python3".into(),
-    }
-}
-
-/// The library as the product finds it, in the project's cache, or inside Python's package.
-fn library() -> Option<FoundLibrary> {
-    static FOUND: OnceLock<Option<FoundLibrary>> = OnceLock::new();
-    let find = || {
-        let cache = repository().join("data/cache/onnxruntime");
-        if let Ok(found) = find_library(None).or_else(|_| find_library(Some(&cache))) {
-            return Some(found);
-        }
-        let code = "import onnxruntime, os; print(os.path.join(os.path.dirname(onnxruntime.__file__), 'capi'))";
-        let output = Command::new(python()).args(["-c", code]).output().ok()?;
-        find_library(Some(Path::new(String::from_utf8(output.stdout).ok()?.trim()))).ok()
-    };
-    let found = FOUND.get_or_init(find).clone();
-    if found.is_none() {
-        eprintln!("skipped: no ONNX Runtime library");
-    }
-    found
 }
 
 fn load(library: &FoundLibrary, model: &Path, options: &DetectOptions) -> YoloDetector {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use rva_testkit::shared;
 use rva_track::{Cues, GmcMethod};
 use rva_types::{BBox, Detection, ImageSize};
 use rva_vision::{
@@ -16,16 +17,6 @@ use std::{
 
 const MODELS: [(&str, usize, u32, u32); 2] =
     [("mobilenetv2_bottleneck", 1280, 224, 224), ("osnet_x0_25_msmt17", 512, 128, 256)];
-
-fn shared(path: &str) -> Option<PathBuf> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let root = std::env::var_os("RVA_SHARED").map_or(own, PathBuf::from);
-    let found = Some(root.join(path)).filter(|path| path.exists());
-    if found.is_none() {
-        eprintln!("skipped: no {path} in the shared folder");
-    }
-    found
-}
 
 fn library() -> Option<FoundLibrary> {
     let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/cache/onnxruntime");

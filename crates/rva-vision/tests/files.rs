@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use rva_testkit::ffmpeg;
 use rva_vision::{FrameSource, Image, OpenOptions, SourceSpec, VisionError, VisionErrorKind, open};
 use std::{
     fs,
@@ -55,20 +56,6 @@ fn failing(name: &str) -> Option<PathBuf> {
         return None;
     }
     Some(path)
-}
-
-/// Runs ffmpeg; false, and a line that says so, where there is none.
-fn ffmpeg(arguments: &[&str]) -> bool {
-    match Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments).status() {
-        Ok(status) => {
-            assert!(status.success(), "ffmpeg {arguments:?}");
-            true
-        }
-        Err(_) => {
-            println!("skipped: ffmpeg not found");
-            false
-        }
-    }
 }
 
 /// Pictures and times as ffmpeg and ffprobe see them, the first time taken from all.

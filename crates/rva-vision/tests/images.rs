@@ -4,24 +4,15 @@
 
 mod common;
 
-use common::{image, names, picture, read_all, refused, root, text, whole};
+use common::{image, names, picture, read_all, refused, text, whole};
 use opencv::{
     core::{Mat, Scalar, Size},
     imgcodecs,
     prelude::*,
 };
+use rva_testkit::shared;
 use rva_vision::{OpenOptions, SourceSpec, VisionErrorKind, open};
-use std::{fs, path::PathBuf};
-
-fn shared(file: &str) -> Option<PathBuf> {
-    let shared = std::env::var_os("RVA_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
-    let path = shared.join(file);
-    if path.is_file() {
-        return Some(path);
-    }
-    println!("skipped: shared files not found");
-    None
-}
+use std::fs;
 
 #[test]
 fn images_of_a_folder_come_in_natural_order() {

@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+use rva_testkit::vision::fake::{FakeDetector, FakeSource, FakeTracker, Fault, index_of, person};
 use rva_track::{Tracker, TrackerFrame, Warp};
 use rva_types::{Detection, TrackedDetection};
 use rva_vision::{
     Appearance, CapturePolicy, Detector, End, FindCues, FrameCues, Image, PipelineControl, PipelineOptions,
-    PipelineOutcome, StopFlag, TrackedFrame, VisionError, VisionErrorKind,
-    fake::{FakeDetector, FakeSource, FakeTracker, Fault, index_of, person},
-    run_pipeline,
+    PipelineOutcome, StopFlag, TrackedFrame, VisionError, VisionErrorKind, run_pipeline,
 };
 use std::{
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},

@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use rva_testkit::ffmpeg;
 use rva_vision::{OpenOptions, SourceSpec, VisionErrorKind, open};
 use std::{
     fs,
     io::{Read, Write},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::Command,
     thread,
     time::Duration,
 };
@@ -88,19 +88,6 @@ fn serve(body: Vec<u8>, is_live: bool) -> u16 {
         }
     });
     port
-}
-
-fn ffmpeg(arguments: &[&str]) -> bool {
-    match Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments).status() {
-        Ok(status) => {
-            assert!(status.success(), "ffmpeg {arguments:?}");
-            true
-        }
-        Err(_) => {
-            println!("skipped: ffmpeg not found");
-            false
-        }
-    }
 }
 
 /// Two clips of two seconds behind each other, ten pictures a second, each made with its own arguments.

@@ -2,12 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use rva_testkit::vision::fake::{FakeDetector, FakeSource, FakeTracker};
 use rva_types::{BBox, Detection, ImageSize};
 use rva_vision::{
     BatchModel, BatchOptions, Detector, End, ModelDescription, PipelineControl, PipelineOptions, Prepared, Preparers,
-    Selection, SharedModel, VisionError, VisionErrorKind,
-    fake::{FakeDetector, FakeSource, FakeTracker},
-    run_pipeline,
+    Selection, SharedModel, VisionError, VisionErrorKind, run_pipeline,
 };
 use std::{
     num::NonZeroUsize,

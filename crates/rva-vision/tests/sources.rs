@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::{image, names, picture, read_all, refused, root, text, whole};
-use opencv::{core::Size, prelude::*, videoio::VideoWriter};
+use common::{clip, image, names, read_all, refused, text, whole};
+use rva_testkit::{ffmpeg, shared, vtest};
 use rva_vision::{Frame, FrameSource, OpenOptions, SourceSpec, VisionErrorKind, open};
 use std::{
     fs,
@@ -13,56 +13,6 @@ use std::{
     process::Command,
     time::Duration,
 };
-
-/// A clip by OpenCV's own writer.
-fn clip(path: &Path, codec: [char; 4], fps: f64, frames: i32) {
-    let size = Size::new(160, 120);
-    let fourcc = VideoWriter::fourcc(codec[0], codec[1], codec[2], codec[3]).unwrap();
-    let mut writer =
-        VideoWriter::new_with_backend(text(path), opencv::videoio::CAP_FFMPEG, fourcc, fps, size, true).unwrap();
-    assert!(writer.is_opened().unwrap(), "{codec:?} should be writable");
-    for at in 0..frames {
-        writer.write(&picture(size, at)).unwrap();
-    }
-    writer.release().unwrap();
-}
-
-/// Runs ffmpeg; false, and a line that says so, where there is none.
-fn ffmpeg(arguments: &[&str]) -> bool {
-    match Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments).status() {
-        Ok(status) => {
-            assert!(status.success(), "ffmpeg {arguments:?}");
-            true
-        }
-        Err(_) => {
-            println!("skipped: ffmpeg not found");
-            false
-        }
-    }
-}
-
-fn vtest() -> Option<PathBuf> {
-    let candidates = [
-        std::env::var_os("RVA_VTEST").map(PathBuf::from),
-        Some(root().join("data/cache/vtest.avi")),
-        Some(PathBuf::from("/usr/share/doc/opencv-doc/examples/data/vtest.avi")),
-    ];
-    let found = candidates.into_iter().flatten().find(|path| path.is_file());
-    if found.is_none() {
-        println!("skipped: vtest.avi not found");
-    }
-    found
-}
-
-fn shared(file: &str) -> Option<PathBuf> {
-    let shared = std::env::var_os("RVA_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
-    let path = shared.join(file);
-    if path.is_file() {
-        return Some(path);
-    }
-    println!("skipped: shared files not found");
-    None
-}
 
 #[test]
 fn vtest_gives_795_frames_a_tenth_of_a_second_apart() {

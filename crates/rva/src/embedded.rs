@@ -1,6 +1,6 @@
 //! The ingest role on a data folder, as a task beside the detector or alone.
 
-use crate::{exit::Refusal, folder::DataFolder};
+use crate::exit::Refusal;
 use anyhow::Context;
 use rva_bus::LogReader;
 use rva_ingest::{
@@ -12,6 +12,7 @@ use rva_service::{
     BusKind, CatalogKind, Config, Health, StopFlag, ended_or_stopped, format_duration,
     tables::{TableSettings, lake_options, merge_limits},
 };
+use rva_types::DataFolder;
 use std::{
     sync::{
         Arc,

@@ -5,6 +5,7 @@
 mod common;
 
 use common::{Ran, command, demo_model, runtime_library, rva, workspace};
+use rva_testkit::ffmpeg;
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -66,20 +67,6 @@ fn detect(folder: &Path, source: &Path, more: &[&str]) -> Ran {
     let (source, model) = (source.display().to_string(), demo_model().display().to_string());
     let arguments = ["detect", &source, "--model", &model, "--start-time", START, "--output", "x.ndjson"];
     rva(folder, &[&arguments, more].concat())
-}
-
-/// Runs ffmpeg; false, and a line that says so, where there is none.
-fn ffmpeg(arguments: &[&str]) -> bool {
-    match Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments).status() {
-        Ok(status) => {
-            assert!(status.success(), "ffmpeg {arguments:?}");
-            true
-        }
-        Err(_) => {
-            eprintln!("skipped: ffmpeg not found");
-            false
-        }
-    }
 }
 
 /// Times of the pictures as ffprobe sees them, in milliseconds from the first; `None` without ffprobe.

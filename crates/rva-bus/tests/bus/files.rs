@@ -1,10 +1,8 @@
 //! NDJSON out, and back into a log.
 
 use crate::{drain, keys, message};
-use rva_bus::{
-    BusErrorKind, EventSink, NdjsonSink, ReplayOptions, ReplayReport, memory::MemoryFault, memory::MemoryLog, replay,
-    replay_file,
-};
+use rva_bus::{BusErrorKind, EventSink, NdjsonSink, ReplayOptions, ReplayReport, replay, replay_file};
+use rva_testkit::bus::{MemoryFault, MemoryLog};
 use rva_types::{Envelope, RejectionReason, decode_message};
 use std::{
     io::{BufReader, Cursor, Write},

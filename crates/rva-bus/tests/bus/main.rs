@@ -3,7 +3,6 @@
 // The lint's exception for tests doesn't reach async tests and what they share.
 #![allow(clippy::unwrap_used)]
 
-mod contract;
 mod crash;
 mod damage;
 mod faults;
@@ -13,13 +12,12 @@ mod model;
 mod open_files;
 mod retention;
 
-use bytes::Bytes;
-use contract::Log;
 use futures::FutureExt;
-use rva_bus::{EventSource, LogOptions, LogReader, LogWriter, Message, OutgoingMessage, memory::MemoryLog};
+use rva_bus::{EventSource, LogOptions, LogReader, LogWriter, Message};
+pub(crate) use rva_testkit::bus::contract::{body, message};
+use rva_testkit::bus::{Log, MemoryLog, SlowSource};
 use rva_types::Timestamp;
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -28,15 +26,20 @@ use std::{
     time::Duration,
 };
 
-/// Runs one clause of the contract over the embedded log and the one in memory.
-pub async fn over_every_log(clause: impl AsyncFn(&mut Log<'_>)) {
-    let memory = MemoryLog::default();
-    let reader = memory.clone();
-    let source = move || {
-        let reader: Box<dyn EventSource> = Box::new(reader.reader());
-        std::future::ready(reader).boxed()
-    };
-    clause(&mut Log { sink: Box::new(memory), source: Box::new(source), keys_are_partitions: true }).await;
+rva_testkit::log_contract!(over_every_log);
+
+/// Runs one clause of the contract over the embedded log, the one in memory, and that one as a slow log.
+async fn over_every_log(clause: impl AsyncFn(&mut Log<'_>)) {
+    for is_slow in [false, true] {
+        let memory = MemoryLog::default();
+        let reader = memory.clone();
+        let source = move || {
+            let reader = reader.reader();
+            let reader: Box<dyn EventSource> = if is_slow { Box::new(SlowSource(reader)) } else { Box::new(reader) };
+            std::future::ready(reader).boxed()
+        };
+        clause(&mut Log { sink: Box::new(memory), source: Box::new(source), keys_are_partitions: !is_slow }).await;
+    }
     let dir = tempfile::tempdir().unwrap();
     // Small segments, so that every clause crosses several.
     let options = LogOptions { segment_bytes_max: 700, ..LogOptions::default() };
@@ -46,20 +49,6 @@ pub async fn over_every_log(clause: impl AsyncFn(&mut Log<'_>)) {
         std::future::ready(reader).boxed()
     };
     clause(&mut Log { sink, source: Box::new(source), keys_are_partitions: true }).await;
-}
-
-pub(crate) fn message(key: &str, body: impl AsRef<[u8]>) -> OutgoingMessage {
-    OutgoingMessage {
-        partition_key: key.into(),
-        properties: BTreeMap::from([("camera_id".into(), key.into())]),
-        event_time: None,
-        body: Bytes::copy_from_slice(body.as_ref()),
-    }
-}
-
-/// A JSON body of about `bytes`.
-pub fn body(i: u64, bytes: usize) -> String {
-    format!("{{\"i\":{i},\"pad\":\"{}\"}}", "x".repeat(bytes))
 }
 
 /// Options under which nothing is synced unless it is asked for.

@@ -1,13 +1,15 @@
 //! The log in memory: its faults happen once each.
 
 use crate::drain;
-use rva_bus::{EventSink, EventSource, memory::MemoryLog};
+use rva_bus::{EventSink, EventSource};
+use rva_testkit::bus::MemoryLog;
 use rva_types::{OffsetMap, Position};
 use std::time::Duration;
 
 #[tokio::test]
 async fn the_memory_logs_faults_happen_once_each() {
-    use rva_bus::{BusErrorKind::*, memory::MemoryFault::*};
+    use rva_bus::BusErrorKind::*;
+    use rva_testkit::bus::MemoryFault::*;
     let log = MemoryLog::default();
     let mut sink = log.clone();
     log.inject(Send(Transient));

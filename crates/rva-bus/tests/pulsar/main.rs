@@ -3,8 +3,6 @@
 // The lint's exception for tests doesn't reach async tests and what they share.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../bus/contract.rs"]
-mod contract;
 mod entries;
 mod faults;
 mod forward;
@@ -13,8 +11,6 @@ mod secure;
 mod setup;
 mod wire;
 
-use bytes::Bytes;
-use contract::Log;
 use futures::FutureExt;
 use rva_bus::{
     EventSource, OutgoingMessage,
@@ -24,23 +20,10 @@ use rva_bus::{
     },
 };
 use rva_stack::Stack;
-use std::collections::BTreeMap;
+use rva_testkit::bus::Log;
+pub(crate) use rva_testkit::bus::contract::message;
 
 pub(crate) const SUBSCRIPTION: &str = "rva-ingest";
-
-pub(crate) fn message(key: &str, body: impl AsRef<[u8]>) -> OutgoingMessage {
-    OutgoingMessage {
-        partition_key: key.into(),
-        properties: BTreeMap::from([("camera_id".into(), key.into())]),
-        event_time: None,
-        body: Bytes::copy_from_slice(body.as_ref()),
-    }
-}
-
-/// A JSON body of about `bytes`.
-pub(crate) fn body(i: u64, bytes: usize) -> String {
-    format!("{{\"i\":{i},\"pad\":\"{}\"}}", "x".repeat(bytes))
-}
 
 /// A frame record with what the bus looks at.
 pub(crate) fn record(run: &str, camera: &str, frame_index: u64) -> OutgoingMessage {
@@ -75,8 +58,10 @@ pub(crate) async fn source(connection: &PulsarConnection, topic: &TopicName) -> 
     PulsarSource::connect(connection, PulsarSourceOptions::new(topic.clone(), SUBSCRIPTION)).await.unwrap()
 }
 
+rva_testkit::log_contract!(over_every_log);
+
 /// Runs one clause of the contract over a new topic, with one partition and with three.
-pub(crate) async fn over_every_log(clause: impl AsyncFn(&mut Log<'_>)) {
+async fn over_every_log(clause: impl AsyncFn(&mut Log<'_>)) {
     let Some(stack) = rva_stack::stack() else { return };
     let _turn = stack.shared().await;
     let connection = connection(stack);

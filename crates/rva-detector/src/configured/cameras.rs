@@ -165,6 +165,7 @@ fn identity(store: &str, camera: &str, stream: &str) -> anyhow::Result<SourceIde
 mod tests {
     use super::*;
     use rva_service::{Layers, load};
+    use rva_types::CaptureChoice;
 
     fn loaded(file: &str, environment: &[(&str, &str)]) -> Loaded {
         let environment = environment.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
@@ -208,12 +209,12 @@ mod tests {
         let plan = plan(&[], &loaded(text, &[])).unwrap();
         assert!(plan.is_from_file);
         let [a, b] = &plan.cameras[..] else { panic!("{plan:?}") };
-        let own = (a.config.detector.conf, a.config.detector.vid_stride, a.config.capture.policy.as_str());
-        assert_eq!(own, (0.5, 2, "all"));
+        let own = (a.config.detector.conf, a.config.detector.vid_stride, a.config.capture.policy);
+        assert_eq!(own, (0.5, 2, CaptureChoice::All));
         assert_eq!(a.config.detector.classes.as_deref(), Some(&["person".to_owned()][..]));
         assert!(a.config.capture.realtime && a.config.detector.tracker == "sort");
-        let all = (b.config.detector.conf, b.config.detector.vid_stride, b.config.capture.policy.as_str());
-        assert_eq!((all, b.config.capture.realtime), ((0.3, 2, "every_nth"), false));
+        let all = (b.config.detector.conf, b.config.detector.vid_stride, b.config.capture.policy);
+        assert_eq!((all, b.config.capture.realtime), ((0.3, 2, CaptureChoice::EveryNth), false));
     }
 
     #[test]

@@ -7,10 +7,7 @@ use crate::{
 };
 use anyhow::Context;
 use rva_service::{CaptureConfig, Config, Secret};
-use rva_types::Timestamp;
-use rva_vision::{
-    BatchOptions, Certificates, DetectOptions, Device, OpenOptions, PipelineOptions, SourceSpec, parse_imgsz,
-};
+use rva_vision::{BatchOptions, Certificates, DetectOptions, OpenOptions, PipelineOptions, SourceSpec, parse_imgsz};
 use std::{
     num::{NonZeroU32, NonZeroUsize},
     time::Duration,
@@ -94,21 +91,20 @@ fn source(plan: &CameraPlan) -> anyhow::Result<SourceSpec> {
 
 fn camera(plan: &CameraPlan) -> anyhow::Result<CameraSetup> {
     let capture = &plan.config.capture;
-    let start_time = plan.config.start_time.as_deref().map(Timestamp::parse).transpose();
     Ok(CameraSetup {
         source: source(plan)?,
         open: OpenOptions {
             open_timeout: capture.open_timeout,
             read_timeout: capture.read_timeout,
-            transport: capture.transport.parse()?,
+            transport: capture.transport,
             pixels_max: capture.pixels_max,
-            hw_acceleration: capture.hw_acceleration.parse()?,
+            hw_acceleration: capture.hw_acceleration,
             certificates: certificates(capture)?,
             ..OpenOptions::default()
         },
         identity: plan.identity.clone(),
-        start_time: start_time.map_err(|error| refused(error.to_string()))?,
-        capture: Some(capture.policy.as_str()).filter(|policy| *policy != "auto").map(str::parse).transpose()?,
+        start_time: plan.config.start_time,
+        capture: capture.policy.policy(),
         realtime: capture.realtime,
     })
 }
@@ -133,7 +129,7 @@ fn detector_setup(config: &Config) -> anyhow::Result<DetectorSetup> {
         imgsz: detector.imgsz.as_deref().map(parse_imgsz).transpose()?,
         pixels_max: config.capture.pixels_max,
         half: detector.half,
-        device: Device::parse(&detector.device)?,
+        device: detector.device,
         intra_threads: detector.threads.map(|threads| threads as usize),
     };
     options.validate()?;

@@ -69,7 +69,7 @@ impl Ingest<'_> {
             self.give_up(DEAD_LETTERS, cut.bronze.rows.len(), &error)?;
             return self.recover(of_table(DEAD_LETTERS, error), Step::CommitBronze(cut)).await;
         }
-        if !self.options.rules.acknowledge_after_commit {
+        if !self.options.rules().acknowledge_after_commit {
             self.acknowledge(cut.bronze.to.clone()).await;
         }
         let began = self.clock.elapsed();

@@ -54,8 +54,8 @@ pub struct Arguments {
     /// Pause after each step of a commit, so that a test can hit every one of them
     #[arg(long, hide = true, default_value = "0", value_parser = parse_duration)]
     pub step_pause: Duration,
-    /// Break a rule of exactly once, so that a test can show that it notices; not in an optimised build
-    #[cfg(debug_assertions)]
+    /// Break a rule of exactly once, so that a test can show that it notices; only in a build for tests
+    #[cfg(feature = "mutants")]
     #[arg(long, hide = true, value_enum)]
     pub mutant: Option<super::Mutant>,
     /// Where /live, /ready and /metrics answer, like 0.0.0.0:8080 [default: nowhere]

@@ -2,7 +2,7 @@
 
 mod args;
 mod metrics;
-#[cfg(debug_assertions)]
+#[cfg(feature = "mutants")]
 mod mutant;
 mod open;
 mod overdue;
@@ -10,7 +10,7 @@ mod settings;
 mod view;
 
 pub use args::Arguments;
-#[cfg(debug_assertions)]
+#[cfg(feature = "mutants")]
 pub use mutant::Mutant;
 pub use settings::Settings;
 pub use view::ServiceView;

@@ -91,7 +91,7 @@ impl Check<'_> {
 
     fn bus(&mut self) -> Option<Bus> {
         match self.loaded.config.bus.kind {
-            BusKind::Log => Some(Bus::Log(self.loaded.config.data_dir.join("log"))),
+            BusKind::Log => Some(Bus::Log(self.loaded.config.data_folder().log())),
             BusKind::Pulsar => self.pulsar(),
         }
     }

@@ -1,12 +1,9 @@
-//! Faults: where they strike, and a catalog and a storage that let them.
+//! Faults of one seed: where they strike, and what the catalog and the storage then do.
 
-use futures::stream::BoxStream;
-use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig, StorageFactory};
-use iceberg::table::Table;
-use iceberg::{Catalog, Error, ErrorKind, Result, TableCommit, TableIdent, TableRequirement, TableUpdate};
+use iceberg::{Error, ErrorKind, Result};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use rva_lake::{CatalogLayer, CommitStep, SwapMetadata, storage::LakeStorageFactory};
-use serde::{Deserialize, Serialize};
+use rva_lake::CommitStep;
+use rva_testkit::lake::{CatalogFaults, LoadFault, RequestFault, StorageCall, StorageFaults};
 use std::{
     collections::BTreeMap,
     io,
@@ -54,13 +51,6 @@ pub enum Fault {
 /// Where a fault strikes: at a step of a commit, or at the log.
 pub type Place = &'static str;
 
-/// A request that is on its way to the catalog.
-#[derive(Debug)]
-pub enum Request {
-    Commit(TableCommit),
-    Swap(TableIdent, Vec<TableRequirement>, Vec<TableUpdate>),
-}
-
 /// Work of somebody else on the same tables.
 pub type Intruder = Arc<dyn Fn(Fault) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
@@ -71,7 +61,6 @@ struct State {
     crashes: usize,
     kinds: Vec<Fault>,
     hits: BTreeMap<(Place, Fault), u64>,
-    late: Vec<Request>,
     intruder: Option<Intruder>,
     trace: Vec<String>,
 }
@@ -104,7 +93,6 @@ impl Faults {
             crashes: 0,
             kinds,
             hits: BTreeMap::new(),
-            late: Vec::new(),
             intruder: None,
             trace: Vec::new(),
         };
@@ -202,11 +190,6 @@ impl Faults {
             intruder(fault).await;
         }
     }
-
-    /// Requests that the catalog applies only now.
-    pub fn take_late(&self) -> Vec<Request> {
-        std::mem::take(&mut self.state().late)
-    }
 }
 
 impl State {
@@ -216,231 +199,70 @@ impl State {
     }
 }
 
-fn unknown(text: &str) -> Error {
-    Error::new(ErrorKind::Unexpected, format!("simulated: {text}"))
-}
-
-/// A real catalog behind a bad line.
-#[derive(Debug, Clone)]
-pub struct FaultyCatalog {
-    pub inner: Arc<dyn Catalog>,
-    pub swap: Arc<dyn SwapMetadata>,
-    pub faults: Faults,
-}
-
-impl FaultyCatalog {
-    async fn apply_late(&self) {
-        for request in self.faults.take_late() {
-            let landed = self.pass(request).await.is_ok();
-            self.faults.note(format!("late request landed: {landed}"));
-        }
-    }
-
-    async fn pass(&self, request: Request) -> Result<()> {
-        match request {
-            Request::Commit(commit) => self.inner.update_table(commit).await.map(drop),
-            Request::Swap(ident, requirements, updates) => self.swap.swap(&ident, requirements, updates).await,
-        }
-    }
-
-    async fn request(&self, request: Request) -> Result<()> {
+#[async_trait::async_trait]
+impl CatalogFaults for Faults {
+    async fn on_request(&self) -> Option<RequestFault> {
         use Fault::*;
-        self.faults.alive().await;
         let possible = [RequestLost, ResponseLost, LateApply, Lie, NoSpace, Compactor, OtherWorker, Zombie];
-        match self.faults.roll(None, 0.18, &possible) {
-            Some(RequestLost) => return Err(unknown("request lost")),
-            Some(NoSpace) => return Err(unknown("commit").with_source(io::Error::from(io::ErrorKind::StorageFull))),
-            Some(Lie) => return Ok(()),
-            Some(LateApply) => {
-                self.faults.state().late.push(request);
-                return Err(unknown("timeout, applied later"));
+        match self.roll(None, 0.18, &possible)? {
+            RequestLost => Some(RequestFault::RequestLost),
+            NoSpace => Some(RequestFault::NoSpace),
+            Lie => Some(RequestFault::Lie),
+            LateApply => Some(RequestFault::Late),
+            ResponseLost => Some(RequestFault::ResponseLost),
+            other => {
+                self.intrude(other).await;
+                None
             }
-            Some(ResponseLost) => {
-                self.pass(request).await?;
-                return Err(unknown("response lost"));
-            }
-            Some(other) => self.faults.intrude(other).await,
-            None => {}
         }
-        let answer = self.pass(request).await;
-        self.faults.alive().await;
-        answer
     }
 
-    async fn behind(&self, table: Table) -> Result<Table> {
-        let mut json = serde_json::to_value(table.metadata())?;
-        let ahead = table.metadata().last_updated_ms() + 600_000;
-        json["last-updated-ms"] = ahead.into();
-        Table::builder()
-            .file_io(table.file_io().clone())
-            .metadata(Arc::new(serde_json::from_value::<iceberg::spec::TableMetadata>(json)?))
-            .metadata_location(table.metadata_location_result()?)
-            .identifier(table.identifier().clone())
-            .runtime(iceberg::Runtime::current())
-            .build()
-    }
-}
-
-#[async_trait::async_trait]
-impl CatalogLayer for FaultyCatalog {
-    fn inner(&self) -> &dyn Catalog {
-        &*self.inner
-    }
-
-    async fn load_table(&self, ident: &TableIdent) -> Result<Table> {
+    async fn on_load(&self) -> Option<LoadFault> {
         use Fault::*;
-        self.faults.alive().await;
-        let fault = self.faults.roll(
-            None,
-            0.05,
-            &[LoadError, ClockBehind, Compactor, OtherWorker, Zombie, RolledBack, Expired],
-        );
-        match fault {
-            Some(LoadError) => return Err(unknown("catalog away")),
-            Some(ClockBehind) => return self.behind(self.inner.load_table(ident).await?).await,
-            Some(other) => self.faults.intrude(other).await,
-            None => {}
+        let possible = [LoadError, ClockBehind, Compactor, OtherWorker, Zombie, RolledBack, Expired];
+        match self.roll(None, 0.05, &possible)? {
+            LoadError => Some(LoadFault::Away),
+            ClockBehind => Some(LoadFault::ClockBehind),
+            other => {
+                self.intrude(other).await;
+                None
+            }
         }
-        if self.faults.pick(2) == 0 {
-            self.apply_late().await;
-        }
-        let table = self.inner.load_table(ident).await;
-        self.faults.alive().await;
-        table
     }
 
-    async fn update_table(&self, commit: TableCommit) -> Result<Table> {
-        let ident = commit.identifier().clone();
-        self.request(Request::Commit(commit)).await?;
-        self.inner.load_table(&ident).await
+    fn lands(&self) -> bool {
+        self.pick(2) == 0
+    }
+
+    fn landed(&self, applied: bool) {
+        self.note(format!("late request landed: {applied}"));
+    }
+
+    async fn alive(&self) {
+        Self::alive(self).await;
     }
 }
 
 #[async_trait::async_trait]
-impl SwapMetadata for FaultyCatalog {
-    async fn swap(
-        &self,
-        ident: &TableIdent,
-        requirements: Vec<TableRequirement>,
-        updates: Vec<TableUpdate>,
-    ) -> Result<()> {
-        self.request(Request::Swap(ident.clone(), requirements, updates)).await
-    }
-}
-
-/// The lake's own storage on a bad disk.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FaultyStorage {
-    #[serde(skip)]
-    faults: Faults,
-    #[serde(skip, default = "no_storage")]
-    inner: Arc<dyn Storage>,
-}
-
-fn no_storage() -> Arc<dyn Storage> {
-    Arc::new(LakeStorageFactory::default().storage())
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct FaultyStorageFactory {
-    #[serde(skip)]
-    pub faults: Faults,
-    pub inner: LakeStorageFactory,
-}
-
-#[typetag::serde(name = "SimulatedStorageFactory")]
-impl StorageFactory for FaultyStorageFactory {
-    fn build(&self, config: &StorageConfig) -> Result<Arc<dyn Storage>> {
-        Ok(Arc::new(FaultyStorage { faults: self.faults.clone(), inner: self.inner.build(config)? }))
-    }
-}
-
-impl FaultyStorage {
-    async fn strike(&self, what: &str, chance: f64) -> Result<()> {
-        self.faults.alive().await;
-        match self.faults.roll(None, chance, &[Fault::IoError, Fault::NoSpace]) {
-            Some(Fault::IoError) => Err(unknown(what).with_source(io::Error::other("simulated I/O error"))),
-            Some(_) => Err(unknown(what).with_source(io::Error::from(io::ErrorKind::StorageFull))),
-            None => Ok(()),
-        }
-    }
-}
-
-struct FaultyWrite {
-    storage: FaultyStorage,
-    inner: Box<dyn FileWrite>,
-}
-
-#[async_trait::async_trait]
-impl FileWrite for FaultyWrite {
-    async fn write(&mut self, bytes: bytes::Bytes) -> Result<()> {
-        self.storage.strike("write", 0.02).await?;
-        self.inner.write(bytes).await
+impl StorageFaults for Faults {
+    async fn before(&self, call: StorageCall, path: &str) -> Result<()> {
+        Self::alive(self).await;
+        let chance = match call {
+            StorageCall::Look | StorageCall::DeleteMany => return Ok(()),
+            StorageCall::Read | StorageCall::Open => 0.01,
+            StorageCall::Create | StorageCall::WritePart => 0.02,
+            StorageCall::Write | StorageCall::Close => 0.04,
+            StorageCall::Delete => 0.05,
+        };
+        let source = match self.roll(None, chance, &[Fault::IoError, Fault::NoSpace]) {
+            Some(Fault::IoError) => io::Error::other("simulated I/O error"),
+            Some(_) => io::Error::from(io::ErrorKind::StorageFull),
+            None => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::Unexpected, format!("simulated: {call:?} {path}")).with_source(source))
     }
 
-    async fn close(&mut self) -> Result<()> {
-        self.storage.strike("close", 0.04).await?;
-        self.inner.close().await?;
-        self.storage.faults.alive().await;
-        Ok(())
-    }
-}
-
-#[async_trait::async_trait]
-#[typetag::serde(name = "SimulatedStorage")]
-impl Storage for FaultyStorage {
-    async fn exists(&self, path: &str) -> Result<bool> {
-        self.faults.alive().await;
-        self.inner.exists(path).await
-    }
-
-    async fn metadata(&self, path: &str) -> Result<FileMetadata> {
-        self.faults.alive().await;
-        self.inner.metadata(path).await
-    }
-
-    async fn read(&self, path: &str) -> Result<bytes::Bytes> {
-        self.strike("read", 0.01).await?;
-        self.inner.read(path).await
-    }
-
-    async fn reader(&self, path: &str) -> Result<Box<dyn FileRead>> {
-        self.strike("open", 0.01).await?;
-        self.inner.reader(path).await
-    }
-
-    async fn write(&self, path: &str, bytes: bytes::Bytes) -> Result<()> {
-        self.strike("write", 0.04).await?;
-        self.inner.write(path, bytes).await?;
-        self.faults.alive().await;
-        Ok(())
-    }
-
-    async fn writer(&self, path: &str) -> Result<Box<dyn FileWrite>> {
-        self.strike("create", 0.02).await?;
-        Ok(Box::new(FaultyWrite { storage: self.clone(), inner: self.inner.writer(path).await? }))
-    }
-
-    async fn delete(&self, path: &str) -> Result<()> {
-        self.strike("delete", 0.05).await?;
-        self.inner.delete(path).await
-    }
-
-    async fn delete_prefix(&self, path: &str) -> Result<()> {
-        self.faults.alive().await;
-        self.inner.delete_prefix(path).await
-    }
-
-    async fn delete_stream(&self, paths: BoxStream<'static, String>) -> Result<()> {
-        self.faults.alive().await;
-        self.inner.delete_stream(paths).await
-    }
-
-    fn new_input(&self, path: &str) -> Result<InputFile> {
-        Ok(InputFile::new(Arc::new(self.clone()), path.to_owned()))
-    }
-
-    fn new_output(&self, path: &str) -> Result<OutputFile> {
-        Ok(OutputFile::new(Arc::new(self.clone()), path.to_owned()))
+    async fn alive(&self) {
+        Self::alive(self).await;
     }
 }

@@ -10,13 +10,14 @@ use rva_types::{OffsetMap, Position, Timestamp, decode_message};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 #[derive(Debug, Clone)]
 struct Record {
     position: Position,
     ends_entry: bool,
+    properties: BTreeMap<String, String>,
     body: Bytes,
 }
 
@@ -52,17 +53,26 @@ impl SimLog {
 
     /// Appends an entry of one or more messages.
     pub fn append(&self, partition: &str, batched: bool, bodies: Vec<String>) {
+        self.append_messages(
+            partition,
+            batched,
+            bodies.into_iter().map(|body| (BTreeMap::new(), body.into())).collect(),
+        );
+    }
+
+    /// Appends an entry of one or more messages with properties.
+    pub fn append_messages(&self, partition: &str, batched: bool, messages: Vec<(BTreeMap<String, String>, Bytes)>) {
         let mut state = self.state();
         let records = state.partitions.entry(partition.to_owned()).or_default();
         let entry = records.last().map_or(1, |record| record.position.entry + 1);
-        let count = bodies.len();
-        for (index, body) in bodies.into_iter().enumerate() {
+        let count = messages.len();
+        for (index, (properties, body)) in messages.into_iter().enumerate() {
             let position = match batched {
                 true => Position { ledger: 7, entry, batch_index: index as i32 },
                 false => Position::of_record(entry + index as u64),
             };
             let ends_entry = !batched || index + 1 == count;
-            records.push(Record { position, ends_entry, body: body.into() });
+            records.push(Record { position, ends_entry, properties, body });
         }
     }
 
@@ -125,6 +135,7 @@ impl SimLog {
             held: 0,
             bytes_held_max,
             missing: None,
+            polls: 0,
         }
     }
 }
@@ -144,6 +155,8 @@ pub struct SimSource {
     bytes_held_max: usize,
     /// A record that this stream leaves out until it seeks.
     missing: Option<(String, usize)>,
+    /// Each poll begins with another partition: a full one must not starve the others.
+    polls: usize,
 }
 
 const TOPIC: &str = "embedded/";
@@ -175,6 +188,14 @@ impl EventSource for SimSource {
     async fn seek(&mut self, offsets: &OffsetMap) -> Result<(), BusError> {
         self.faults.alive().await;
         let state = self.log.state();
+        for (partition, position) in offsets.iter() {
+            let last = state.partitions.get(partition).and_then(|records| records.last());
+            let last = last.map_or(Position::of_record(0), |record| record.position);
+            if (last.ledger, last.entry) < (position.ledger, position.entry) {
+                let text = format!("log shortened: found {last} as the last of {partition}, wanted {position}");
+                return Err(BusError::new(BusErrorKind::Permanent, text));
+            }
+        }
         self.held = 0;
         self.high.clear();
         self.missing = None;
@@ -189,7 +210,7 @@ impl EventSource for SimSource {
         Ok(())
     }
 
-    async fn poll(&mut self, bytes_max: usize, _wait: Duration) -> Result<Vec<Message>, BusError> {
+    async fn poll(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<Message>, BusError> {
         use Fault::*;
         self.faults.alive().await;
         match self.faults.roll(Some("poll"), 0.08, &[StreamError, Silence, Redelivery, LeftOut]) {
@@ -199,38 +220,12 @@ impl EventSource for SimSource {
             Some(_) => self.leave_one_out(),
             None => {}
         }
-        let (mut messages, mut bytes) = (Vec::new(), 0);
-        let state = self.log.state();
-        let few = 1 + self.faults.pick(8);
-        for (partition, records) in &state.partitions {
-            let next = self.next.entry(partition.clone()).or_default();
-            while let Some(record) = records.get(*next) {
-                if messages.len() >= few || (bytes > 0 && bytes + record.body.len() > bytes_max) {
-                    break;
-                }
-                *next += 1;
-                if self.missing.as_ref() == Some(&(partition.clone(), *next - 1)) {
-                    continue;
-                }
-                bytes += record.body.len();
-                let high = self.high.entry(partition.clone()).or_default();
-                if *next > *high {
-                    *high = *next;
-                    self.held += record.body.len();
-                }
-                messages.push(Message {
-                    partition: partition.clone(),
-                    position: record.position,
-                    ends_entry: record.ends_entry,
-                    follows: None,
-                    rejected: None,
-                    publish_ts: Timestamp::from_micros(1),
-                    properties: BTreeMap::new(),
-                    body: record.body.clone(),
-                });
-            }
+        let began = Instant::now();
+        let mut messages = self.take(bytes_max);
+        while messages.is_empty() && began.elapsed() < wait {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            messages = self.take(bytes_max);
         }
-        drop(state);
         if self.held > self.bytes_held_max {
             let text = format!("{} bytes read and not committed, wanted at most {}", self.held, self.bytes_held_max);
             self.log.state().violations.push(("I10", text));
@@ -267,6 +262,45 @@ impl EventSource for SimSource {
 }
 
 impl SimSource {
+    /// Takes a few messages that are there, about so many bytes.
+    fn take(&mut self, bytes_max: usize) -> Vec<Message> {
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        let state = self.log.state();
+        let few = 1 + self.faults.pick(8);
+        let turn = self.polls.checked_rem(state.partitions.len()).unwrap_or(0);
+        self.polls += 1;
+        for (partition, records) in state.partitions.iter().skip(turn).chain(state.partitions.iter().take(turn)) {
+            let next = self.next.entry(partition.clone()).or_default();
+            while let Some(record) = records.get(*next) {
+                let message = Message {
+                    partition: partition.clone(),
+                    position: record.position,
+                    ends_entry: record.ends_entry,
+                    follows: None,
+                    rejected: None,
+                    publish_ts: Timestamp::from_micros(1),
+                    properties: record.properties.clone(),
+                    body: record.body.clone(),
+                };
+                if messages.len() >= few || (bytes > 0 && bytes + message.memory_bytes() > bytes_max) {
+                    break;
+                }
+                *next += 1;
+                if self.missing.as_ref() == Some(&(partition.clone(), *next - 1)) {
+                    continue;
+                }
+                bytes += message.memory_bytes();
+                let high = self.high.entry(partition.clone()).or_default();
+                if *next > *high {
+                    *high = *next;
+                    self.held += message.memory_bytes();
+                }
+                messages.push(message);
+            }
+        }
+        messages
+    }
+
     /// Sends again, from the start of an entry that was sent before.
     fn go_back(&mut self) {
         let state = self.log.state();

@@ -7,6 +7,7 @@
 mod check;
 mod faults;
 mod log;
+mod log_contract;
 #[path = "../common/tables.rs"]
 mod tables;
 mod world;

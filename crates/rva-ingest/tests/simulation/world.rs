@@ -2,7 +2,7 @@
 
 use crate::{
     check::{self, Violation},
-    faults::{Fault, Faults, FaultyCatalog, FaultyStorageFactory, Intruder, Place},
+    faults::{Fault, Faults, Intruder, Place},
     log::{CommittedMap, SimLog},
     tables::bronze_ident,
 };
@@ -16,6 +16,7 @@ use rva_lake::{
     Batch, CommitOutcome, CommitRules, Lake, LakeOptions, Layered, TableSink, embedded_catalog,
     storage::LakeStorageFactory,
 };
+use rva_testkit::lake::{FaultyCatalog, FaultyFactory};
 use rva_types::{OffsetMap, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -134,11 +135,11 @@ impl World {
         let plain = LakeStorageFactory::default();
         let clean_catalog = embedded_catalog(dir, Arc::new(plain.clone())).await.unwrap();
         let clean = Lake::from_parts(clean_catalog, LakeOptions::default()).await.unwrap();
-        let factory = FaultyStorageFactory { faults: faults.clone(), inner: plain.clone() };
+        let factory = FaultyFactory::over(plain.clone(), faults.clone());
         let inner = embedded_catalog(dir, Arc::new(factory.clone())).await.unwrap();
         let storage_options = LakeOptions::default().with_storage(Arc::new(factory.clone()), plain.clone());
         let swap = Lake::open_embedded(dir, storage_options).await.unwrap().swap();
-        let catalog = FaultyCatalog { inner, swap, faults: faults.clone() };
+        let catalog = FaultyCatalog::over(inner, swap, faults.clone());
         let lake_options = lake_options(&faults, factory, plain, mutant, &mut rng);
         let lake = Lake::from_parts(Arc::new(Layered(catalog.clone())), lake_options).await.unwrap();
         // Half of the worlds have a catalog that can only append.
@@ -368,7 +369,7 @@ fn all_faults() -> Vec<Fault> {
 
 fn lake_options(
     faults: &Faults,
-    factory: FaultyStorageFactory,
+    factory: FaultyFactory,
     plain: LakeStorageFactory,
     mutant: Mutant,
     rng: &mut StdRng,

@@ -131,7 +131,7 @@ impl<R: TableRow> Maintained<R> {
                 Ok(Outcome::Lost)
             }
             Err(error) => {
-                let is_unknown = self.job.may_have_sent() && self.lake.options.rules.reload_after_unknown;
+                let is_unknown = self.job.may_have_sent() && self.lake.options.rules().reload_after_unknown;
                 // What may still land keeps its files. They are orphans if it doesn't, and go when they are old.
                 if !is_unknown {
                     self.delete(table, &written).await;

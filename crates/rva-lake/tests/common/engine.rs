@@ -13,14 +13,7 @@ pub struct Engine {
 impl Engine {
     /// Finds it, or prints that there is none.
     pub fn find() -> Option<Self> {
-        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
-        let python = std::env::var_os("RVA_PYTHON").map_or(own, PathBuf::from);
-        let is_there = Command::new(&python).args(["-c", "import pyiceberg, pyarrow"]).output();
-        if is_there.is_ok_and(|output| output.status.success()) {
-            return Some(Self { python });
-        }
-        eprintln!("skipped: {} has no pyiceberg (make test installs it)", python.display());
-        None
+        rva_testkit::python_with(&["pyiceberg", "pyarrow"]).map(|python| Self { python })
     }
 
     /// Does something, and returns what it prints as JSON.

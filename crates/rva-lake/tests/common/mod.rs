@@ -1,46 +1,15 @@
 //! What the tests of this crate share.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use rva_lake::{Batch, BronzeRow, Lake, LakeOptions, MergeLimits};
-use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
+use rva_lake::{Lake, LakeOptions, MergeLimits};
+#[allow(unused_imports, reason = "each test uses a part of it")]
+pub use rva_testkit::{
+    folder,
+    lake::{SOURCE, at, batch, quick, row, row_of},
+};
+use rva_types::Timestamp;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
-
-pub const SOURCE: &str = "embedded|test";
-
-pub fn row_of(store: &str, camera: &str, run: &str, frame_index: i64) -> BronzeRow {
-    let key = EventKey { run: RunId::parse(run).unwrap(), camera: CameraId::parse(camera).unwrap(), frame_index };
-    BronzeRow {
-        event: BronzeEvent {
-            schema_version: "1.0".into(),
-            key,
-            payload: format!(r#"{{"frame_index":{frame_index},"pad":"{}"}}"#, "x".repeat(64)).into(),
-            store: StoreId::parse(store).unwrap(),
-        },
-        ingest_ts: Timestamp::from_micros(1_700_000_000_000_000 + frame_index % 1000),
-    }
-}
-
-pub fn row(run: &str, frame_index: i64) -> BronzeRow {
-    row_of("store_01", "cam_01", run, frame_index)
-}
-
-pub fn at(pairs: &[(&str, u64)]) -> OffsetMap {
-    let mut map = OffsetMap::new();
-    for (partition, number) in pairs {
-        map.advance(partition, Position::of_record(*number));
-    }
-    map
-}
-
-pub fn batch(from: OffsetMap, to: OffsetMap, rows: Vec<BronzeRow>) -> Batch<BronzeRow> {
-    Batch { source: SOURCE.into(), from, to, rows }
-}
-
-/// A quick folder where there is one: for tests that aren't about what a power loss leaves.
-pub fn folder() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
 
 pub async fn opened(dir: &Path, options: LakeOptions) -> Lake {
     Lake::open_embedded(dir, options).await.unwrap()
@@ -54,14 +23,6 @@ pub fn all() -> MergeLimits {
 /// A moment at which all that is there has been written.
 pub fn soon() -> SystemTime {
     SystemTime::now() + Duration::from_secs(1)
-}
-
-/// Quick retries, so that a test of failures doesn't wait.
-pub fn quick() -> LakeOptions {
-    let mut options = rva_lake::LakeOptions::default();
-    options.retry.wait_first = Duration::from_millis(1);
-    options.retry.wait_max = Duration::from_millis(2);
-    options
 }
 
 /// The folder of the bronze table of a data folder.

@@ -9,6 +9,7 @@ use iceberg::TableIdent;
 use rva_lake::{CommitOutcome, HourByCam, Lake, LakeErrorKind, LakeOptions, RestOptions};
 use rva_stack::Stack;
 use rva_stack::proxy::{Proxy, Then};
+use rva_testkit::lake::race;
 use serde_json::json;
 
 const TABLE: &str = "rva.gold_hour_by_cam";
@@ -68,26 +69,16 @@ async fn files_are_replaced(lake: &Lake) {
 /// Three at once on one table, each with an hour of its own: every commit lands once.
 async fn many_lose_nothing(rest: &RestOptions, options: impl Fn() -> LakeOptions) {
     let before = rows(&Lake::open_rest(rest, options()).await.unwrap()).await;
-    let mut tasks = Vec::new();
+    let mut workers = Vec::new();
     for worker in 0..3 {
         let lake = Lake::open_rest(rest, options()).await.unwrap();
-        tasks.push(tokio::spawn(async move {
-            let mut table = lake.refined::<HourByCam>().await.unwrap();
-            for round in 0..3 {
-                loop {
-                    let (view, change) = planned(&mut *table, &[1000 + worker], round).await;
-                    match table.commit(&view, &change).await {
-                        Ok(CommitOutcome::Committed { .. }) => break,
-                        Ok(_) => {}
-                        Err(error) => assert_eq!(error.kind(), LakeErrorKind::Transient, "{error}"),
-                    }
-                }
-            }
-        }));
+        workers.push((1000 + worker, lake.refined::<HourByCam>().await.unwrap()));
     }
-    for task in tasks {
-        task.await.unwrap();
-    }
+    race(workers, 3, async |(hour, table), round| {
+        let (view, change) = planned(&mut **table, &[*hour], round).await;
+        table.commit(&view, &change).await
+    })
+    .await;
     let lake = Lake::open_rest(rest, options()).await.unwrap();
     let ours = (0..3).map(|worker| (1000 + worker, 2));
     assert_eq!(rows(&lake).await, before.into_iter().chain(ours).collect::<Vec<_>>());

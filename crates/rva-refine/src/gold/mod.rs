@@ -54,8 +54,8 @@ const ROWS_MAX: usize = 200_000;
 pub(crate) struct Gold {
     tables: Vec<Box<dyn RefinedTable>>,
     rules: Rules,
-    /// See [`RefineRules`].
-    pub switched: RefineRules,
+    #[cfg(feature = "mutants")]
+    pub(crate) kept: RefineRules,
     /// The cameras that were worked out.
     pub seen: BTreeSet<CameraOf>,
     hot: Hot,
@@ -91,6 +91,16 @@ struct Going<'a> {
 }
 
 impl Gold {
+    #[cfg(feature = "mutants")]
+    const fn kept(&self) -> RefineRules {
+        self.kept
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    const fn kept(&self) -> RefineRules {
+        RefineRules::KEPT
+    }
+
     pub(crate) async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
         // Made here too: gold reads it, whoever draws.
         lake.refined::<ZoneTable>().await?;
@@ -106,7 +116,14 @@ impl Gold {
             lake.refined::<ZoneMinute>().await?,
             lake.refined::<LineCrossings>().await?,
         ];
-        Ok(Self { tables, rules, switched: RefineRules::default(), seen: BTreeSet::new(), hot: Hot::default() })
+        Ok(Self {
+            tables,
+            rules,
+            seen: BTreeSet::new(),
+            hot: Hot::default(),
+            #[cfg(feature = "mutants")]
+            kept: RefineRules::KEPT,
+        })
     }
 
     /// Returns the inputs; `None`: there is nothing yet, or silver's tables aren't at one position, which its next step
@@ -188,7 +205,7 @@ impl Gold {
             Some(touched) => touched,
             None => Touched::since(from, frames, detections, counters).await?,
         };
-        if !touched.everything && self.switched.redraws {
+        if !touched.everything && self.kept().redraws {
             match zones::redrawn(&input.drawn, (sequence_of(from.0, ZoneTable::TABLE), from.1)).await? {
                 Some(redrawn) => {
                     if !redrawn.is_empty() {
@@ -216,7 +233,7 @@ impl Gold {
         input: &Input,
         rebuild: Option<&Rebuild>,
     ) -> Result<Option<Touched>, Trouble> {
-        let is_held = self.hot.is_at(&input.source, from.0) || !self.switched.drops_hot;
+        let is_held = self.hot.is_at(&input.source, from.0) || !self.kept().drops_hot;
         match is_held && rebuild.is_none() {
             true => Touched::fresh(from, &input.frames, &input.detections).await,
             false => Ok(None),
@@ -232,6 +249,7 @@ impl Gold {
         resumes: Vec<(usize, ResumePoint)>,
         counters: &mut RefineCounters,
     ) -> Result<Stepped, Trouble> {
+        let rules_kept = self.kept();
         let mut going = Vec::new();
         for (at, table) in self.tables.iter_mut().enumerate() {
             let Some((_, resume)) = resumes.iter().find(|(place, _)| *place == at) else { continue };
@@ -261,7 +279,7 @@ impl Gold {
                 rules: &rules,
                 summary: trusted.as_ref(),
                 scanned: OnceCell::new(),
-                whole_tracks: self.switched.whole_tracks,
+                whole_tracks: rules_kept.whole_tracks,
             };
             let none = Extents::new();
             if let ([camera], Some(fresh)) = (group.as_slice(), &touched.fresh) {
@@ -309,7 +327,7 @@ impl Gold {
         let mut stepped = Stepped::Idle;
         for mut going in going {
             find_replaced(&mut going, &touched, &done, rebuild).await?;
-            if !self.switched.keeps_others {
+            if !rules_kept.keeps_others {
                 going.replaced.kept.clear();
             }
             going.rows.append(&mut going.replaced.kept);

@@ -8,7 +8,7 @@ mod rows;
 
 use crate::counters::RefineCounters;
 use crate::error::{Trouble, expired, permanent};
-use crate::refine::{BRONZE_TABLE, Rebuild, Stepped, position, sequence_of};
+use crate::refine::{BRONZE_TABLE, Rebuild, RefineRules, Stepped, position, sequence_of};
 use futures::TryStreamExt;
 use rows::{StoreDay, Wanted, day_after};
 use rva_analytics::Rules;
@@ -60,8 +60,8 @@ struct Going<'a> {
 pub(crate) struct Silver {
     tables: Vec<Box<dyn RefinedTable>>,
     rules: Rules,
-    /// See [`crate::RefineRules`].
-    pub together: bool,
+    #[cfg(feature = "mutants")]
+    pub(crate) kept: RefineRules,
 }
 
 /// The rows that bring a table up.
@@ -75,13 +75,28 @@ enum Plan {
 }
 
 impl Silver {
+    #[cfg(feature = "mutants")]
+    const fn kept(&self) -> RefineRules {
+        self.kept
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    const fn kept(&self) -> RefineRules {
+        RefineRules::KEPT
+    }
+
     pub(crate) async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
         let tables = vec![
             lake.refined::<SilverDetections>().await?,
             lake.refined::<SilverRejects>().await?,
             lake.refined::<SilverFrames>().await?,
         ];
-        Ok(Self { tables, rules, together: true })
+        Ok(Self {
+            tables,
+            rules,
+            #[cfg(feature = "mutants")]
+            kept: RefineRules::KEPT,
+        })
     }
 
     /// Brings all three tables to bronze as it is now.
@@ -183,6 +198,7 @@ impl Silver {
         resumes: Vec<(usize, ResumePoint)>,
         counters: &mut RefineCounters,
     ) -> Result<Stepped, Trouble> {
+        let rules_kept = self.kept();
         let mut going = Vec::new();
         for (at, table) in self.tables.iter_mut().enumerate() {
             let Some((_, resume)) = resumes.iter().find(|(place, _)| *place == at) else { continue };
@@ -222,7 +238,7 @@ impl Silver {
         flush(&mut going, &mut rows, 0).await?;
         let mut stepped = Stepped::Idle;
         for mut going in going {
-            if !self.together {
+            if !rules_kept.together {
                 position_first(&mut going, bronze).await?;
             }
             stepped = stepped.and(commit(going, bronze, counters).await?);

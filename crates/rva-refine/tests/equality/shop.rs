@@ -1,13 +1,11 @@
 //! What happens in front of cameras, and what the ingest and whoever draws zones make of it.
 
 use rva_lake::{
-    Batch, BronzeRow, BronzeSink, Cell, Cells, CommitOutcome, Lake, LakeOptions, RowChange, Span, Staged, TableSink,
-    ZoneTable,
+    Batch, BronzeRow, BronzeSink, Cell, Cells, CommitOutcome, Lake, RowChange, Span, Staged, TableSink, ZoneTable,
 };
 use rva_refine::Refine;
 use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
 use std::path::Path;
-use std::time::Duration;
 
 /// 2026-01-31T22:50:00Z: ten minutes before a full hour, seventy before a day.
 pub const T0: i64 = 1_769_899_800_000_000;
@@ -34,13 +32,7 @@ impl Random {
     }
 }
 
-/// Retries that don't make a test wait.
-pub fn quick() -> LakeOptions {
-    let mut options = LakeOptions::default();
-    options.retry.wait_first = Duration::from_millis(1);
-    options.retry.wait_max = Duration::from_millis(2);
-    options
-}
+pub use rva_testkit::lake::quick;
 
 /// One frame of a camera that sees people walk; now and then something is wrong with it.
 fn payload(random: &mut Random, at_us: i64, index: i64, people: &[(Option<i64>, f64, f64)]) -> String {

@@ -3,7 +3,7 @@
 use crate::world::{Bronze, T0, draw, open, refine, row, shape, sql};
 use rva_lake::{BronzeRow, Lake};
 use rva_types::Timestamp;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const NAMES: [&str; 3] = ["why_people_per_minute", "why_line_crossings", "why_zone_visits"];
 
@@ -188,21 +188,9 @@ fn every_engine_is_asked_the_same() {
     }
 }
 
-/// Python with DuckDB, or a line that says that there is none.
-fn duckdb() -> Option<PathBuf> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
-    let python = std::env::var_os("RVA_PYTHON").map_or(own, PathBuf::from);
-    let found = std::process::Command::new(&python).args(["-c", "import duckdb"]).output();
-    if found.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    eprintln!("skipped: {} has no duckdb (make test installs it)", python.display());
-    None
-}
-
 #[test]
 fn duckdb_explains_as_datafusion_does() {
-    let Some(python) = duckdb() else { return };
+    let Some(python) = rva_testkit::python_with(&["duckdb"]) else { return };
     crate::block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let lake = filled(folder.path()).await;

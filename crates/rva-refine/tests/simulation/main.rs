@@ -15,11 +15,12 @@ mod faults;
 mod world;
 
 use check::differences;
-use faults::{Faults, FaultySwap, Killed};
+use faults::{Faults, Killed};
 use futures::FutureExt;
 use rva_lake::{BronzeRow, Cells, Lake};
 use rva_refine::{Drawing, Rebuild, RebuildTables, Refine, RefineRules, Stepped};
 use rva_service::{Layers, load};
+use rva_testkit::{folder, lake::FaultyCatalog};
 use rva_types::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -35,11 +36,6 @@ const STEPS_MAX: usize = 200;
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-/// A quick folder where there is one.
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Parts of three runs across a full hour and a day, in any order.
@@ -170,7 +166,7 @@ async fn run(seed: u64, rules: RefineRules) -> Result<usize, String> {
     let mut options = quick();
     options.observer = faults.observer();
     let lake = Lake::open_embedded(folder.path(), options).await.unwrap();
-    let lake = lake.clone().with_swap(Arc::new(FaultySwap { inner: lake.swap(), faults: faults.clone() }));
+    let lake = lake.clone().with_swap(Arc::new(FaultyCatalog::of(&lake, faults.swaps.clone())));
     let mut bronze = Bronze::of(&clean);
     let mut drawings: Drawings = None;
     let mut job = open(&lake, rules, &drawings, seed).await;

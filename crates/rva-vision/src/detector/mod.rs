@@ -3,7 +3,6 @@
 //! [`find_library`] finds the runtime, which is loaded when the program runs and not linked; [`YoloDetector::load`]
 //! reads everything else (input size, class names, layout) from the model itself. No ONNX value leaves this module.
 
-mod device;
 mod layout;
 mod letterbox;
 mod library;
@@ -18,7 +17,6 @@ mod shared;
 mod suppress;
 mod yolo;
 
-pub use device::Device;
 pub(crate) use layout::{Element, TensorShape, shown};
 pub use letterbox::LetterboxPreparer;
 pub use library::{FoundLibrary, find_library};

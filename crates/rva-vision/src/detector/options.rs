@@ -1,7 +1,7 @@
 //! Options of detection, in Ultralytics' words, and their checks.
 
-use super::Device;
 use crate::{PIXELS_MAX, VisionError, VisionErrorKind};
+use rva_types::Device;
 use rva_types::ImageSize;
 
 /// Options of detection. Names and defaults are Ultralytics' own.

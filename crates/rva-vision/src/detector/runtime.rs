@@ -1,12 +1,13 @@
 //! The one ONNX Runtime of the process.
 
-use super::{Device, FoundLibrary};
+use super::FoundLibrary;
 use crate::{VisionError, VisionErrorKind};
 use ort::{
     environment::Environment,
     ep::{self, ExecutionProvider, ExecutionProviderDispatch},
     logging::LogLevel,
 };
+use rva_types::Device;
 use std::{
     path::PathBuf,
     sync::{Mutex, PoisonError},

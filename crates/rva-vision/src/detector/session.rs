@@ -1,11 +1,11 @@
 //! The way from a model file to a session of ONNX Runtime, for every network of this crate.
 
 use super::{
-    Device, FoundLibrary,
+    FoundLibrary,
     layout::{Element, TensorShape},
     runtime,
 };
-use crate::{VisionError, VisionErrorKind};
+use crate::{Device, VisionError, VisionErrorKind};
 use ort::{
     session::{Session, builder::GraphOptimizationLevel},
     value::{Outlet, TensorElementType},

@@ -1,7 +1,7 @@
 //! A detection model, YOLO's or one of the DETR family, in an ONNX Runtime session.
 
 use super::{
-    BatchModel, DetectOptions, Device, FoundLibrary, LetterboxPreparer, Preparers, Selection,
+    BatchModel, DetectOptions, FoundLibrary, LetterboxPreparer, Preparers, Selection,
     layout::{Layout, ModelFacts, Outputs, Rows},
     options::check_class,
     outputs::{halved, queries, ranked, tensor, values},
@@ -9,7 +9,7 @@ use super::{
     session::{SessionOptions, check_file, inference_failed, model_failed, open_session, refused, tensor_shape},
     suppress::Suppression,
 };
-use crate::{Detector, ModelDescription, Prepare, Prepared, VisionError, VisionErrorKind};
+use crate::{Detector, Device, ModelDescription, Prepare, Prepared, VisionError, VisionErrorKind};
 use half::f16;
 use ort::{
     session::{Session, SessionInputValue},

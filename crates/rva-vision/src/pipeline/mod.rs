@@ -9,14 +9,13 @@ mod budget;
 mod counters;
 mod decoding;
 #[doc(hidden)]
-pub mod fake;
 mod in_order;
 mod stages;
 
-use crate::{Detector, FindCues, FrameSource, Image, VisionError, named::named};
+use crate::{Detector, FindCues, FrameSource, Image, VisionError};
 pub use counters::{FrameCounters, FrameCounts, FramesSkipped};
 use rva_track::Tracker;
-use rva_types::{ImageSize, MediaTime, TrackedDetection};
+use rva_types::{CapturePolicy, ImageSize, MediaTime, TrackedDetection};
 use std::{
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     ops::ControlFlow,
@@ -54,24 +53,6 @@ impl From<Arc<AtomicBool>> for StopFlag {
         Self(flag)
     }
 }
-
-/// The frames that are processed when there are more than the stages behind can take. Others are counted, by reason
-/// ([`FramesSkipped`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum CapturePolicy {
-    /// Processes all: decoding waits. Right for files, since nothing is lost; a live source falls behind and its
-    /// pictures are stamped late, for it doesn't wait.
-    #[default]
-    All,
-    /// Processes those on the grid of the stride while there is room; a frame for which there is none is left out. The
-    /// frames that are processed stay evenly spaced as long as possible.
-    EveryNth,
-    /// Processes the newest: a frame that still waits when the next one comes gives way to it. Right for live sources,
-    /// since what is seen is never older than the detector is slow.
-    Latest,
-}
-
-named!(CapturePolicy, "capture policy", { "all" => Self::All, "every_nth" => Self::EveryNth, "latest" => Self::Latest });
 
 /// The bounds and choices of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,7 +27,8 @@ mod timeline;
 mod videos;
 mod watch;
 
-use crate::{FrameSource, VisionError, VisionErrorKind, named::named};
+use crate::{FrameSource, VisionError, VisionErrorKind};
+use rva_types::{HwAcceleration, RtspTransport};
 use std::{
     fs,
     ops::RangeInclusive,
@@ -80,39 +81,6 @@ pub enum Certificates {
     /// Those who are in this file of PEM: an authority, or the camera's own certificate. Names are checked as well.
     SignedBy(PathBuf),
 }
-
-/// The way in which the pictures of an RTSP stream travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum RtspTransport {
-    /// They travel in the connection that controls it: that passes firewalls, and nothing is lost.
-    #[default]
-    Tcp,
-    /// They travel as datagrams: lower delay on a good network, damaged pictures on a bad one. FFmpeg goes back to TCP
-    /// where the camera or the network refuses.
-    Udp,
-}
-
-named!(RtspTransport, "transport", { "tcp" => Self::Tcp, "udp" => Self::Udp });
-
-/// Hardware that decodes video, of OpenCV's FFmpeg back end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum HwAcceleration {
-    /// The processor, without any hardware.
-    #[default]
-    None,
-    /// The hardware that is found first.
-    Any,
-    /// VA-API of Intel and AMD, on Linux.
-    Vaapi,
-    /// The Media SDK of Intel.
-    Mfx,
-    /// Direct3D 11, on Windows.
-    D3d11,
-}
-
-named!(HwAcceleration, "hw_acceleration", {
-    "none" => Self::None, "any" => Self::Any, "vaapi" => Self::Vaapi, "mfx" => Self::Mfx, "d3d11" => Self::D3d11,
-});
 
 impl Default for OpenOptions {
     /// Returns one image a second; streams have ten seconds to connect and ten seconds between frames; TCP; no
@@ -204,21 +172,4 @@ fn io_failed(path: &str, error: std::io::Error) -> VisionError {
         _ => (VisionErrorKind::Io, format!("can't read it ({error}), wanted a readable file or folder")),
     };
     VisionError::new(kind, format!("{path}: {text}")).with_source(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn choices_are_read_by_the_names_that_they_show() {
-        for name in ["tcp", "udp"] {
-            assert_eq!(name.parse::<RtspTransport>().unwrap().to_string(), name);
-        }
-        for name in ["none", "any", "vaapi", "mfx", "d3d11"] {
-            assert_eq!(name.parse::<HwAcceleration>().unwrap().to_string(), name);
-        }
-        let error = "cuda".parse::<HwAcceleration>().unwrap_err();
-        assert_eq!(error.to_string(), "found hw_acceleration \"cuda\", wanted one of none, any, vaapi, mfx, d3d11");
-    }
 }

@@ -5,9 +5,14 @@ use opencv::{
     core::{Mat, Scalar, Size},
     imgcodecs,
     prelude::*,
+    videoio::VideoWriter,
 };
-use rva_vision::{OpenOptions, SourceSpec, VisionError, VisionErrorKind, open};
-use std::path::{Path, PathBuf};
+use rva_vision::{FoundLibrary, OpenOptions, SourceSpec, VisionError, VisionErrorKind, find_library, open};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
 
 /// Opens and reads to the end: media times in microseconds, and the error that ended it.
 pub fn read_all(source: &str) -> Result<(Vec<i64>, Option<VisionError>), VisionError> {
@@ -66,6 +71,43 @@ pub fn image(path: &Path, width: i32) {
     assert!(imgcodecs::imwrite_def(text(path), &picture(Size::new(width, 32), 0)).unwrap());
 }
 
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+/// A clip by OpenCV's own writer.
+pub fn clip(path: &Path, codec: [char; 4], fps: f64, frames: i32) {
+    let size = Size::new(160, 120);
+    let fourcc = VideoWriter::fourcc(codec[0], codec[1], codec[2], codec[3]).unwrap();
+    let mut writer =
+        VideoWriter::new_with_backend(text(path), opencv::videoio::CAP_FFMPEG, fourcc, fps, size, true).unwrap();
+    assert!(writer.is_opened().unwrap(), "{codec:?} should be writable");
+    for at in 0..frames {
+        writer.write(&picture(size, at)).unwrap();
+    }
+    writer.release().unwrap();
+}
+
+pub fn python() -> PathBuf {
+    let own = rva_testkit::repository().join(".venv/bin/python");
+    match std::env::var_os("RVA_PYTHON") {
+        Some(python) => python.into(),
+        None if own.exists() => own,
+        None => "python3".into(),
+    }
+}
+
+/// The library as the product finds it, in the project's cache, or inside Python's package.
+pub fn library() -> Option<FoundLibrary> {
+    static FOUND: OnceLock<Option<FoundLibrary>> = OnceLock::new();
+    let find = || {
+        let cache = rva_testkit::repository().join("data/cache/onnxruntime");
+        if let Ok(found) = find_library(None).or_else(|_| find_library(Some(&cache))) {
+            return Some(found);
+        }
+        let code = "import onnxruntime, os; print(os.path.join(os.path.dirname(onnxruntime.__file__), 'capi'))";
+        let output = Command::new(python()).args(["-c", code]).output().ok()?;
+        find_library(Some(Path::new(String::from_utf8(output.stdout).ok()?.trim()))).ok()
+    };
+    let found = FOUND.get_or_init(find).clone();
+    if found.is_none() {
+        eprintln!("skipped: no ONNX Runtime library");
+    }
+    found
 }

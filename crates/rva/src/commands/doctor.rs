@@ -1,6 +1,10 @@
 //! `rva doctor`: each prerequisite, found or missing, its version and where it is.
 
-use crate::{exit::Exit, folder::DataFolder, output::to_stdout};
+use crate::{
+    exit::Exit,
+    folder::{Checks, absolute},
+    output::to_stdout,
+};
 use rva_detector::configured::models;
 use rva_service::{Config, Loaded, format_bytes};
 use rva_vision::{
@@ -175,14 +179,14 @@ fn model(config: &Config, library: Option<&FoundLibrary>) -> Finding {
 }
 
 fn folder(config: &Config, all: &mut Vec<Finding>) {
-    let folder = match DataFolder::at(&config.data_dir) {
+    let folder = match absolute(&config.data_dir) {
         Ok(folder) => folder,
         Err(error) => return all.push(Finding::new(Verdict::Missing, "data folder", format!("{error:#}"))),
     };
     // A folder that isn't there yet is made where its nearest parent lies.
     let Some(there) = folder.root().ancestors().find(|path| path.exists()) else { return };
     let will = if there == folder.root() { "can be written" } else { "can be made" };
-    all.push(match DataFolder::at(there).and_then(|there| there.make_writable()) {
+    all.push(match absolute(there).and_then(|there| there.make_writable()) {
         Ok(()) => Finding::new(Verdict::Ok, "data folder", format!("{}, {will}", folder.root().display())),
         Err(error) => Finding::new(Verdict::Missing, "data folder", format!("{error:#}")),
     });

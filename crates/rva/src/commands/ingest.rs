@@ -4,20 +4,21 @@ use crate::{
     cli::IngestArgs,
     embedded::{Ingesting, RowsCommitted, maintaining},
     exit::Exit,
-    folder::DataFolder,
+    folder::{Checks, absolute},
     terminal::Terminal,
 };
 use rva_bus::settle;
 use rva_detector::configured::log_options;
 use rva_ingest::{HeldBy, IngestEnd, IngestLease, IngestReport, service::ServiceView};
 use rva_service::{Health, Loaded, StopFlag};
+use rva_types::DataFolder;
 
 /// Follows the log, or brings it to its end with `--drain`.
 ///
 /// # Errors
 /// Returns an error where folder, log or tables can't be used, or they don't fit together.
 pub async fn run(args: IngestArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let folder = DataFolder::at(&loaded.config.data_dir)?;
+    let folder = absolute(&loaded.config.data_dir)?;
     folder.wants_log()?;
     folder.make_writable()?;
     let stop = StopFlag::on_signals()?;

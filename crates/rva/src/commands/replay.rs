@@ -4,7 +4,7 @@ use crate::{
     cli::ReplayArgs,
     commands::run::{shell_word, shown},
     exit::{Exit, Refusal},
-    folder::DataFolder,
+    folder::{Checks, absolute},
     terminal::Terminal,
 };
 use anyhow::Context;
@@ -22,7 +22,7 @@ const STDIN: &str = "-";
 /// # Errors
 /// Returns an error where a file can't be read, or the log can't be written.
 pub async fn run(args: ReplayArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let folder = DataFolder::at(&loaded.config.data_dir)?;
+    let folder = absolute(&loaded.config.data_dir)?;
     check(&args)?;
     let stop = StopFlag::on_signals()?;
     folder.make_writable()?;

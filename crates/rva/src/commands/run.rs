@@ -6,7 +6,7 @@ use crate::{
     commands::{ingest, query::PEOPLE_PER_MINUTE},
     embedded::{Ingesting, RowsCommitted, maintaining},
     exit::{Exit, Refusal, of_vision},
-    folder::DataFolder,
+    folder::{Checks, absolute},
     output::with_causes,
     progress::ProgressView,
     terminal::Terminal,
@@ -20,7 +20,7 @@ use rva_detector::{
 use rva_ingest::{IngestLease, IngestReport, service::ServiceView};
 use rva_refine::service::{Drawings, Refining};
 use rva_service::{BusKind, Config, Health, LoadAgain, Loaded, SourceText, StopFlag, tables::TableSettings};
-use rva_types::{CameraId, StoreId};
+use rva_types::{CameraId, DataFolder, StoreId};
 use rva_vision::VisionErrorKind;
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal:
     let config = &loaded.config;
     check_publish(config)?;
     let Plan { cameras, is_from_file } = plan(&args.sources, &loaded)?;
-    let folder = DataFolder::at(&config.data_dir)?;
+    let folder = absolute(&config.data_dir)?;
     let saving = Saving::plan(args.saving.save.as_deref(), &folder.annotated(), cameras.len())?;
     let videos = Videos::new(saving);
     // Before the first frame: what is drawn holds for all of this run.

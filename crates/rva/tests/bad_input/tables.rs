@@ -10,18 +10,6 @@ use std::{
     process::{Command, Output},
 };
 
-/// Python with pyiceberg, or a line that says that there is none.
-fn python() -> Option<PathBuf> {
-    let own = workspace().join(".venv/bin/python");
-    let python = std::env::var_os("RVA_PYTHON").map_or(own, PathBuf::from);
-    let is_there = Command::new(&python).args(["-c", "import pyiceberg, pyarrow"]).output();
-    if is_there.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    eprintln!("skipped: {} has no pyiceberg (make test installs it)", python.display());
-    None
-}
-
 fn foreign(python: &PathBuf, world: &World, arguments: &[&str]) -> Output {
     let script = workspace().join("crates/rva/tests/python/foreign_table.py");
     Command::new(python).arg(script).arg(world.data().canonicalize().unwrap()).args(arguments).output().unwrap()
@@ -29,7 +17,7 @@ fn foreign(python: &PathBuf, world: &World, arguments: &[&str]) -> Output {
 
 #[test]
 fn a_table_of_another_schema_is_refused_with_the_difference_and_the_log_keeps_everything() {
-    let Some(python) = python() else { return };
+    let Some(python) = rva_testkit::python_with(&["pyiceberg", "pyarrow"]) else { return };
     let cases: [(&str, &[&str]); 4] = [
         (
             "predecessor",

@@ -1,7 +1,7 @@
 //! The frames below the heatmaps.
 
 use super::args::{ReportArgs, ReportFormat};
-use crate::{annotated::file_name, exit::Refusal, folder::DataFolder};
+use crate::{annotated::file_name, exit::Refusal, folder::absolute};
 use anyhow::Context;
 use rva_report::Picture;
 use rva_service::{CatalogKind, Loaded};
@@ -34,7 +34,7 @@ pub fn of(
     if args.no_frame || loaded.config.catalog.kind != CatalogKind::Embedded {
         return Ok(pictures);
     }
-    let folder = DataFolder::at(&loaded.config.data_dir)?.annotated();
+    let folder = absolute(&loaded.config.data_dir)?.annotated();
     for camera in cameras.iter().filter(|camera| !args.frame.iter().any(|text| is_of(text, camera, cameras))) {
         let file = folder.join(format!("{}.jpg", file_name(camera)));
         if file.is_file() {

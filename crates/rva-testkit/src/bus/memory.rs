@@ -1,8 +1,6 @@
 //! A log in memory: the fake of both seams, with faults that a test can order.
 
-use crate::{
-    BusError, BusErrorKind, EventSink, EventSource, Message, OutgoingMessage, PartitionRange, seam::memory_bytes,
-};
+use rva_bus::{BusError, BusErrorKind, EventSink, EventSource, Message, OutgoingMessage, PartitionRange};
 use rva_types::{OffsetMap, PartitionName, Position, Timestamp};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -175,12 +173,7 @@ impl MemoryLog {
             while *next <= partition.durable {
                 let index = usize::try_from(*next - partition.first).unwrap_or(usize::MAX);
                 let Some((publish_ts, record)) = partition.records.get(index) else { break };
-                let cost = memory_bytes(record.body.len(), &record.properties);
-                if !messages.is_empty() && bytes + cost > bytes_max {
-                    break;
-                }
-                bytes += cost;
-                messages.push(Message {
+                let message = Message {
                     partition: name.clone(),
                     position: Position::of_record(*next),
                     ends_entry: true,
@@ -189,7 +182,12 @@ impl MemoryLog {
                     publish_ts: *publish_ts,
                     properties: record.properties.clone(),
                     body: record.body.clone(),
-                });
+                };
+                if !messages.is_empty() && bytes + message.memory_bytes() > bytes_max {
+                    break;
+                }
+                bytes += message.memory_bytes();
+                messages.push(message);
                 *next += 1;
             }
         }

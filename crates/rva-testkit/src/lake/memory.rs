@@ -1,7 +1,6 @@
 //! A table in memory that keeps the contract of [`TableSink`], with faults, to test those who write to one.
 
-use crate::rows::BronzeRow;
-use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
+use rva_lake::{Batch, BronzeRow, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
 use rva_types::{DeadLetter, OffsetMap};
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,11 +1,11 @@
 //! Fakes of the seams for tests: a source, a detector and a tracker that keep the contracts and can be told to fail.
 
-use crate::{
+use rva_track::{Tracker, TrackerFrame};
+use rva_types::{BBox, Detection, ImageSize, MediaTime, TrackedDetection};
+use rva_vision::{
     Detector, Frame, FrameSource, Image, ModelDescription, Prepare, Prepared, SourceDescription, VisionError,
     VisionErrorKind,
 };
-use rva_track::{Tracker, TrackerFrame};
-use rva_types::{BBox, Detection, ImageSize, MediaTime, TrackedDetection};
 use std::{
     sync::{
         Arc, Weak,
@@ -65,7 +65,7 @@ impl FakeSource {
             frame_count: Some(frames),
             is_live: false,
             is_part: false,
-            hw_acceleration: crate::HwAcceleration::None,
+            hw_acceleration: rva_vision::HwAcceleration::None,
         };
         Self {
             description,

@@ -14,7 +14,7 @@ use crate::{
 };
 use rva_bus::{BusError, BusErrorKind, EventSource, PartitionRange};
 use rva_lake::{Batch, BronzeRow, LakeError, LakeErrorKind, ResumePoint, TableSink};
-use rva_types::{DeadLetter, OffsetMap};
+use rva_types::{DeadLetter, DoublingWait, OffsetMap};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -52,7 +52,7 @@ pub async fn run_ingest(
         identity,
         batcher,
         counters: IngestCounters::default(),
-        trouble: Trouble::default(),
+        trouble: Trouble::new(DoublingWait::new(options.backoff_min, options.backoff_max)),
         known: OffsetMap::new(),
         dead_known: OffsetMap::new(),
         dead_at_start: OffsetMap::new(),
@@ -183,8 +183,7 @@ impl Ingest<'_> {
             LOG => self.counters.retries_log += 1,
             _ => self.counters.retries_table += 1,
         }
-        let bounds = (self.options.backoff_min, self.options.backoff_max);
-        let Noted { wait, lasts } = self.trouble.note(place, &text, way_out, bounds, self.clock.elapsed());
+        let Noted { wait, lasts } = self.trouble.note(place, &text, way_out, self.clock.elapsed());
         if self.phase() == Phase::Drain && lasts >= self.options.drain_patience {
             let way_out = way_out.map(|way_out| format!("; {way_out}")).unwrap_or_default();
             return Err(IngestError::Overdue { place, seconds: lasts.as_secs(), text: format!("{text}{way_out}") });

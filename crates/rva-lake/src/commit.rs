@@ -19,6 +19,7 @@ use crate::writer::write_files;
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{Catalog, TableIdent};
+use rva_types::DoublingWait;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -187,12 +188,11 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         }
         self.fenced_after_sending = false;
         let retry = self.options.retry;
-        let mut wait = retry.wait_first;
+        let mut wait = DoublingWait::new(retry.wait_first, retry.wait_max);
         let mut last = None;
         for attempt in 0..retry.attempts_max.max(1) {
             if attempt > 0 {
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(retry.wait_max);
+                tokio::time::sleep(wait.take()).await;
             }
             match self.attempt(work).await {
                 Ok(Attempt::Done(outcome, table)) => {

@@ -9,6 +9,7 @@ use anyhow::Context;
 use rva_bus::{BusError, BusErrorKind, EventSource, LogOptions, LogReader, settle};
 use rva_lake::{Lake, LakeErrorKind};
 use rva_service::{Health, StopFlag, Totals};
+use rva_types::DoublingWait;
 use std::{
     os::unix::fs::DirBuilderExt,
     path::Path,
@@ -49,7 +50,7 @@ impl Opening<'_> {
         part: &'static str,
         mut open: impl AsyncFnMut() -> anyhow::Result<T>,
     ) -> anyhow::Result<Option<T>> {
-        let (mut said, mut wait, since) = (String::new(), AGAIN_MIN, Instant::now());
+        let (mut said, mut wait, since) = (String::new(), DoublingWait::new(AGAIN_MIN, AGAIN_MAX), Instant::now());
         let mut reminder = REMINDER_MIN;
         loop {
             let opened = tokio::select! {
@@ -83,10 +84,9 @@ impl Opening<'_> {
                 reminder *= REMINDER_FACTOR;
             }
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(wait.take()) => {}
                 () = self.stop.stopped() => return Ok(None),
             }
-            wait = (wait * 2).min(AGAIN_MAX);
         }
     }
 

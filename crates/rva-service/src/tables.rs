@@ -1,7 +1,7 @@
 //! The tables that the configuration names: the way from its keys to an open lake. Keys that don't fit together are told
 //! all at once.
 
-use crate::{CatalogKind, Config, ConfigError, IcebergConfig, Loaded, MaintainConfig, Problem, S3Config, Secret};
+use crate::{CatalogKind, Config, ConfigError, IcebergConfig, Loaded, MaintainConfig, Problems, S3Config, Secret};
 use rva_lake::{
     Lake, LakeError, LakeOptions, MergeLimits, RestAuth, RestOptions,
     storage::{AllowedLocations, S3Keys, S3Options},
@@ -44,9 +44,16 @@ impl TableSettings {
     /// # Errors
     /// Returns all problems: keys that don't fit together.
     pub fn of(loaded: &Loaded) -> Result<Self, ConfigError> {
-        let mut check = Check { loaded, problems: Vec::new() };
-        let made = Self { tables: check.tables(), lake: check.lake() };
-        if check.problems.is_empty() { Ok(made) } else { Err(ConfigError { problems: check.problems }) }
+        let mut problems = Problems::of(loaded);
+        let made = Self::checked(&mut problems);
+        problems.none_or(made)
+    }
+
+    /// Makes settings of a configuration, and adds the keys that don't fit together to those of others: the settings
+    /// mean nothing then.
+    pub fn checked(problems: &mut Problems<'_>) -> Self {
+        let mut check = Check(problems);
+        Self { tables: check.tables(), lake: check.lake() }
     }
 
     /// Makes the settings of a data folder's tables.
@@ -116,18 +123,12 @@ fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-struct Check<'a> {
-    loaded: &'a Loaded,
-    problems: Vec<Problem>,
-}
+/// Reads the keys of the tables.
+struct Check<'a, 'b>(&'a mut Problems<'b>);
 
-impl Check<'_> {
-    fn problem(&mut self, path: &str, text: impl Into<String>) {
-        self.problems.push(self.loaded.problem(path, text));
-    }
-
+impl Check<'_, '_> {
     fn lake(&mut self) -> LakeOptions {
-        let config = &self.loaded.config;
+        let config = &self.0.loaded.config;
         let mut lake = lake_options(config);
         lake.job = config.ingest.job.clone();
         if config.catalog.kind == CatalogKind::Rest {
@@ -143,24 +144,25 @@ impl Check<'_> {
             return AllowedLocations::object_stores();
         };
         AllowedLocations::only(prefixes).unwrap_or_else(|error| {
-            self.problem("iceberg.locations", error.to_string());
+            self.0.add("iceberg.locations", error.to_string());
             AllowedLocations::object_stores()
         })
     }
 
     fn tables(&mut self) -> Tables {
-        match self.loaded.config.catalog.kind {
-            CatalogKind::Embedded => Tables::Embedded(self.loaded.config.data_dir.clone()),
-            CatalogKind::Rest => Tables::Rest(self.rest(&self.loaded.config.iceberg)),
+        let config = &self.0.loaded.config;
+        match config.catalog.kind {
+            CatalogKind::Embedded => Tables::Embedded(config.data_dir.clone()),
+            CatalogKind::Rest => Tables::Rest(self.rest(&config.iceberg)),
         }
     }
 
     fn rest(&mut self, config: &IcebergConfig) -> RestOptions {
         if config.token.is_some() && config.credential.is_some() {
-            self.problem("iceberg.token", "found a token and iceberg.credential, wanted one of them");
+            self.0.add("iceberg.token", "found a token and iceberg.credential, wanted one of them");
         }
         if config.credential.as_ref().is_some_and(|credential| !credential.expose().contains(':')) {
-            self.problem("iceberg.credential", "found no colon in it, wanted id:secret");
+            self.0.add("iceberg.credential", "found no colon in it, wanted id:secret");
         }
         let text = |secret: &Secret| secret.expose().to_owned();
         let auth = match (&config.token, &config.credential) {
@@ -176,7 +178,7 @@ impl Check<'_> {
             warehouse: Some(config.warehouse.clone()),
             auth,
             // Where there are keys of one's own, the catalog needn't make any.
-            vended_credentials: self.loaded.config.s3.access_key.is_none(),
+            vended_credentials: self.0.loaded.config.s3.access_key.is_none(),
             ca_certificates: config.ca_file.clone(),
             connect_timeout: config.connect_timeout,
             request_timeout: config.timeout,
@@ -197,14 +199,14 @@ impl Check<'_> {
                     Some(_) => ("s3.access_key", "s3.secret_key"),
                     None => ("s3.secret_key", "s3.access_key"),
                 };
-                self.problem(there, format!("found it without {missing}, wanted both or none"));
+                self.0.add(there, format!("found it without {missing}, wanted both or none"));
                 None
             }
         };
         let ca_certificates = config.ca_file.as_ref().and_then(|path| match std::fs::read(path) {
             Ok(pem) => Some(pem),
             Err(error) => {
-                self.problem("s3.ca_file", format!("could not read {}: {error}", path.display()));
+                self.0.add("s3.ca_file", format!("could not read {}: {error}", path.display()));
                 None
             }
         });

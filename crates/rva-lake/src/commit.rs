@@ -14,7 +14,7 @@ use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
 use crate::state::{JobState, StateKeys, StoredState, Written};
 use crate::storage::StoredFile;
-use crate::work::{BuiltOn, FileChange, Pending, Work, check_clock, check_source, is_fenced};
+use crate::work::{BuiltOn, FileChange, Pending, TableAt, Work, check_clock, check_source, is_fenced};
 use crate::writer::write_files;
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
@@ -263,7 +263,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         let sequence = self.keys.mirror_sequence(table.metadata());
         self.last = Some((pending.commit.clone(), sequence));
         if pending.change.is_none() {
-            self.files.committed(&table, &pending.files, pending.looked_up.flatten());
+            self.files.committed(&table, &pending.files, pending.looked_up.and_then(|TableAt(snapshot)| snapshot));
         }
         let fresh = pending.selection.fresh.len();
         let outcome =
@@ -337,9 +337,9 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         pending: &mut Pending,
     ) -> Result<(), LakeError> {
         let metadata = table.metadata();
-        let snapshot = metadata.current_snapshot_id();
+        let now = TableAt(metadata.current_snapshot_id());
         let mut selection = pending.selection.clone();
-        if pending.looked_up != Some(snapshot) {
+        if pending.looked_up != Some(now) {
             self.options.step(CommitStep::KeyLookup);
             selection = self.check.select(table, &mut self.files, batch, stored).await?;
         }
@@ -353,7 +353,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             self.options.step(CommitStep::FilesClosed);
         }
         pending.selection = selection;
-        pending.looked_up = Some(snapshot);
+        pending.looked_up = Some(now);
         Ok(())
     }
 

@@ -30,6 +30,7 @@
 mod advice;
 mod config;
 mod connections;
+mod flags;
 mod health;
 mod key;
 mod keys;
@@ -56,6 +57,7 @@ pub use config::{
     IcebergConfig, IngestConfig, LogConfig, MaintainConfig, OnRollback, PulsarConfig, QueryConfig, RefineConfig,
     S3Config, TelemetryConfig, WhenFull,
 };
+pub use flags::{Given, ProgramArgs, ServiceArgs};
 pub use health::{Health, HealthServer};
 pub use key::{Key, Kind};
 pub use keys::{CAMERA_KEYS, KEYS};

@@ -6,7 +6,7 @@ use rva_lake::{
     Lake, LakeError, LakeOptions, MergeLimits, RestAuth, RestOptions,
     storage::{AllowedLocations, S3Keys, S3Options},
 };
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The place of the tables.
 #[derive(Debug, Clone)]
@@ -56,11 +56,6 @@ impl TableSettings {
         Self { tables: check.tables(), lake: check.lake() }
     }
 
-    /// Makes the settings of a data folder's tables.
-    pub fn embedded(folder: &Path, config: &Config) -> Self {
-        Self { tables: Tables::Embedded(folder.to_owned()), lake: lake_options(config) }
-    }
-
     /// Returns the folder of rows that are sorted: beside the tables where they are on this machine, else where queries
     /// spill; `None` for the system's temporary folder.
     pub fn spill_dir(&self, config: &Config) -> Option<PathBuf> {
@@ -98,8 +93,8 @@ impl TableSettings {
 }
 
 /// Returns the options of tables that a configuration leads to.
-pub fn lake_options(config: &Config) -> LakeOptions {
-    let mut options = LakeOptions::default();
+fn lake_options(config: &Config) -> LakeOptions {
+    let mut options = LakeOptions { job: config.ingest.job.clone(), ..LakeOptions::default() };
     options.housekeeping.orphan_age = config.ingest.orphan_age;
     options.housekeeping.snapshots_kept = config.maintain.snapshots_max;
     options.housekeeping.snapshots_age = config.maintain.snapshots_age;
@@ -119,7 +114,7 @@ pub fn merge_limits(config: &MaintainConfig, folder: Option<PathBuf>) -> MergeLi
 
 /// Chooses the provider of TLS: two in one program would make the first connection panic. It fails where one is
 /// installed already.
-fn install_tls() {
+pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
@@ -130,7 +125,6 @@ impl Check<'_, '_> {
     fn lake(&mut self) -> LakeOptions {
         let config = &self.0.loaded.config;
         let mut lake = lake_options(config);
-        lake.job = config.ingest.job.clone();
         if config.catalog.kind == CatalogKind::Rest {
             let allowed = self.locations(config.iceberg.locations.as_deref());
             lake = lake.with_s3_in(self.s3(&config.s3), allowed);

@@ -4,17 +4,12 @@ use super::metrics::Counted;
 #[cfg(feature = "pulsar")]
 use super::settings::PulsarBus;
 use super::settings::{Bus, Settings};
-use crate::{HeldBy, IngestLease};
 use anyhow::Context;
 use rva_bus::{BusError, BusErrorKind, EventSource, LogOptions, LogReader, settle};
 use rva_lake::{Lake, LakeErrorKind};
 use rva_service::{Health, StopFlag, Totals};
 use rva_types::DoublingWait;
-use std::{
-    os::unix::fs::DirBuilderExt,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// The first wait before something is opened again; it doubles.
 const AGAIN_MIN: Duration = Duration::from_millis(200);
@@ -88,27 +83,6 @@ impl Opening<'_> {
                 () = self.stop.stopped() => return Ok(None),
             }
         }
-    }
-
-    /// Takes the right to ingest into the data folder; `None` where it was stopped meanwhile.
-    pub(super) async fn lease(&self, dir: &Path) -> anyhow::Result<Option<IngestLease>> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .with_context(|| format!("make data folder {}", dir.display()))?;
-        let standby = |held: HeldBy| {
-            let pid = held.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
-            let text = format!("process {pid} ingests into {}: waiting as a standby until it ends", dir.display());
-            tracing::warn!("{text}");
-            self.health.not_ready("standby", text);
-        };
-        let lease = tokio::select! {
-            lease = IngestLease::acquire(dir, standby) => lease?,
-            () = self.stop.stopped() => return Ok(None),
-        };
-        self.health.ready("standby");
-        Ok(Some(lease))
     }
 
     /// Opens the source; `None` where it was stopped meanwhile.

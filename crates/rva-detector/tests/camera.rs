@@ -4,8 +4,8 @@
 
 use rva_bus::{BusError, BusErrorKind, EventSink, OutgoingMessage};
 use rva_detector::{
-    CameraEnd, CameraReport, NewestFrame, Observers, OpenCamera, Progress, RetryPace, RunSettings, SharedSink, detector_floor,
-    run_camera,
+    CameraEnd, CameraReport, NewestFrame, Observers, OpenCamera, Progress, RetryPace, RunSettings, SharedSink,
+    detector_floor, run_camera,
 };
 use rva_types::{CameraId, Detection, RunId, SourceIdentity, StoreId, StreamId, Timestamp, decode_message};
 use rva_vision::{

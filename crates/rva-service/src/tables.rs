@@ -94,7 +94,8 @@ impl TableSettings {
 
 /// Returns the options of tables that a configuration leads to.
 fn lake_options(config: &Config) -> LakeOptions {
-    let mut options = LakeOptions { job: config.ingest.job.clone(), ..LakeOptions::default() };
+    let mut options = LakeOptions::default();
+    options.job = config.ingest.job.clone();
     options.housekeeping.orphan_age = config.ingest.orphan_age;
     options.housekeeping.snapshots_kept = config.maintain.snapshots_max;
     options.housekeeping.snapshots_age = config.maintain.snapshots_age;

@@ -28,6 +28,7 @@
 
 mod capture;
 mod envelope;
+mod error;
 mod fields;
 mod geometry;
 mod ids;
@@ -43,6 +44,7 @@ mod wait;
 pub use envelope::{
     Envelope, MessageDecoder, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, PropertyName, decode_message,
 };
+pub use error::SeamError;
 pub use fields::RecordHead;
 pub use geometry::{BBox, ImageSize, Point};
 pub use ids::{CameraId, IdError, RunId, SourceIdentity, StoreId, StreamId};

@@ -7,7 +7,7 @@ use rva_types::{OffsetMap, Position};
 use std::time::Duration;
 
 /// The number of rebuilds in a row that may bring nothing new before a log that contradicts itself ends the ingest.
-pub(super) const STALLED_MAX: u32 = 5;
+const STALLED_MAX: u32 = 5;
 
 /// The ends of the log's ranges when they were last asked for: a poll must not be empty before they are read.
 #[derive(Debug, Default)]

@@ -117,6 +117,7 @@ async fn open_source(bus: &Bus) -> anyhow::Result<Box<dyn EventSource>> {
     match bus {
         Bus::Log(folder) => {
             let log = LogReader::open(folder).context("open the log")?;
+            // Nothing is written, so that how it would be doesn't matter.
             settle(folder.clone(), LogOptions::default()).await.context("open the log")?;
             Ok(Box::new(log))
         }

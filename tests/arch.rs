@@ -169,6 +169,33 @@ fn there_is_one_arrow_one_parquet_and_one_object_store() {
 }
 
 #[test]
+fn a_role_is_wired_by_its_own_crate_alone() {
+    // What wires a role, and the one crate that may.
+    let wirings = [
+        ("run_ingest(", "rva-ingest"),
+        ("IngestLease::", "rva-ingest"),
+        ("Maintaining::start(", "rva-ingest"),
+        ("Supervisor::new(", "rva-detector"),
+        ("watch_cameras(", "rva-detector"),
+        ("run_refine(", "rva-refine"),
+    ];
+    let mut files = Vec::new();
+    sources(&root().join("crates"), &mut files);
+    let product = files.iter().filter(|path| path.components().any(|part| part.as_os_str() == "src"));
+    let mut seen = BTreeSet::new();
+    for path in product {
+        let text = fs::read_to_string(path).unwrap();
+        for (wiring, owner) in wirings.iter().filter(|(wiring, _)| text.contains(wiring)) {
+            let is_program = path.file_name().is_some_and(|name| name == "main.rs");
+            let is_owner = path.starts_with(root().join("crates").join(owner)) && !is_program;
+            assert!(is_owner, "{}: found {wiring}, wanted the host of {owner} (docs/architecture.md)", path.display());
+            seen.insert(wiring);
+        }
+    }
+    assert_eq!(seen.len(), wirings.len(), "found only {seen:?}: the others have other names now");
+}
+
+#[test]
 fn the_top_level_is_what_the_drawing_says() {
     let listed = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let unknown: Vec<_> = listed.filter(|name| !name.starts_with('.') && !TOP_LEVEL.contains(&name.as_str())).collect();

@@ -28,7 +28,8 @@ pub struct Drawn {
 /// isn't wanted any more ends now; one that was never valid before now is gone.
 pub fn redraw(
     rows: &[ZoneDefinition],
-    (store, camera): (&StoreId, &CameraId),
+    store: &StoreId,
+    camera: &CameraId,
     wanted: &[Drawn],
     now_us: i64,
 ) -> Vec<ZoneDefinition> {
@@ -120,9 +121,9 @@ mod tests {
     /// Redraws, and sees that the same drawing changes nothing any more, now and later.
     fn change(rows: &[ZoneDefinition], wanted: &[Drawn]) -> Vec<ZoneDefinition> {
         let (store, camera) = ids();
-        let redrawn = redraw(rows, (&store, &camera), wanted, NOW);
+        let redrawn = redraw(rows, &store, &camera, wanted, NOW);
         for later in [NOW, NOW + 50] {
-            assert_eq!(redraw(&redrawn, (&store, &camera), wanted, later), redrawn, "the same drawing again");
+            assert_eq!(redraw(&redrawn, &store, &camera, wanted, later), redrawn, "the same drawing again");
         }
         redrawn
     }

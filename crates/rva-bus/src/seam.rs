@@ -1,8 +1,8 @@
 //! The seams of the bus: [`EventSink`] and [`EventSource`], the same for the embedded log and for Pulsar.
 
 use bytes::Bytes;
-use rva_types::{OffsetMap, PartitionName, Position, Rejection, Timestamp};
-use std::{collections::BTreeMap, fmt, time::Duration};
+use rva_types::{OffsetMap, PartitionName, Position, Rejection, SeamError, Timestamp};
+use std::{collections::BTreeMap, time::Duration};
 
 /// The kind of an error, which says what a retry can cure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,43 +17,8 @@ pub enum BusErrorKind {
     Permanent,
 }
 
-/// An error at the seam: its kind, and a text that names found, wanted and where.
-#[derive(Debug)]
-pub struct BusError {
-    kind: BusErrorKind,
-    text: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl BusError {
-    /// Makes an error of a kind and a text.
-    pub fn new(kind: BusErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), source: None }
-    }
-
-    /// Adds the error that caused it.
-    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
-        self
-    }
-
-    /// Returns the kind, which says what a retry can cure.
-    pub fn kind(&self) -> BusErrorKind {
-        self.kind
-    }
-}
-
-impl fmt::Display for BusError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for BusError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
-}
+/// An error at the seam.
+pub type BusError = SeamError<BusErrorKind>;
 
 /// A message on its way into a log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -75,14 +75,15 @@ pub struct RunSettings {
 }
 
 /// A function that sees each delivered frame, with the detections that its record holds. It is called on the pipeline's
-/// thread, before the record is sent; while it works the pipeline waits.
+/// thread, before the record is sent; while it works the pipeline waits. [`NewestFrame`](crate::NewestFrame) is one that
+/// keeps nobody waiting.
 pub type FrameTap = Box<dyn FnMut(&TrackedFrame) + Send>;
 
 /// The observers who are told while a run goes on.
 #[derive(Default)]
 pub struct Observers {
-    /// The tap for the annotated video.
-    pub tap: Option<FrameTap>,
+    /// The taps, each of which sees every frame, in this order.
+    pub taps: Vec<FrameTap>,
     /// The progress for a progress bar.
     pub progress: watch::Sender<Progress>,
     /// The counters for statistics.
@@ -304,9 +305,7 @@ impl Delivery {
         frame.detections.retain(|tracked| self.writer.holds(tracked, frame.size));
         self.counts.detections += frame.detections.len() as u64;
         self.counts.tracks.extend(frame.detections.iter().filter_map(|tracked| tracked.track_id));
-        if let Some(tap) = &mut self.observers.tap {
-            tap(&frame);
-        }
+        self.observers.taps.iter_mut().for_each(|tap| tap(&frame));
         let message = self.writer.message(&frame);
         let (fps, people) = (self.pace.frame(Instant::now()), self.writer.people(&frame.detections));
         self.observers.progress.send_modify(|progress| {

@@ -5,7 +5,7 @@
 //! that is away is waited for while nothing that was decoded is dropped. Every frame that isn't recorded is counted
 //! with its reason.
 //!
-//! `rva run`, `rva detect` and the service run the same code. It knows neither Iceberg nor Arrow: the sink is a seam
+//! `rva run`, `rva detect` and the service run the same [`Fleet`]. It knows neither Iceberg nor Arrow: the sink is a seam
 //! ([`rva_bus::EventSink`]).
 //!
 //! ```
@@ -27,9 +27,12 @@ mod camera;
 pub mod configured;
 mod counters;
 mod delivery;
+mod fleet;
+mod newest;
 mod progress;
 #[cfg(feature = "pulsar")]
 mod publish;
+mod publisher;
 mod setup;
 mod shared;
 mod spool;
@@ -41,9 +44,12 @@ pub use camera::{
 };
 pub use counters::{CameraCounters, CameraCounts, Latency};
 pub use delivery::RetryPace;
+pub use fleet::{Fleet, FleetView, RunningFleet, open_log, reread};
+pub use newest::NewestFrame;
 pub use progress::Progress;
 #[cfg(feature = "pulsar")]
 pub use publish::Publishing;
+pub use publisher::Publisher;
 pub use setup::{
     CameraSetup, DetectorSetup, OpenSource, PARALLEL_MAX, join_camera, load_shared, open_camera, open_source,
 };

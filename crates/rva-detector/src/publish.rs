@@ -49,7 +49,7 @@ impl Publishing {
         let totals = Totals::of(METRICS);
         let counted = totals.clone();
         let task = tokio::spawn(async move {
-            let ended = forward(connection, options, first, draining, (&trouble, &counted)).await;
+            let ended = forward(connection, options, first, draining, &trouble, &counted).await;
             if let Err(error) = &ended {
                 tracing::error!(%error, "records stay in the spool");
                 trouble.send_replace(Some(error.to_string()));
@@ -99,7 +99,8 @@ async fn forward(
     options: ForwarderOptions,
     mut forwarder: Option<Forwarder>,
     draining: watch::Receiver<bool>,
-    (trouble, counted): (&watch::Sender<Option<String>>, &Totals<ForwarderCounters>),
+    trouble: &watch::Sender<Option<String>>,
+    counted: &Totals<ForwarderCounters>,
 ) -> Result<ForwarderCounters, BusError> {
     if let Some(open) = &mut forwarder {
         open.tell(trouble.clone());

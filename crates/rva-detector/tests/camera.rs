@@ -4,8 +4,8 @@
 
 use rva_bus::{BusError, BusErrorKind, EventSink, OutgoingMessage};
 use rva_detector::{
-    CameraEnd, CameraReport, Observers, OpenCamera, Progress, RetryPace, RunSettings, SharedSink, detector_floor,
-    run_camera,
+    CameraEnd, CameraReport, NewestFrame, Observers, OpenCamera, Progress, RetryPace, RunSettings, SharedSink,
+    detector_floor, run_camera,
 };
 use rva_testkit::vision::fake::{FakeDetector, FakeSource, FakeTracker, Fault, person};
 use rva_types::{CameraId, Detection, RunId, SourceIdentity, StoreId, StreamId, Timestamp, decode_message};
@@ -191,12 +191,16 @@ fn the_detectors_floor_is_the_lower_of_conf_and_the_trackers() {
 async fn weak_detections_are_for_the_tracker_alone() {
     let script = |_| vec![person(1.0, 0.9), person(3.0, 0.15), person(5.0, 0.25)];
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let progress = tokio::sync::watch::Sender::default();
+    let (progress, newest) = (tokio::sync::watch::Sender::default(), NewestFrame::default());
+    assert!(newest.get().is_none());
     let observers = Observers {
-        tap: Some(Box::new({
-            let seen = seen.clone();
-            move |frame: &TrackedFrame| seen.lock().unwrap().push((frame.index, frame.detections.len()))
-        })),
+        taps: vec![
+            Box::new({
+                let seen = seen.clone();
+                move |frame: &TrackedFrame| seen.lock().unwrap().push((frame.index, frame.detections.len()))
+            }),
+            newest.tap(),
+        ],
         progress: progress.clone(),
         ..Observers::default()
     };
@@ -207,6 +211,9 @@ async fn weak_detections_are_for_the_tracker_alone() {
     let found: Vec<_> = found.map(|d| (d["conf"].as_f64().unwrap(), d["track_id"].as_u64())).collect();
     assert_eq!(found, [(0.9, Some(1)), (0.25, None)]);
     assert_eq!(*seen.lock().unwrap(), [(1, 2), (2, 2)], "the tap sees what the records hold");
+    let newest = newest.get().unwrap();
+    assert_eq!((newest.index, newest.detections.len()), (2, 2), "another tap keeps the newest alone");
+    assert_eq!(Arc::strong_count(&newest.image), 1, "nobody else holds the picture any more");
     let progress = *progress.borrow();
     let wanted = Progress { frames: 2, frame_index: 2, frames_total: Some(2), people: 2, detections: 2, ..progress };
     assert_eq!(progress, wanted);

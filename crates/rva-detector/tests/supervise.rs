@@ -102,7 +102,7 @@ fn supervisor(
 ) -> (Supervisor, Kept) {
     let kept = Kept::default();
     let opener = Arc::new(Scripted { script: Box::new(script), tries: Mutex::default() });
-    (Supervisor::new(opener, SharedSink::new(kept.clone()), QUICK, None), kept)
+    (Supervisor::new(opener, SharedSink::new(kept.clone()), QUICK, Vec::new()), kept)
 }
 
 /// A camera whose source is spelt `source`.

@@ -31,6 +31,18 @@ pub struct HeldBy {
     pub pid: Option<u32>,
 }
 
+impl HeldBy {
+    /// Says who it is.
+    pub fn who(self) -> String {
+        self.pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+    }
+
+    /// Says that it is waited for.
+    pub fn waiting_for(self, dir: &Path) -> String {
+        format!("{} ingests into {}: waiting as a standby until it ends", self.who(), dir.display())
+    }
+}
+
 /// The right to ingest into a data folder. It ends when this is dropped or the process dies, however it dies.
 ///
 /// The lease is only good manners: the fence of the commit (I4) keeps two ingests from doing harm.

@@ -5,8 +5,8 @@
 //! neither is, and nothing else holds truth. Whatever goes wrong, the ingest starts again from what the table says.
 //!
 //! [`run_ingest`] reads an `EventSource`, decides with the pure parts ([`plan_start`], [`Batcher`]) and commits through
-//! two `TableSink`s, dead letters first. Its decisions are values that tests compare; the [`service`] around it opens
-//! log and tables and says how it is. Tests and comments name the invariants of the design by id (I1–I10).
+//! two `TableSink`s, dead letters first. Its decisions are values that tests compare; the
+//! [`Host`](service::Host) around it opens log and tables and says how it is. Tests and comments name the invariants of the design by id (I1–I10).
 //!
 //! ```
 //! use rva_bus::{Message, PartitionRange};

@@ -2,6 +2,8 @@
 //! says.
 
 mod committing;
+mod held;
+mod progress;
 mod reading;
 
 use crate::{
@@ -12,9 +14,11 @@ use crate::{
     start::{check_identity, check_rollback},
     trouble::{Noted, Trouble},
 };
+use held::Held;
+use progress::{Progress, Promises};
 use rva_bus::{BusError, BusErrorKind, EventSource, PartitionRange};
 use rva_lake::{Batch, BronzeRow, LakeError, LakeErrorKind, ResumePoint, TableSink};
-use rva_types::{DeadLetter, OffsetMap};
+use rva_types::{DeadLetter, DoublingWait, OffsetMap};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -52,16 +56,10 @@ pub async fn run_ingest(
         identity,
         batcher,
         counters: IngestCounters::default(),
-        trouble: Trouble::default(),
-        known: OffsetMap::new(),
-        dead_known: OffsetMap::new(),
-        dead_at_start: OffsetMap::new(),
-        furthest: OffsetMap::new(),
-        promised: OffsetMap::new(),
-        rolled_back_from: None,
-        gap_seen: None,
-        stalled: 0,
-        heard: Duration::ZERO,
+        trouble: Trouble::new(DoublingWait::new(options.backoff_min, options.backoff_max)),
+        held: Held::default(),
+        promises: Promises::default(),
+        progress: Progress::default(),
         then: Then::Read,
     };
     ingest.run().await
@@ -110,23 +108,9 @@ struct Ingest<'a> {
     batcher: Batcher,
     counters: IngestCounters,
     trouble: Trouble,
-    /// The offsets that this process knows bronze to hold (I9).
-    known: OffsetMap,
-    /// The map of the dead letters.
-    dead_known: OffsetMap,
-    /// The map of the dead letters when reading began: messages up to it may be dead letters already.
-    dead_at_start: OffsetMap,
-    /// The furthest positions that were ever read: only messages beyond them are progress.
-    furthest: OffsetMap,
-    /// The ends of the log's ranges when they were last asked for: a poll must not be empty before they are read (I8).
-    promised: OffsetMap,
-    rolled_back_from: Option<u64>,
-    /// The hole that led to the last rebuild.
-    gap_seen: Option<Gap>,
-    /// The number of rebuilds without progress.
-    stalled: u32,
-    /// The time at which the last message came.
-    heard: Duration,
+    held: Held,
+    promises: Promises,
+    progress: Progress,
     then: Then,
 }
 
@@ -183,8 +167,7 @@ impl Ingest<'_> {
             LOG => self.counters.retries_log += 1,
             _ => self.counters.retries_table += 1,
         }
-        let bounds = (self.options.backoff_min, self.options.backoff_max);
-        let Noted { wait, lasts } = self.trouble.note(place, &text, way_out, bounds, self.clock.elapsed());
+        let Noted { wait, lasts } = self.trouble.note(place, &text, way_out, self.clock.elapsed());
         if self.phase() == Phase::Drain && lasts >= self.options.drain_patience {
             let way_out = way_out.map(|way_out| format!("; {way_out}")).unwrap_or_default();
             return Err(IngestError::Overdue { place, seconds: lasts.as_secs(), text: format!("{text}{way_out}") });
@@ -243,24 +226,22 @@ impl Ingest<'_> {
         let rules = StartRules {
             table: BRONZE,
             identity: &self.identity,
-            known: &self.known,
+            known: &self.held.bronze,
             on_rollback: options.on_rollback,
             accept_gap: options.accept_gap,
         };
         let plan = plan_start(rules, &point, &ranges, |partition| options.owns(partition))
             .map_err(|halt| Failure::Fatal(halt.into()))?;
         self.source.seek(&plan.read).await.map_err(of_log)?;
-        self.note_start(&point, plan.rolled_back_from, &plan.gaps);
-        self.known = plan.committed.clone();
-        self.dead_at_start = dead_point.offsets.clone();
-        self.dead_known = dead_point.offsets;
+        let is_news = self.held.begin(plan.committed.clone(), dead_point.offsets, plan.rolled_back_from);
+        self.note_start(&point, is_news, &plan.gaps);
         self.batcher = Batcher::new(&self.identity, plan.committed, plan.read);
         self.learn(&ranges);
-        self.promised = OffsetMap::new();
-        self.heard = self.clock.elapsed();
-        self.tell(IngestEvent::Started { offsets: self.known.clone() });
+        self.promises = Promises::default();
+        self.progress.hear(self.clock.elapsed());
+        self.tell(IngestEvent::Started { offsets: self.held.bronze.clone() });
         // The acknowledgement of the last commit may have been lost with the process that made it.
-        self.acknowledge(self.known.clone()).await;
+        self.acknowledge(self.held.bronze.clone()).await;
         Ok(())
     }
 
@@ -268,7 +249,7 @@ impl Ingest<'_> {
         let rules = StartRules {
             table: DEAD_LETTERS,
             identity: &self.identity,
-            known: &self.dead_known,
+            known: &self.held.dead,
             on_rollback: self.options.on_rollback,
             accept_gap: self.options.accept_gap,
         };
@@ -277,14 +258,12 @@ impl Ingest<'_> {
     }
 
     fn note_start(&mut self, point: &ResumePoint, rolled_back_from: Option<u64>, gaps: &[Gap]) {
-        if rolled_back_from.is_some() && rolled_back_from != self.rolled_back_from {
+        if let Some(from) = rolled_back_from {
             self.counters.rollbacks += 1;
-            self.furthest = OffsetMap::new();
-            let from = rolled_back_from.unwrap_or_default();
+            self.progress.forget();
             let (to, offsets) = (point.sequence, point.offsets.to_text());
             tracing::warn!(table = BRONZE, from, to, %offsets, "the table was rolled back; the log is read again");
         }
-        self.rolled_back_from = rolled_back_from;
         for gap in gaps {
             self.note_lost(gap);
         }

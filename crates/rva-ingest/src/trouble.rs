@@ -1,6 +1,7 @@
 //! Transient errors, which are said once and not at every retry, said again while they last with what can be done, and
 //! said when they are over.
 
+use rva_types::DoublingWait;
 use std::time::Duration;
 
 /// The times that a trouble lasts before it is said again, with what can be done about it; the last one repeats.
@@ -8,10 +9,10 @@ const AGAIN: [Duration; 4] =
     [Duration::from_secs(60), Duration::from_secs(600), Duration::from_secs(3600), Duration::from_secs(6 * 3600)];
 
 /// The trouble that keeps the loop from going on, and its duration.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Trouble {
     now: Option<Now>,
-    attempts: u32,
+    wait: DoublingWait,
 }
 
 #[derive(Debug)]
@@ -34,15 +35,13 @@ pub(crate) struct Noted {
 }
 
 impl Trouble {
-    /// Notes that an attempt failed at `now`. Returns the wait before the next: from `min`, doubling, up to `max`.
-    pub(crate) fn note(
-        &mut self,
-        place: &'static str,
-        text: &str,
-        way_out: Option<&str>,
-        (min, max): (Duration, Duration),
-        now: Duration,
-    ) -> Noted {
+    /// Starts without any; the waits between attempts are those of `wait`.
+    pub(crate) fn new(wait: DoublingWait) -> Self {
+        Self { now: None, wait }
+    }
+
+    /// Notes that an attempt failed at `now`.
+    pub(crate) fn note(&mut self, place: &'static str, text: &str, way_out: Option<&str>, now: Duration) -> Noted {
         let lasts = match self.now.take().filter(|known| known.place == place) {
             None => {
                 tracing::warn!(place, error = %text, "reading stops until this is over, the log keeps everything");
@@ -68,9 +67,7 @@ impl Trouble {
                 lasts
             }
         };
-        let wait = min.saturating_mul(1 << self.attempts.min(16)).min(max);
-        self.attempts += 1;
-        Noted { wait, lasts }
+        Noted { wait: self.wait.take(), lasts }
     }
 
     /// Notes that an attempt at `place` succeeded; returns whether that ends a trouble.
@@ -78,14 +75,15 @@ impl Trouble {
         if self.now.as_ref().is_none_or(|known| known.place != place) {
             return false;
         }
-        tracing::info!(place, attempts_failed = self.attempts, "works again");
-        *self = Self::default();
+        tracing::info!(place, attempts_failed = self.attempts(), "works again");
+        self.now = None;
+        self.wait.reset();
         true
     }
 
     /// Returns the number of failed attempts since the last success.
     pub(crate) fn attempts(&self) -> u32 {
-        self.attempts
+        self.wait.taken()
     }
 }
 
@@ -93,27 +91,31 @@ impl Trouble {
 mod tests {
     use super::*;
 
-    const BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+    const FIRST: Duration = Duration::from_millis(100);
+
+    fn none() -> Trouble {
+        Trouble::new(DoublingWait::new(FIRST, Duration::from_secs(1)))
+    }
 
     #[test]
     fn waits_double_up_to_the_longest_and_start_anew_when_cured() {
-        let mut trouble = Trouble::default();
-        let note = |trouble: &mut Trouble, at: u64| trouble.note("log", "away", None, BOUNDS, Duration::from_secs(at));
+        let mut trouble = none();
+        let note = |trouble: &mut Trouble, at: u64| trouble.note("log", "away", None, Duration::from_secs(at));
         let waits: Vec<_> = (0..5).map(|at| note(&mut trouble, at).wait.as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1000]);
         assert_eq!(note(&mut trouble, 65).lasts, Duration::from_secs(65));
         assert!(!trouble.cured("table"), "another place's success cures nothing");
         assert!(trouble.cured("log"));
-        assert_eq!(note(&mut trouble, 70), Noted { wait: BOUNDS.0, lasts: Duration::ZERO });
+        assert_eq!(note(&mut trouble, 70), Noted { wait: FIRST, lasts: Duration::ZERO });
     }
 
     #[test]
     fn what_lasts_is_said_again_after_a_minute_and_then_seldom_whatever_the_text_says() {
-        let mut trouble = Trouble::default();
+        let mut trouble = none();
         let mut said = Vec::new();
         for second in 0..8 * 3600 {
             let text = format!("the clock is {second} s behind");
-            trouble.note("table", &text, Some("set it right"), BOUNDS, Duration::from_secs(second));
+            trouble.note("table", &text, Some("set it right"), Duration::from_secs(second));
             let reminders = trouble.now.as_ref().unwrap().reminders;
             if said.len() < reminders {
                 said.push(second);

@@ -14,11 +14,12 @@ use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
 use crate::state::{JobState, StateKeys, StoredState, Written};
 use crate::storage::StoredFile;
-use crate::work::{BuiltOn, FileChange, Pending, Work, check_clock, check_source, is_fenced};
+use crate::work::{BuiltOn, FileChange, Pending, TableAt, Work, check_clock, check_source, is_fenced};
 use crate::writer::write_files;
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{Catalog, TableIdent};
+use rva_types::DoublingWait;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -187,12 +188,11 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         }
         self.fenced_after_sending = false;
         let retry = self.options.retry;
-        let mut wait = retry.wait_first;
+        let mut wait = DoublingWait::new(retry.wait_first, retry.wait_max);
         let mut last = None;
         for attempt in 0..retry.attempts_max.max(1) {
             if attempt > 0 {
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(retry.wait_max);
+                tokio::time::sleep(wait.take()).await;
             }
             match self.attempt(work).await {
                 Ok(Attempt::Done(outcome, table)) => {
@@ -263,7 +263,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         let sequence = self.keys.mirror_sequence(table.metadata());
         self.last = Some((pending.commit.clone(), sequence));
         if pending.change.is_none() {
-            self.files.committed(&table, &pending.files, pending.looked_up.flatten());
+            self.files.committed(&table, &pending.files, pending.looked_up.and_then(|TableAt(snapshot)| snapshot));
         }
         let fresh = pending.selection.fresh.len();
         let outcome =
@@ -337,9 +337,9 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         pending: &mut Pending,
     ) -> Result<(), LakeError> {
         let metadata = table.metadata();
-        let snapshot = metadata.current_snapshot_id();
+        let now = TableAt(metadata.current_snapshot_id());
         let mut selection = pending.selection.clone();
-        if pending.looked_up != Some(snapshot) {
+        if pending.looked_up != Some(now) {
             self.options.step(CommitStep::KeyLookup);
             selection = self.check.select(table, &mut self.files, batch, stored).await?;
         }
@@ -353,7 +353,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             self.options.step(CommitStep::FilesClosed);
         }
         pending.selection = selection;
-        pending.looked_up = Some(snapshot);
+        pending.looked_up = Some(now);
         Ok(())
     }
 

@@ -192,7 +192,7 @@ impl Housekeeper {
         if expire {
             let deleting = alone.then_some(&places);
             let follower = furthest_behind(catalog.as_ref(), &table).await?;
-            table = self.expire(catalog, &table, &limits, now, (deleting, follower.as_ref())).await.map_err(failed)?;
+            table = self.expire(catalog, &table, &limits, now, deleting, follower.as_ref()).await.map_err(failed)?;
             self.held_back = table.metadata().snapshots().len();
             if let Some(follower) =
                 follower.filter(|_| self.held_back > limits.snapshots_kept.saturating_mul(HELD_TIMES))
@@ -250,7 +250,8 @@ impl Housekeeper {
         table: &Table,
         limits: &HousekeepingLimits,
         now: SystemTime,
-        (deleting, follower): (Option<&TablePlaces>, Option<&Follower>),
+        deleting: Option<&TablePlaces>,
+        follower: Option<&Follower>,
     ) -> Result<Table> {
         let Expiry { expired, anchors } = expiry(table, limits, now, follower);
         if expired.is_empty() {

@@ -1,7 +1,7 @@
 //! The seam between the ingest loop and a table: [`TableSink`].
 
 use crate::keys::KeyIndexCounts;
-use rva_types::OffsetMap;
+use rva_types::{OffsetMap, SeamError};
 use std::fmt;
 
 /// The kind of an error, which says what a retry can cure.
@@ -20,22 +20,20 @@ pub enum LakeErrorKind {
 /// An error at the seam: its kind, and a text that names found, wanted and where.
 #[derive(Debug)]
 pub struct LakeError {
-    kind: LakeErrorKind,
-    text: String,
+    error: SeamError<LakeErrorKind>,
     way_out: Option<&'static str>,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl LakeError {
     /// Makes an error of a kind and a text.
     pub fn new(kind: LakeErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), way_out: None, source: None }
+        Self { error: SeamError::new(kind, text), way_out: None }
     }
 
     /// Adds the error that caused it.
-    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
-        self
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { error: self.error.with_source(source), ..self }
     }
 
     /// Adds what somebody can do about it.
@@ -45,11 +43,11 @@ impl LakeError {
     }
 
     /// Makes a conflict permanent: if another look didn't cure it, nothing does.
-    pub(crate) fn at_second_look(mut self) -> Self {
-        if self.kind == LakeErrorKind::Conflict {
-            self.kind = LakeErrorKind::Permanent;
+    pub(crate) fn at_second_look(self) -> Self {
+        match self.kind() {
+            LakeErrorKind::Conflict => Self { error: self.error.with_kind(LakeErrorKind::Permanent), ..self },
+            _ => self,
         }
-        self
     }
 
     /// Returns what somebody can do about it, where that is known.
@@ -59,15 +57,16 @@ impl LakeError {
 
     /// Returns the kind, which says what a retry can cure.
     pub fn kind(&self) -> LakeErrorKind {
-        self.kind
+        self.error.kind()
     }
 }
 
 impl fmt::Display for LakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)?;
+        let text = self.error.to_string();
+        f.write_str(&text)?;
         match self.way_out {
-            Some(way_out) if self.kind == LakeErrorKind::Permanent && !self.text.ends_with(way_out) => {
+            Some(way_out) if self.kind() == LakeErrorKind::Permanent && !text.ends_with(way_out) => {
                 write!(f, ": {way_out}")
             }
             _ => Ok(()),
@@ -77,7 +76,7 @@ impl fmt::Display for LakeError {
 
 impl std::error::Error for LakeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        self.error.source()
     }
 }
 

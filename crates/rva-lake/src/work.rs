@@ -97,6 +97,10 @@ impl<R> Work<'_, R> {
     }
 }
 
+/// A state of a table: one of its snapshots, or nothing before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TableAt(pub Option<i64>);
+
 /// Work on its way into the table. It is kept over a transient error, so that the same is committed under the same id
 /// and with the same files.
 pub(crate) struct Pending {
@@ -106,8 +110,8 @@ pub(crate) struct Pending {
     pub rows: usize,
     pub commit: String,
     pub table: uuid::Uuid,
-    /// The snapshot that the keys were looked up in; `None` inside where the table had none.
-    pub looked_up: Option<Option<i64>>,
+    /// The state of the table that the keys were looked up in.
+    pub looked_up: Option<TableAt>,
     pub selection: Selection,
     /// The partition spec that the files were written under.
     pub spec: Option<i32>,

@@ -165,7 +165,7 @@ impl Drawer {
                 let mut old = held.remove(camera).unwrap_or_default();
                 old.sort_by(|a, b| (&a.name, a.valid_from_us).cmp(&(&b.name, b.valid_from_us)));
                 let wanted = drawing.shapes_of(camera);
-                let new = redraw(&old, (&camera.0, &camera.1), &wanted, drawing.taken_us);
+                let new = redraw(&old, &camera.0, &camera.1, &wanted, drawing.taken_us);
                 if new != old {
                     tell(&old, &new);
                     is_other = true;

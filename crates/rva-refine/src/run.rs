@@ -4,6 +4,7 @@ use crate::counters::RefineCounters;
 use crate::error::Trouble;
 use crate::refine::{Refine, Stepped};
 use rva_lake::LakeErrorKind;
+use rva_types::DoublingWait;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -44,7 +45,7 @@ pub async fn run_refine<Opening: Future<Output = Result<Refine, Trouble>>>(
     mut phase: watch::Receiver<RefinePhase>,
     observer: RefineObserver<'_>,
 ) -> Result<(), Trouble> {
-    let (mut again, mut failures) = (AGAIN_MIN, 0);
+    let (mut again, mut failures) = (DoublingWait::new(AGAIN_MIN, AGAIN_MAX), 0);
     loop {
         let now = *phase.borrow_and_update();
         let start = Instant::now();
@@ -58,7 +59,8 @@ pub async fn run_refine<Opening: Future<Output = Result<Refine, Trouble>>>(
         };
         let wait = match stepped {
             Ok(stepped) => {
-                (again, failures) = (AGAIN_MIN, 0);
+                again.reset();
+                failures = 0;
                 tell(refine.as_ref(), None, observer);
                 match (now, stepped) {
                     (RefinePhase::Drain, Stepped::Idle) => return Ok(()),
@@ -73,8 +75,7 @@ pub async fn run_refine<Opening: Future<Output = Result<Refine, Trouble>>>(
                 }
                 tracing::warn!(%error, failures, "could not refine, tries again");
                 tell(refine.as_ref(), Some(&error.to_string()), observer);
-                again = (again * 2).min(AGAIN_MAX);
-                again
+                again.take()
             }
             Err(error) => return Err(error),
         };

@@ -30,12 +30,14 @@
 mod advice;
 mod config;
 mod connections;
+mod flags;
 mod health;
 mod key;
 mod keys;
 mod layers;
 mod limits;
 mod metrics;
+mod problems;
 mod process;
 mod quantity;
 mod secret;
@@ -55,12 +57,14 @@ pub use config::{
     IcebergConfig, IngestConfig, LogConfig, MaintainConfig, OnRollback, PulsarConfig, QueryConfig, RefineConfig,
     S3Config, TelemetryConfig, WhenFull,
 };
+pub use flags::{Given, ProgramArgs, ServiceArgs};
 pub use health::{Health, HealthServer};
 pub use key::{Key, Kind};
 pub use keys::{CAMERA_KEYS, KEYS};
 pub use layers::{ConfigError, Layers, Loaded, Origin, Override, Problem, Setting, load};
 pub use limits::{memory_limit, raise_open_files};
 pub use metrics::{Histogram, HistogramCounts, Metric, Series, Totals, wrong_names};
+pub use problems::Problems;
 pub use process::{LoadAgain, load_of_process};
 pub use quantity::{QuantityError, format_bytes, format_duration, parse_bytes, parse_duration};
 pub use secret::{Secret, SourceText, scrub};

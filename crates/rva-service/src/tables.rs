@@ -1,12 +1,12 @@
 //! The tables that the configuration names: the way from its keys to an open lake. Keys that don't fit together are told
 //! all at once.
 
-use crate::{CatalogKind, Config, ConfigError, IcebergConfig, Loaded, MaintainConfig, Problem, S3Config, Secret};
+use crate::{CatalogKind, Config, ConfigError, IcebergConfig, Loaded, MaintainConfig, Problems, S3Config, Secret};
 use rva_lake::{
     Lake, LakeError, LakeOptions, MergeLimits, RestAuth, RestOptions,
     storage::{AllowedLocations, S3Keys, S3Options},
 };
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The place of the tables.
 #[derive(Debug, Clone)]
@@ -44,14 +44,16 @@ impl TableSettings {
     /// # Errors
     /// Returns all problems: keys that don't fit together.
     pub fn of(loaded: &Loaded) -> Result<Self, ConfigError> {
-        let mut check = Check { loaded, problems: Vec::new() };
-        let made = Self { tables: check.tables(), lake: check.lake() };
-        if check.problems.is_empty() { Ok(made) } else { Err(ConfigError { problems: check.problems }) }
+        let mut problems = Problems::of(loaded);
+        let made = Self::checked(&mut problems);
+        problems.none_or(made)
     }
 
-    /// Makes the settings of a data folder's tables.
-    pub fn embedded(folder: &Path, config: &Config) -> Self {
-        Self { tables: Tables::Embedded(folder.to_owned()), lake: lake_options(config) }
+    /// Makes settings of a configuration, and adds the keys that don't fit together to those of others: the settings
+    /// mean nothing then.
+    pub fn checked(problems: &mut Problems<'_>) -> Self {
+        let mut check = Check(problems);
+        Self { tables: check.tables(), lake: check.lake() }
     }
 
     /// Returns the folder of rows that are sorted: beside the tables where they are on this machine, else where queries
@@ -91,8 +93,9 @@ impl TableSettings {
 }
 
 /// Returns the options of tables that a configuration leads to.
-pub fn lake_options(config: &Config) -> LakeOptions {
+fn lake_options(config: &Config) -> LakeOptions {
     let mut options = LakeOptions::default();
+    options.job = config.ingest.job.clone();
     options.housekeeping.orphan_age = config.ingest.orphan_age;
     options.housekeeping.snapshots_kept = config.maintain.snapshots_max;
     options.housekeeping.snapshots_age = config.maintain.snapshots_age;
@@ -112,24 +115,17 @@ pub fn merge_limits(config: &MaintainConfig, folder: Option<PathBuf>) -> MergeLi
 
 /// Chooses the provider of TLS: two in one program would make the first connection panic. It fails where one is
 /// installed already.
-fn install_tls() {
+pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-struct Check<'a> {
-    loaded: &'a Loaded,
-    problems: Vec<Problem>,
-}
+/// Reads the keys of the tables.
+struct Check<'a, 'b>(&'a mut Problems<'b>);
 
-impl Check<'_> {
-    fn problem(&mut self, path: &str, text: impl Into<String>) {
-        self.problems.push(self.loaded.problem(path, text));
-    }
-
+impl Check<'_, '_> {
     fn lake(&mut self) -> LakeOptions {
-        let config = &self.loaded.config;
+        let config = &self.0.loaded.config;
         let mut lake = lake_options(config);
-        lake.job = config.ingest.job.clone();
         if config.catalog.kind == CatalogKind::Rest {
             let allowed = self.locations(config.iceberg.locations.as_deref());
             lake = lake.with_s3_in(self.s3(&config.s3), allowed);
@@ -143,24 +139,25 @@ impl Check<'_> {
             return AllowedLocations::object_stores();
         };
         AllowedLocations::only(prefixes).unwrap_or_else(|error| {
-            self.problem("iceberg.locations", error.to_string());
+            self.0.add("iceberg.locations", error.to_string());
             AllowedLocations::object_stores()
         })
     }
 
     fn tables(&mut self) -> Tables {
-        match self.loaded.config.catalog.kind {
-            CatalogKind::Embedded => Tables::Embedded(self.loaded.config.data_dir.clone()),
-            CatalogKind::Rest => Tables::Rest(self.rest(&self.loaded.config.iceberg)),
+        let config = &self.0.loaded.config;
+        match config.catalog.kind {
+            CatalogKind::Embedded => Tables::Embedded(config.data_dir.clone()),
+            CatalogKind::Rest => Tables::Rest(self.rest(&config.iceberg)),
         }
     }
 
     fn rest(&mut self, config: &IcebergConfig) -> RestOptions {
         if config.token.is_some() && config.credential.is_some() {
-            self.problem("iceberg.token", "found a token and iceberg.credential, wanted one of them");
+            self.0.add("iceberg.token", "found a token and iceberg.credential, wanted one of them");
         }
         if config.credential.as_ref().is_some_and(|credential| !credential.expose().contains(':')) {
-            self.problem("iceberg.credential", "found no colon in it, wanted id:secret");
+            self.0.add("iceberg.credential", "found no colon in it, wanted id:secret");
         }
         let text = |secret: &Secret| secret.expose().to_owned();
         let auth = match (&config.token, &config.credential) {
@@ -176,7 +173,7 @@ impl Check<'_> {
             warehouse: Some(config.warehouse.clone()),
             auth,
             // Where there are keys of one's own, the catalog needn't make any.
-            vended_credentials: self.loaded.config.s3.access_key.is_none(),
+            vended_credentials: self.0.loaded.config.s3.access_key.is_none(),
             ca_certificates: config.ca_file.clone(),
             connect_timeout: config.connect_timeout,
             request_timeout: config.timeout,
@@ -197,14 +194,14 @@ impl Check<'_> {
                     Some(_) => ("s3.access_key", "s3.secret_key"),
                     None => ("s3.secret_key", "s3.access_key"),
                 };
-                self.problem(there, format!("found it without {missing}, wanted both or none"));
+                self.0.add(there, format!("found it without {missing}, wanted both or none"));
                 None
             }
         };
         let ca_certificates = config.ca_file.as_ref().and_then(|path| match std::fs::read(path) {
             Ok(pem) => Some(pem),
             Err(error) => {
-                self.problem("s3.ca_file", format!("could not read {}: {error}", path.display()));
+                self.0.add("s3.ca_file", format!("could not read {}: {error}", path.display()));
                 None
             }
         });

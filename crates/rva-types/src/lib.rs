@@ -29,6 +29,7 @@
 mod capture;
 mod choice;
 mod envelope;
+mod error;
 mod fields;
 mod folder;
 mod geometry;
@@ -46,6 +47,7 @@ pub use choice::{CaptureChoice, CapturePolicy, ChoiceError, Device, HwAccelerati
 pub use envelope::{
     Envelope, MessageDecoder, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, PropertyName, decode_message,
 };
+pub use error::SeamError;
 pub use fields::RecordHead;
 pub use folder::DataFolder;
 pub use geometry::{BBox, ImageSize, Point};

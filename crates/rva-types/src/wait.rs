@@ -22,6 +22,11 @@ impl DoublingWait {
         Self::nth(self.first, self.max, self.taken)
     }
 
+    /// Returns how many waits were taken since the last success.
+    pub fn taken(&self) -> u32 {
+        self.taken
+    }
+
     /// Takes the wait that is due; the next one is twice as long.
     pub fn take(&mut self) -> Duration {
         let due = self.due();
@@ -50,8 +55,9 @@ mod tests {
             |wait: &mut DoublingWait, count: usize| -> Vec<u64> { (0..count).map(|_| wait.take().as_secs()).collect() };
         let mut wait = DoublingWait::new(Duration::from_secs(1), Duration::from_secs(10));
         assert_eq!(seconds(&mut wait, 6), [1, 2, 4, 8, 10, 10]);
+        assert_eq!(wait.taken(), 6);
         wait.reset();
-        assert_eq!((wait.due().as_secs(), seconds(&mut wait, 2)), (1, vec![1, 2]));
+        assert_eq!((wait.taken(), wait.due().as_secs(), seconds(&mut wait, 2)), (0, 1, vec![1, 2]));
         let mut long = DoublingWait::new(Duration::from_secs(9), Duration::from_secs(5));
         assert_eq!(seconds(&mut long, 1), [5]);
         assert_eq!(DoublingWait::nth(Duration::from_secs(1), Duration::MAX, u32::MAX).as_secs(), u64::from(u32::MAX));

@@ -1,6 +1,6 @@
 //! The one error of this crate's seams.
 
-use std::fmt;
+use rva_types::SeamError;
 
 /// The kind of an error, for exit codes and retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,40 +76,5 @@ impl VisionErrorKind {
     }
 }
 
-/// An error at the seams: its kind, and a text that names the file, what was found and what was wanted.
-#[derive(Debug)]
-pub struct VisionError {
-    kind: VisionErrorKind,
-    text: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl VisionError {
-    /// Makes an error of a kind and a text.
-    pub fn new(kind: VisionErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), source: None }
-    }
-
-    /// Adds the error that caused it.
-    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
-        self
-    }
-
-    /// Returns the kind of the error.
-    pub fn kind(&self) -> VisionErrorKind {
-        self.kind
-    }
-}
-
-impl fmt::Display for VisionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for VisionError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
-}
+/// An error at the seams; its text names the file, what was found and what was wanted.
+pub type VisionError = SeamError<VisionErrorKind>;

@@ -6,7 +6,7 @@
 //!
 //! [`open`] gives a [`FrameSource`] for a video file, images, a webcam or a stream (FFmpeg, OpenCV); [`YoloDetector`]
 //! finds objects (ONNX Runtime), alone or shared by many cameras ([`SharedModel`]); [`run_pipeline`] joins both with a
-//! tracker; [`AnnotatedWriter`] draws what was found. Neither `cv::Mat` nor ONNX values leave this crate: a picture is
+//! tracker; [`Annotator`] draws what was found, and [`AnnotatedWriter`] makes a video of it. Neither `cv::Mat` nor ONNX values leave this crate: a picture is
 //! an [`Image`], an error a [`VisionError`].
 //!
 //! ```no_run
@@ -43,7 +43,7 @@ mod pipeline;
 mod seam;
 mod source;
 
-pub use annotate::{AnnotateOptions, AnnotatedWriter};
+pub use annotate::{AnnotateOptions, AnnotatedWriter, Annotator};
 pub use cues::{
     Appearance, CAMERA_MOTION_IS_BUILT_IN, CameraMotion, CueFinder, Embedder, EmbedderOptions, FindCues, FrameCues,
 };

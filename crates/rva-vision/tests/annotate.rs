@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use rva_types::{BBox, Detection, ImageSize, MediaTime, TrackedDetection};
-use rva_vision::{AnnotateOptions, AnnotatedWriter, Image, OpenOptions, SourceSpec, VisionErrorKind, open};
+use rva_vision::{AnnotateOptions, AnnotatedWriter, Annotator, Image, OpenOptions, SourceSpec, VisionErrorKind, open};
 use std::{fs, path::Path, process::Command};
 
 const SIZE: ImageSize = ImageSize { width: 160, height: 120 };
@@ -49,6 +49,18 @@ fn latest(writer: &AnnotatedWriter) -> Image {
     writer.snapshot(&path).unwrap();
     assert_eq!(file_names(folder.path()), ["latest.png"]);
     Image::decode(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn pictures_are_drawn_without_a_video() {
+    let mut annotator = Annotator::new(&quiet());
+    assert_eq!(annotator.encode("png").unwrap_err().kind(), VisionErrorKind::Empty);
+    annotator.draw(&grey(SIZE), &[person(Some(1), 20.0)], &names()).unwrap();
+    let drawn = Image::decode(&annotator.encode("png").unwrap()).unwrap();
+    assert_eq!(drawn.size(), SIZE);
+    assert_ne!(pixel(&drawn, 20, 70), [GREY; 3], "the left side of the box");
+    assert_eq!(pixel(&drawn, 35, 70), [GREY; 3], "inside of it");
+    assert_eq!(annotator.encode("gif").unwrap_err().kind(), VisionErrorKind::Config);
 }
 
 #[test]

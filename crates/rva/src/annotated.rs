@@ -149,15 +149,15 @@ impl Videos {
         Ok(Some(tap))
     }
 
-    /// Returns the maker of taps for a supervisor; `None` where no videos are wanted.
-    pub fn make_tap(&self) -> Option<MakeTap> {
+    /// Returns the maker of taps for a supervisor; none where no videos are wanted.
+    pub fn taps(&self) -> Vec<MakeTap> {
         if self.saving == Saving::Off {
-            return None;
+            return Vec::new();
         }
         let videos = self.clone();
         let failed =
             |error: anyhow::Error| VisionError::new(VisionErrorKind::Config, format!("annotated video: {error:#}"));
-        Some(Box::new(move |camera, settings| videos.tap(camera, settings).map_err(failed)))
+        vec![Box::new(move |camera, settings| videos.tap(camera, settings).map_err(failed))]
     }
 
     /// Ends all videos. It blocks: they are read back.

@@ -7,8 +7,8 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use clap_complete::Shell;
-use rva_detector::configured::{CaptureArgs, DetectionArgs, Given, IdentityArgs};
-use rva_service::{Override, SourceText};
+use rva_detector::configured::{CaptureArgs, DetectionArgs, IdentityArgs};
+use rva_service::{Given, Override, ProgramArgs, SourceText};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -43,15 +43,9 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Common options")]
 pub struct CommonArgs {
-    /// Configuration file [default: rva.yaml, where there is one]
-    #[arg(long, global = true, env = "RVA_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
-    /// How log lines look: text or json
-    #[arg(long, global = true, value_name = "FORMAT")]
-    pub log_format: Option<String>,
-    /// error, warn, info, debug, trace, or directives like info,rva_lake=debug
-    #[arg(long, global = true, value_name = "LEVEL")]
-    pub log_level: Option<String>,
+    /// Where the configuration is, and how log lines look
+    #[command(flatten)]
+    pub program: ProgramArgs,
     /// No progress and no summary; only warnings and errors are logged
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -404,8 +398,7 @@ impl Cli {
     /// Returns the flags given that stand for configuration keys.
     pub fn overrides(&self) -> Vec<Override> {
         let mut given = Given::default();
-        given.text("telemetry.log_format", "--log-format", self.common.log_format.as_ref());
-        given.text("telemetry.log_level", "--log-level", self.common.log_level.as_ref());
+        self.common.program.give(&mut given);
         given.on("telemetry.quiet", "--quiet", self.common.quiet);
         match &self.command {
             Command::Run(args) => {
@@ -427,6 +420,7 @@ impl Cli {
             }
             Command::Ingest(args) => {
                 give_folder(&mut given, &args.folder);
+                given.on("ingest.accept_gap", "--accept-gap", args.accept_gap);
                 give_commit(&mut given, &args.commit);
             }
             Command::Refine(args) => give_folder(&mut given, &args.folder),

@@ -61,7 +61,7 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Help { topic } => return commands::help::run(topic.as_deref()),
         _ => {}
     }
-    let (file, overrides) = (cli.common.config.clone(), cli.overrides());
+    let (file, overrides) = (cli.common.program.config.clone(), cli.overrides());
     let loaded = load_of_process(file.as_deref(), overrides.clone())?;
     let load_again = Box::new(move || load_of_process(file.as_deref(), overrides.clone()));
     terminal.start(&loaded.config.telemetry)?;

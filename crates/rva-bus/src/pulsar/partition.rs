@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{BusError, BusErrorKind, Message};
 use bytes::Bytes;
-use rva_types::{PartitionName, Position, Rejection, RejectionReason, Timestamp};
+use rva_types::{DoublingWait, PartitionName, Position, Rejection, RejectionReason, Timestamp};
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
@@ -44,7 +44,7 @@ pub(super) struct Shared {
 /// A consumer that failed.
 struct Down {
     again: Instant,
-    wait: Duration,
+    wait: DoublingWait,
 }
 
 pub(super) struct Partition {
@@ -180,11 +180,14 @@ impl Partition {
     /// Notes that its consumer failed: it is opened again later, behind what was made.
     pub(crate) fn fail(&mut self, error: &BusError) {
         self.forget();
-        let wait = self.down.as_ref().map_or(AGAIN_MIN, |down| (down.wait * 2).min(AGAIN_MAX));
-        if self.down.is_none() {
-            tracing::warn!(partition = self.number, %error, "a partition can't be read: it is opened again");
-        }
-        self.down = Some(Down { again: Instant::now() + wait, wait });
+        let mut wait = match &self.down {
+            Some(down) => down.wait,
+            None => {
+                tracing::warn!(partition = self.number, %error, "a partition can't be read: it is opened again");
+                DoublingWait::new(AGAIN_MIN, AGAIN_MAX)
+            }
+        };
+        self.down = Some(Down { again: Instant::now() + wait.take(), wait });
     }
 
     /// Returns whether its consumer has given nothing for a second.

@@ -13,7 +13,7 @@ use ::pulsar::{
     message::proto::{Schema, schema},
     producer::Message as PulsarMessage,
 };
-use rva_types::{Envelope, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, Timestamp};
+use rva_types::{DoublingWait, Envelope, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, Timestamp};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -26,6 +26,10 @@ const ENTRY_OVERHEAD_BYTES: usize = 2 * BATCH_HEAD_BYTES;
 /// The number of runs whose partition is remembered; the oldest are forgotten first. A run that was forgotten gets the
 /// partition of its key again, another one only where the topic was enlarged meanwhile.
 const RUNS_MAX: usize = 10_000;
+
+/// The first and the longest wait before messages without a receipt are sent again.
+const AGAIN_MIN: Duration = Duration::from_millis(100);
+const AGAIN_MAX: Duration = Duration::from_secs(2);
 
 /// The compression of batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,16 +262,15 @@ impl PulsarSink {
     /// Works on a lane until `wait_for` more of its messages have their receipts.
     async fn work(&mut self, partition: u32, wait_for: usize) -> Result<(), BusError> {
         let deadline = Instant::now() + self.options.retry_for;
-        let mut pause = Duration::from_millis(100);
+        let mut again = DoublingWait::new(AGAIN_MIN, AGAIN_MAX);
         let left = self.lanes.of(partition).len().saturating_sub(wait_for);
         loop {
             let Err(error) = self.push_and_wait(partition, left, deadline).await else { return Ok(()) };
             self.lanes.start_over(partition, &error);
-            if error.kind() == BusErrorKind::Permanent || Instant::now() + pause >= deadline {
+            if error.kind() == BusErrorKind::Permanent || Instant::now() + again.due() >= deadline {
                 return Err(error);
             }
-            self.lanes.while_watching(partition, tokio::time::sleep(pause)).await?;
-            pause = (pause * 2).min(Duration::from_secs(2));
+            self.lanes.while_watching(partition, tokio::time::sleep(again.take())).await?;
         }
     }
 

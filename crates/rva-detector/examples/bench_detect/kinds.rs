@@ -195,7 +195,7 @@ async fn whole(cli: &Cli, intra_threads: Option<usize>, log: bool) -> anyhow::Re
     let mut observers = Observers::default();
     if let Some(frames) = cli.frames {
         let (stop, mut seen) = (stop.clone(), 0);
-        observers.tap = Some(Box::new(move |_| {
+        observers.taps.push(Box::new(move |_| {
             seen += 1;
             if seen == frames {
                 stop.stop();

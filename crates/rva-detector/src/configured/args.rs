@@ -1,8 +1,7 @@
-//! Flags that stand for keys of the configuration. The configuration's table of keys says which values are allowed, so
-//! that a flag, a variable and a file are checked alike and all problems are reported at once.
+//! Flags of commands that run cameras; each stands for a key of the configuration.
 
 use clap::{Args, ValueHint};
-use rva_service::Override;
+use rva_service::Given;
 
 /// What finds and follows people, in Ultralytics' words.
 #[derive(Debug, Args)]
@@ -80,27 +79,6 @@ pub struct CaptureArgs {
     /// Write each camera's counts every so often
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "10s")]
     pub stats: Option<String>,
-}
-
-/// Gathers the flags that were given.
-#[derive(Debug, Default)]
-pub struct Given(Vec<Override>);
-
-impl Given {
-    /// Takes a flag with a value.
-    pub fn text(&mut self, path: &'static str, flag: &'static str, value: Option<&String>) {
-        self.0.extend(value.map(|text| Override { path, flag, text: text.clone() }));
-    }
-
-    /// Takes a flag without one.
-    pub fn on(&mut self, path: &'static str, flag: &'static str, is_on: bool) {
-        self.text(path, flag, is_on.then(|| "true".to_owned()).as_ref());
-    }
-
-    /// Returns all that were given.
-    pub fn overrides(self) -> Vec<Override> {
-        self.0
-    }
 }
 
 impl DetectionArgs {

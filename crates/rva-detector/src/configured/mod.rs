@@ -7,7 +7,7 @@ pub mod models;
 mod open;
 pub mod trackers;
 
-pub use args::{CaptureArgs, DetectionArgs, Given, IdentityArgs};
+pub use args::{CaptureArgs, DetectionArgs, IdentityArgs};
 pub use cameras::{CameraPlan, Plan, plan};
 pub use log::log_options;
 pub use open::{OpenSpec, open_all, reconnect_pace, specs};

@@ -36,13 +36,13 @@ pub(super) async fn keep(spec: CameraSpec, first: Option<Opened>, shared: Arc<Sh
         };
         spot.counters.count_opening(opened.is_ok());
         let mut rest = None;
-        let (end, lasted) = match opened.and_then(|(camera, settings)| with_tap(camera, settings, &shared)) {
-            Ok((camera, settings, tap)) => {
+        let (end, lasted) = match opened.and_then(|(camera, settings)| with_taps(camera, settings, &shared)) {
+            Ok((camera, settings, taps)) => {
                 let source = camera.source.description();
                 (summary.is_live, summary.source) = (source.is_live, Some(source.clone()));
                 spot.state.send_replace(CameraState::Running { run: settings.run.clone() });
                 let observers =
-                    Observers { tap, progress: spot.progress.clone(), counters: Arc::clone(&spot.counters) };
+                    Observers { taps, progress: spot.progress.clone(), counters: Arc::clone(&spot.counters) };
                 let mut sink = shared.sink.clone();
                 let report = run_camera(camera, settings, &mut sink, observers, spot.stop.clone()).await;
                 summary.add(&report);
@@ -118,14 +118,12 @@ async fn open(spec: &CameraSpec, shared: &Arc<Shared>, stop: &StopFlag) -> Optio
     Some(opened.unwrap_or_else(|_| Err(VisionError::new(VisionErrorKind::Fault, "the opening panicked"))))
 }
 
-type Tapped = (OpenCamera, RunSettings, Option<crate::FrameTap>);
+type Tapped = (OpenCamera, RunSettings, Vec<crate::FrameTap>);
 
-fn with_tap(camera: OpenCamera, settings: RunSettings, shared: &Shared) -> Result<Tapped, VisionError> {
-    let tap = match &shared.taps {
-        Some(taps) => taps(&camera, &settings)?,
-        None => None,
-    };
-    Ok((camera, settings, tap))
+fn with_taps(camera: OpenCamera, settings: RunSettings, shared: &Shared) -> Result<Tapped, VisionError> {
+    let taps = shared.taps.iter().filter_map(|make| make(&camera, &settings).transpose());
+    let taps = taps.collect::<Result<_, _>>()?;
+    Ok((camera, settings, taps))
 }
 
 /// Returns whether a stop came before the time was over.

@@ -167,7 +167,7 @@ struct Shared {
     opener: Arc<dyn OpenCameras>,
     sink: SharedSink,
     reconnect: ReconnectPace,
-    taps: Option<MakeTap>,
+    taps: Vec<MakeTap>,
     openings: Semaphore,
 }
 
@@ -211,12 +211,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Makes a supervisor with no camera yet. It must be called, as all of its functions, within a Tokio runtime.
-    pub fn new(
-        opener: Arc<dyn OpenCameras>,
-        sink: SharedSink,
-        reconnect: ReconnectPace,
-        taps: Option<MakeTap>,
-    ) -> Self {
+    pub fn new(opener: Arc<dyn OpenCameras>, sink: SharedSink, reconnect: ReconnectPace, taps: Vec<MakeTap>) -> Self {
         let openings = Semaphore::new(OPENINGS_MAX);
         Self {
             shared: Arc::new(Shared { opener, sink, reconnect, taps, openings }),

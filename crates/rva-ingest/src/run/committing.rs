@@ -17,7 +17,7 @@ impl Ingest<'_> {
         if rows.is_empty() {
             return Some(Step::CommitBronze(cut));
         }
-        let from = self.dead_known.clone();
+        let from = self.held.dead.clone();
         let to = from.merged(&cut.bronze.to);
         let dead = Batch { source: self.identity.clone(), from, to, rows };
         Some(Step::CommitDead { dead, cut })
@@ -49,7 +49,7 @@ impl Ingest<'_> {
                     *self.counters.dead_letters.entry(letter.reason).or_default() += 1;
                     self.counters.conflicts += u64::from(letter.reason == RejectionReason::KeyConflict);
                 }
-                self.dead_known = dead.to;
+                self.held.dead = dead.to;
                 Ok(Step::CommitBronze(cut))
             }
             Ok(CommitOutcome::Conflicting(rows)) => {
@@ -83,7 +83,7 @@ impl Ingest<'_> {
                 self.counters.rows += rows_appended;
                 self.counters.rows_known += rows_known;
                 let to = cut.bronze.to;
-                self.known = to.clone();
+                self.held.bronze = to.clone();
                 self.batcher.mark_committed(&to, self.clock.elapsed());
                 self.tell(IngestEvent::Committed { offsets: to.clone(), rows: rows_appended, took });
                 // I5: only now, and never beyond the table's map.
@@ -111,7 +111,7 @@ impl Ingest<'_> {
             let (conflicts, first) = (rows.len(), &first.detail);
             tracing::warn!(table = BRONZE, conflicts, %first, "other records have their keys: they become dead letters");
         }
-        let from = self.dead_known.clone();
+        let from = self.held.dead.clone();
         let to = from.merged(&cut.bronze.to);
         let dead = Batch { source: self.identity.clone(), from, to, rows };
         Step::CommitDead { dead, cut }
@@ -121,10 +121,8 @@ impl Ingest<'_> {
     /// between the commits of both tables the same messages may come in another order, or later than a day before their
     /// capture time.
     async fn leave_out_dead(&mut self, cut: &mut Cut) -> Result<(), LakeError> {
-        if self.known.merged(&self.dead_at_start) == self.known {
-            return Ok(());
-        }
-        let places = cut.up_to(&self.dead_at_start);
+        let Some(maybe_dead) = self.held.maybe_dead() else { return Ok(()) };
+        let places = cut.up_to(maybe_dead);
         if places.is_empty() {
             return Ok(());
         }

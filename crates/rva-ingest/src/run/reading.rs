@@ -1,13 +1,10 @@
 //! The way from the log into memory, and everything that a log can do wrong (I8).
 
 use super::{Failure, Ingest, LOG, Step, Then, of_log};
-use crate::{Gap, Halt, IngestEnd, IngestError, IngestEvent, Offer, Phase, start::reaches};
-use rva_bus::{BusError, Message, PartitionRange};
+use crate::{Gap, Halt, IngestEnd, IngestError, IngestEvent, Offer, Phase};
+use rva_bus::{BusError, Message};
 use rva_types::Position;
 use std::time::Duration;
-
-/// The number of rebuilds in a row that may bring nothing new before a log that contradicts itself ends the ingest.
-const STALLED_MAX: u32 = 5;
 
 /// The time that a log is given for what its ranges promise before they are asked for again.
 const PROMISE_PATIENCE: Duration = Duration::from_secs(2);
@@ -32,7 +29,7 @@ impl Ingest<'_> {
         }
         let wait = match self.phase() {
             // What the ranges promise is on its way: a broker needs a moment for it.
-            Phase::Drain if self.stalled == 0 && self.unread().is_none() => Duration::ZERO,
+            Phase::Drain if !self.progress.is_stalled() && self.unread().is_none() => Duration::ZERO,
             _ => self
                 .batcher
                 .due_in(now, options.commit_interval)
@@ -52,8 +49,11 @@ impl Ingest<'_> {
     /// stream, and a decision to the start.
     async fn on_stream_error(&mut self, error: BusError) -> Result<Step, IngestError> {
         match of_log(error) {
-            Failure::Fatal(error) if self.stalled > 0 => return self.cut_or_fail(error),
-            Failure::Fatal(_) => self.stalled += 1,
+            Failure::Fatal(error) => {
+                if self.progress.is_stalled() || self.progress.stall().is_err() {
+                    return self.cut_or_fail(error);
+                }
+            }
             Failure::Retry { place, text, way_out } => self.wait_out(place, text, way_out).await?,
         }
         Ok(self.cut(Then::Rebuild).unwrap_or_else(|| self.start_over()))
@@ -62,7 +62,7 @@ impl Ingest<'_> {
     /// Decides on silence: either there is nothing, or the log is silent about what its ranges promise.
     async fn on_silence(&mut self) -> Result<Step, IngestError> {
         let draining = self.phase() == Phase::Drain;
-        let lasts = self.clock.elapsed().saturating_sub(self.heard);
+        let lasts = self.progress.silent_for(self.clock.elapsed());
         let was_promised = self.unread().is_some();
         let patience = match (was_promised, draining) {
             (true, _) => self.options.silence_max.min(PROMISE_PATIENCE),
@@ -80,7 +80,8 @@ impl Ingest<'_> {
             Err(error) => return self.on_stream_error(error).await,
         };
         self.learn(&ranges);
-        self.note_promises(&ranges);
+        let options = self.options;
+        self.promises.note(&ranges, |partition| options.owns(partition));
         match self.unread() {
             Some((partition, promised)) if was_promised => {
                 let found = self.batcher.read().get(&partition).map_or("nothing".into(), |read| read.to_string());
@@ -88,11 +89,11 @@ impl Ingest<'_> {
                 return self.on_contradiction(text).await;
             }
             Some(_) => {
-                self.heard = self.clock.elapsed();
+                self.progress.hear(self.clock.elapsed());
                 return Ok(Step::Read);
             }
             None if !draining => {
-                self.heard = self.clock.elapsed();
+                self.progress.hear(self.clock.elapsed());
                 return Ok(Step::Read);
             }
             None => {}
@@ -105,37 +106,14 @@ impl Ingest<'_> {
         Ok(self.cut(Then::Read).unwrap_or(Step::End(IngestEnd::Drained)))
     }
 
-    /// Notes how far the log's ranges reach. A range may end earlier than it did, where what was at its end turned out to
-    /// be no record; but not where the log itself is shorter.
-    fn note_promises(&mut self, ranges: &[PartitionRange]) {
-        let before = std::mem::take(&mut self.promised);
-        for (partition, promised) in before.iter() {
-            let range = ranges.iter().find(|range| range.partition == partition);
-            if range.is_none_or(|range| range.next <= promised) {
-                self.promised.advance(partition, promised);
-            }
-        }
-        for range in ranges.iter().filter(|range| self.options.owns(&range.partition)) {
-            if let Some(last) = range.last {
-                self.promised.advance(&range.partition, last);
-            }
-        }
-    }
-
     /// Returns a partition of ours that is not read up to where its range said, and that position.
     fn unread(&self) -> Option<(String, Position)> {
-        let read = self.batcher.read();
-        self.promised
-            .iter()
-            .find(|(partition, last)| !read.get(partition).is_some_and(|read| reaches(read, *last)))
-            .map(|(partition, last)| (partition.to_owned(), last))
+        self.promises.unread(self.batcher.read())
     }
 
     /// Rebuilds since the log contradicts itself, but not for ever.
     async fn on_contradiction(&mut self, text: String) -> Result<Step, IngestError> {
-        self.stalled += 1;
-        if self.stalled > STALLED_MAX {
-            let attempts = self.stalled - 1;
+        if let Err(attempts) = self.progress.stall() {
             return self.cut_or_fail(IngestError::Contradiction { attempts, text });
         }
         self.wait_out(LOG, text, None).await?;
@@ -143,7 +121,8 @@ impl Ingest<'_> {
     }
 
     async fn take(&mut self, messages: Vec<Message>) -> Result<Step, IngestError> {
-        self.heard = self.clock.elapsed();
+        let heard = self.clock.elapsed();
+        self.progress.hear(heard);
         let ingest_ts = self.clock.wall();
         self.counters.messages_read += messages.len() as u64;
         for message in &messages {
@@ -151,21 +130,21 @@ impl Ingest<'_> {
                 self.counters.messages_foreign += 1;
                 continue;
             }
-            let mut offer = self.batcher.offer(message, ingest_ts, self.heard);
+            let mut offer = self.batcher.offer(message, ingest_ts, heard);
             if offer == Offer::UnknownPartition {
                 match self.source.partitions().await {
                     Ok(ranges) => self.learn(&ranges),
                     Err(error) => return self.on_stream_error(error).await,
                 }
-                offer = self.batcher.offer(message, ingest_ts, self.heard);
+                offer = self.batcher.offer(message, ingest_ts, heard);
             }
             if let Offer::Gap(gap) = &offer
                 && self.options.accept_gap
-                && self.gap_seen.as_ref() == Some(gap)
+                && self.progress.knows(gap)
             {
                 self.note_lost(gap);
                 self.batcher.accept_gap(gap);
-                offer = self.batcher.offer(message, ingest_ts, self.heard);
+                offer = self.batcher.offer(message, ingest_ts, heard);
             }
             match offer {
                 Offer::Taken => self.note_progress(message),
@@ -182,9 +161,7 @@ impl Ingest<'_> {
     }
 
     fn note_progress(&mut self, message: &Message) {
-        if !self.furthest.includes(&message.partition, message.position) {
-            self.furthest.advance(&message.partition, message.position);
-            self.stalled = 0;
+        if self.progress.take(&message.partition, message.position) {
             // Only now: a log that gives the same messages before each of its errors isn't cured by them.
             self.cured(LOG);
         }
@@ -193,11 +170,11 @@ impl Ingest<'_> {
     /// Rebuilds since a message does not follow what was read. A stream may have dropped some, so it is read once more;
     /// a hole that is still there is in the log itself.
     async fn on_gap(&mut self, gap: Gap) -> Result<Step, IngestError> {
-        if self.gap_seen.as_ref() == Some(&gap) {
+        if self.progress.knows(&gap) {
             return self.cut_or_fail(Halt::RecordsLost(gap).into());
         }
         let text = gap.to_string();
-        self.gap_seen = Some(gap);
+        self.progress.meet(gap);
         self.on_contradiction(text).await
     }
 }

@@ -1,9 +1,8 @@
-//! The command line. The configuration's table of keys says which values are allowed, so that a flag, a variable and a
-//! file are checked alike.
+//! The command line.
 
 use clap::Parser;
-use rva_service::{ConfigError, Loaded, Override, load_of_process, parse_duration};
-use std::{path::PathBuf, time::Duration};
+use rva_service::{ConfigError, Given, Loaded, ServiceArgs, parse_duration};
+use std::time::Duration;
 
 const AFTER: &str = "\
 Everything else is configuration: rva.yaml or --config, or the environment (docs/ingest.md; `rva config show` prints it).
@@ -15,9 +14,8 @@ stopped at once by a second signal.";
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER)]
 pub struct Arguments {
-    /// Configuration file [default: rva.yaml, where there is one]
-    #[arg(long, env = "RVA_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    service: ServiceArgs,
     /// Where records are: log or pulsar [default: log]
     #[arg(long, value_name = "KIND")]
     bus: Option<String>,
@@ -58,15 +56,6 @@ pub struct Arguments {
     #[cfg(feature = "mutants")]
     #[arg(long, hide = true, value_enum)]
     pub mutant: Option<super::Mutant>,
-    /// Where /live, /ready and /metrics answer, like 0.0.0.0:8080 [default: nowhere]
-    #[arg(long, value_name = "IP:PORT")]
-    health_address: Option<String>,
-    /// How log lines look: text or json [default: text]
-    #[arg(long, value_name = "FORMAT")]
-    log_format: Option<String>,
-    /// error, warn, info, debug, trace, or directives like `info,rva_lake=debug` [default: info]
-    #[arg(long, value_name = "LEVEL")]
-    log_level: Option<String>,
 }
 
 impl Arguments {
@@ -75,8 +64,8 @@ impl Arguments {
     /// # Errors
     /// Returns all its problems.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
-        let accept_gap = self.accept_gap.then(|| "true".to_owned());
-        let given = [
+        let mut given = Given::default();
+        for (path, flag, text) in [
             ("bus.kind", "--bus", &self.bus),
             ("catalog.kind", "--catalog", &self.catalog),
             ("data_dir", "--data-dir", &self.data_dir),
@@ -84,15 +73,11 @@ impl Arguments {
             ("ingest.commit_bytes", "--commit-bytes", &self.commit_bytes),
             ("ingest.buffered_bytes_max", "--buffered-bytes-max", &self.buffered_bytes_max),
             ("ingest.on_rollback", "--on-rollback", &self.on_rollback),
-            ("ingest.accept_gap", "--accept-gap", &accept_gap),
             ("ingest.orphan_age", "--orphan-age", &self.orphan_age),
-            ("health.address", "--health-address", &self.health_address),
-            ("telemetry.log_format", "--log-format", &self.log_format),
-            ("telemetry.log_level", "--log-level", &self.log_level),
-        ];
-        let overrides = given.into_iter().filter_map(|(path, flag, text)| {
-            Some(Override { path, flag, text: text.clone()? }) //
-        });
-        load_of_process(self.config.as_deref(), overrides.collect())
+        ] {
+            given.text(path, flag, text.as_ref());
+        }
+        given.on("ingest.accept_gap", "--accept-gap", self.accept_gap);
+        self.service.load(given)
     }
 }

@@ -4,16 +4,12 @@ use super::metrics::Counted;
 #[cfg(feature = "pulsar")]
 use super::settings::PulsarBus;
 use super::settings::{Bus, Settings};
-use crate::{HeldBy, IngestLease};
 use anyhow::Context;
 use rva_bus::{BusError, BusErrorKind, EventSource, LogOptions, LogReader, settle};
 use rva_lake::{Lake, LakeErrorKind};
 use rva_service::{Health, StopFlag, Totals};
-use std::{
-    os::unix::fs::DirBuilderExt,
-    path::Path,
-    time::{Duration, Instant},
-};
+use rva_types::DoublingWait;
+use std::time::{Duration, Instant};
 
 /// The first wait before something is opened again; it doubles.
 const AGAIN_MIN: Duration = Duration::from_millis(200);
@@ -49,7 +45,7 @@ impl Opening<'_> {
         part: &'static str,
         mut open: impl AsyncFnMut() -> anyhow::Result<T>,
     ) -> anyhow::Result<Option<T>> {
-        let (mut said, mut wait, since) = (String::new(), AGAIN_MIN, Instant::now());
+        let (mut said, mut wait, since) = (String::new(), DoublingWait::new(AGAIN_MIN, AGAIN_MAX), Instant::now());
         let mut reminder = REMINDER_MIN;
         loop {
             let opened = tokio::select! {
@@ -83,32 +79,10 @@ impl Opening<'_> {
                 reminder *= REMINDER_FACTOR;
             }
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(wait.take()) => {}
                 () = self.stop.stopped() => return Ok(None),
             }
-            wait = (wait * 2).min(AGAIN_MAX);
         }
-    }
-
-    /// Takes the right to ingest into the data folder; `None` where it was stopped meanwhile.
-    pub(super) async fn lease(&self, dir: &Path) -> anyhow::Result<Option<IngestLease>> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .with_context(|| format!("make data folder {}", dir.display()))?;
-        let standby = |held: HeldBy| {
-            let pid = held.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
-            let text = format!("process {pid} ingests into {}: waiting as a standby until it ends", dir.display());
-            tracing::warn!("{text}");
-            self.health.not_ready("standby", text);
-        };
-        let lease = tokio::select! {
-            lease = IngestLease::acquire(dir, standby) => lease?,
-            () = self.stop.stopped() => return Ok(None),
-        };
-        self.health.ready("standby");
-        Ok(Some(lease))
     }
 
     /// Opens the source; `None` where it was stopped meanwhile.
@@ -143,6 +117,7 @@ async fn open_source(bus: &Bus) -> anyhow::Result<Box<dyn EventSource>> {
     match bus {
         Bus::Log(folder) => {
             let log = LogReader::open(folder).context("open the log")?;
+            // Nothing is written, so that how it would be doesn't matter.
             settle(folder.clone(), LogOptions::default()).await.context("open the log")?;
             Ok(Box::new(log))
         }

@@ -4,6 +4,7 @@
 use rva_lake::{CommitStep, StepObserver};
 use rva_service::Health;
 use std::{
+    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -48,7 +49,7 @@ impl CommitWatch {
     }
 
     /// Tells the health, without end.
-    pub(super) async fn tell(&self, health: &Health) {
+    pub(super) async fn tell(&self, health: &Health) -> Infallible {
         loop {
             match self.overdue(Instant::now()) {
                 Some(text) => health.not_ready(COMMIT, text),

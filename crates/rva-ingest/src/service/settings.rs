@@ -1,7 +1,7 @@
 //! The way from the configuration's keys to the adapters' settings; keys that don't fit together are told all at once.
 
 use crate::IngestOptions;
-use rva_service::{BusKind, CatalogKind, ConfigError, Loaded, MaintainConfig, Problem, tables::TableSettings};
+use rva_service::{BusKind, CatalogKind, ConfigError, Loaded, MaintainConfig, Problems, tables::TableSettings};
 use std::{path::PathBuf, time::Duration};
 
 #[cfg(feature = "pulsar")]
@@ -53,88 +53,66 @@ impl Settings {
     /// Returns all problems: keys that don't fit together.
     pub fn of(loaded: &Loaded) -> Result<Self, ConfigError> {
         let config = &loaded.config;
-        let mut check = Check { loaded, problems: Vec::new() };
-        let bus = check.bus();
-        let tables = match TableSettings::of(loaded) {
-            Ok(tables) => Some(tables),
-            Err(error) => {
-                check.problems.extend(error.problems);
-                None
-            }
+        let mut problems = Problems::of(loaded);
+        let log = || Bus::Log(config.data_folder().log());
+        // Where the broker's keys are none, that is among the problems.
+        let bus = match config.bus.kind {
+            BusKind::Log => log(),
+            BusKind::Pulsar => pulsar(&mut problems).unwrap_or_else(log),
         };
-        match (bus, tables) {
-            (Some(bus), Some(tables)) if check.problems.is_empty() => {
-                let is_local = config.bus.kind == BusKind::Log || config.catalog.kind == CatalogKind::Embedded;
-                Ok(Self {
-                    bus,
-                    tables,
-                    ingest: IngestOptions::of(&config.ingest),
-                    stop_timeout: config.ingest.stop_timeout,
-                    maintain: config.maintain.clone(),
-                    data_dir: is_local.then(|| config.data_dir.clone()),
-                })
-            }
-            _ => Err(ConfigError { problems: check.problems }),
-        }
+        let is_local = config.bus.kind == BusKind::Log || config.catalog.kind == CatalogKind::Embedded;
+        let made = Self {
+            bus,
+            tables: TableSettings::checked(&mut problems),
+            ingest: IngestOptions::of(&config.ingest),
+            stop_timeout: config.ingest.stop_timeout,
+            maintain: config.maintain.clone(),
+            data_dir: is_local.then(|| config.data_dir.clone()),
+        };
+        problems.none_or(made)
     }
 }
 
-struct Check<'a> {
-    loaded: &'a Loaded,
-    problems: Vec<Problem>,
+/// Reads the keys of the broker; `None` where one of them is a problem.
+#[cfg(not(feature = "pulsar"))]
+fn pulsar(problems: &mut Problems<'_>) -> Option<Bus> {
+    problems.add(
+        "bus.kind",
+        "found pulsar, wanted log: this program was built without Pulsar (cargo build --features pulsar)",
+    );
+    None
 }
 
-impl Check<'_> {
-    fn problem(&mut self, path: &str, text: impl Into<String>) {
-        self.problems.push(self.loaded.problem(path, text));
+/// Reads the keys of the broker; `None` where one of them is a problem.
+#[cfg(feature = "pulsar")]
+fn pulsar(problems: &mut Problems<'_>) -> Option<Bus> {
+    let loaded = problems.loaded;
+    let config = &loaded.config.pulsar;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.=:".contains(c);
+    if !config.subscription.chars().all(is_plain) {
+        let text = format!("found {:?}, wanted letters, digits and -_.=:", config.subscription);
+        problems.add("pulsar.subscription", text);
     }
-
-    fn bus(&mut self) -> Option<Bus> {
-        match self.loaded.config.bus.kind {
-            BusKind::Log => Some(Bus::Log(self.loaded.config.data_folder().log())),
-            BusKind::Pulsar => self.pulsar(),
+    let topic: TopicName = match config.topic.parse() {
+        Ok(topic) => topic,
+        Err(error) => {
+            problems.add("pulsar.topic", error.to_string());
+            return None;
         }
-    }
-
-    #[cfg(not(feature = "pulsar"))]
-    fn pulsar(&mut self) -> Option<Bus> {
-        self.problem(
-            "bus.kind",
-            "found pulsar, wanted log: this program was built without Pulsar (cargo build --features pulsar)",
-        );
-        None
-    }
-
-    #[cfg(feature = "pulsar")]
-    fn pulsar(&mut self) -> Option<Bus> {
-        let config = &self.loaded.config.pulsar;
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.=:".contains(c);
-        if !config.subscription.chars().all(is_plain) {
-            let text = format!("found {:?}, wanted letters, digits and -_.=:", config.subscription);
-            self.problem("pulsar.subscription", text);
-        }
-        let topic: TopicName = match config.topic.parse() {
-            Ok(topic) => topic,
-            Err(error) => {
-                self.problem("pulsar.topic", error.to_string());
-                return None;
-            }
-        };
-        let connection = PulsarConnection {
-            token: config.token.as_ref().map(|token| token.expose().to_owned()),
-            ca_file: config.ca_file.clone(),
-            ..PulsarConnection::new(&config.service_url, &config.admin_url)
-        };
-        let setup =
-            TopicSetup { partitions: config.partitions, ..TopicSetup::new(topic.clone(), &config.subscription) };
-        let IngestOptions { queue_bytes_max, entry_bytes_max, .. } = IngestOptions::of(&self.loaded.config.ingest);
-        let source = PulsarSourceOptions {
-            queue_bytes_max,
-            entry_bytes_max,
-            ..PulsarSourceOptions::new(topic, &config.subscription)
-        };
-        Some(Bus::Pulsar(Box::new(PulsarBus { connection, source, setup })))
-    }
+    };
+    let connection = PulsarConnection {
+        token: config.token.as_ref().map(|token| token.expose().to_owned()),
+        ca_file: config.ca_file.clone(),
+        ..PulsarConnection::new(&config.service_url, &config.admin_url)
+    };
+    let setup = TopicSetup { partitions: config.partitions, ..TopicSetup::new(topic.clone(), &config.subscription) };
+    let IngestOptions { queue_bytes_max, entry_bytes_max, .. } = IngestOptions::of(&loaded.config.ingest);
+    let source = PulsarSourceOptions {
+        queue_bytes_max,
+        entry_bytes_max,
+        ..PulsarSourceOptions::new(topic, &config.subscription)
+    };
+    Some(Bus::Pulsar(Box::new(PulsarBus { connection, source, setup })))
 }
 
 #[cfg(test)]

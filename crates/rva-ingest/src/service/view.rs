@@ -9,14 +9,14 @@ const INGEST: &str = "ingest";
 
 /// A view that tells a [`Health`] how an ingest is, and shows its counts at `/metrics`. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct ServiceView {
+pub(super) struct ServiceView {
     health: Health,
     totals: Totals<Counted>,
 }
 
 impl ServiceView {
     /// Shows an ingest that hasn't started yet, which isn't ready.
-    pub fn of(health: Health) -> Self {
+    pub(super) fn of(health: Health) -> Self {
         let totals = Totals::of(METRICS);
         health.show(totals.clone());
         health.not_ready(INGEST, "not started yet");
@@ -24,7 +24,7 @@ impl ServiceView {
     }
 
     /// Says that the ingest ends since it was told to.
-    pub fn stopping(&self) {
+    pub(super) fn stopping(&self) {
         self.health.not_ready(INGEST, "stopping");
     }
 

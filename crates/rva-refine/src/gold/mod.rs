@@ -32,7 +32,7 @@ use rva_types::OffsetMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
-use touched::{Extents, Touched};
+use touched::{Extents, Reached, Touched};
 use work::StoreWork;
 
 pub(crate) use rows::NAMES;
@@ -182,7 +182,9 @@ impl Gold {
                 Some((at, _)) if !input.keeps_history() => Some(self.tables[*at].view().await?),
                 _ => None,
             };
-            let touched = self.touched((&from, follower.as_ref()), &input, rebuild, counters).await?;
+            let touched = self
+                .touched(Reached { offsets: &from, follower: follower.as_ref() }, &input, rebuild, counters)
+                .await?;
             self.seen.extend(touched.hours.keys().cloned());
             stepped = stepped.and(self.bring_up(lake, &input, touched, rebuild, resumes, counters).await?);
         }
@@ -191,7 +193,7 @@ impl Gold {
 
     async fn touched(
         &self,
-        from: (&OffsetMap, Option<&TableView>),
+        reached: Reached<'_>,
         input: &Input,
         rebuild: Option<&Rebuild>,
         counters: &mut RefineCounters,
@@ -201,12 +203,12 @@ impl Gold {
         if span == Some(None) {
             return Touched::all(frames, None).await;
         }
-        let mut touched = match self.fresh(from, input, rebuild).await? {
+        let mut touched = match self.fresh(reached, input, rebuild).await? {
             Some(touched) => touched,
-            None => Touched::since(from, frames, detections, counters).await?,
+            None => Touched::since(reached, frames, detections, counters).await?,
         };
         if !touched.everything && self.kept().redraws {
-            match zones::redrawn(&input.drawn, (sequence_of(from.0, ZoneTable::TABLE), from.1)).await? {
+            match zones::redrawn(&input.drawn, reached.of(ZoneTable::TABLE), reached.follower).await? {
                 Some(redrawn) => {
                     if !redrawn.is_empty() {
                         touched.fresh = None;
@@ -229,13 +231,13 @@ impl Gold {
     /// Returns what new rows touch, where all that was before is held in memory.
     async fn fresh(
         &self,
-        from: (&OffsetMap, Option<&TableView>),
+        reached: Reached<'_>,
         input: &Input,
         rebuild: Option<&Rebuild>,
     ) -> Result<Option<Touched>, Trouble> {
-        let is_held = self.hot.is_at(&input.source, from.0) || !self.kept().drops_hot;
+        let is_held = self.hot.is_at(&input.source, reached.offsets) || !self.kept().drops_hot;
         match is_held && rebuild.is_none() {
-            true => Touched::fresh(from, &input.frames, &input.detections).await,
+            true => Touched::fresh(reached, &input.frames, &input.detections).await,
             false => Ok(None),
         }
     }

@@ -21,6 +21,22 @@ pub(crate) type TrackOf = (Arc<str>, Arc<str>, i64);
 /// The first and the last moment of tracks, in microseconds since 1970.
 pub(crate) type Extents = HashMap<TrackOf, (i64, i64)>;
 
+/// How far a table of gold has got with its inputs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reached<'a> {
+    /// Its positions.
+    pub offsets: &'a OffsetMap,
+    /// The table itself, which keeps the inputs' snapshots since then.
+    pub follower: Option<&'a TableView>,
+}
+
+impl Reached<'_> {
+    /// Returns its position in an input; `None` before the first.
+    pub(crate) fn of(self, input: &str) -> Option<u64> {
+        sequence_of(self.offsets, input)
+    }
+}
+
 /// The hours and tracks that have to be worked out.
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
@@ -69,12 +85,12 @@ impl Touched {
         &mut self,
         view: &TableView,
         columns: &'static Columns,
-        (from, follower): (&OffsetMap, Option<&TableView>),
+        reached: Reached<'_>,
         name: &str,
         counters: &mut RefineCounters,
     ) -> Result<(), Trouble> {
-        let from = sequence_of(from, name);
-        match view.since_seen(from, follower).await? {
+        let from = reached.of(name);
+        match view.since_seen(from, reached.follower).await? {
             Since::Everything => self.everything = true,
             Since::Expired => return Err(expired(name, from, "gold")),
             Since::Appended(files) => self.files(view, columns, &files).await?,
@@ -106,11 +122,11 @@ impl Touched {
     /// Returns the new frames since a position with the hours and tracks that they touch; `None` where something else
     /// than new rows touches, or they are many.
     pub(super) async fn fresh(
-        (from, follower): (&OffsetMap, Option<&TableView>),
+        reached: Reached<'_>,
         frames: &TableView,
         detections: &TableView,
     ) -> Result<Option<Self>, Trouble> {
-        let since = async |view: &TableView, name| view.since_seen(sequence_of(from, name), follower).await;
+        let since = async |view: &TableView, name| view.since_seen(reached.of(name), reached.follower).await;
         let Since::Appended(frame_files) = since(frames, "silver_frames").await? else { return Ok(None) };
         let detection_files = match detections.sequence() {
             0 => Vec::new(),
@@ -141,15 +157,15 @@ impl Touched {
 
     /// Returns the hours and tracks of all rows between a position, with the table that is at it, and now.
     pub(super) async fn since(
-        from: (&OffsetMap, Option<&TableView>),
+        reached: Reached<'_>,
         frames: &TableView,
         detections: &TableView,
         counters: &mut RefineCounters,
     ) -> Result<Self, Trouble> {
         let mut touched = Self::default();
-        touched.take(frames, FRAME, from, "silver_frames", counters).await?;
+        touched.take(frames, FRAME, reached, "silver_frames", counters).await?;
         if !touched.everything && detections.sequence() > 0 {
-            touched.take(detections, DETECTION, from, "silver_detections", counters).await?;
+            touched.take(detections, DETECTION, reached, "silver_detections", counters).await?;
         }
         if touched.everything {
             touched = Self::all(frames, None).await?;

@@ -46,7 +46,8 @@ pub(crate) fn definition_of(ids: &mut Ids, row: &Cells) -> Result<ZoneDefinition
 /// Returns where and when shapes changed since a position; `None` where nobody can tell what they were then.
 pub(super) async fn redrawn(
     view: &TableView,
-    (from, follower): (Option<u64>, Option<&TableView>),
+    from: Option<u64>,
+    follower: Option<&TableView>,
 ) -> Result<Option<Vec<Redrawn>>, Trouble> {
     if view.sequence() == 0 {
         return Ok(Some(Vec::new()));

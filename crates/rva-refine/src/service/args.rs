@@ -1,11 +1,9 @@
-//! The command line. The configuration's table of keys says which values are allowed, so that a flag, a variable and a
-//! file are checked alike.
+//! The command line.
 
 use super::Asked;
 use crate::Rebuild;
 use clap::Parser;
-use rva_service::{ConfigError, Loaded, Override, load_of_process};
-use std::path::PathBuf;
+use rva_service::{ConfigError, Given, Loaded, ServiceArgs};
 
 const AFTER: &str = "\
 Everything else is configuration: rva.yaml or --config, or the environment (docs/refine.md; `rva config show` prints it).
@@ -18,9 +16,8 @@ stopped at once by a second signal.";
 #[derive(Debug, Clone, Parser)]
 #[command(name = "rva-refine", version, after_help = AFTER)]
 pub struct Arguments {
-    /// Configuration file [default: rva.yaml, where there is one]
-    #[arg(long, env = "RVA_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    service: ServiceArgs,
     /// Where the tables are: embedded or rest [default: embedded]
     #[arg(long, value_name = "KIND")]
     catalog: Option<String>,
@@ -42,15 +39,6 @@ pub struct Arguments {
     /// Time between two looks at bronze [default: 10s]
     #[arg(long, value_name = "DURATION")]
     interval: Option<String>,
-    /// Where /live, /ready and /metrics answer, like 0.0.0.0:8080 [default: nowhere]
-    #[arg(long, value_name = "IP:PORT")]
-    health_address: Option<String>,
-    /// How log lines look: text or json [default: text]
-    #[arg(long, value_name = "FORMAT")]
-    log_format: Option<String>,
-    /// error, warn, info, debug, trace, or directives like `info,rva_lake=debug` [default: info]
-    #[arg(long, value_name = "LEVEL")]
-    log_level: Option<String>,
 }
 
 impl Arguments {
@@ -59,18 +47,11 @@ impl Arguments {
     /// # Errors
     /// Returns all its problems.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
-        let given = [
-            ("catalog.kind", "--catalog", &self.catalog),
-            ("data_dir", "--data-dir", &self.data_dir),
-            ("refine.interval", "--interval", &self.interval),
-            ("health.address", "--health-address", &self.health_address),
-            ("telemetry.log_format", "--log-format", &self.log_format),
-            ("telemetry.log_level", "--log-level", &self.log_level),
-        ];
-        let overrides = given.into_iter().filter_map(|(path, flag, text)| {
-            Some(Override { path, flag, text: text.clone()? }) //
-        });
-        load_of_process(self.config.as_deref(), overrides.collect())
+        let mut given = Given::default();
+        given.text("catalog.kind", "--catalog", self.catalog.as_ref());
+        given.text("data_dir", "--data-dir", self.data_dir.as_ref());
+        given.text("refine.interval", "--interval", self.interval.as_ref());
+        self.service.load(given)
     }
 
     /// Returns what is asked for.

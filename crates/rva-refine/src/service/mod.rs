@@ -6,16 +6,13 @@ mod refining;
 
 pub use args::Arguments;
 pub use drawings::Drawings;
-pub use refining::{Refining, Told, open, rules_of};
+pub use refining::{RefineView, Refining, open, rules_of};
 
-use crate::{METRICS, Rebuild, RefineCounters};
+use crate::{Rebuild, RefineCounters};
 use anyhow::Context;
-use rva_service::{Health, LoadAgain, Loaded, StopFlag, Totals, tables::TableSettings};
+use rva_service::{Health, LoadAgain, Loaded, StopFlag, tables::TableSettings};
 use std::convert::Infallible;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// The name of the loop as a part of the health.
-const REFINE: &str = "refine";
 
 /// The request of a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,19 +51,10 @@ pub async fn serve(
         };
     }
     let health = Health::new();
-    let totals = Totals::of(METRICS);
-    health.show(totals.clone());
-    health.not_ready(REFINE, "not started yet");
+    let view = RefineView::of(&health);
     let _server = health.listen(config.health.address).await?;
-    let told = move |counters: &RefineCounters, trouble: Option<&str>| {
-        totals.latest().clone_from(counters);
-        match trouble {
-            Some(trouble) => health.not_ready(REFINE, trouble.to_owned()),
-            None => health.ready(REFINE),
-        }
-    };
     let refining = tokio::select! {
-        refining = Refining::start_telling(tables, config, &drawings, Box::new(told)) => refining?,
+        refining = Refining::start(tables, config, &drawings, view) => refining?,
         () = stop.stopped() => return Ok(None),
     };
     if asked == Asked::Drain {

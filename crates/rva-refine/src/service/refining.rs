@@ -1,19 +1,43 @@
 //! Runs the refine role as a task, beside the ingest or alone.
 
 use super::Drawings;
-use crate::{Drawing, Refine, RefineCounters, RefinePhase, may_pass, run_refine};
+use crate::{Drawing, METRICS, Refine, RefineCounters, RefinePhase, may_pass, run_refine};
 use anyhow::Context;
 use rva_analytics::Rules;
 use rva_lake::LakeError;
-use rva_service::{Config, StopFlag, ended_or_stopped, tables::TableSettings};
+use rva_service::{Config, Health, StopFlag, Totals, ended_or_stopped, tables::TableSettings};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-/// Hears the totals after each step, and why it can't go on, if it can't.
-pub type Told = Box<dyn FnMut(&RefineCounters, Option<&str>) + Send>;
+/// The name of the loop as a part of the health.
+const REFINE: &str = "refine";
+
+/// The view that others have of a refinement: its health and its metrics.
+pub struct RefineView {
+    health: Health,
+    totals: Totals<RefineCounters>,
+}
+
+impl RefineView {
+    /// Shows a refinement that hasn't started yet, which isn't ready.
+    pub fn of(health: &Health) -> Self {
+        let totals = Totals::of(METRICS);
+        health.show(totals.clone());
+        health.not_ready(REFINE, "not started yet");
+        Self { health: health.clone(), totals }
+    }
+
+    fn tell(&self, counters: &RefineCounters, trouble: Option<&str>) {
+        self.totals.latest().clone_from(counters);
+        match trouble {
+            Some(trouble) => self.health.not_ready(REFINE, trouble.to_owned()),
+            None => self.health.ready(REFINE),
+        }
+    }
+}
 
 /// Returns the numbers of the definitions: those that are configuration, and the usual ones.
 pub fn rules_of(config: &Config) -> Rules {
@@ -52,19 +76,11 @@ impl Refining {
     ///
     /// # Errors
     /// Returns why the tables can't be opened where no waiting cures it; nothing runs then.
-    pub async fn start(tables: &TableSettings, config: &Config, drawings: &Drawings) -> anyhow::Result<Self> {
-        Self::start_telling(tables, config, drawings, Box::new(|_, _| {})).await
-    }
-
-    /// Opens the tables and starts, as [`Self::start`] does, and tells after each step what was done.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Self::start`].
-    pub async fn start_telling(
+    pub async fn start(
         tables: &TableSettings,
         config: &Config,
         drawings: &Drawings,
-        mut told: Told,
+        view: RefineView,
     ) -> anyhow::Result<Self> {
         let drawings = drawings.newest();
         let opened = match open(tables, config, drawings.clone()).await {
@@ -87,7 +103,7 @@ impl Refining {
         let task = tokio::spawn(async move {
             let mut observer = move |counters: &RefineCounters, trouble: Option<&str>| {
                 latest.lock().unwrap_or_else(PoisonError::into_inner).clone_from(counters);
-                told(counters, trouble);
+                view.tell(counters, trouble);
             };
             run_refine(opened, open_again, interval, heard, &mut observer).await.context("silver and gold")
         });

@@ -126,7 +126,7 @@ impl Silver {
                 Some(at) if !bronze.keeps_history() => Some(self.tables[*at].view().await?),
                 _ => None,
             };
-            let plan = self.plan(&bronze, (from, follower.as_ref()), rebuild, counters).await?;
+            let plan = self.plan(&bronze, from, follower.as_ref(), rebuild, counters).await?;
             let resumes: Vec<_> = places.iter().map(|at| (*at, resumes[*at].clone())).collect();
             stepped = stepped.and(self.bring_up(&bronze, &plan, resumes, counters).await?);
         }
@@ -136,7 +136,8 @@ impl Silver {
     async fn plan(
         &self,
         bronze: &TableView,
-        (from, follower): (Option<u64>, Option<&TableView>),
+        from: Option<u64>,
+        follower: Option<&TableView>,
         rebuild: Option<&Rebuild>,
         counters: &mut RefineCounters,
     ) -> Result<Plan, Trouble> {

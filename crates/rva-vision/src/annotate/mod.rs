@@ -7,6 +7,7 @@
 //! Videos are H.264 in 4:2:0 with the index in front, which browsers play while they load it; each picture is shown
 //! when it was seen, whatever rate the source announces.
 
+mod annotator;
 mod drawing;
 mod encoder;
 mod trails;
@@ -14,8 +15,8 @@ mod trails;
 use crate::{Image, VisionError, VisionErrorKind, image::opencv_failed, source::noise};
 use encoder::{Container, EncodeError, Encoder};
 use opencv::{
-    core::{CV_8UC3, Mat, Rect, Scalar, Size, Vector},
-    imgcodecs, imgproc,
+    core::{CV_8UC3, Mat, Rect, Scalar, Size},
+    imgproc,
     prelude::*,
 };
 use rva_types::{ImageSize, MediaTime, TrackedDetection};
@@ -23,7 +24,8 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
 };
-use trails::Trails;
+
+pub use annotator::Annotator;
 
 /// The containers that are written, by extension.
 const CONTAINERS: [(&str, Container); 4] =
@@ -55,10 +57,7 @@ pub struct AnnotatedWriter {
     path: PathBuf,
     unfinished: PathBuf,
     size: ImageSize,
-    options: AnnotateOptions,
-    trails: Trails,
-    /// The last picture with its annotations, in its own size.
-    latest: Mat,
+    annotator: Annotator,
     written: u64,
     is_finished: bool,
 }
@@ -113,9 +112,7 @@ impl AnnotatedWriter {
             path: path.to_owned(),
             unfinished,
             size,
-            options: options.clone(),
-            trails: Trails::new(options.trail_frames),
-            latest: Mat::default(),
+            annotator: Annotator::new(options),
             written: 0,
             is_finished: false,
         })
@@ -124,8 +121,8 @@ impl AnnotatedWriter {
     /// Draws on a copy of the picture and appends it. Boxes are in source pixels; a class id without a name is written
     /// as its number. A time that isn't behind the last one is another opening of the source, and follows it.
     ///
+    /// # Errors
     /// Returns an error where the picture can't be drawn or encoded.
-    /// The picture can't be drawn or encoded.
     pub fn write(
         &mut self,
         media_time: MediaTime,
@@ -133,31 +130,18 @@ impl AnnotatedWriter {
         detections: &[TrackedDetection],
         class_names: &[String],
     ) -> Result<(), VisionError> {
-        self.trails.advance(detections);
-        self.draw(image, detections, class_names).map_err(opencv_failed)?;
+        self.annotator.draw(image, detections, class_names)?;
+        let latest = self.annotator.latest();
         let fitted = match image.size() == self.size {
             true => None,
-            false => Some(fitted(&self.latest, self.size).map_err(opencv_failed)?),
+            false => Some(fitted(latest, self.size).map_err(opencv_failed)?),
         };
         let at = self.clock.place(media_time);
-        let (written, lines) = noise::listen(|| self.encoder.write(fitted.as_ref().unwrap_or(&self.latest), at));
+        let (written, lines) = noise::listen(|| self.encoder.write(fitted.as_ref().unwrap_or(latest), at));
         written.map_err(|error| {
             failed(&self.path, &format!("can't write a picture ({})", said(&error, &lines)), "wanted space for it")
         })?;
         self.written += 1;
-        Ok(())
-    }
-
-    fn draw(&mut self, image: &Image, detections: &[TrackedDetection], names: &[String]) -> opencv::Result<()> {
-        image.mat().copy_to(&mut self.latest)?;
-        let pen = drawing::Pen::of(image.size());
-        for (track_id, points) in self.trails.iter() {
-            pen.trail(&mut self.latest, track_id, points)?;
-        }
-        for tracked in detections.iter().filter(|tracked| tracked.detection.bbox.is_finite()) {
-            let label = self.options.has_labels.then(|| drawing::label(tracked, names));
-            pen.detection(&mut self.latest, image.size(), tracked, label.as_deref())?;
-        }
         Ok(())
     }
 
@@ -167,23 +151,12 @@ impl AnnotatedWriter {
     /// Returns [`VisionErrorKind::Empty`] before the first picture, [`VisionErrorKind::Config`] for another extension,
     /// [`VisionErrorKind::Io`] where the file can't be written.
     pub fn snapshot(&self, path: &Path) -> Result<(), VisionError> {
-        let extension = match extension_of(path).as_str() {
-            "jpg" | "jpeg" => ".jpg",
-            "png" => ".png",
-            other => {
-                return Err(config(format!("{}: found extension {other:?}, wanted jpg, jpeg or png", path.display())));
-            }
-        };
-        if self.latest.empty() {
-            return Err(VisionError::new(
-                VisionErrorKind::Empty,
-                format!("{}: found no picture yet, wanted at least 1", path.display()),
-            ));
-        }
-        let mut bytes = Vector::<u8>::new();
-        imgcodecs::imencode_def(extension, &self.latest, &mut bytes).map_err(opencv_failed)?;
+        let bytes = self.annotator.encode(&extension_of(path)).map_err(|error| {
+            let text = format!("{}: {error}", path.display());
+            VisionError::new(error.kind(), text)
+        })?;
         let unfinished = unfinished_path(path);
-        fs::write(&unfinished, bytes.as_slice()).and_then(|()| fs::rename(&unfinished, path)).map_err(|error| {
+        fs::write(&unfinished, &bytes).and_then(|()| fs::rename(&unfinished, path)).map_err(|error| {
             remove(&unfinished);
             cannot_write(path, error)
         })

@@ -58,92 +58,177 @@ pub(super) fn run(
     control: &PipelineControl,
     deliver: &mut dyn FnMut(TrackedFrame) -> ControlFlow<()>,
 ) -> PipelineOutcome {
-    let Some(first) = detectors.first() else {
+    let Some(bounds) = Bounds::of(source, detectors, options) else {
         return PipelineOutcome::failed(fault("infer", format_args!("found no detector, wanted at least one")));
     };
-    let two_batches = options.batch.get().saturating_mul(2).saturating_mul(detectors.len());
-    let is_latest = options.capture == CapturePolicy::Latest;
-    let frames_max = if is_latest { two_batches } else { options.frames_in_flight.get().max(two_batches) };
-    let budget = &Budget::new(frames_max, options.bytes_in_flight.get());
-    let input = first.description().input_size;
-    let input_bytes = u64::from(input.width) * u64::from(input.height) * 3 * size_of::<f32>() as u64;
-    let preparer = first.preparer();
-    let mut infer_times = vec![Duration::ZERO; detectors.len()];
-    let (mut times, mut decoded, mut is_abandoned) = (StageTimes::default(), Decoded::default(), false);
+    let budget = &Budget::new(bounds.frames_max, options.bytes_in_flight.get());
+    let stages = Stages { budget, options, control, bounds };
     let before = control.counters.counts();
-    let size = source.description().size;
-    let picture_bytes = u64::from(size.width) * u64::from(size.height) * 3;
-    // A queue can take all frames in flight: the budget is the bound, and sending never waits. But for prepared ones,
-    // which are large: the next batch and the one after it keep the network busy.
-    let way = Way::new(options.capture, frames_max);
-    let (to_infer, from_prepare) = bounded(two_batches.min(frames_max));
-    let (to_next, from_infer) = bounded(frames_max);
-    let mut crops_left_out = 0;
+    let told = &mut Told { infer: vec![Duration::ZERO; detectors.len()], ..Told::default() };
+    let (mut track, mut delivering) = (Duration::ZERO, Duration::ZERO);
+    let (is_abandoned, ended) = std::thread::scope(|scope| {
+        let cues = cues.map(|cues| cues as &mut dyn FindCues);
+        let (threads, detected) = stages.start(scope, source, detectors, cues, told);
+        let mut is_abandoned = false;
+        if threads.have_started() {
+            let counters = &control.counters;
+            is_abandoned =
+                track_and_deliver(tracker, deliver, budget, detected, counters, &mut track, &mut delivering).is_break();
+        } else {
+            // A thread is missing: the others must not wait for it.
+            drop((CloseOnDrop(budget), detected));
+        }
+        (is_abandoned, threads.join())
+    });
+    let end = match (is_abandoned, ended.later, ended.decode) {
+        (true, ..) => End::Abandoned,
+        (_, Err(error), _) => End::Failed(error),
+        (_, _, Err(error)) => End::Incomplete(error),
+        _ if told.decoded.stopped => End::Stopped,
+        _ => End::Finished,
+    };
+    let Told { decode, prepare, cues, crops_left_out, .. } = *told;
+    let times = StageTimes { decode, prepare, infer: told.infer.iter().sum(), cues, track, deliver: delivering };
+    PipelineOutcome { end, counts: control.counters.counts() - before, crops_left_out, times }
+}
 
-    let (decode_result, later_result) = std::thread::scope(|scope| {
-        let StageTimes {
+/// The sizes of a run, which follow from its source and its model.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// The frames that are in flight at the same time.
+    frames_max: usize,
+    /// The frames that may be prepared and wait: they are large, and the next batch and the one after it keep the
+    /// network busy.
+    prepared_max: usize,
+    /// The bytes of a network input.
+    input_bytes: u64,
+    /// The bytes that a frame takes when it is its turn, where the newest one counts.
+    late_bytes: Option<u64>,
+}
+
+impl Bounds {
+    /// Returns those of a run; `None` without a detector.
+    fn of(source: &dyn FrameSource, detectors: &[Box<dyn Detector>], options: &PipelineOptions) -> Option<Self> {
+        let input = detectors.first()?.description().input_size;
+        let two_batches = options.batch.get().saturating_mul(2).saturating_mul(detectors.len());
+        let is_latest = options.capture == CapturePolicy::Latest;
+        let frames_max = if is_latest { two_batches } else { options.frames_in_flight.get().max(two_batches) };
+        let input_bytes = u64::from(input.width) * u64::from(input.height) * 3 * size_of::<f32>() as u64;
+        let size = source.description().size;
+        let picture_bytes = u64::from(size.width) * u64::from(size.height) * 3;
+        Some(Self {
+            frames_max,
+            prepared_max: two_batches.min(frames_max),
+            input_bytes,
+            late_bytes: is_latest.then_some(picture_bytes + input_bytes),
+        })
+    }
+}
+
+/// What the stages on threads of their own tell of their work.
+#[derive(Default)]
+struct Told {
+    decoded: Decoded,
+    decode: Duration,
+    prepare: Duration,
+    /// The time of each detector.
+    infer: Vec<Duration>,
+    cues: Duration,
+    crops_left_out: u64,
+}
+
+/// The tools and settings that the stages share.
+#[derive(Clone, Copy)]
+struct Stages<'env> {
+    budget: &'env Budget,
+    options: &'env PipelineOptions,
+    control: &'env PipelineControl,
+    bounds: Bounds,
+}
+
+impl<'env> Stages<'env> {
+    /// Starts every stage that has a thread of its own, and returns what comes out of the last of them, in order.
+    fn start<'scope>(
+        self,
+        scope: &'scope Scope<'scope, 'env>,
+        source: &'env mut dyn FrameSource,
+        detectors: &'env mut [Box<dyn Detector>],
+        cues: Option<&'env mut dyn FindCues>,
+        told: &'env mut Told,
+    ) -> (Threads<'scope>, Box<dyn Iterator<Item = DetectedFrame<'env>> + 'env>) {
+        let Self { budget, options, control, bounds } = self;
+        let Told {
+            decoded,
             decode: decode_time,
             prepare: prepare_time,
-            infer: _,
+            infer: infer_times,
             cues: cues_time,
-            track,
-            deliver: delivering,
-        } = &mut times;
-        let decoded = &mut decoded;
-        let decoding = Decoding { budget, options, control, input_bytes };
-        let preparing = Preparing {
-            budget,
-            frames: way.out_end.clone(),
-            late_bytes: is_latest.then_some(picture_bytes + input_bytes),
-        };
+            crops_left_out,
+        } = told;
+        // A queue can take all frames in flight: the budget is the bound, and sending never waits. But for prepared
+        // ones.
+        let way = Way::new(options.capture, bounds.frames_max);
+        let (to_infer, from_prepare) = bounded(bounds.prepared_max);
+        let (to_next, from_infer) = bounded(bounds.frames_max);
+        let decoding = Decoding { budget, options, control, input_bytes: bounds.input_bytes };
+        let preparing = Preparing { budget, frames: way.out_end.clone(), late_bytes: bounds.late_bytes };
+        let preparer = detectors.first().map(|first| first.preparer());
         let decode = named(scope, "rva-decode", move || decoding.run(source, way, decoded, decode_time));
-        let prepare = named(scope, "rva-prepare", move || preparing.run(preparer, &to_infer, prepare_time));
+        let prepare = named(scope, "rva-prepare", move || match preparer {
+            Some(preparer) => preparing.run(preparer, &to_infer, prepare_time),
+            None => Ok(()),
+        });
         let batch = options.batch.get();
-        let inferring: Vec<_> = detectors
+        let infer: Vec<_> = detectors
             .iter_mut()
-            .zip(&mut infer_times)
+            .zip(infer_times)
             .map(|(detector, busy)| {
+                // The queues end with the threads that hold them.
                 let (from_prepare, to_next) = (from_prepare.clone(), to_next.clone());
                 let work = move || infer(&mut **detector, batch, budget, &from_prepare, &to_next, busy);
                 named(scope, "rva-infer", work)
             })
             .collect();
-        // They end with the threads that hold the others.
-        drop((from_prepare, to_next));
         let from_infer = InOrder::new(from_infer);
-        let (looking, detected): (_, Box<dyn Iterator<Item = DetectedFrame<'_>>>) = match cues {
-            None => (None, Box::new(from_infer)),
-            Some(cues) => {
-                let (to_deliver, from_cues) = bounded(frames_max);
-                let left_out = &mut crops_left_out;
-                let work = move || find_cues(cues, budget, from_infer, &to_deliver, left_out, cues_time);
-                (Some(named(scope, "rva-cues", work)), Box::new(from_cues.into_iter()))
-            }
+        let Some(cues) = cues else {
+            return (Threads { decode, prepare, infer, cues: None }, Box::new(from_infer));
         };
-        let all_started = inferring.iter().chain([&decode, &prepare]).chain(&looking).all(Result::is_ok);
-        if all_started {
-            let counters = &control.counters;
-            is_abandoned =
-                track_and_deliver(tracker, deliver, budget, detected, counters, track, delivering).is_break();
-        } else {
-            // A thread is missing: the others must not wait for it.
-            drop((CloseOnDrop(budget), detected));
-        }
-        let prepare = joined("prepare", prepare);
+        let (to_deliver, from_cues) = bounded(bounds.frames_max);
+        let work = move || find_cues(cues, budget, from_infer, &to_deliver, crops_left_out, cues_time);
+        let cues = Some(named(scope, "rva-cues", work));
+        (Threads { decode, prepare, infer, cues }, Box::new(from_cues.into_iter()))
+    }
+}
+
+/// The stages that have threads of their own.
+struct Threads<'scope> {
+    decode: Spawned<'scope>,
+    prepare: Spawned<'scope>,
+    infer: Vec<Spawned<'scope>>,
+    cues: Option<Spawned<'scope>>,
+}
+
+/// The ends of those stages.
+struct Ended {
+    decode: StageResult,
+    /// The first error of the stages behind it.
+    later: StageResult,
+}
+
+impl Threads<'_> {
+    /// Returns whether the system gave a thread to each.
+    fn have_started(&self) -> bool {
+        self.infer.iter().chain([&self.decode, &self.prepare]).chain(&self.cues).all(Result::is_ok)
+    }
+
+    /// Waits for all of them.
+    fn join(self) -> Ended {
+        let prepare = joined("prepare", self.prepare);
         // All are waited for; the first error is told.
-        let infer = inferring.into_iter().map(|infer| joined("infer", infer)).fold(Ok(()), Result::and);
-        let looking = looking.map_or(Ok(()), |looking| joined("cues", looking));
-        (joined("decode", decode), looking.and(infer).and(prepare))
-    });
-    times.infer = infer_times.iter().sum();
-    let end = match (is_abandoned, later_result, decode_result) {
-        (true, ..) => End::Abandoned,
-        (_, Err(error), _) => End::Failed(error),
-        (_, _, Err(error)) => End::Incomplete(error),
-        _ if decoded.stopped => End::Stopped,
-        _ => End::Finished,
-    };
-    PipelineOutcome { end, counts: control.counters.counts() - before, crops_left_out, times }
+        let infer = self.infer.into_iter().map(|infer| joined("infer", infer)).fold(Ok(()), Result::and);
+        let cues = self.cues.map_or(Ok(()), |cues| joined("cues", cues));
+        Ended { decode: joined("decode", self.decode), later: cues.and(infer).and(prepare) }
+    }
 }
 
 type Spawned<'scope> = std::io::Result<ScopedJoinHandle<'scope, StageResult>>;

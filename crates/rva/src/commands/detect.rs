@@ -3,17 +3,13 @@
 use crate::{
     annotated::{Saving, Videos},
     cli::DetectArgs,
-    commands::run::{Ready, camera_lines, end_of, finish_saving},
+    commands::run::{camera_lines, end_of, finish_saving, open},
     exit::{Exit, Refusal},
     progress::ProgressView,
     terminal::Terminal,
 };
 use rva_bus::NdjsonSink;
-use rva_detector::{
-    SharedSink, Watching,
-    configured::{plan, specs},
-    watch_cameras,
-};
+use rva_detector::{Fleet, FleetView, SharedSink, configured::plan};
 use rva_service::{Loaded, StopFlag};
 use std::path::Path;
 
@@ -31,15 +27,14 @@ pub async fn run(args: DetectArgs, loaded: Loaded, terminal: &Terminal) -> anyho
     }
     let beside = args.output.parent().unwrap_or(Path::new("")).to_owned();
     let videos = Videos::new(Saving::plan(args.saving.save.as_deref(), &beside, cameras.len())?);
-    let ready = Ready::now(specs(&cameras)?, &videos).await?;
+    let fleet = open(Fleet::open(&cameras), &videos).await?;
 
     let stop = StopFlag::on_signals()?;
     let sink = SharedSink::new(NdjsonSink::create(&args.output)?);
-    let mut supervisor = ready.start(sink, &loaded.config, &videos);
-    let view = ProgressView::start(terminal, supervisor.views(), None);
-    let stats_interval = loaded.config.detector.stats_interval;
-    let watching = Watching { reload: None, stats_interval, stop: &stop, on_change: &mut |_| {}, on_look: &mut |_| {} };
-    let summaries = watch_cameras(&mut supervisor, watching).await?;
+    let mut fleet = fleet.start(sink, &loaded.config, videos.taps());
+    let view = ProgressView::start(terminal, fleet.views(), None);
+    let watching = FleetView { health: None, reload: None, stop: &stop, on_change: &mut |_| {}, on_look: &mut || {} };
+    let summaries = fleet.watch(watching).await?;
     drop(view);
     let exit = summaries.iter().map(|summary| end_of(summary, terminal)).fold(Exit::Done, Exit::worse);
     let (files, saved_exit) = finish_saving(videos, terminal).await?;

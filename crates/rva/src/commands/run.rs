@@ -4,25 +4,24 @@ use crate::{
     annotated::{SavedFiles, Saving, Videos},
     cli::RunArgs,
     commands::{ingest, query::PEOPLE_PER_MINUTE},
-    embedded::{Ingesting, RowsCommitted, maintaining},
+    embedded::{self, RowsCommitted},
     exit::{Exit, Refusal, of_vision},
     folder::{Checks, absolute},
     output::with_causes,
     progress::ProgressView,
     terminal::Terminal,
 };
-use rva_bus::LogWriter;
 use rva_detector::{
-    CameraEnd, CameraHealth, CameraSpec, CameraSummary, Reload, SharedModelOpener, SharedSink, Supervisor, Watching,
-    configured::{CameraPlan, OpenSpec, Plan, log_options, open_all, plan, reconnect_pace, specs},
-    load_shared, log_totals, watch_cameras,
+    CameraEnd, CameraSummary, Fleet, FleetView,
+    configured::{CameraPlan, plan},
+    open_log, reread,
 };
-use rva_ingest::{IngestLease, IngestReport, service::ServiceView};
-use rva_refine::service::{Drawings, Refining};
+use rva_ingest::{IngestReport, Phase};
+use rva_refine::service::{Drawings, RefineView, Refining};
 use rva_service::{BusKind, Config, Health, LoadAgain, Loaded, SourceText, StopFlag, tables::TableSettings};
 use rva_types::{CameraId, DataFolder, StoreId};
 use rva_vision::VisionErrorKind;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 /// The interval at which a run looks whether its ingest still lives.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -31,85 +30,86 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// Returns an error that kept the run from starting. Later troubles are said, and are in the exit code.
-pub async fn run(args: RunArgs, loaded: Loaded, load_again: LoadAgain, terminal: &Terminal) -> anyhow::Result<Exit> {
+pub async fn run(
+    args: RunArgs,
+    mut loaded: Loaded,
+    load_again: LoadAgain,
+    terminal: &Terminal,
+) -> anyhow::Result<Exit> {
+    check_publish(&loaded.config)?;
+    let folder = absolute(&loaded.config.data_dir)?;
+    loaded.config.data_dir = folder.root().to_owned();
     let config = &loaded.config;
-    check_publish(config)?;
-    let Plan { cameras, is_from_file } = plan(&args.sources, &loaded)?;
-    let folder = absolute(&config.data_dir)?;
-    let saving = Saving::plan(args.saving.save.as_deref(), &folder.annotated(), cameras.len())?;
+    let plan = plan(&args.sources, &loaded)?;
+    let saving = Saving::plan(args.saving.save.as_deref(), &folder.annotated(), plan.cameras.len())?;
     let videos = Videos::new(saving);
     // Before the first frame: what is drawn holds for all of this run.
-    let drawings = Drawings::of(&loaded, &ids_of(&cameras))?;
-    let specs = specs(&cameras)?;
-    // Cameras of a file are kept running: one that is away at the start comes later, and keeps no other waiting.
-    let ready = if is_from_file { Ready::later(specs).await? } else { Ready::now(specs, &videos).await? };
+    let drawings = Drawings::of(&loaded, &ids_of(&plan.cameras))?;
+    let fleet = open(Fleet::of(&plan), &videos).await?;
 
     let stop = StopFlag::on_signals()?;
     folder.make_writable()?;
-    let log = folder.log();
-    let options = log_options(config);
-    let writer = tokio::task::spawn_blocking(move || LogWriter::open(log, options)).await??;
-    let lease = IngestLease::try_acquire(folder.root())?.map_err(|held| {
-        let who = held.pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+    let health = Health::new();
+    let sink = open_log(folder.log(), config, &health).await?;
+    let host = embedded::host(&loaded, &health)?;
+    let refine_view = (!args.no_refine).then(|| RefineView::of(&health));
+    let host = host.try_claim()?.map_err(|held| {
         let text = format!(
-            "{who} ingests into {}, wanted a data folder of its own for `rva run`: end that process, or name another --data-dir",
+            "{} ingests into {}, wanted a data folder of its own for `rva run`: end that process, or name another --data-dir",
+            held.who(),
             folder.root().display()
         );
         Refusal::in_use(text)
     })?;
-    let rows = RowsCommitted::default();
-    let health = Health::new();
     let _server = health.listen(config.health.address).await?;
-    health.show(log_totals(&writer));
-    let view = ServiceView::of(health.clone());
-    let ingest = Ingesting::start(&folder, config, false, lease, rows.clone(), view).await?;
-
-    let maintenance = maintaining(&folder, config, &health)?;
-    let mut cameras = CameraHealth::new(health);
-    let tables = TableSettings::embedded(folder.root(), config);
-    let refining = if args.no_refine {
-        drawings.write(&tables).await?;
-        None
-    } else {
-        Some(Refining::start(&tables, config, &drawings).await?)
+    let rows = RowsCommitted::default();
+    let Some(ingesting) = host.start(Phase::Follow, false, rows.clone(), &stop).await? else {
+        return Ok(Exit::Interrupted);
+    };
+    let tables = TableSettings::of(&loaded)?;
+    let refining = match refine_view {
+        Some(view) => Some(Refining::start(&tables, config, &drawings, view).await?),
+        None => {
+            drawings.write(&tables).await?;
+            None
+        }
     };
 
-    let sink = SharedSink::new(writer);
-    let mut supervisor = ready.start(sink.clone(), config, &videos);
-    let mut view = Some(ProgressView::start(terminal, supervisor.views(), Some(rows.clone())));
-    let reload = is_from_file.then(|| reload(args.sources, load_again, drawings));
+    let mut fleet = fleet.start(sink, config, videos.taps());
+    let mut view = Some(ProgressView::start(terminal, fleet.views(), Some(rows.clone())));
+    let reload = reread(args.sources, load_again, move |loaded, cameras| Ok(drawings.take(loaded, &ids_of(cameras))?));
     let summaries = {
-        let mut on_change = |supervisor: &Supervisor| {
+        let mut on_change = |cameras| {
             // The old one's bars go first.
             view = None;
-            view = Some(ProgressView::start(terminal, supervisor.views(), Some(rows.clone())));
+            view = Some(ProgressView::start(terminal, cameras, Some(rows.clone())));
         };
-        let watching = Watching {
-            reload,
-            stats_interval: config.detector.stats_interval,
+        let mut on_look = || {};
+        let watching = fleet.watch(FleetView {
+            health: Some(&health),
+            reload: Some(reload),
             stop: &stop,
             on_change: &mut on_change,
-            on_look: &mut |supervisor| cameras.look(supervisor),
-        };
+            on_look: &mut on_look,
+        });
         // Without an ingest there is no use in reading on.
         let ingest_lives = async {
-            while !ingest.is_over() {
+            while !ingesting.is_over() {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             stop.stop();
             std::future::pending().await
         };
         tokio::select! {
-            summaries = watch_cameras(&mut supervisor, watching) => summaries?,
+            summaries = watching => summaries?,
             () = ingest_lives => Vec::new(),
         }
     };
     drop(view);
     let mut exit = summaries.iter().map(|summary| end_of(summary, terminal)).fold(Exit::Done, Exit::worse);
-    drop(maintenance);
-    let ingested = ingest.drain(&stop).await;
+    let ingested = ingesting.drain(config.ingest.stop_timeout, &stop).await;
     // The writer goes last: until everything is committed another run must not start.
-    drop((supervisor, sink));
+    drop(fleet);
     if let Some(refining) = refining
         && let Err(error) = refining.drain(&stop).await
     {
@@ -141,61 +141,22 @@ fn check_publish(config: &Config) -> Result<(), Refusal> {
     }
 }
 
+/// Waits for cameras that are made ready, and begins the video of each that is open. A source or video that can't be
+/// opened or made stops the command before it has done anything.
+///
+/// # Errors
+/// Returns the errors of the fleet, and an error for a video that can't be made.
+pub async fn open(fleet: impl Future<Output = anyhow::Result<Fleet>>, videos: &Videos) -> anyhow::Result<Fleet> {
+    let fleet = fleet.await?;
+    for (camera, settings) in fleet.opened() {
+        videos.tap(camera, settings)?;
+    }
+    Ok(fleet)
+}
+
 /// Returns whose zones and lines are drawn before there is a row of them.
 fn ids_of(cameras: &[CameraPlan]) -> Vec<(StoreId, CameraId)> {
     cameras.iter().map(|camera| (camera.identity.store_id.clone(), camera.identity.camera_id.clone())).collect()
-}
-
-/// Returns the function that SIGHUP calls.
-fn reload(sources: Vec<SourceText>, load_again: LoadAgain, drawings: Drawings) -> Reload {
-    Box::new(move || {
-        let loaded = load_again()?;
-        let cameras = plan(&sources, &loaded)?.cameras;
-        let specs = specs(&cameras)?;
-        drawings.take(&loaded, &ids_of(&cameras))?;
-        Ok(specs)
-    })
-}
-
-/// Cameras that can be started.
-pub struct Ready {
-    open: Vec<OpenSpec>,
-    later: Vec<CameraSpec>,
-    opener: SharedModelOpener,
-}
-
-impl Ready {
-    /// Opens every source, loads the model and begins every video. A source or video that can't be opened or made stops
-    /// the command before it has done anything.
-    pub async fn now(specs: Vec<CameraSpec>, videos: &Videos) -> anyhow::Result<Self> {
-        // Opening blocks: on files, on networks, on loading a model.
-        let (open, opener) = tokio::task::spawn_blocking(move || open_all(specs)).await??;
-        for (_, camera, settings) in &open {
-            videos.tap(camera, settings)?;
-        }
-        Ok(Self { open, later: Vec::new(), opener })
-    }
-
-    /// Loads the model alone.
-    async fn later(specs: Vec<CameraSpec>) -> anyhow::Result<Self> {
-        let detector = specs.first().map(|spec| spec.detector.clone());
-        let load = move || detector.map(|detector| load_shared(&detector)).transpose();
-        let model = tokio::task::spawn_blocking(load).await??;
-        let opener = model.map_or_else(SharedModelOpener::default, SharedModelOpener::with);
-        Ok(Self { open: Vec::new(), later: specs, opener })
-    }
-
-    /// Starts all of them.
-    pub fn start(self, sink: SharedSink, config: &Config, videos: &Videos) -> Supervisor {
-        let mut supervisor = Supervisor::new(Arc::new(self.opener), sink, reconnect_pace(config), videos.make_tap());
-        for (spec, camera, settings) in self.open {
-            supervisor.start(spec, camera, settings);
-        }
-        if !self.later.is_empty() {
-            supervisor.apply(self.later);
-        }
-        supervisor
-    }
 }
 
 /// Ends the videos; one that failed is said, the rows are committed all the same.

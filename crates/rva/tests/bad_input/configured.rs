@@ -52,10 +52,15 @@ fn a_run_and_an_ingest_answer_at_the_configured_address() {
             && metrics.contains("rva_detector_frames_decoded_total{camera_id=\"door\"}")
             && !metrics.contains("rva_ingest_rows_total 0\n")
     });
-    for wanted in ["rva_detector_log_records_total ", "rva_ingest_commit_duration_seconds_bucket{le=\"+Inf\"} "] {
+    for wanted in [
+        "rva_detector_log_records_total ",
+        "rva_ingest_commit_duration_seconds_bucket{le=\"+Inf\"} ",
+        "rva_maintain_failures_total ",
+        "rva_refine_bronze_rows_total ",
+    ] {
         assert!(metrics.contains(wanted), "{wanted}:\n{metrics}");
     }
-    assert!(get(&address, "/ready").starts_with("HTTP/1.1 200"), "{}", get(&address, "/ready"));
+    run.wait_for("a run that is ready", |_| get(&address, "/ready").starts_with("HTTP/1.1 200"));
     run.signal("-INT");
     run.end().exits(130);
 

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help env demo demo-stack test fuzz floods sbom eval setup setup-tests build lint bench-detect bench-footfall bench-gpu bench-growth bench-ingest bench-latency bench-publish bench-track test-queries parity soak torture model clean-demo stack-up stack-down stack-status test-stack test-compose image-lock
+.PHONY: help env demo demo-stack test fuzz floods sbom eval setup setup-tests build lint bench-detect bench-footfall bench-gpu bench-growth bench-ingest bench-latency bench-lookup bench-publish bench-track test-queries parity soak torture model clean-demo stack-up stack-down stack-status test-stack test-compose image-lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ bench-ingest: setup-tests ## a million messages of a Pulsar topic into Iceberg o
 
 bench-latency: setup-tests ## seconds from sending to queryable, and a load that lasts (LOAD_RATE=10000 LOAD_SECONDS=600)
 	@infrastructure/local/bench_ingest.sh latency
+
+bench-lookup: setup ## from a restart to the first commit, and lookups of known events, in a table of many small files (STORES=2000 CAMERAS=20000)
+	@infrastructure/local/bench_lookup.sh
 
 bench-track: ## time a frame of our trackers beside those of Roboflow's `trackers` (Apache-2.0; installs it into .venv-bench)
 	@infrastructure/local/bench_track.sh

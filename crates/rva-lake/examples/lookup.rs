@@ -124,7 +124,7 @@ async fn read(folder: &Path, world: World) {
     let lake = Lake::open_embedded(folder, LakeOptions::default()).await.unwrap();
     let mut sink = lake.bronze_sink().unwrap();
     let resume = sink.resume_point().await.unwrap();
-    let mut number = resume.offsets.get("all").unwrap().entry + 1;
+    let mut number = resume.offsets.get("all").unwrap().entry;
     say("position known", began.elapsed().as_secs_f64(), "s");
     let wanted = world.cameras * FRAMES;
     let next = world.commits + 1;

@@ -141,8 +141,12 @@ async fn read(folder: &Path, world: World) {
     for (name, of, generation, is_known) in batches {
         let rows = world.rows(of, generation);
         let began = Instant::now();
+        let holds = sink.holds(&rows).await.unwrap();
+        say(&format!("{name}: the lookup of it"), began.elapsed().as_secs_f64(), "s");
+        assert!(holds.iter().all(|holds| *holds == is_known), "{name}");
+        let began = Instant::now();
         let outcome = commit(&mut sink, &mut number, rows).await;
-        say(name, began.elapsed().as_secs_f64(), "s");
+        say(&format!("{name}: looked up before"), began.elapsed().as_secs_f64(), "s");
         let expected = if is_known { (0, wanted) } else { (wanted, 0) };
         let expected = CommitOutcome::Committed { rows_appended: expected.0, rows_known: expected.1 };
         assert_eq!(outcome, expected, "{name}");

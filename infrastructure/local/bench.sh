@@ -11,7 +11,9 @@ gpu|setup|bench_gpu.sh|streams of 1080p30 that one device carries (DEVICE=cuda:0
 growth|setup|bench_growth.sh|time of a commit, start, metadata and queries after many commits (COMMITS=10000)
 ingest|setup --tests|bench_ingest.sh|a million messages of a Pulsar topic into Iceberg on MinIO, in turns with Flink (MESSAGES=1000000 TURNS=5)
 latency|setup --tests|bench_ingest.sh latency|seconds from sending to queryable, and a load that lasts (LOAD_RATE=10000 LOAD_SECONDS=600)
+lookup|setup|bench_lookup.sh|from a restart to the first commit, and lookups of known events, in a table of many small files (STORES=2000 CAMERAS=20000)
 publish|setup|bench_publish.sh|frames a second of the detector with Pulsar on beside /dev/null
+refine|setup --tests|bench_refine.sh|what silver and gold cost: a day of 10 million detections, a running hour, a spool, a year (PART=day)
 track||bench_track.sh|time a frame of our trackers beside those of Roboflow'"'"'s `trackers` (Apache-2.0; installs it into .venv-bench)
 '
 list() {

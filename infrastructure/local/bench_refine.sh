@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make bench-refine: what silver and gold cost. PART=day (default): a generated day of 20 cameras with DETECTIONS
+# make bench NAME=refine: what silver and gold cost. PART=day (default): a generated day of 20 cameras with DETECTIONS
 # (10,000,000) from bronze to all tables of gold, beside the defining SQL run once over the same bronze by DuckDB, and
 # the ten queries of gold over silver by DataFusion; then a restart on it. PART=live: seconds from a capture to
 # gold_people_per_minute, CAMERAS (20) at RATE (10) frames for SECONDS (300) at the end of an hour whose first BEFORE

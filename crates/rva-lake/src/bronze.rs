@@ -19,9 +19,9 @@ impl BronzeSink {
         Ok(Self { job: TableJob::new(lake, index, FileList::of_columns(KEY_COLUMNS))? })
     }
 
-    /// Returns the number of blocks of frame indexes that are held.
-    pub fn key_blocks(&self) -> usize {
-        self.job.check.blocks_held()
+    /// Returns about how many bytes the index of known keys takes.
+    pub fn key_bytes(&self) -> usize {
+        self.job.check.bytes_held()
     }
 }
 

@@ -71,7 +71,8 @@ impl SwapMetadata for NoSwap {
 pub(crate) struct Change {
     /// `Overwrite` where rows change, `Replace` where they are the same, `Append` where none go.
     pub operation: Operation,
-    /// The files that come, written under the table's default partition spec, whose id is `spec`.
+    /// The files that come, written under the partition spec whose id is `spec`: the table's default, or where rows stay
+    /// the same the one that they had.
     pub added: Vec<DataFile>,
     pub spec: i32,
     /// The paths of the live data files that go.
@@ -419,13 +420,16 @@ pub(crate) async fn build(
     if !properties.is_empty() {
         updates.push(TableUpdate::SetProperties { updates: properties });
     }
+    // New rows belong under the spec that is the default then; the same rows may stay under an older one.
+    let default_spec =
+        if change.operation == Operation::Replace { metadata.default_partition_spec_id() } else { change.spec };
     let requirements = vec![
         TableRequirement::UuidMatch { uuid: metadata.uuid() },
         TableRequirement::RefSnapshotIdMatch {
             r#ref: MAIN_BRANCH.to_owned(),
             snapshot_id: metadata.current_snapshot_id(),
         },
-        TableRequirement::DefaultSpecIdMatch { default_spec_id: change.spec },
+        TableRequirement::DefaultSpecIdMatch { default_spec_id: default_spec },
     ];
     Ok(Built { requirements, updates })
 }

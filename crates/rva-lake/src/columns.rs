@@ -11,10 +11,12 @@ use iceberg::arrow::ArrowFileReader;
 use iceberg::io::FileMetadata;
 use iceberg::table::Table;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, ArrowReaderOptions, RowFilter};
+use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::SchemaDescriptor;
+use std::io::Cursor;
 
 /// The rows of a batch: three columns of so many rows are small, and a payload beside them is some megabytes.
 const BATCH_ROWS: usize = 2048;
@@ -30,18 +32,27 @@ fn leaf(schema: &SchemaDescriptor, id: Option<i32>, name: &str) -> Option<usize>
         .or_else(|| (0..schema.num_columns()).find(|at| schema.column(*at).path().string() == name))
 }
 
-/// Returns whether a row group's statistics leave room for one of the texts.
-fn group_may_hold(group: &RowGroupMetaData, leaf: usize, texts: &[&str]) -> bool {
-    let Some(Statistics::ByteArray(found)) = group.column(leaf).statistics() else { return true };
+/// The bytes up to which a file is read as a whole: one round trip in place of four.
+const WHOLE_BYTES_MAX: u64 = 128 << 10;
+
+/// The texts up to which a bloom filter is asked for each of them; of more it would let nearly every row group pass.
+const BLOOM_TEXTS_MAX: usize = 64;
+
+/// Returns those of ascending texts that a row group's statistics leave room for.
+fn texts_within<'a, 'b>(group: &RowGroupMetaData, leaf: usize, texts: &'a [&'b str]) -> &'a [&'b str] {
+    let Some(Statistics::ByteArray(found)) = group.column(leaf).statistics() else { return texts };
     match (found.min_bytes_opt(), found.max_bytes_opt()) {
-        (Some(low), Some(high)) => texts.iter().any(|text| low <= text.as_bytes() && text.as_bytes() <= high),
-        _ => true,
+        (Some(low), Some(high)) => {
+            let behind = &texts[texts.partition_point(|text| text.as_bytes() < low)..];
+            &behind[..behind.partition_point(|text| text.as_bytes() <= high)]
+        }
+        _ => texts,
     }
 }
 
 /// A data file that was opened: its columns' leaves in our order, and the row groups that may hold what is looked for.
 struct Opened {
-    builder: ParquetRecordBatchStreamBuilder<ArrowFileReader>,
+    builder: ParquetRecordBatchStreamBuilder<Box<dyn AsyncFileReader>>,
     leaves: Vec<usize>,
     groups: Vec<usize>,
 }
@@ -57,7 +68,11 @@ async fn open(
     let io = table.file_io();
     let input = io.new_input(&file.path).map_err(|error| lake_error(doing(), error))?;
     let reader = input.reader().await.map_err(|error| lake_error(doing(), error))?;
-    let reader = ArrowFileReader::new(FileMetadata { size: file.size }, reader);
+    let reader: Box<dyn AsyncFileReader> = if file.size <= WHOLE_BYTES_MAX {
+        Box::new(Cursor::new(reader.read(0..file.size).await.map_err(|error| lake_error(doing(), error))?))
+    } else {
+        Box::new(ArrowFileReader::new(FileMetadata { size: file.size }, reader))
+    };
     // Types by the Parquet schema alone: other engines embed Arrow types of their own.
     let options = options.with_skip_arrow_metadata(true);
     let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await.map_err(|error| {
@@ -76,11 +91,15 @@ async fn open(
             groups.push(at);
             continue;
         }
-        if !group_may_hold(builder.metadata().row_group(at), leaves[0], texts) {
+        let within = texts_within(builder.metadata().row_group(at), leaves[0], texts);
+        if within.is_empty() {
             continue;
         }
-        let bloom = builder.get_row_group_column_bloom_filter(at, leaves[0]).await.ok().flatten();
-        if bloom.is_none_or(|bloom| texts.iter().any(|text| bloom.check(text))) {
+        let bloom = match within.len() <= BLOOM_TEXTS_MAX {
+            true => builder.get_row_group_column_bloom_filter(at, leaves[0]).await.ok().flatten(),
+            false => None,
+        };
+        if bloom.is_none_or(|bloom| within.iter().any(|text| bloom.check(text))) {
             groups.push(at);
         }
     }
@@ -118,7 +137,7 @@ impl Opened {
 }
 
 /// Calls `take` for each batch of the named columns, in the order of `columns`. Only row groups that may hold one of
-/// `texts` in the first column are read: by their statistics, and by their bloom filter where there is one. Without
+/// `texts`, which are ascending, in the first column are read: by their statistics, and by their bloom filter where there is one. Without
 /// texts all are.
 ///
 /// # Errors

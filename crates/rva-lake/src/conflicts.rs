@@ -7,21 +7,24 @@
 
 use crate::columns::read_matching;
 use crate::files::{FileEntry, FileList};
-use crate::keys::{KEY_COLUMNS, keys_of};
+use crate::keys::{BatchBlock, KEY_COLUMNS, Piece, blocks_of, keys_of, search};
 use crate::rows::BronzeRow;
 use crate::seam::{LakeError, LakeErrorKind};
 use ahash::RandomState;
 use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::error::ArrowError;
+use futures::{StreamExt, TryStreamExt};
 use iceberg::table::Table;
 use rva_types::EventKey;
 use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
-use std::ops::Bound;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// The most digests that are held, in two halves of which the older one is dropped: about 6 MiB.
 const DIGESTS_MAX: usize = 1 << 18;
+
+/// The number of files that are read at the same time: of each a page of payloads or two is held.
+const FILES_AT_ONCE: usize = 8;
 
 /// The digests of the newest payloads, by digests of their keys.
 #[derive(Debug, Default)]
@@ -128,15 +131,18 @@ impl<'a> Suspects<'a> {
         }
         // For each key of a suspect whether its payload was found, and whether another one was.
         let mut seen = vec![(false, false); self.rows.len()];
-        let mut sorted = self.table.clone();
-        sorted.sort_unstable_by_key(|at| self.key(*at));
-        for file in files.iter() {
-            let asked = self.asked_of(file, &sorted);
-            if asked.is_empty() {
-                continue;
+        let asked = Asked::of(self.rows, &self.table);
+        let pieces: Vec<Piece<'_>> = asked.blocks.iter().map(BatchBlock::piece).collect();
+        let may_hold = search(files.iter(), &pieces).files;
+        compared.files_read = may_hold.len() as u64;
+        let reading: Vec<_> = may_hold.iter().map(|file| self.compare_file(table, file, &asked)).collect();
+        let mut reading = futures::stream::iter(reading).buffer_unordered(FILES_AT_ONCE);
+        while let Some(found) = reading.try_next().await? {
+            for (at, is_same) in found {
+                let (same, other) = &mut seen[at];
+                *same |= is_same;
+                *other |= !is_same;
             }
-            compared.files_read += 1;
-            self.compare_file(table, file, &asked, &mut seen).await?;
         }
         for at in &self.table {
             match seen[*at] {
@@ -149,77 +155,68 @@ impl<'a> Suspects<'a> {
         Ok(compared)
     }
 
-    fn key(&self, at: usize) -> (&'a str, &'a str, i64) {
-        let EventKey { run, camera, frame_index } = &self.rows[at].event.key;
-        (run.as_str(), camera.as_str(), *frame_index)
-    }
-
-    /// Returns those of the rows, which are in the order of their keys, that a file may hold.
-    fn asked_of(&self, file: &FileEntry, sorted: &[usize]) -> Vec<usize> {
-        let (first, last) = file.key_bounds();
-        let is_before = |at: &usize| match &first {
-            Bound::Included((run, camera, frame)) => self.key(*at) < (&**run, &**camera, *frame),
-            Bound::Excluded((run, camera, frame)) => self.key(*at) <= (&**run, &**camera, *frame),
-            Bound::Unbounded => false,
-        };
-        let is_up_to = |at: &usize| match &last {
-            Bound::Included((run, camera, frame)) => self.key(*at) <= (&**run, &**camera, *frame),
-            Bound::Excluded((run, camera, frame)) => self.key(*at) < (&**run, &**camera, *frame),
-            Bound::Unbounded => true,
-        };
-        let behind = &sorted[sorted.partition_point(is_before)..];
-        let within = &behind[..behind.partition_point(is_up_to)];
-        let may_hold = |at: &usize| {
-            let (run, camera, frame) = self.key(*at);
-            file.may_hold(run, camera, frame, frame)
-        };
-        within.iter().copied().filter(may_hold).collect()
-    }
-
+    /// Returns the rows whose keys a file holds, and whether with the same payload.
     async fn compare_file(
         &self,
         table: &Table,
         file: &FileEntry,
-        asked: &[usize],
-        seen: &mut [(bool, bool)],
-    ) -> Result<(), LakeError> {
-        let mut by_key: HashMap<(Arc<str>, Arc<str>, i64), Vec<usize>> = HashMap::new();
-        for at in asked {
-            let EventKey { run, camera, frame_index } = &self.rows[*at].event.key;
-            let key = (Arc::from(run.as_str()), Arc::from(camera.as_str()), *frame_index);
-            by_key.entry(key).or_default().push(*at);
-        }
-        let runs: BTreeSet<&str> = asked.iter().map(|at| self.rows[*at].event.key.run.as_str()).collect();
-        let runs: Vec<&str> = runs.into_iter().collect();
-        let wanted: Arc<std::collections::HashSet<_>> = Arc::new(by_key.keys().cloned().collect());
+        asked: &Asked<'a>,
+    ) -> Result<Vec<(usize, bool)>, LakeError> {
+        let (digests, hashes) = (Arc::clone(&asked.digests), asked.hashes.clone());
         let is_wanted = move |batch: &arrow::record_batch::RecordBatch| {
             let keys = keys_of(batch).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
             let mut matches = vec![false; batch.num_rows()];
-            for (at, (run, camera, frame_index)) in keys {
-                matches[at] = wanted.contains(&(Arc::from(run), Arc::from(camera), frame_index));
+            for (at, key) in keys {
+                matches[at] = digests.contains(&hashes.hash_one(key));
             }
             Ok(BooleanArray::from(matches))
         };
-        read_matching(table, file, KEY_COLUMNS, "payload", &runs, is_wanted, |batch| {
+        let mut found = Vec::new();
+        read_matching(table, file, KEY_COLUMNS, "payload", &asked.runs, is_wanted, |batch| {
             let wrong =
                 || LakeError::new(LakeErrorKind::Permanent, format!("found other payload types in {}", file.path));
             let payloads = batch.column(KEY_COLUMNS.len()).as_string_opt::<i32>().ok_or_else(wrong)?;
-            for (place, (run, camera, frame_index)) in keys_of(batch)? {
+            for (place, key) in keys_of(batch)? {
                 if payloads.is_null(place) {
                     continue;
                 }
-                for at in by_key.get(&(Arc::from(run), Arc::from(camera), frame_index)).into_iter().flatten() {
-                    let (same, other) = &mut seen[*at];
-                    if is_same(payloads.value(place), &self.rows[*at].event.payload) {
-                        *same = true;
-                    } else {
-                        *other = true;
-                    }
+                for at in asked.by_key.get(&key).into_iter().flatten() {
+                    found.push((*at, is_same(payloads.value(place), &self.rows[*at].event.payload)));
                 }
             }
             Ok(())
         })
-        .await
+        .await?;
+        Ok(found)
+    }
+}
+
+/// A key as texts and a number.
+type Key<'a> = (&'a str, &'a str, i64);
+
+/// The keys of suspects, which are asked of files.
+struct Asked<'a> {
+    blocks: Vec<BatchBlock>,
+    /// The runs, ascending, each once.
+    runs: Vec<&'a str>,
+    by_key: HashMap<Key<'a>, Vec<usize>>,
+    /// Digests of the keys: who reads a file filters its rows by them before it reads payloads.
+    digests: Arc<HashSet<u64>>,
+    hashes: RandomState,
+}
+
+impl<'a> Asked<'a> {
+    fn of(rows: &'a [BronzeRow], places: &[usize]) -> Self {
+        let (blocks, _) = blocks_of(places.iter().map(|at| &rows[*at].event.key));
+        let mut by_key: HashMap<Key<'a>, Vec<usize>> = HashMap::new();
+        for at in places {
+            let EventKey { run, camera, frame_index } = &rows[*at].event.key;
+            by_key.entry((run.as_str(), camera.as_str(), *frame_index)).or_default().push(*at);
+        }
+        let runs: BTreeSet<&str> = by_key.keys().map(|(run, _, _)| *run).collect();
+        let hashes = RandomState::new();
+        let digests = by_key.keys().map(|key| hashes.hash_one(key)).collect();
+        Self { blocks, runs: runs.into_iter().collect(), by_key, digests: Arc::new(digests), hashes }
     }
 }
 

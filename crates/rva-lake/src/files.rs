@@ -9,14 +9,13 @@ use iceberg::spec::{DataContentType, DataFile, ManifestFile, Operation, Primitiv
 use iceberg::table::Table;
 use iceberg::util::snapshot::ancestors_of;
 use std::collections::{HashMap, HashSet};
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// The number of manifests that are read at the same time.
 const MANIFESTS_AT_ONCE: usize = 8;
 
 /// The smallest and the largest value of a key column in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Span {
     /// No values, since the writer recorded none: any may be there.
     Unknown,
@@ -48,44 +47,6 @@ pub(crate) struct FileEntry {
     pub size: u64,
     /// The spans in the order of the key columns.
     pub spans: Vec<Span>,
-}
-
-/// A key of run, camera and frame index.
-pub(crate) type SortedKey = (Arc<str>, Arc<str>, i64);
-
-impl FileEntry {
-    /// Returns whether any of the keys of a run and camera with frame indexes of `first..=last` may be in the file.
-    pub(crate) fn may_hold(&self, run: &str, camera: &str, first: i64, last: i64) -> bool {
-        let [runs, cameras, frames] = &self.spans[..] else { return true };
-        runs.may_hold_text(run) && cameras.may_hold_text(camera) && frames.may_hold_any(first, last)
-    }
-
-    /// Returns the bounds between which keys, in their order, those of the file lie: keys outside of it need no closer
-    /// look, so that many files and many keys aren't compared each with each.
-    pub(crate) fn key_bounds(&self) -> (Bound<SortedKey>, Bound<SortedKey>) {
-        let unbounded = (Bound::Unbounded, Bound::Unbounded);
-        let [Span::Text(first_run, last_run), cameras, frames] = &self.spans[..] else { return unbounded };
-        let (first_frame, last_frame) = match frames {
-            Span::Number(first, last) => (*first, *last),
-            Span::Text(..) | Span::Unknown => (i64::MIN, i64::MAX),
-        };
-        let (first, last) = match cameras {
-            Span::Text(first_camera, last_camera) => (
-                (Arc::clone(first_run), Arc::clone(first_camera), first_frame),
-                Bound::Included((Arc::clone(last_run), Arc::clone(last_camera), last_frame)),
-            ),
-            // Up to the next text after the last run.
-            Span::Number(..) | Span::Unknown => (
-                (Arc::clone(first_run), "".into(), i64::MIN),
-                Bound::Excluded((format!("{last_run}\0").into(), "".into(), i64::MIN)),
-            ),
-        };
-        match &last {
-            // Bounds that another engine turned round.
-            Bound::Included(last) | Bound::Excluded(last) if first > *last => unbounded,
-            _ => (Bound::Included(first), last),
-        }
-    }
 }
 
 /// The live data files by the manifest that names them.

@@ -58,11 +58,32 @@ fn made(snapshot: &SnapshotRef) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(snapshot.timestamp_ms()).unwrap_or(0))
 }
 
+/// Names the property of a table with the milliseconds for which its snapshots stay, as every engine knows it.
+const AGE_MAX: &str = "history.expire.max-snapshot-age-ms";
+
+/// Names the property of a table with the number of snapshots that stay however old they are.
+const KEPT_MIN: &str = "history.expire.min-snapshots-to-keep";
+
+/// Returns the limits of one table: what its own properties say goes before the configuration. With one that
+/// isn't a number the expiry itself fails, and says so.
+fn limits_of(metadata: &TableMetadata, limits: HousekeepingLimits) -> HousekeepingLimits {
+    let number = |name: &str| metadata.properties().get(name)?.trim().parse::<u64>().ok();
+    let snapshots_age = number(AGE_MAX).map_or(limits.snapshots_age, Duration::from_millis);
+    let kept_min = number(KEPT_MIN).map(|kept| usize::try_from(kept).unwrap_or(usize::MAX));
+    let snapshots_min = kept_min.unwrap_or(limits.snapshots_min);
+    HousekeepingLimits {
+        snapshots_age,
+        snapshots_min,
+        snapshots_kept: limits.snapshots_kept.max(snapshots_min),
+        ..limits
+    }
+}
+
 /// Returns the number of snapshots of a lineage, newest first, that stay: the newest, as far as they aren't old. One is
 /// as old as the one that took its place, since a query may have begun on it until then.
 fn young(lineage: &[SnapshotRef], limits: &HousekeepingLimits, now: SystemTime) -> usize {
     let followed = lineage.iter().take_while(|snapshot| age_of(made(snapshot), now) <= limits.snapshots_age).count();
-    limits.snapshots_kept.min(followed + 1).min(lineage.len()).max(1)
+    limits.snapshots_kept.min(followed + 1).max(limits.snapshots_min).min(lineage.len()).max(1)
 }
 
 /// The plan of an expiry.
@@ -162,7 +183,7 @@ impl Housekeeper {
         files: &mut FileList,
         options: &LakeOptions,
     ) -> std::result::Result<(), LakeError> {
-        let limits = options.housekeeping;
+        let limits = limits_of(table.metadata(), options.housekeeping);
         let now = SystemTime::now();
         let fallen = self.fallen_out(table);
         let is_due = |last: Option<SystemTime>| last.is_none_or(|last| age_of(last, now) > limits.walk_every);
@@ -340,7 +361,8 @@ impl Housekeeper {
         now: SystemTime,
     ) -> std::result::Result<usize, LakeError> {
         let follower = furthest_behind(catalog.as_ref(), table).await?;
-        Ok(expiry(table, limits, now, follower.as_ref()).expired.len())
+        let limits = limits_of(table.metadata(), *limits);
+        Ok(expiry(table, &limits, now, follower.as_ref()).expired.len())
     }
 
     /// Looks through the table's folder for orphans, and deletes them where the folder is the table's alone.

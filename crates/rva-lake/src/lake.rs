@@ -5,6 +5,7 @@ use crate::change::{NoSwap, SwapMetadata};
 use crate::dead_letters::DeadLetterSink;
 use crate::definition::ensure_table;
 use crate::embedded::{absolute, check_not_moved, embedded_parts, folder_error, reading_catalog};
+use crate::evolve::partition_by_day;
 use crate::options::LakeOptions;
 use crate::rest::{RestOptions, rest_parts};
 use crate::rows::BronzeRow;
@@ -40,7 +41,7 @@ impl Lake {
     pub async fn open_embedded(data_dir: &Path, options: LakeOptions) -> Result<Self, LakeError> {
         let (catalog, swap) = embedded_parts(data_dir, Arc::clone(&options.storage)).await?;
         check_not_moved(&absolute(data_dir)?).await?;
-        Ok(Self::from_parts(catalog, options).await?.with_swap(swap))
+        Self::from_parts(catalog, options).await?.with_swap(swap).partitioned().await
     }
 
     /// Opens the lake of a data folder to read. It makes nothing.
@@ -75,7 +76,7 @@ impl Lake {
     /// the store refuses us, the bucket isn't there, or a table has other columns.
     pub async fn open_rest(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
         let (catalog, swap) = rest_parts(rest, Arc::clone(&options.storage)).await?;
-        Ok(Self::from_parts(catalog, options).await?.with_swap(swap))
+        Self::from_parts(catalog, options).await?.with_swap(swap).partitioned().await
     }
 
     /// Opens the lake of a REST catalog to read. It makes nothing.
@@ -85,6 +86,12 @@ impl Lake {
     pub async fn open_rest_read_only(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
         let (catalog, _) = rest_parts(rest, Arc::clone(&options.storage)).await?;
         Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options })
+    }
+
+    /// Partitions the tables as the options want them.
+    async fn partitioned(self) -> Result<Self, LakeError> {
+        partition_by_day(self.catalog.as_ref(), self.swap.as_ref(), &self.options).await?;
+        Ok(self)
     }
 
     /// Makes a lake over any catalog, for instance one that is wrapped with faults, with its namespace and tables.

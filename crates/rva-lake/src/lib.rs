@@ -46,6 +46,7 @@ mod definition;
 mod deletions;
 mod embedded;
 mod errors;
+mod evolve;
 mod fence;
 mod files;
 mod followers;

@@ -96,6 +96,8 @@ pub struct HousekeepingLimits {
     pub snapshots_kept: usize,
     /// The time for which a snapshot stays after another took its place, however few there are.
     pub snapshots_age: Duration,
+    /// The number of snapshots of the lineage that stay however old they are.
+    pub snapshots_min: usize,
     /// The number of snapshots beyond `snapshots_kept`, or of old ones, at which expiry runs, so that its own commit is amortised.
     pub snapshots_slack: usize,
     /// The age at which files that nothing references are deleted. It must exceed the longest catalog outage.
@@ -107,7 +109,14 @@ pub struct HousekeepingLimits {
 impl Default for HousekeepingLimits {
     fn default() -> Self {
         let day = Duration::from_secs(24 * 60 * 60);
-        Self { snapshots_kept: 500, snapshots_age: 5 * day, snapshots_slack: 50, orphan_age: day, walk_every: day }
+        Self {
+            snapshots_kept: 500,
+            snapshots_age: 5 * day,
+            snapshots_min: 1,
+            snapshots_slack: 50,
+            orphan_age: day,
+            walk_every: day,
+        }
     }
 }
 
@@ -153,8 +162,11 @@ pub struct LakeOptions {
     /// The number of small manifests at which a commit merges some of them: fewer make commits write more, more make
     /// reads slower.
     pub manifests_max: usize,
-    /// The number of blocks of 65,536 frame indexes that the key index holds; at most about 10 KiB each.
-    pub key_blocks_max: usize,
+    /// The bytes that the key index takes: some hundred for each run that goes on, and those of the frames that it remembers.
+    /// More of them read less where old events come again.
+    pub key_bytes_max: usize,
+    /// Partitions bronze by the day of the ingest too, also a table that is there already.
+    pub partition_by_day: bool,
     /// The function that is told of each step of a commit.
     pub observer: StepObserver,
     /// The factory of the storage that files are read and written through.
@@ -177,7 +189,8 @@ impl Default for LakeOptions {
             row_group_bytes: 8 << 20,
             offsets_inline_max: 1024,
             manifests_max: 24,
-            key_blocks_max: 4096,
+            key_bytes_max: 32 << 20,
+            partition_by_day: false,
             observer: Arc::new(|step| tracing::trace!(target: "rva_lake::step", step = step.name())),
             storage: Arc::new(factory.clone()),
             lister: factory,
@@ -241,7 +254,8 @@ impl fmt::Debug for LakeOptions {
             .field("row_group_bytes", &self.row_group_bytes)
             .field("offsets_inline_max", &self.offsets_inline_max)
             .field("manifests_max", &self.manifests_max)
-            .field("key_blocks_max", &self.key_blocks_max)
+            .field("key_bytes_max", &self.key_bytes_max)
+            .field("partition_by_day", &self.partition_by_day)
             .finish_non_exhaustive()
     }
 }

@@ -515,3 +515,27 @@ async fn old_readers_go_on_and_other_engines_find_every_file_while_expiry_takes_
     println!("{} files of expired snapshots are left", unnamed.len());
     assert_eq!(writer.sink.resume_point().await.unwrap().offsets, at(&[("a", 20)]));
 }
+
+#[tokio::test]
+async fn a_table_says_itself_how_long_its_snapshots_stay_and_how_many_do_in_any_case() {
+    for (properties, kept) in [
+        (vec![("history.expire.max-snapshot-age-ms", "0")], 1),
+        (vec![("history.expire.max-snapshot-age-ms", "0"), ("history.expire.min-snapshots-to-keep", "4")], 4),
+        // More than the configuration keeps.
+        (vec![("history.expire.min-snapshots-to-keep", "9")], 9),
+        // What is no number lets nothing expire, as with other engines; the log says so.
+        (vec![("history.expire.max-snapshot-age-ms", "a week")], 14),
+    ] {
+        let dir = folder();
+        let mut options = quick();
+        options.housekeeping.snapshots_kept = 6;
+        options.housekeeping.snapshots_slack = 0;
+        let lake = opened(dir.path(), options).await;
+        let said = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        common::change_metadata(dir.path(), lake.catalog().as_ref(), |builder| builder.set_properties(said)).await;
+        Writer::commits(&lake, 14).await;
+        let ident = iceberg::TableIdent::from_strs(["rva", BRONZE]).unwrap();
+        let found = lake.catalog().load_table(&ident).await.unwrap().metadata().snapshots().len();
+        assert!((kept..=kept + 1).contains(&found), "{properties:?}: {found} snapshots, wanted {kept}");
+    }
+}

@@ -237,6 +237,100 @@ async fn dead_letters_lie_under_their_own_partition_too() {
     foreign(&python, "check", &cases(&worlds));
 }
 
+/// The names of the fields of the table's spec, and the number of live files under each spec.
+async fn specs(lake: &Lake) -> (Vec<String>, std::collections::BTreeMap<i32, usize>) {
+    let ident = iceberg::TableIdent::from_strs(["rva", "bronze_raw"]).unwrap();
+    let table = lake.catalog().load_table(&ident).await.unwrap();
+    let names = table.metadata().default_partition_spec().fields().iter().map(|field| field.name.clone()).collect();
+    let mut files = std::collections::BTreeMap::new();
+    if let Some(snapshot) = table.metadata().current_snapshot() {
+        for manifest in table.manifest_list_reader(snapshot).load().await.unwrap().consume_entries() {
+            let loaded = manifest.load_manifest(table.file_io()).await.unwrap();
+            let alive = loaded.entries().iter().filter(|entry| entry.is_alive()).count();
+            *files.entry(manifest.partition_spec_id).or_default() += alive;
+        }
+    }
+    (names, files)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_day_becomes_a_field_of_a_living_table_by_configuration_and_rows_of_both_specs_are_read_and_merged() {
+    let mut world = BronzeWorld::new().await;
+    let commit = async |sink: &mut BronzeSink, number: u64, rows: Vec<BronzeRow>| {
+        let count = rows.len();
+        let batch = batch(at(&[("a", number)]), at(&[("a", number + 1)]), rows);
+        assert_eq!(sink.commit(&batch).await.unwrap(), appended(count));
+    };
+    for number in 1..4 {
+        let rows = bronze_rows("0190a", 1 + 36 * i64::try_from(number).unwrap());
+        commit(&mut world.sink, number, rows.clone()).await;
+        world.rows.extend(rows);
+    }
+    let position = world.lake.view("bronze_raw").await.unwrap().unwrap().sequence();
+    assert_eq!(specs(&world.lake).await.0, ["store_id"]);
+    let mut options = quick();
+    options.partition_by_day = true;
+    let by_day = Lake::open_embedded(world.dir.path(), options.clone()).await.unwrap();
+    assert_eq!(specs(&by_day).await.0, ["store_id", "ingest_ts_day"]);
+    let place = async || {
+        let ident = iceberg::TableIdent::from_strs(["rva", "bronze_raw"]).unwrap();
+        by_day.catalog().load_table(&ident).await.unwrap().metadata_location().unwrap().to_owned()
+    };
+    let before = place().await;
+    Lake::open_embedded(world.dir.path(), options).await.unwrap();
+    assert_eq!(place().await, before, "once is enough");
+    // The sink that was open before goes on, and so does a new one.
+    let rows = bronze_rows("0190a", 145);
+    commit(&mut world.sink, 4, rows.clone()).await;
+    world.rows.extend(rows);
+    let mut restarted = by_day.bronze_sink().unwrap();
+    let rows = bronze_rows("0190a", 181);
+    commit(&mut restarted, 5, rows.clone()).await;
+    let came = rows.len() + 36;
+    world.rows.extend(rows);
+    let known = CommitOutcome::Committed { rows_appended: 0, rows_known: world.rows.len() as u64 };
+    let again = batch(at(&[("a", 6)]), at(&[("a", 7)]), world.rows.clone());
+    assert_eq!(restarted.commit(&again).await.unwrap(), known);
+    let view = by_day.view("bronze_raw").await.unwrap().unwrap();
+    let rva_lake::Since::Appended(files) = view.since(Some(position)).await.unwrap() else {
+        panic!("wanted new files")
+    };
+    assert_eq!(files.iter().map(rva_lake::ChangedFile::rows).sum::<u64>(), came as u64, "a follower goes on over both");
+    let (_, before) = specs(&by_day).await;
+    let (keys, python) = (table_keys(&by_day).await, python());
+    let case = |world: &BronzeWorld| [bronze_case(world.dir.path(), (&[], &[]), &world.rows)];
+    python.iter().for_each(|python| foreign(python, "check", &case(&world)));
+    let merged = by_day.merge_files(Some("bronze_raw"), &common::all(), common::soon()).await.unwrap().remove(0);
+    assert_eq!((merged.left.as_deref(), merged.lost), (None, 0));
+    let (_, after) = specs(&by_day).await;
+    println!("files by spec before {before:?} and after {after:?}");
+    assert_eq!(before.len(), 2);
+    assert_eq!(after[&0], 3, "one for each store");
+    assert!(after[&1] < before[&1], "those by day too, among themselves");
+    assert_eq!(table_keys(&by_day).await, keys);
+    python.iter().for_each(|python| foreign(python, "check", &case(&world)));
+    // Who doesn't ask for it leaves the table as it is.
+    let plain = Lake::open_embedded(world.dir.path(), quick()).await.unwrap();
+    assert_eq!(specs(&plain).await.0, ["store_id", "ingest_ts_day"]);
+}
+
+#[tokio::test]
+async fn a_new_table_is_partitioned_by_day_from_its_first_row_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = quick();
+    options.partition_by_day = true;
+    let lake = Lake::open_embedded(dir.path(), options).await.unwrap();
+    let rows = bronze_rows("0190a", 1);
+    let mut sink = lake.bronze_sink().unwrap();
+    assert_eq!(sink.commit(&batch(at(&[]), at(&[("a", 1)]), rows.clone())).await.unwrap(), appended(rows.len()));
+    let (names, files) = specs(&lake).await;
+    assert_eq!(names, ["store_id", "ingest_ts_day"]);
+    assert_eq!(files.keys().copied().collect::<Vec<_>>(), [1]);
+    if let Some(python) = python() {
+        foreign(&python, "check", &[bronze_case(dir.path(), (&[], &[]), &rows)]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_was_staged_under_the_old_spec_is_written_anew() {
     let Some(python) = rva_testkit::python_with(&["pyiceberg", "duckdb"]) else { return };

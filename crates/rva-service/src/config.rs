@@ -201,6 +201,11 @@ pub struct IngestConfig {
     /// `ingest.memory_max`
     #[serde(default, deserialize_with = "optional_bytes")]
     pub memory_max: Option<u64>,
+    /// `ingest.key_bytes_max`
+    #[serde(deserialize_with = "bytes")]
+    pub key_bytes_max: u64,
+    /// `ingest.partition_by_day`
+    pub partition_by_day: bool,
     /// `ingest.on_rollback`
     pub on_rollback: OnRollback,
     /// `ingest.accept_gap`

@@ -195,6 +195,18 @@ pub const KEYS: &[Key] = &[
         "memory that the ingest keeps within; batches get smaller than ingest.commit_bytes where they must; what the container allows, 512MiB at most, where not given",
     ),
     key(
+        "ingest.key_bytes_max",
+        Kind::Size(65_536),
+        Some("32MiB"),
+        "memory that holds which events the table has, at most a sixteenth of ingest.memory_max: some hundred bytes for each camera; with more, fewer files are read for old events that come again",
+    ),
+    key(
+        "ingest.partition_by_day",
+        Kind::Flag,
+        Some("false"),
+        "partition bronze_raw by the day of its ingest too, for large installations; also where the table is there already: what it holds stays as it is",
+    ),
+    key(
         "ingest.on_rollback",
         Kind::Choice(&["rewind", "halt"]),
         Some("rewind"),

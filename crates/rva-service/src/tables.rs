@@ -1,12 +1,18 @@
 //! The tables that the configuration names: the way from its keys to an open lake. Keys that don't fit together are told
 //! all at once.
 
-use crate::{CatalogKind, Config, ConfigError, IcebergConfig, Loaded, MaintainConfig, Problems, S3Config, Secret};
+use crate::{
+    CatalogKind, Config, ConfigError, IcebergConfig, Loaded, MaintainConfig, Problems, S3Config, Secret,
+    memory_limit,
+};
 use rva_lake::{
     Lake, LakeError, LakeOptions, MergeLimits, RestAuth, RestOptions,
     storage::{AllowedLocations, S3Keys, S3Options},
 };
 use std::path::PathBuf;
+
+/// The part of the ingest's memory that holds which events the table has.
+const KEYS_SHARE: u64 = 16;
 
 /// The place of the tables.
 #[derive(Debug, Clone)]
@@ -96,6 +102,10 @@ impl TableSettings {
 fn lake_options(config: &Config) -> LakeOptions {
     let mut options = LakeOptions::default();
     options.job = config.ingest.job.clone();
+    // The part of the ingest's memory that its index of known keys has at most.
+    let share = config.ingest.memory_max.or_else(memory_limit).map_or(u64::MAX, |memory| memory / KEYS_SHARE);
+    options.key_bytes_max = usize::try_from(config.ingest.key_bytes_max.min(share)).unwrap_or(usize::MAX);
+    options.partition_by_day = config.ingest.partition_by_day;
     options.housekeeping.orphan_age = config.ingest.orphan_age;
     options.housekeeping.snapshots_kept = config.maintain.snapshots_max;
     options.housekeeping.snapshots_age = config.maintain.snapshots_age;
@@ -236,6 +246,14 @@ mod tests {
         let rest = [("RVA_CATALOG_KIND", "rest"), ("ICEBERG_CATALOG_URI", "http://c:1"), ("ICEBERG_WAREHOUSE", "lake")];
         let settings = TableSettings::of(&loaded(&rest)).unwrap();
         assert_eq!(settings.tables.to_string(), "the tables of lake at http://c:1");
+    }
+
+    #[test]
+    fn the_index_of_keys_has_its_share_of_the_memory_and_no_more_than_is_wanted() {
+        let of = |environment: &[(&str, &str)]| lake_options(&loaded(environment).config).key_bytes_max;
+        assert_eq!(of(&[("RVA_INGEST_MEMORY_MAX", "512MiB")]), 32 << 20);
+        assert_eq!(of(&[("RVA_INGEST_MEMORY_MAX", "64MiB")]), 4 << 20);
+        assert_eq!(of(&[("RVA_INGEST_MEMORY_MAX", "4GiB"), ("RVA_INGEST_KEY_BYTES_MAX", "100MiB")]), 100 << 20);
     }
 
     #[test]

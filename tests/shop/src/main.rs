@@ -1,4 +1,4 @@
-//! `make bench-refine`: a shop's day as bronze, a shop's day as it happens, and a year of refreshes.
+//! `make bench NAME=refine`: a shop's day as bronze, a shop's day as it happens, and a year of refreshes.
 //!
 //! `shop write FOLDER CAMERAS RATE HOURS DETECTIONS` writes bronze as the ingest does, a commit each ten minutes,
 //! and `shop more FOLDER CAMERAS RATE HOURS` one more of ten seconds.

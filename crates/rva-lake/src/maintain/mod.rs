@@ -89,10 +89,13 @@ impl<R: TableRow> Maintained<R> {
         check_columns::<R>(table.metadata())?;
         let failed = |error| lake_error(format_args!("read the manifests of {}", table.identifier()), error);
         let live = live(&table).await.map_err(failed)?;
-        let spec = table.metadata().default_partition_spec_id();
         // Rows of version 3 have ids of their own, which a file that is written again would have to carry.
-        let is_known = table.metadata().format_version() == FormatVersion::V2;
-        let groups = if is_known { groups(&live, spec, R::REPLACES, &self.limits, now) } else { Vec::new() };
+        let can_merge = table.metadata().format_version() == FormatVersion::V2;
+        let groups = if can_merge {
+            groups(&live, |spec| is_written(table.metadata(), spec), R::REPLACES, &self.limits, now)
+        } else {
+            Vec::new()
+        };
         Ok(Found { table, live, groups })
     }
 
@@ -120,7 +123,7 @@ impl<R: TableRow> Maintained<R> {
             change: Change {
                 operation: Operation::Replace,
                 added: written.clone(),
-                spec: table.metadata().default_partition_spec_id(),
+                spec: some.first().map_or(table.metadata().default_partition_spec_id(), |group| group.spec),
                 removed,
             },
         };
@@ -168,10 +171,18 @@ impl<R: TableRow> Maintained<R> {
     }
 }
 
-/// Returns the first groups, as many as one commit takes.
+/// Returns whether files can be written under a partition spec of the table: its columns are still there.
+fn is_written(metadata: &TableMetadata, spec: i32) -> bool {
+    let schema = metadata.current_schema();
+    metadata.partition_spec_by_id(spec).is_some_and(|spec| spec.partition_type(schema).is_ok())
+}
+
+/// Returns the first groups, as many as one commit takes: all of one partition spec.
 fn first(groups: &[Group], limits: &MergeLimits) -> usize {
     let mut bytes = 0;
-    let fits = groups.iter().take(GROUPS_AT_ONCE).take_while(|group| {
+    let spec = groups.first().map(|group| group.spec);
+    let of_spec = groups.iter().take_while(|group| Some(group.spec) == spec);
+    let fits = of_spec.take(GROUPS_AT_ONCE).take_while(|group| {
         let is_first = bytes == 0;
         bytes += group.bytes();
         is_first || bytes <= limits.file_bytes
@@ -181,15 +192,14 @@ fn first(groups: &[Group], limits: &MergeLimits) -> usize {
 
 /// Returns why files of a table stay as they are.
 fn left(live: &Live, metadata: &TableMetadata) -> Option<String> {
-    let spec = metadata.default_partition_spec_id();
     if metadata.format_version() != FormatVersion::V2 {
         return Some(format!("found format {}, wanted v2", metadata.format_version()));
     }
     if let Some(file) = &live.hiding {
         return Some(format!("another engine hides rows by {file}"));
     }
-    let others = live.files.iter().filter(|file| file.spec != spec).count();
-    (others > 0).then(|| format!("{others} files of another partition spec stay as they are"))
+    let others = live.files.iter().filter(|file| !is_written(metadata, file.spec)).count();
+    (others > 0).then(|| format!("{others} files of a partition spec whose columns are gone stay as they are"))
 }
 
 #[async_trait::async_trait]
@@ -208,8 +218,10 @@ impl<R: TableRow> Maintain for Maintained<R> {
         };
         let mut orphans: Vec<Orphan> = files.into_iter().map(orphan).collect();
         orphans.sort_by(|one, other| (other.age, &one.location).cmp(&(one.age, &other.location)));
-        let spec = metadata.default_partition_spec();
-        let path = |group: &Group| spec.partition_to_path(&group.partition, metadata.current_schema().clone());
+        let path = |group: &Group| {
+            let spec = metadata.partition_spec_by_id(group.spec).unwrap_or(metadata.default_partition_spec());
+            spec.partition_to_path(&group.partition, metadata.current_schema().clone())
+        };
         let merges = groups.iter().map(|group| MergePlan {
             partition: path(group),
             files: group.files.len() as u64,

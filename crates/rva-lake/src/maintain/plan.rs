@@ -54,6 +54,7 @@ pub(super) struct Live {
 /// Files of one partition that are merged into one, or a few.
 #[derive(Debug, Clone)]
 pub(super) struct Group {
+    pub spec: i32,
     pub partition: Struct,
     pub files: Vec<DataFile>,
 }
@@ -106,8 +107,15 @@ pub(super) async fn live(table: &Table) -> iceberg::Result<Live> {
     Ok(live)
 }
 
-/// Returns the groups of files to merge. `replaces` says that the table's job replaces its own rows.
-pub(super) fn groups(live: &Live, spec: i32, replaces: bool, limits: &MergeLimits, now: SystemTime) -> Vec<Group> {
+/// Returns the groups of files to merge, those of a partition spec after those of another. `is_known` says whether rows can
+/// be written under a spec, `replaces` that the table's job replaces its own rows.
+pub(super) fn groups(
+    live: &Live,
+    is_known: impl Fn(i32) -> bool,
+    replaces: bool,
+    limits: &MergeLimits,
+    now: SystemTime,
+) -> Vec<Group> {
     if live.hiding.is_some() {
         return Vec::new();
     }
@@ -117,17 +125,17 @@ pub(super) fn groups(live: &Live, spec: i32, replaces: bool, limits: &MergeLimit
         now.duration_since(since).map_or(true, |age| age < limits.age_min)
     };
     // By what a partition is called, so that the order doesn't change from one plan to the next.
-    let mut partitions: BTreeMap<String, Vec<&LiveFile>> = BTreeMap::new();
-    for file in live.files.iter().filter(|file| file.spec == spec) {
-        partitions.entry(format!("{:?}", file.file.partition())).or_default().push(file);
+    let mut partitions: BTreeMap<(i32, String), Vec<&LiveFile>> = BTreeMap::new();
+    for file in live.files.iter().filter(|file| is_known(file.spec)) {
+        partitions.entry((file.spec, format!("{:?}", file.file.partition()))).or_default().push(file);
     }
-    let closed = partitions.into_values().filter(|files| !(replaces && files.iter().any(|file| is_young(file))));
+    let closed = partitions.into_iter().filter(|(_, files)| !(replaces && files.iter().any(|file| is_young(file))));
     let is_small = |file: &DataFile| file.file_size_in_bytes() < limits.file_bytes / 4 * 3;
     let is_ours = |file: &DataFile| file.file_format() == DataFileFormat::Parquet;
     closed
-        .flat_map(|files| {
+        .flat_map(|((spec, _), files)| {
             let old = files.into_iter().filter(|file| !is_young(file)).map(|file| &file.file);
-            packed(old.filter(|file| is_small(file) && is_ours(file)).collect(), limits)
+            packed(spec, old.filter(|file| is_small(file) && is_ours(file)).collect(), limits)
         })
         .collect()
 }
@@ -135,7 +143,7 @@ pub(super) fn groups(live: &Live, spec: i32, replaces: bool, limits: &MergeLimit
 /// Packs files of one partition, the smallest first, up to the size of a file that comes of them. A file is written
 /// again only with others that weigh as much as it does: so each row is written again a number of times that grows with
 /// the logarithm of the table's size, however few rows come at a time.
-fn packed(mut files: Vec<&DataFile>, limits: &MergeLimits) -> Vec<Group> {
+fn packed(spec: i32, mut files: Vec<&DataFile>, limits: &MergeLimits) -> Vec<Group> {
     files.sort_by_key(|file| (file.file_size_in_bytes(), file.file_path().to_owned()));
     let mut groups: Vec<Vec<&DataFile>> = Vec::new();
     let mut room = 0;
@@ -157,7 +165,7 @@ fn packed(mut files: Vec<&DataFile>, limits: &MergeLimits) -> Vec<Group> {
             bytes -= group.pop().map_or(0, DataFile::file_size_in_bytes);
         }
         let partition = group.first()?.partition().clone();
-        (group.len() >= least).then(|| Group { partition, files: group.into_iter().cloned().collect() })
+        (group.len() >= least).then(|| Group { spec, partition, files: group.into_iter().cloned().collect() })
     });
     worth.collect()
 }
@@ -189,7 +197,7 @@ mod tests {
 
     fn planned(files: Vec<LiveFile>, replaces: bool) -> Vec<Vec<u64>> {
         let now = UNIX_EPOCH + Duration::from_millis(NOW_MS);
-        let found = groups(&Live { files, hiding: None }, 0, replaces, &limits(), now);
+        let found = groups(&Live { files, hiding: None }, |spec| spec < 2, replaces, &limits(), now);
         found.iter().map(|group| group.files.iter().map(DataFile::file_size_in_bytes).collect()).collect()
     }
 
@@ -228,18 +236,26 @@ mod tests {
     }
 
     #[test]
-    fn files_of_the_future_of_another_spec_and_beside_hidden_rows_stay() {
+    fn files_of_the_future_and_beside_hidden_rows_stay() {
         let now = UNIX_EPOCH + Duration::from_millis(NOW_MS);
         let mut files: Vec<_> = (0..5).map(|at| file("a", at, 10, OLD)).collect();
         for file in &mut files {
             file.since_ms = NOW_MS + 1000;
         }
         assert!(planned(files, false).is_empty());
-        let mut files: Vec<_> = (0..5).map(|at| file("a", at, 10, OLD)).collect();
-        assert!(groups(&Live { files: files.clone(), hiding: Some("d".into()) }, 0, false, &limits(), now).is_empty());
-        for file in &mut files {
-            file.spec = 1;
+        let files: Vec<_> = (0..5).map(|at| file("a", at, 10, OLD)).collect();
+        let hidden = Live { files, hiding: Some("d".into()) };
+        assert!(groups(&hidden, |_| true, false, &limits(), now).is_empty());
+    }
+
+    #[test]
+    fn files_of_each_spec_are_merged_among_themselves_and_those_of_one_that_is_gone_stay() {
+        let mut files: Vec<_> = (0..9).map(|at| file("a", at, 10, OLD)).collect();
+        for (at, file) in files.iter_mut().enumerate() {
+            file.spec = if at < 4 { 0 } else { 1 };
         }
-        assert!(planned(files, false).is_empty());
+        assert_eq!(planned(files.clone(), false), [vec![10; 4], vec![10; 5]]);
+        files.iter_mut().for_each(|file| file.spec += 1);
+        assert_eq!(planned(files, false), [vec![10; 4]]);
     }
 }

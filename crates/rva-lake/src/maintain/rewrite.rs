@@ -16,7 +16,7 @@ use futures::{StreamExt, TryStreamExt};
 use iceberg::Runtime;
 use iceberg::arrow::{ArrowReaderBuilder, schema_to_arrow_schema};
 use iceberg::scan::FileScanTask;
-use iceberg::spec::{DataFile, NameMapping, PartitionKey};
+use iceberg::spec::{DataFile, NameMapping, PartitionKey, PartitionSpecRef};
 use iceberg::table::Table;
 use iceberg::writer::{IcebergWriter, IcebergWriterBuilder};
 use std::collections::HashSet;
@@ -29,7 +29,7 @@ const BATCH_ROWS: usize = 1024;
 const NAME_MAPPING: &str = "schema.name-mapping.default";
 
 /// Returns a group's files as a scan reads them: every column of the table's schema, whatever schema a file has.
-fn tasks(table: &Table, group: &Group) -> Vec<iceberg::Result<FileScanTask>> {
+fn tasks(table: &Table, group: &Group, spec: &PartitionSpecRef) -> Vec<iceberg::Result<FileScanTask>> {
     let metadata = table.metadata();
     let schema = metadata.current_schema();
     // How an engine that wrote no field ids says which column is which.
@@ -48,7 +48,7 @@ fn tasks(table: &Table, group: &Group) -> Vec<iceberg::Result<FileScanTask>> {
             .with_schema(Arc::clone(schema))
             .with_project_field_ids(fields.clone())
             .with_partition(Some(file.partition().clone()))
-            .with_partition_spec(Some(Arc::clone(metadata.default_partition_spec())))
+            .with_partition_spec(Some(Arc::clone(spec)))
             .with_name_mapping(mapping.clone())
             .with_case_sensitive(true)
             .build()
@@ -102,7 +102,12 @@ pub(super) async fn rewrite<R: TableRow>(
         .with_batch_size(BATCH_ROWS)
         .with_data_file_concurrency_limit(1)
         .build();
-    let tasks = futures::stream::iter(tasks(table, group)).boxed();
+    let Some(spec) = metadata.partition_spec_by_id(group.spec) else {
+        let text =
+            format!("found no partition spec {} in {}, wanted that of its files", group.spec, table.identifier());
+        return Err(LakeError::new(LakeErrorKind::Conflict, text));
+    };
+    let tasks = futures::stream::iter(tasks(table, group, spec)).boxed();
     let mut stream = reader.read(tasks).map_err(failed)?.stream();
     while let Some(batch) = stream.try_next().await.map_err(failed)? {
         let batch = typed(&schema, &batch)?;
@@ -113,8 +118,7 @@ pub(super) async fn rewrite<R: TableRow>(
     let rows = usize::try_from(group.rows()).unwrap_or(usize::MAX);
     let count = RowCount { rows, blooms: distinct.seen.len() };
     let bytes_max = usize::try_from(limits.file_bytes).unwrap_or(usize::MAX);
-    let spec = metadata.default_partition_spec().as_ref().clone();
-    let key = PartitionKey::new(spec, Arc::clone(metadata.current_schema()), group.partition.clone());
+    let key = PartitionKey::new(spec.as_ref().clone(), Arc::clone(metadata.current_schema()), group.partition.clone());
     let builder = files_builder::<R>(table, options, count, bytes_max)?;
     let mut writer = builder.build(Some(key)).await.map_err(failed)?;
     let mut sorted = sorter.sorted()?;

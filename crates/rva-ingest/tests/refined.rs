@@ -6,13 +6,14 @@
 #[path = "../../rva-refine/tests/equality/shop.rs"]
 mod shop;
 
+use iceberg::io::Storage;
 use iceberg::spec::Operation;
 use iceberg::{NamespaceIdent, TableIdent};
 use rva_lake::{
-    CameraMinute, Columns, HourByCam, Lake, LakeErrorKind, LakeOptions, LineCrossings, MergeLimits, MinuteByCam,
-    PeoplePerMinute, RestOptions, RowFilter, Shape, SilverDetections, SilverFrames, SilverRejects, TrackSummary,
-    ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
-    storage::{S3Keys, S3Options},
+    BackupStore, CameraMinute, Columns, HourByCam, Lake, LakeErrorKind, LakeOptions, LineCrossings, MergeLimits,
+    MinuteByCam, PeoplePerMinute, RestOptions, RestoreTarget, RowFilter, Shape, SilverDetections, SilverFrames,
+    SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
+    storage::{LakeStorageFactory, S3Keys, S3Options},
 };
 use rva_refine::{Rebuild, RebuildTables, Refine};
 use rva_stack::Stack;
@@ -70,18 +71,22 @@ async fn compare(found: &Lake, wanted: &Lake, place: &str) -> usize {
     wanted.iter().filter(|(table, _)| table.starts_with("gold_")).map(|(_, rows)| rows.len()).sum()
 }
 
-fn options(stack: &Stack) -> LakeOptions {
+fn s3(stack: &Stack) -> S3Options {
     let keys = S3Keys {
         access_key: stack.get("S3_ACCESS_KEY").to_owned(),
         secret_key: stack.get("S3_SECRET_KEY").to_owned(),
         session_token: None,
     };
-    let mut options = LakeOptions::default().with_s3(S3Options {
+    S3Options {
         endpoint: Some(stack.get("S3_ENDPOINT").to_owned()),
         region: Some(stack.get("S3_REGION").to_owned()),
         keys: Some(keys),
         ..S3Options::default()
-    });
+    }
+}
+
+fn options(stack: &Stack) -> LakeOptions {
+    let mut options = LakeOptions::default().with_s3(s3(stack));
     options.retry = quick().retry;
     options
 }
@@ -228,4 +233,75 @@ async fn gold_behind_nessie_is_what_a_data_folder_gives() {
     let lake = empty(&rest, options(stack)).await;
     let second = Lake::open_rest(&rest, options(stack)).await.unwrap();
     gold_is_what_a_data_folder_gives(&lake, &second, |_| {}).await;
+}
+
+/// The tables of a catalog and all their files are lost, come back from a backup, and are gone on with: the rows are
+/// those of a data folder to which nothing happened.
+async fn what_is_lost_comes_back(rest: &RestOptions, stack: &Stack) {
+    let folder = tempfile::tempdir().unwrap();
+    let own = Lake::open_embedded(&folder.path().join("own"), quick()).await.unwrap();
+    let lake = empty(rest, options(stack)).await;
+    for lake in [&lake, &own] {
+        draw_first(lake).await;
+    }
+    let parts = parts(&mut Random(12), 4);
+    let mut bronze = Bronze::of(&lake);
+    bronze.append(parts[0].clone()).await;
+    refine(&lake).await.drain().await.unwrap();
+    // Silver and gold are behind bronze when the backup is made.
+    bronze.append(parts[1].clone()).await;
+    let place = folder.path().join("store").display().to_string();
+    let store = BackupStore::at(LakeStorageFactory::default().storage(), &place).unwrap();
+    let made = lake.back_up(&store, None).await.unwrap();
+    assert_eq!(store.verify(None).await.unwrap().findings, []);
+    bronze.append(parts[2].clone()).await;
+
+    let (catalog, files) = (lake.catalog(), LakeStorageFactory::with_s3(s3(stack)).storage());
+    for ident in catalog.list_tables(&NamespaceIdent::new("rva".to_owned())).await.unwrap() {
+        let location = catalog.load_table(&ident).await.unwrap().metadata().location().to_owned();
+        let target = RestoreTarget::Rest { rest: Box::new(rest.clone()), namespace: "rva".into() };
+        let refused = store.restore(&made.backup, &target, &options(stack)).await.unwrap_err().to_string();
+        assert!(refused.contains("already") && refused.contains("nothing was written"), "{refused}");
+        catalog.drop_table(&ident).await.unwrap();
+        files.delete_prefix(&location).await.unwrap();
+    }
+    let target = RestoreTarget::Rest { rest: Box::new(rest.clone()), namespace: "rva".into() };
+    let restored = store.restore(&made.backup, &target, &options(stack)).await.unwrap();
+    println!("restored {} files, {} bytes", restored.files, restored.bytes);
+
+    let lake = Lake::open_rest(rest, options(stack)).await.unwrap();
+    let mut bronze = Bronze::of(&lake);
+    bronze.resume().await;
+    let (mut own_bronze, mut own_job) = (Bronze::of(&own), refine(&own).await);
+    for part in &parts {
+        own_bronze.append(part.clone()).await;
+    }
+    own_job.drain().await.unwrap();
+    // The log gives what came since, and some of what is there already.
+    for part in &parts[1..] {
+        bronze.append(part.clone()).await;
+    }
+    refine(&lake).await.drain().await.unwrap();
+    let compared = compare(&lake, &own, "restored").await;
+    assert!(compared > 100, "{compared} rows show nothing");
+    let again = lake.back_up(&store, Some(1)).await.unwrap();
+    assert!(again.files_copied < again.backup.size().0, "data files are known from the first backup");
+    assert_eq!(store.verify(None).await.unwrap().findings, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_apaches_catalog_that_are_lost_with_their_store_come_back_from_a_backup() {
+    let Some(stack) = rva_stack::stack() else { return };
+    let _turn = stack.shared().await;
+    what_is_lost_comes_back(&RestOptions::new(stack.get("ICEBERG_CATALOG_URI")), stack).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_nessie_that_are_lost_with_their_store_come_back_from_a_backup() {
+    let Some(stack) = rva_stack::stack() else { return };
+    let _turn = stack.shared().await;
+    let environment = stack.optional("nessie");
+    let rest =
+        RestOptions { warehouse: Some("lakehouse".into()), ..RestOptions::new(&environment["NESSIE_CATALOG_URI"]) };
+    what_is_lost_comes_back(&rest, stack).await;
 }

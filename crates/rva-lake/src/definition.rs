@@ -107,7 +107,7 @@ async fn check_empty(catalog: &dyn Catalog, table: &Table, options: &LakeOptions
 
 /// Returns a folder of its own for a new table, where the catalog says where the namespace is; `None` where the catalog
 /// decides.
-async fn new_location(catalog: &dyn Catalog, namespace: &NamespaceIdent, name: &str) -> Option<String> {
+pub(crate) async fn new_location(catalog: &dyn Catalog, namespace: &NamespaceIdent, name: &str) -> Option<String> {
     let found = catalog.get_namespace(namespace).await.ok()?;
     found.properties().get(LOCATION).filter(|location| !location.is_empty()).map(|folder| own_folder(folder, name))
 }

@@ -175,6 +175,23 @@ fn warehouse(dir: &Path) -> String {
     format!("file://{}", DataFolder::at(dir).warehouse().display())
 }
 
+/// Puts what is in the write-ahead log of a catalog into its file, which is whole then without its side files.
+///
+/// # Errors
+/// Returns `Transient` while another program reads it.
+pub(crate) async fn settled(dir: &Path) -> std::result::Result<(), LakeError> {
+    let failed = |error: sqlx::Error| catalog_error(dir, error);
+    let mut connection = SqliteConnection::connect(&sqlite_url(dir, "mode=rw")).await.map_err(failed)?;
+    let busy: i64 =
+        sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await.map_err(failed)?;
+    connection.close().await.map_err(failed)?;
+    if busy == 0 {
+        return Ok(());
+    }
+    let text = format!("found {} in use, wanted it alone", dir.join(CATALOG_FILE).display());
+    Err(LakeError::new(LakeErrorKind::Transient, text))
+}
+
 /// Refuses a data folder that was moved or copied: Iceberg's paths are absolute and still point at its old place. Then
 /// the file that the catalog names lies at the same place in this folder. A table that somebody keeps elsewhere
 /// doesn't.
@@ -188,7 +205,7 @@ pub(crate) async fn check_not_moved(dir: &Path) -> std::result::Result<(), LakeE
         }
         let text = format!(
             "data folder {} was moved: found table {NAMESPACE}.{name} at {found}, wanted it under {wanted}; \
-             move the folder back to {was}, or replay into a new one",
+             move the folder back to {was}; `rva backup` and `rva restore` move tables",
             dir.display()
         );
         return Err(LakeError::new(LakeErrorKind::Permanent, text));

@@ -25,8 +25,6 @@ pub(crate) struct Follower {
 /// Fails as catalog and storage do: a follower that can't be read may need anything.
 pub(crate) async fn furthest_behind(catalog: &dyn Catalog, table: &Table) -> Result<Option<Follower>, LakeError> {
     let failed = |error| lake_error(format_args!("look for followers of {}", table.identifier()), error);
-    let keys = StateKeys::of_job(&REFINE_JOB);
-    let uuid = table.metadata().uuid().to_string();
     let mut found: Option<Follower> = None;
     for ident in catalog.list_tables(table.identifier().namespace()).await.map_err(failed)? {
         if !FOLLOWING.iter().any(|start| ident.name().starts_with(start)) || ident == *table.identifier() {
@@ -38,15 +36,23 @@ pub(crate) async fn furthest_behind(catalog: &dyn Catalog, table: &Table) -> Res
             Err(error) if is_not_found(&error) || !catalog.table_exists(&ident).await.map_err(failed)? => continue,
             Err(error) => return Err(failed(error)),
         };
-        let state = keys.read(&other).await?;
-        // A table that was made again is another one: positions in the old one say nothing.
-        if !state.source().is_some_and(|source| source.contains(&uuid)) {
-            continue;
-        }
-        let position = state.offsets().get(table.identifier().name()).map(|position| position.entry);
-        let follower = position.map(|position| Follower { name: ident.name().to_owned(), position });
         let is_behind = |other: &Follower| found.as_ref().is_none_or(|held| other.position < held.position);
-        found = follower.filter(is_behind).or(found);
+        found = following(&other, table).await?.filter(is_behind).or(found);
     }
     Ok(found)
+}
+
+/// Returns the place of a table as a follower of another; `None` where it doesn't follow that one.
+///
+/// # Errors
+/// Returns `Permanent` for a position that can't be read.
+pub(crate) async fn following(other: &Table, table: &Table) -> Result<Option<Follower>, LakeError> {
+    let state = StateKeys::of_job(&REFINE_JOB).read(other).await?;
+    // A table that was made again is another one: positions in the old one say nothing.
+    let uuid = table.metadata().uuid().to_string();
+    if !state.source().is_some_and(|source| source.contains(&uuid)) {
+        return Ok(None);
+    }
+    let position = state.offsets().get(table.identifier().name()).map(|position| position.entry);
+    Ok(position.map(|position| Follower { name: other.identifier().name().to_owned(), position }))
 }

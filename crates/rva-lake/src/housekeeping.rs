@@ -88,16 +88,21 @@ fn young(lineage: &[SnapshotRef], limits: &HousekeepingLimits, now: SystemTime) 
 
 /// The plan of an expiry.
 #[derive(Debug, Default)]
-struct Expiry {
-    expired: Vec<SnapshotRef>,
+pub(crate) struct Expiry {
+    pub expired: Vec<SnapshotRef>,
     /// The properties that lead to snapshots which stay although their descendants go.
-    anchors: Vec<(String, String)>,
+    pub anchors: Vec<(String, String)>,
 }
 
 /// Plans the snapshots to expire: those of the lineage that are old or beyond the newest, and old ones outside it. The newest that
 /// carries a job's map always stays, and so does one that the table was rolled back from: it is how a rollback is told.
 /// What a follower hasn't read, and what it read last, stays too.
-fn expiry(table: &Table, limits: &HousekeepingLimits, now: SystemTime, follower: Option<&Follower>) -> Expiry {
+pub(crate) fn expiry(
+    table: &Table,
+    limits: &HousekeepingLimits,
+    now: SystemTime,
+    follower: Option<&Follower>,
+) -> Expiry {
     let metadata = table.metadata();
     let lineage = lineage(table);
     let newest = young(&lineage, limits, now);

@@ -35,6 +35,7 @@
 //! ```
 #![warn(unreachable_pub)]
 
+mod backup;
 mod bronze;
 mod cells;
 mod change;
@@ -78,6 +79,10 @@ mod view;
 mod work;
 mod writer;
 
+pub use backup::{
+    Backup, BackupMade, BackupStore, FileBackup, FileKind, Finding, Pruned, RestoreTarget, Restored, TableBackup,
+    Verified,
+};
 pub use bronze::BronzeSink;
 pub use cells::{Cell, CellKind, Cells, Shape};
 pub use change::SwapMetadata;

@@ -6,7 +6,7 @@ use iceberg::TableIdent;
 use iceberg::spec::TableMetadata;
 
 /// Names the property with the folder of data files, if that isn't under the table's location.
-const DATA_PATH: &str = "write.data.path";
+pub(crate) const DATA_PATH: &str = "write.data.path";
 /// Names the property with the folder of metadata files, if that isn't under the table's location.
 pub(crate) const METADATA_PATH: &str = "write.metadata.path";
 

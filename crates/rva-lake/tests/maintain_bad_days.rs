@@ -14,7 +14,7 @@ use iceberg::spec::{
 };
 use iceberg::{TableIdent, TableRequirement, TableUpdate};
 use rva_lake::storage::LakeStorageFactory;
-use rva_lake::{BronzeSink, CommitOutcome, Lake, LakeErrorKind, MergeLimits, TableSink};
+use rva_lake::{BackupStore, BronzeSink, CommitOutcome, Lake, LakeErrorKind, MergeLimits, RestoreTarget, TableSink};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -277,4 +277,37 @@ async fn a_plan_lists_orphans_and_snapshots_that_may_go_and_deletes_nothing() {
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[tokio::test]
+async fn rows_that_a_delete_file_hides_stay_hidden_in_a_restored_table() {
+    let dir = folder();
+    let lake = opened(dir.path(), quick()).await;
+    let mut sink = lake.bronze_sink().unwrap();
+    for number in 1..=3 {
+        commit(&mut sink, number).await;
+    }
+    let tagged = table(&lake).await.metadata().current_snapshot_id().unwrap();
+    let reference = SnapshotReference::new(tagged, SnapshotRetention::Tag { max_ref_age_ms: None });
+    let update = TableUpdate::SetSnapshotRef { ref_name: "before".into(), reference };
+    lake.swap().swap(table(&lake).await.identifier(), Vec::new(), vec![update]).await.unwrap();
+    hide_first_rows(&lake).await;
+    assert_eq!(frames(&lake, None).await, [11, 21, 31]);
+    let offsets = sink.resume_point().await.unwrap();
+
+    let place = dir.path().join("store").display().to_string();
+    let store = BackupStore::at(LakeStorageFactory::default().storage(), &place).unwrap();
+    let made = lake.back_up(&store, None).await.unwrap();
+    assert_eq!(store.verify(None).await.unwrap().findings, []);
+    std::fs::remove_dir_all(dir.path().join("warehouse")).unwrap();
+    let target = RestoreTarget::Folder(dir.path().join("other"));
+    store.restore(&made.backup, &target, &quick()).await.unwrap();
+
+    let restored = opened(&dir.path().join("other"), quick()).await;
+    assert_eq!(frames(&restored, None).await, [11, 21, 31]);
+    assert_eq!(frames(&restored, Some(tagged)).await, [10, 11, 20, 21, 30, 31], "what a tag holds");
+    let mut sink = restored.bronze_sink().unwrap();
+    assert_eq!(sink.resume_point().await.unwrap(), offsets);
+    commit(&mut sink, 4).await;
+    assert_eq!(frames(&restored, None).await, [11, 21, 31, 40, 41]);
 }

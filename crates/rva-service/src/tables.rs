@@ -7,7 +7,7 @@ use crate::{
 };
 use rva_lake::{
     Lake, LakeError, LakeOptions, MergeLimits, RestAuth, RestOptions,
-    storage::{AllowedLocations, S3Keys, S3Options},
+    storage::{AllowedLocations, LakeStorage, LakeStorageFactory, S3Keys, S3Options},
 };
 use std::path::PathBuf;
 
@@ -96,6 +96,22 @@ impl TableSettings {
             Tables::Rest(rest) => Lake::open_rest_read_only(rest, options).await,
         }
     }
+}
+
+/// Returns the storage of a place beside the tables, as backups are: a path, or `s3://` with the keys of the
+/// configuration. It reaches nothing else.
+///
+/// # Errors
+/// Returns all problems: keys that don't fit together, or a place that is of neither kind.
+pub fn storage_of(loaded: &Loaded, place: &str) -> Result<LakeStorage, ConfigError> {
+    if !place.contains("://") || place.starts_with("file://") {
+        return Ok(LakeStorage::default());
+    }
+    let mut check = Check { loaded, problems: Vec::new() };
+    let s3 = check.s3(&loaded.config.s3);
+    let allowed = check.locations(Some(std::slice::from_ref(&place.to_owned())));
+    let storage = LakeStorageFactory::with_s3(s3).allowing(allowed).storage();
+    if check.problems.is_empty() { Ok(storage) } else { Err(ConfigError { problems: check.problems }) }
 }
 
 /// Returns the options of tables that a configuration leads to.

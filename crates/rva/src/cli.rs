@@ -1,7 +1,12 @@
 //! The command line: names and help texts. What a value may be is said by the configuration's table of keys, so that
 //! a flag, a variable and a file are checked alike and all problems are reported at once.
 
-use crate::commands::{eval::args::EvalArgs, report::args::ReportArgs};
+use crate::commands::{
+    backup::args::{BackupArgs, RestoreArgs},
+    eval::args::EvalArgs,
+    maintain::MaintainArgs,
+    report::args::ReportArgs,
+};
 use clap::{
     Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -83,8 +88,14 @@ pub enum Command {
     /// Scores against ground truth: tracks, detections, people counted
     Eval(EvalArgs),
     /// Merge the small files of tables, so that they stay as fast as on the first day
-    #[command(after_help = MAINTAIN_HELP)]
+    #[command(after_help = crate::commands::maintain::HELP)]
     Maintain(MaintainArgs),
+    /// Copy the tables, as they are at one point in time, to a folder or under an S3 prefix
+    #[command(after_help = crate::commands::backup::args::BACKUP_HELP)]
+    Backup(BackupArgs),
+    /// Make the tables of a backup anew, in a data folder or a catalog that has none of them
+    #[command(after_help = crate::commands::backup::args::RESTORE_HELP)]
+    Restore(RestoreArgs),
     /// Each prerequisite: found, version, where
     Doctor(DoctorArgs),
     /// The merged configuration
@@ -112,10 +123,6 @@ fit into query.memory_max goes on in query.spill_dir.";
 const REFINE_HELP: &str = "\
 `rva run` does this by itself. --rebuild silver works everything out again from bronze, --rebuild gold all of gold from
 silver; days are in UTC and the last one is included. health.address is where /metrics and /ready answer.";
-
-const MAINTAIN_HELP: &str = "\
-Looks every maintain.interval until it is stopped. Can run beside `rva run`, `rva ingest` and `rva refine`: writers go on,
-and the rows stay the same. Tables are those of `rva tables`, in a data folder.";
 
 const REPLAY_HELP: &str = "\
 Files may be packed (gzip, zstd), in UTF-8 or UTF-16, one record a line, spread over lines, or in a JSON array. A file of
@@ -323,26 +330,6 @@ pub struct TablesArgs {
     pub folder: FolderArgs,
 }
 
-/// `rva maintain`
-#[derive(Debug, Args)]
-pub struct MaintainArgs {
-    /// The one table whose files are merged, like bronze_raw [default: all]
-    #[arg(value_name = "TABLE")]
-    pub table: Option<String>,
-    /// Merge what there is to merge now, and stop
-    #[arg(long, conflicts_with = "plan")]
-    pub once: bool,
-    /// Say which files would be merged, and change nothing
-    #[arg(long)]
-    pub plan: bool,
-    /// How the plan is written
-    #[arg(long, value_enum, default_value_t = RowFormat::Table, requires = "plan")]
-    pub format: RowFormat,
-    /// Where the tables are
-    #[command(flatten)]
-    pub folder: FolderArgs,
-}
-
 /// `rva doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -430,6 +417,8 @@ impl Cli {
             Command::Report(args) => give_folder(&mut given, &args.folder),
             Command::Tables(args) => give_folder(&mut given, &args.folder),
             Command::Maintain(args) => give_folder(&mut given, &args.folder),
+            Command::Backup(args) => give_folder(&mut given, args.folder()),
+            Command::Restore(args) => give_folder(&mut given, &args.folder),
             Command::Doctor(args) => {
                 give_folder(&mut given, &args.folder);
                 given.text("detector.model", "--model", args.model.as_ref());

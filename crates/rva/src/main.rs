@@ -84,6 +84,8 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
             Command::Report(args) => commands::report::run(args, loaded, terminal).await,
             Command::Tables(args) => commands::tables::run(args, loaded).await,
             Command::Maintain(args) => commands::maintain::run(args, loaded, terminal).await,
+            Command::Backup(args) => commands::backup::run(args, loaded, terminal).await,
+            Command::Restore(args) => commands::backup::restore(args, loaded, terminal).await,
             Command::Eval(args) => commands::eval::run(&args, terminal),
             Command::Doctor(_) => commands::doctor::run(loaded),
             Command::Config(args) => commands::config::run(args, &loaded),

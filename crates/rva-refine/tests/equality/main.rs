@@ -1,6 +1,7 @@
 //! Gold equals its defining SQL, however bronze grew.
 #![allow(clippy::unwrap_used, reason = "a world that can't be built is a failed test")]
 
+mod backups;
 mod bad_input;
 mod why;
 mod world;

@@ -1,16 +1,42 @@
 //! `rva maintain`: the small files of tables merged into large ones.
 
 use crate::{
-    cli::{MaintainArgs, RowFormat},
+    cli::{FolderArgs, RowFormat},
     exit::{Exit, Refusal},
     folder::{table_settings, table_settings_to_write},
     output::to_stdout,
     terminal::Terminal,
 };
+use clap::Args;
 use rva_lake::{Lake, LakeErrorKind, Merged, Orphan, TablePlan};
 use rva_service::{Loaded, StopFlag, format_bytes, tables::merge_limits};
 use serde_json::json;
 use std::time::SystemTime;
+
+/// What stands below its help.
+pub const HELP: &str = "\
+Looks every maintain.interval until it is stopped. Can run beside `rva run`, `rva ingest` and `rva refine`: writers go on,
+and the rows stay the same. Tables are those of `rva tables`, in a data folder.";
+
+/// `rva maintain`
+#[derive(Debug, Args)]
+pub struct MaintainArgs {
+    /// The one table whose files are merged, like bronze_raw [default: all]
+    #[arg(value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Merge what there is to merge now, and stop
+    #[arg(long, conflicts_with = "plan")]
+    pub once: bool,
+    /// Say which files would be merged, and change nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// How the plan is written
+    #[arg(long, value_enum, default_value_t = RowFormat::Table, requires = "plan")]
+    pub format: RowFormat,
+    /// Where the tables are
+    #[command(flatten)]
+    pub folder: FolderArgs,
+}
 
 /// Merges small files until it is stopped, or once with `--once`; with `--plan` it says what it would do.
 ///

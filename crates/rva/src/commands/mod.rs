@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub mod backup;
 pub mod completions;
 pub mod config;
 pub mod detect;

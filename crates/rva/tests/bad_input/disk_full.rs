@@ -1,5 +1,6 @@
 //! Disks without room, while spooling and while committing: it stops reading, says so, and goes on when there is room.
 
+use crate::common::rva;
 use crate::world::{Key, World, keys, records};
 use std::{
     collections::BTreeSet,
@@ -205,4 +206,25 @@ fn a_data_folder_on_a_read_only_disk_can_be_queried_and_refuses_the_rest() {
         world.run(&clip, &[]).exits(1).says(&[&folder, "Read-only file system", "wanted a folder that can be written"]);
     }
     assert_eq!(world.rows(), earlier);
+}
+
+#[test]
+fn a_backup_onto_a_full_disk_says_so_and_the_one_before_stays_whole() {
+    let world = World::new();
+    let Some(disk) = SmallDisk::mount(&world.path().join("store"), "4m") else { return };
+    let earlier = world.seed();
+    world.rva(&["backup", "store"]).exits(0);
+    world.write("many.ndjson", records(&many()));
+    world.rva(&["replay", "many.ndjson"]).exits(0);
+    world.rva(&["ingest", "--drain"]).exits(0);
+    disk.fill(0);
+    world.rva(&["backup", "store"]).exits(1).says(&["No space left on device", "store", "make room"]);
+    rva(world.path(), &["restore", "store", "--to", "whole"]).exits(0);
+    disk.make_room();
+    world.rva(&["backup", "store"]).exits(0);
+    rva(world.path(), &["backup", "verify", "store"]).exits(0).says(&["2 backups", "all are what they were"]);
+    rva(world.path(), &["restore", "store", "--to", "other"]).exits(0);
+    let sql = "SELECT count(*) FROM bronze_raw";
+    let counted = rva(world.path(), &["query", sql, "--format", "csv", "--data-dir", "other"]).exits(0).stdout;
+    assert_eq!(counted.lines().nth(1), Some((earlier.len() + many().len()).to_string().as_str()));
 }

@@ -2,8 +2,7 @@
 //! all at once.
 
 use crate::{
-    CatalogKind, Config, ConfigError, IcebergConfig, Loaded, MaintainConfig, Problems, S3Config, Secret,
-    memory_limit,
+    CatalogKind, Config, ConfigError, IcebergConfig, Loaded, MaintainConfig, Problems, S3Config, Secret, memory_limit,
 };
 use rva_lake::{
     Lake, LakeError, LakeOptions, MergeLimits, RestAuth, RestOptions,

@@ -59,12 +59,12 @@ def day(options):
     for name, count in counts.items():
         say(name, count, "rows")
     rva = [options.binaries / "rva", "--config", config]
-    refine = measured("rva refine --drain", [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--drain"])
+    refine = measured("rva refine --drain", [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"])
     say("detections a processor second", f"{int(counts['detections']) / refine:.0f}", "rows")
     # A restart: one more commit of bronze stands behind all that, and is refined by a new process.
     more = [options.binaries / "shop", "more", data, options.cameras, options.rate, options.hours]
     subprocess.run(more, check=True, stdout=sys.stderr)
-    measured("restart and first refresh", [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--drain"])
+    measured("restart and first refresh", [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"])
     duckdb = [sys.executable, __file__, "--part", "duckdb", "--folder", options.folder]
     once = measured("DuckDB: silver and gold once", duckdb)
     say("rva refine over DuckDB", f"{refine / once:.2f}", "times the processor time")
@@ -124,9 +124,11 @@ def duckdb(options):
     warehouse = options.folder / "data/warehouse/rva"
     database = duckdb.connect(str(options.folder / "once.duckdb"))
     database.execute(MACROS)
-    database.execute(SILVER.replace("{bronze}", str(warehouse / "bronze_raw/data")))
-    zones = sorted((warehouse / "zones/data").rglob("*.parquet"), key=os.path.getmtime)
-    database.execute(f"CREATE TABLE zones AS SELECT * FROM read_parquet({list(map(str, zones))!r})")
+    bronze = [path for path in warehouse.glob("bronze_raw*/data") if any(path.rglob("*.parquet"))]
+    database.execute(SILVER.replace("{bronze}", str(bronze[0])))
+    # The newest file: each drawing takes the place of the one before.
+    zones = max(warehouse.glob("zones*/data/**/*.parquet"), key=os.path.getmtime)
+    database.execute(f"CREATE TABLE zones AS SELECT * FROM read_parquet('{zones}')")
     for file in GOLD:
         database.execute(f"CREATE TABLE gold_{file.stem} AS {in_duckdb(file.read_text())}")
         rows = database.execute(f"SELECT count(*) FROM gold_{file.stem}").fetchone()[0]
@@ -160,7 +162,7 @@ def spool(options):
     beside(options, lambda data: ["live", data, options.cameras, options.rate, "10", "10800"])
     # All of it equals its definition.
     data, config = options.folder / "data", options.folder / "rva.yaml"
-    measured("rva refine --drain", [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--drain"])
+    measured("rva refine --drain", [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"])
     measured("rva verify", [options.binaries / "rva", "--config", config, "verify", "--data-dir", data])
 
 

@@ -188,7 +188,7 @@ pub(crate) async fn settled(dir: &Path) -> std::result::Result<(), LakeError> {
     if busy == 0 {
         return Ok(());
     }
-    let text = format!("found {} in use, wanted it alone", dir.join(CATALOG_FILE).display());
+    let text = format!("found {} in use, wanted it alone", DataFolder::at(dir).catalog().display());
     Err(LakeError::new(LakeErrorKind::Transient, text))
 }
 

@@ -5,13 +5,13 @@ use crate::backup::record::{Backup, TableBackup};
 use crate::definition::{new_location, own_folder};
 use crate::embedded::{absolute, embedded_parts, folder_error, settled};
 use crate::errors::lake_error;
-use crate::lake::{CATALOG_FILE, WAREHOUSE_FOLDER};
 use crate::options::LakeOptions;
 use crate::rest::{RestOptions, rest_parts};
 use crate::seam::{LakeError, LakeErrorKind};
 use crate::storage::plain;
 use iceberg::io::Storage;
 use iceberg::{Catalog, NamespaceIdent, TableCreation, TableIdent};
+use rva_types::DataFolder;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl RestoreTarget {
 fn empty_folder(folder: &Path) -> Result<PathBuf, LakeError> {
     let folder = absolute(folder)?;
     let holds = |path: &Path| path.try_exists().map_err(|error| folder_error("look for", path, error));
-    let catalog = folder.join(CATALOG_FILE);
+    let catalog = DataFolder::at(&folder).catalog();
     let refuse = |path: &Path| {
         let text = format!(
             "found {} already, wanted a data folder without tables: nothing was written; name another one (--to), or \
@@ -84,7 +84,7 @@ fn empty_folder(folder: &Path) -> Result<PathBuf, LakeError> {
     if holds(&catalog)? {
         return refuse(&catalog);
     }
-    let (warehouse, restoring) = (folder.join(WAREHOUSE_FOLDER), folder.join(RESTORING));
+    let (warehouse, restoring) = (DataFolder::at(&folder).warehouse(), folder.join(RESTORING));
     if holds(&restoring)? {
         for path in [&warehouse, &restoring] {
             match fs::remove_dir_all(path) {
@@ -139,7 +139,7 @@ impl Prepared {
     /// Returns a folder of its own for a table, where the catalog has its tables.
     pub(crate) async fn location(&self, table: &TableBackup, options: &LakeOptions) -> Result<String, LakeError> {
         if let Some(folder) = &self.folder {
-            let warehouse = folder.join(WAREHOUSE_FOLDER).join(self.namespace.join("/"));
+            let warehouse = DataFolder::at(&folder).warehouse().join(self.namespace.join("/"));
             return Ok(own_folder(&format!("file://{}", warehouse.display()), &table.name));
         }
         if let Some(location) = new_location(self.catalog.as_ref(), &self.namespace, &table.name).await {
@@ -182,7 +182,7 @@ impl Prepared {
         // The catalog appears with all its tables, or not at all.
         let restoring = folder.join(RESTORING);
         settled(&restoring).await?;
-        let (from, to) = (restoring.join(CATALOG_FILE), folder.join(CATALOG_FILE));
+        let (from, to) = (restoring.join(DataFolder::CATALOG), DataFolder::at(&folder).catalog());
         let appear = || {
             fs::File::open(&from)?.sync_all()?;
             fs::rename(&from, &to)?;

@@ -8,6 +8,7 @@ mod rows;
 
 use crate::counters::RefineCounters;
 use crate::error::{Trouble, expired, permanent};
+use crate::gold::CameraOf;
 use crate::refine::{BRONZE_TABLE, Rebuild, RefineRules, Stepped, position, sequence_of};
 use futures::TryStreamExt;
 use rows::{StoreDay, Wanted, day_after};
@@ -62,6 +63,8 @@ pub(crate) struct Silver {
     rules: Rules,
     #[cfg(feature = "mutants")]
     pub(crate) kept: RefineRules,
+    /// The cameras of the rows that were exploded.
+    pub(crate) seen: BTreeSet<CameraOf>,
 }
 
 /// The rows that bring a table up.
@@ -96,6 +99,7 @@ impl Silver {
             rules,
             #[cfg(feature = "mutants")]
             kept: RefineRules::KEPT,
+            seen: BTreeSet::new(),
         })
     }
 
@@ -232,6 +236,7 @@ impl Silver {
                 }
             }
         }
+        self.seen.append(&mut exploder.seen);
         for going in &mut going {
             let kept = std::mem::take(&mut going.replaced.kept);
             going.table.stage(&going.view, kept, &mut going.staged).await?;

@@ -1,10 +1,11 @@
 //! Turns rows of bronze into rows of the three tables.
 
 use crate::counters::RefineCounters;
+use crate::gold::CameraOf;
 use crate::ids::{Ids, text, text_cell, time_cell, whole};
 use rva_analytics::{BronzeRow, Exploded, FrameKey, FrameRows, Reject, RejectReason, Rules, explode};
 use rva_lake::{Cell, CellKind, Cells, Columns};
-use rva_types::Timestamp;
+use rva_types::{CameraId, StoreId, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -67,6 +68,10 @@ pub(crate) struct Exploder {
     ids: Ids,
     rules: Rules,
     pub wanted: Wanted,
+    /// The cameras of the rows so far.
+    pub seen: BTreeSet<CameraOf>,
+    /// The camera of the row before.
+    last: Option<(StoreId, CameraId)>,
 }
 
 impl Exploder {
@@ -89,10 +94,19 @@ impl Exploder {
             into.rejects.push(reject_cells(reject, now));
         }
         let Some(rows) = &exploded.rows else { return };
+        self.see(&rows.frame.key);
         if self.wanted.holds(rows.frame.key.store.as_str(), rows.frame.capture_ts.as_micros()) {
             let version = text(row, 0).cloned().map_or(Cell::Null, Cell::Text);
             into.detections.extend(detection_cells(rows, &version, now));
             into.frames.push(frame_cells(rows, now));
+        }
+    }
+
+    fn see(&mut self, key: &FrameKey) {
+        let is_last = self.last.as_ref().is_some_and(|(store, camera)| *store == key.store && *camera == key.camera);
+        if !is_last {
+            self.last = Some((key.store.clone(), key.camera.clone()));
+            self.seen.insert((Arc::from(key.store.as_str()), Arc::from(key.camera.as_str())));
         }
     }
 

@@ -106,11 +106,12 @@ pub fn storage_of(loaded: &Loaded, place: &str) -> Result<LakeStorage, ConfigErr
     if !place.contains("://") || place.starts_with("file://") {
         return Ok(LakeStorage::default());
     }
-    let mut check = Check { loaded, problems: Vec::new() };
+    let mut problems = Problems::of(loaded);
+    let mut check = Check(&mut problems);
     let s3 = check.s3(&loaded.config.s3);
     let allowed = check.locations(Some(std::slice::from_ref(&place.to_owned())));
     let storage = LakeStorageFactory::with_s3(s3).allowing(allowed).storage();
-    if check.problems.is_empty() { Ok(storage) } else { Err(ConfigError { problems: check.problems }) }
+    problems.none_or(storage)
 }
 
 /// Returns the options of tables that a configuration leads to.

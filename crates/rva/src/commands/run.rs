@@ -18,7 +18,7 @@ use rva_detector::{
 };
 use rva_ingest::{IngestReport, Phase};
 use rva_refine::service::{Drawings, RefineView, Refining};
-use rva_service::{BusKind, Config, Health, LoadAgain, Loaded, SourceText, StopFlag, tables::TableSettings};
+use rva_service::{BusKind, Config, Health, LoadAgain, Loaded, StopFlag, tables::TableSettings};
 use rva_types::{CameraId, DataFolder, StoreId};
 use rva_vision::VisionErrorKind;
 use std::time::Duration;

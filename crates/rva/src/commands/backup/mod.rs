@@ -5,7 +5,7 @@ pub mod args;
 use crate::{
     cli::RowFormat,
     exit::Exit,
-    folder::{DataFolder, table_settings},
+    folder::{absolute, table_settings},
     output::to_stdout,
     terminal::Terminal,
 };
@@ -58,7 +58,7 @@ pub async fn restore(args: RestoreArgs, loaded: Loaded, terminal: &Terminal) -> 
     let settings = TableSettings::of(&loaded)?;
     let (target, place) = match &settings.tables {
         Tables::Embedded(folder) => {
-            let folder = DataFolder::at(&args.to.map_or_else(|| folder.clone(), PathBuf::from))?;
+            let folder = absolute(&args.to.map_or_else(|| folder.clone(), PathBuf::from))?;
             let place = folder.root().display().to_string();
             (RestoreTarget::Folder(folder.root().to_owned()), place)
         }

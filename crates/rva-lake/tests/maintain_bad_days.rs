@@ -15,6 +15,7 @@ use iceberg::spec::{
 use iceberg::{TableIdent, TableRequirement, TableUpdate};
 use rva_lake::storage::LakeStorageFactory;
 use rva_lake::{BackupStore, BronzeSink, CommitOutcome, Lake, LakeErrorKind, MergeLimits, RestoreTarget, TableSink};
+use rva_testkit::lake::{FaultyFactory, FullDisk};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;

@@ -297,7 +297,7 @@ async fn the_day_becomes_a_field_of_a_living_table_by_configuration_and_rows_of_
     };
     assert_eq!(files.iter().map(rva_lake::ChangedFile::rows).sum::<u64>(), came as u64, "a follower goes on over both");
     let (_, before) = specs(&by_day).await;
-    let (keys, python) = (table_keys(&by_day).await, python());
+    let (keys, python) = (table_keys(&by_day).await, rva_testkit::python_with(&["pyiceberg", "duckdb"]));
     let case = |world: &BronzeWorld| [bronze_case(world.dir.path(), (&[], &[]), &world.rows)];
     python.iter().for_each(|python| foreign(python, "check", &case(&world)));
     let merged = by_day.merge_files(Some("bronze_raw"), &common::all(), common::soon()).await.unwrap().remove(0);
@@ -326,7 +326,7 @@ async fn a_new_table_is_partitioned_by_day_from_its_first_row_on() {
     let (names, files) = specs(&lake).await;
     assert_eq!(names, ["store_id", "ingest_ts_day"]);
     assert_eq!(files.keys().copied().collect::<Vec<_>>(), [1]);
-    if let Some(python) = python() {
+    if let Some(python) = rva_testkit::python_with(&["pyiceberg", "duckdb"]) {
         foreign(&python, "check", &[bronze_case(dir.path(), (&[], &[]), &rows)]);
     }
 }

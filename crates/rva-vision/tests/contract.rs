@@ -17,7 +17,7 @@ use rva_vision::{
 use std::{path::Path, sync::Arc};
 
 fn opened(source: &str) -> Box<dyn FrameSource> {
-    Box::new(open(&SourceSpec::parse(source).unwrap(), &OpenOptions::default()).unwrap())
+    open(&SourceSpec::parse(source).unwrap(), &OpenOptions::default()).unwrap()
 }
 
 #[test]

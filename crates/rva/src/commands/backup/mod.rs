@@ -10,7 +10,7 @@ use crate::{
     terminal::Terminal,
 };
 use args::{BackupAction, BackupArgs, RestoreArgs};
-use rva_lake::{Backup, BackupMade, BackupStore, RestoreTarget, Verified};
+use rva_lake::{Backup, BackupMade, BackupStore, LakeError, LakeErrorKind, RestoreTarget, Verified};
 use rva_service::{
     Loaded, StopFlag, format_bytes,
     tables::{TableSettings, Tables, storage_of},
@@ -29,13 +29,13 @@ pub async fn run(args: BackupArgs, loaded: Loaded, terminal: &Terminal) -> anyho
         match args.action {
             Some(BackupAction::List { from, format }) => list(&store(&loaded, &from)?, format).await,
             Some(BackupAction::Verify { from, backup }) => {
-                let verified = store(&loaded, &from)?.verify(backup.as_deref()).await?;
+                let verified = store(&loaded, &from)?.verify(backup.as_deref()).await.map_err(once)?;
                 told(&verified, terminal)
             }
             None => {
                 let store = store(&loaded, args.to.as_deref().unwrap_or_default())?;
                 let lake = table_settings(&loaded)?.open_to_read().await?;
-                let made = lake.back_up(&store, args.keep.map(Into::into)).await?;
+                let made = lake.back_up(&store, args.keep.map(Into::into)).await.map_err(once)?;
                 say(&made, &store, terminal);
                 Ok(Exit::Done)
             }
@@ -70,7 +70,7 @@ pub async fn restore(args: RestoreArgs, loaded: Loaded, terminal: &Terminal) -> 
     };
     let stop = StopFlag::on_signals()?;
     let restored = tokio::select! {
-        restored = store.restore(&backup, &target, &settings.lake) => restored?,
+        restored = store.restore(&backup, &target, &settings.lake) => restored.map_err(once)?,
         () = stop.stopped() => return Ok(Exit::Interrupted),
     };
     terminal.say(&format!(
@@ -88,6 +88,17 @@ pub async fn restore(args: RestoreArgs, loaded: Loaded, terminal: &Terminal) -> 
         );
     }
     Ok(Exit::Done)
+}
+
+/// Adds the way out of a trouble that a service would wait for; a command is asked again.
+fn once(error: LakeError) -> anyhow::Error {
+    match error.way_out().filter(|_| error.kind() == LakeErrorKind::Transient) {
+        Some(way_out) => {
+            let way_out = way_out.replace("it goes on by itself", "then ask again");
+            anyhow::anyhow!("{error}: {way_out}")
+        }
+        None => error.into(),
+    }
 }
 
 fn store(loaded: &Loaded, place: &str) -> anyhow::Result<BackupStore> {

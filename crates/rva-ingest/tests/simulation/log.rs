@@ -293,7 +293,7 @@ impl SimSource {
                 let high = self.high.entry(partition.clone()).or_default();
                 if *next > *high {
                     *high = *next;
-                    self.held += message.memory_bytes();
+                    self.held += message.body.len();
                 }
                 messages.push(message);
             }

@@ -286,10 +286,14 @@ async fn the_day_becomes_a_field_of_a_living_table_by_configuration_and_rows_of_
     let mut restarted = by_day.bronze_sink().unwrap();
     let rows = bronze_rows("0190a", 181);
     commit(&mut restarted, 5, rows.clone()).await;
-    let came = rows.len() + 36;
+    world.rows.extend(rows);
+    // Another run on the same days: a second file of each.
+    let rows = bronze_rows("0190b", 181);
+    commit(&mut restarted, 6, rows.clone()).await;
+    let came = 3 * rows.len();
     world.rows.extend(rows);
     let known = CommitOutcome::Committed { rows_appended: 0, rows_known: world.rows.len() as u64 };
-    let again = batch(at(&[("a", 6)]), at(&[("a", 7)]), world.rows.clone());
+    let again = batch(at(&[("a", 7)]), at(&[("a", 8)]), world.rows.clone());
     assert_eq!(restarted.commit(&again).await.unwrap(), known);
     let view = by_day.view("bronze_raw").await.unwrap().unwrap();
     let rva_lake::Since::Appended(files) = view.since(Some(position)).await.unwrap() else {

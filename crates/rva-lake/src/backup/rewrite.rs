@@ -95,8 +95,12 @@ impl<'a> Moving<'a> {
         }
         let metadata = self.metadata(&lists).map_err(|error| self.failed(error))?;
         let place = format!("{}/metadata/00000-{}.metadata.json", self.location, Uuid::new_v4());
-        let json = serde_json::to_vec(&metadata).map_err(Error::from).map_err(|error| self.failed(error))?;
-        self.storage.write(&place, json.into()).await.map_err(|error| self.failed(error))?;
+        let mut json = serde_json::to_value(&metadata).map_err(Error::from).map_err(|error| self.failed(error))?;
+        // As Java writes that there is none; Nessie takes no table without the field.
+        if json.get("current-snapshot-id").is_none_or(Value::is_null) {
+            json["current-snapshot-id"] = json!(-1);
+        }
+        self.storage.write(&place, json.to_string().into_bytes().into()).await.map_err(|error| self.failed(error))?;
         Ok(place)
     }
 

@@ -139,7 +139,7 @@ impl Prepared {
     /// Returns a folder of its own for a table, where the catalog has its tables.
     pub(crate) async fn location(&self, table: &TableBackup, options: &LakeOptions) -> Result<String, LakeError> {
         if let Some(folder) = &self.folder {
-            let warehouse = DataFolder::at(&folder).warehouse().join(self.namespace.join("/"));
+            let warehouse = DataFolder::at(folder).warehouse().join(self.namespace.join("/"));
             return Ok(own_folder(&format!("file://{}", warehouse.display()), &table.name));
         }
         if let Some(location) = new_location(self.catalog.as_ref(), &self.namespace, &table.name).await {

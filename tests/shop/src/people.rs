@@ -67,7 +67,11 @@ pub struct Frame {
 
 /// Returns how many times the mean of a day come in an hour of it: none at night, most in the afternoon.
 fn busy(hour: f64) -> f64 {
-    if (8.0..21.0).contains(&hour) { 24.0 / 13.0 * (1.0 + 0.6 * ((hour - 9.0) / 13.0 * 6.28).sin()) } else { 0.0 }
+    if (8.0..21.0).contains(&hour) {
+        24.0 / 13.0 * (1.0 + 0.6 * ((hour - 9.0) / 13.0 * std::f64::consts::TAU).sin())
+    } else {
+        0.0
+    }
 }
 
 impl Camera {

@@ -93,7 +93,11 @@ pub fn detector_contract(name: &str, pictures: &[Arc<Image>], mut open: impl FnM
     assert_eq!(found.len(), pictures.len(), "{name}");
     assert!(found.iter().any(|found| !found.is_empty()), "{name}: found nothing at all");
     for (prepared, found) in batch.iter().zip(&found) {
-        assert_eq!(detector.infer(std::slice::from_ref(prepared)).unwrap(), [found.clone()], "{name}: alone");
+        assert_eq!(
+            detector.infer(std::slice::from_ref(prepared)).unwrap(),
+            std::slice::from_ref(found),
+            "{name}: alone"
+        );
     }
     let backwards: Vec<_> = batch.iter().rev().cloned().collect();
     let found_backwards = detector.infer(&backwards).unwrap();

@@ -1,7 +1,6 @@
 //! Backups of tables without a follower: only new files are copied, damage is named, old ones go.
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code, reason = "shared by many tests")]
 mod common;
 
 use common::{at, batch, folder, keys_of, opened, quick, row, table_keys};

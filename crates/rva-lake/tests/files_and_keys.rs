@@ -186,7 +186,10 @@ enum Turn {
     Other,
 }
 
-fn arbitrary_batches() -> impl Strategy<Value = Vec<(Turn, Vec<(u8, u8, i64)>)>> {
+/// Frames as store, camera and number.
+type Frames = Vec<(u8, u8, i64)>;
+
+fn arbitrary_batches() -> impl Strategy<Value = Vec<(Turn, Frames)>> {
     let turn = prop_oneof![Just(Turn::Ours), Just(Turn::Restarted), Just(Turn::Other)];
     let frame = prop_oneof![
         0..40i64,

@@ -2,8 +2,8 @@
 //!
 //! A seam is worth as much as what its implementations have in common. So each seam has one suite here, and every
 //! implementation runs it, the fake too; a fake that breaks the contract would let tests pass that the real thing
-//! fails. Faults are layers: a [`lake::FaultyCatalog`] wraps a real catalog, a [`lake::FaultyStorage`] a real disk, a
-//! [`bus::SlowSource`] a real log, and a plan says what strikes when. Rules that a mutant breaks are in the crates
+//! fails. Faults are layers: a `lake::FaultyCatalog` wraps a real catalog, a `lake::FaultyStorage` a real disk, a
+//! `bus::SlowSource` a real log, and a plan says what strikes when. Rules that a mutant breaks are in the crates
 //! themselves, behind their feature `mutants`, which nothing but their own tests turn on.
 //!
 //! Crates name this one in `[dev-dependencies]` only, with the features that they need; `tests/arch.rs` holds them to

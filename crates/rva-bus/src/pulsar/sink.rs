@@ -76,7 +76,7 @@ impl PulsarSinkOptions {
 /// An [`EventSink`] that sends to a partitioned topic.
 ///
 /// A frame record goes out in the envelope of the data contract; any other body as it is. The partition is chosen by
-/// [`partition_of`] of the key when a run is seen first and kept for the run. A message counts as sent when the broker
+/// `partition_of` of the key when a run is seen first and kept for the run. A message counts as sent when the broker
 /// acknowledged it: `flush` waits for that. After a failed send or one whose outcome is unknown everything from the
 /// first message without a receipt on is sent again, in order, by a producer of another name. So the topic can hold a
 /// message twice and never not at all, and the messages of a run come first in their order. What can't be excluded is

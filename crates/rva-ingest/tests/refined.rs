@@ -192,7 +192,7 @@ fn read_by_pyiceberg(stack: &Stack) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gold_behind_apaches_catalog_is_what_a_data_folder_gives_though_answers_are_lost() {
     let Some(stack) = rva_stack::stack() else { return };
-    let _turn = stack.shared().await;
+    let _turn = stack.alone().await; // the tables of one namespace
     let proxy = Proxy::start(stack.get("ICEBERG_CATALOG_URI")).await.unwrap();
     let behind = RestOptions::new(&proxy.uri);
     let plain = RestOptions::new(stack.get("ICEBERG_CATALOG_URI"));
@@ -226,7 +226,7 @@ async fn gold_behind_apaches_catalog_is_what_a_data_folder_gives_though_answers_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gold_behind_nessie_is_what_a_data_folder_gives() {
     let Some(stack) = rva_stack::stack() else { return };
-    let _turn = stack.shared().await;
+    let _turn = stack.alone().await; // the tables of one namespace
     let environment = stack.optional("nessie");
     let rest =
         RestOptions { warehouse: Some("lakehouse".into()), ..RestOptions::new(&environment["NESSIE_CATALOG_URI"]) };
@@ -292,14 +292,14 @@ async fn what_is_lost_comes_back(rest: &RestOptions, stack: &Stack) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_of_apaches_catalog_that_are_lost_with_their_store_come_back_from_a_backup() {
     let Some(stack) = rva_stack::stack() else { return };
-    let _turn = stack.shared().await;
+    let _turn = stack.alone().await; // the tables of one namespace
     what_is_lost_comes_back(&RestOptions::new(stack.get("ICEBERG_CATALOG_URI")), stack).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_of_nessie_that_are_lost_with_their_store_come_back_from_a_backup() {
     let Some(stack) = rva_stack::stack() else { return };
-    let _turn = stack.shared().await;
+    let _turn = stack.alone().await; // the tables of one namespace
     let environment = stack.optional("nessie");
     let rest =
         RestOptions { warehouse: Some("lakehouse".into()), ..RestOptions::new(&environment["NESSIE_CATALOG_URI"]) };

@@ -211,9 +211,10 @@ impl Refine {
     pub async fn step(&mut self) -> Result<Stepped, Trouble> {
         let drawn = self.draw().await?;
         let silver = self.silver.step(&self.lake, None, &mut self.counters).await?;
-        // The shapes of cameras that nobody had seen, before their first hours are worked out.
+        let is_new = !self.silver.seen.is_subset(&self.gold.seen);
         self.gold.seen.append(&mut self.silver.seen);
-        let drawn = drawn.and(self.draw().await?);
+        // The shapes of cameras that nobody had seen, before their first hours are worked out.
+        let drawn = if is_new { drawn.and(self.draw().await?) } else { drawn };
         let gold = self.gold.step(&self.lake, None, &mut self.counters).await?;
         self.look().await?;
         Ok(drawn.and(silver).and(gold))

@@ -1,5 +1,6 @@
 //! People who come and go in front of a shop's cameras, the same from the same numbers.
 
+use fastrand::Rng;
 use rva_types::{
     BBox, CameraId, Detection, FrameRecord, FrameRecordInput, ImageSize, RunId, RuntimeDescription, SourceIdentity,
     StoreId, StreamId, Timestamp, TrackedDetection,
@@ -13,24 +14,6 @@ const CAMERAS_OF_STORE: usize = 5;
 
 /// The mean time that somebody is seen, in seconds.
 const STAY_SECONDS: f64 = 40.0;
-
-/// A small generator of numbers.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        // splitmix64 (Steele, Lea, Flood 2014)
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
 
 /// Somebody who walks from one place to another while the camera sees them.
 struct Person {
@@ -50,7 +33,7 @@ pub struct Camera {
     /// People in a frame, on average over a day, and whether they keep the hours of a shop.
     mean_people: f64,
     keeps_hours: bool,
-    random: Random,
+    random: Rng,
     present: VecDeque<Person>,
     next_s: f64,
     tracks: u64,
@@ -87,7 +70,7 @@ impl Camera {
             start,
             mean_people,
             keeps_hours,
-            random: Random(number as u64 + 1),
+            random: Rng::with_seed(number as u64 + 1),
             present: VecDeque::new(),
             next_s: 0.0,
             tracks: 0,
@@ -111,13 +94,13 @@ impl Camera {
                 self.next_s += 60.0;
                 continue;
             }
-            let stay = STAY_SECONDS * (0.2 + 1.6 * self.random.share());
-            let mut place = || (self.random.share(), 0.25 + 0.75 * self.random.share());
+            let stay = STAY_SECONDS * (0.2 + 1.6 * self.random.f64());
+            let mut place = || (self.random.f64(), 0.25 + 0.75 * self.random.f64());
             let places = [place(), place()];
             self.tracks += 1;
             let from_s = self.next_s;
             self.present.push_back(Person { track_id: self.tracks, from_s, to_s: from_s + stay, places });
-            self.next_s += -(1.0 - self.random.share()).ln() / rate;
+            self.next_s += -(1.0 - self.random.f64()).ln() / rate;
         }
         self.present.retain(|person| person.to_s >= at_s);
     }

@@ -7,7 +7,10 @@ use rva_bus::{
     pulsar::{Forwarder, ForwarderOptions, PulsarSinkOptions},
 };
 use rva_types::decode_message;
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 const FRAMES: u64 = 2000;
 const CAMERAS: [&str; 2] = ["cam_01", "cam_03"];
@@ -70,9 +73,11 @@ async fn a_spool_is_forwarded_whole_over_restarts_and_a_killed_broker() {
 
     let mut source = source(&connection, &topic).await;
     let (mut found, mut partitions, mut messages) = (BTreeSet::new(), BTreeSet::new(), 0);
+    let end = Instant::now() + Duration::from_secs(60);
     loop {
         let more = source.poll(1 << 20, Duration::from_secs(3)).await.unwrap();
-        if more.is_empty() {
+        // A partition of a broker that just started may answer late.
+        if more.is_empty() && (found.len() >= wanted.len() || Instant::now() > end) {
             break;
         }
         for message in more {
@@ -84,7 +89,9 @@ async fn a_spool_is_forwarded_whole_over_restarts_and_a_killed_broker() {
         }
     }
     println!("measured: {messages} messages on the topic, {} of them twice", messages - found.len());
-    assert_eq!(found, wanted);
+    let missing: Vec<_> = wanted.difference(&found).take(10).collect();
+    let foreign: Vec<_> = found.difference(&wanted).take(10).collect();
+    assert!(missing.is_empty() && foreign.is_empty(), "missing {missing:?} …, not wanted {foreign:?} …");
     assert_eq!(partitions.len(), CAMERAS.len(), "a run is in one partition: {partitions:?}");
 
     let refused = std::fs::read_to_string(dir.path().join("refused.ndjson")).unwrap();

@@ -9,7 +9,7 @@ use super::hours::{CameraHour, HeldHours};
 use super::touched::{CameraOf, Extents, widen};
 use super::work::{StoreWork, bounds, track_of};
 use crate::error::Trouble;
-use rva_analytics::{FrameRows, HourRows, hour_key, track_points};
+use rva_analytics::{FrameRows, HourRows, TrackKey, hour_key, track_points};
 use rva_types::OffsetMap;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -89,7 +89,8 @@ impl Hot {
         work: &StoreWork<'_>,
     ) -> Result<(HourRows, BTreeSet<i64>), Trouble> {
         let hot = self.cameras.entry(camera.clone()).or_default();
-        let old = hot.learn(changed, fresh, work).await?;
+        let keys: HashSet<TrackKey> = fresh.iter().flat_map(track_points).map(|(key, _)| key).collect();
+        let old = hot.learn(&keys, changed, work).await?;
         for rows in fresh {
             let key = &rows.frame.key;
             hot.held.absorb_held(rows, work.zones.of(&key.store, &key.camera), work.rules);
@@ -100,7 +101,6 @@ impl Hot {
         }
         let mut hours: BTreeSet<i64> = fresh.iter().map(|rows| hour_key(rows).hour_us).collect();
         if work.whole_tracks {
-            let keys: HashSet<_> = fresh.iter().flat_map(track_points).map(|(key, _)| key).collect();
             hours.extend(keys.iter().flat_map(|key| hot.held.hours_of_track(key)));
         }
         let (held, missing): (BTreeSet<i64>, BTreeSet<i64>) =
@@ -150,12 +150,12 @@ impl HotCamera {
         self.bytes = self.held.memory_bytes() + extents * EXTENT;
     }
 
-    /// Learns the extents of changed tracks. Returns those tracks, with the whole of their extents, that had detections
+    /// Learns the extents of changed tracks, by their keys. Returns those tracks, with the whole of their extents, that had detections
     /// before and aren't held.
     async fn learn(
         &mut self,
+        keys: &HashSet<TrackKey>,
         changed: &Extents,
-        fresh: &[FrameRows],
         work: &StoreWork<'_>,
     ) -> Result<Extents, Trouble> {
         let runs: BTreeSet<Arc<str>> = changed.keys().map(|(_, run, _)| Arc::clone(run)).collect();
@@ -170,15 +170,14 @@ impl HotCamera {
                 self.extents.insert(run, of_run);
             }
         }
-        let keys: HashSet<_> = fresh.iter().flat_map(track_points).map(|(key, _)| key).collect();
         let mut old = Extents::new();
         for key in keys {
-            let track = track_of(&key);
+            let track = track_of(key);
             let Some((first, last)) = changed.get(&track).copied() else { continue };
             let of_run = self.extents.entry(Arc::clone(&track.1)).or_default();
             let is_known = of_run.contains_key(&track);
             widen(of_run, track.clone(), first, last);
-            if is_known && !self.held.holds_track(&key) && work.whole_tracks {
+            if is_known && !self.held.holds_track(key) && work.whole_tracks {
                 let extent = of_run[&track];
                 old.insert(track, extent);
             }

@@ -9,7 +9,8 @@ use rva_detector::{
     open_log, reread,
 };
 use rva_service::{
-    BusKind, ConfigError, Given, Health, Loaded, ServiceArgs, SourceText, StopFlag, init_telemetry, warn_of_plain_text,
+    BusKind, ConfigError, Given, Health, Loaded, ServiceArgs, SourceText, init_telemetry, stop_on_signals,
+    warn_of_plain_text,
 };
 use rva_track::TrackError;
 use rva_vision::{VisionError, VisionErrorKind};
@@ -84,7 +85,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn run(cli: Cli, loaded: Loaded) -> anyhow::Result<ExitCode> {
-    let stop = StopFlag::on_signals().context("install signal actions")?;
+    let stop = stop_on_signals().context("install signal actions")?;
     let health = Health::new();
     health.not_ready(MODEL, "not loaded yet");
     let config = &loaded.config;

@@ -4,7 +4,7 @@ use rva_bus::{
     BusError, BusErrorKind,
     pulsar::{Forwarder, ForwarderCounters, ForwarderOptions, PulsarConnection},
 };
-use rva_service::{Metric, StopFlag, Totals};
+use rva_service::{Metric, StopFlag, Totals, stopped};
 use std::time::Duration;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -77,7 +77,7 @@ impl Publishing {
         self.is_draining.send_replace(true);
         tracing::info!("the run is in the spool; the broker gets the rest of it");
         let given_up = async {
-            stop.stopped().await;
+            stopped(stop).await;
             tokio::time::sleep(STOP_PATIENCE).await;
         };
         tokio::select! {

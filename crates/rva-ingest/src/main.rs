@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Parser;
 use rva_ingest::service::{Arguments, Asked, Settings, serve};
-use rva_service::{ConfigError, Loaded, StopFlag, init_telemetry, raise_open_files};
+use rva_service::{ConfigError, Loaded, init_telemetry, raise_open_files, stop_on_signals};
 use std::{process::ExitCode, time::Duration};
 
 // A row is a few short strings and a long one: with glibc's allocator a fifth of the time went into making and freeing
@@ -54,7 +54,7 @@ fn configuration(arguments: &Arguments) -> Result<(Loaded, Settings), ConfigErro
 
 fn run(arguments: &Arguments, settings: Settings, loaded: &Loaded) -> anyhow::Result<()> {
     // Before anything else: a signal that comes early stops cleanly too.
-    let stop = StopFlag::on_signals().context("install the signal actions")?;
+    let stop = stop_on_signals().context("install the signal actions")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let asked = Asked { init: arguments.init, drain: arguments.drain, step_pause: arguments.step_pause };
     let result = runtime.block_on(serve(settings, asked, loaded.config.health.address, stop));

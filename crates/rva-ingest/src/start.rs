@@ -147,7 +147,7 @@ pub fn plan_start(
         rolled_back_from: point.rolled_back_from,
     };
     for (partition, stored) in point.offsets.iter().filter(|(partition, _)| owns(partition)) {
-        let range = ranges.iter().find(|range| range.partition == partition);
+        let range = ranges.iter().find(|range| range.partition == *partition);
         let last = range.and_then(|range| range.last);
         let Some(range) = range.filter(|range| range.next > stored && last.is_none_or(|last| reaches(last, stored)))
         else {
@@ -285,12 +285,12 @@ pub(crate) fn begins(first: Position, position: Position) -> bool {
 /// Returns the hole before a message that does not follow what was read.
 pub(crate) fn gap_before(partition: &str, after: Position, found: Position) -> Gap {
     let before = Position { entry: found.entry.saturating_sub(1), ..found };
-    Gap { partition: partition.to_owned(), after: Some(after), found: Some(found), records: distance(after, before) }
+    Gap { partition: partition.into(), after: Some(after), found: Some(found), records: distance(after, before) }
 }
 
 /// Returns the hole before the first message of a partition whose oldest record is `first`.
 pub(crate) fn gap_at_oldest(partition: &str, first: Position, found: Position) -> Gap {
-    Gap { partition: partition.to_owned(), after: None, found: Some(found), records: distance(first, found) }
+    Gap { partition: partition.into(), after: None, found: Some(found), records: distance(first, found) }
 }
 
 #[cfg(test)]
@@ -331,7 +331,7 @@ mod tests {
     fn map(entries: &[(&str, u64)]) -> OffsetMap {
         let mut map = OffsetMap::new();
         for (partition, record) in entries {
-            map.advance(partition, Position::of_record(*record));
+            map.advance(*partition, Position::of_record(*record));
         }
         map
     }

@@ -19,7 +19,7 @@ use crate::writer::write_files;
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{Catalog, TableIdent};
-use rva_types::DoublingWait;
+use rva_types::{DoublingWait, PartitionName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,7 +56,7 @@ pub(crate) trait KeyCheck<R>: Send {
     }
 
     /// Returns the partitions whose offsets must be as the batch says, besides those that it moves.
-    fn partitions_of(_batch: &Batch<R>) -> BTreeSet<String> {
+    fn partitions_of(_batch: &Batch<R>) -> BTreeSet<PartitionName> {
         BTreeSet::new()
     }
 }

@@ -10,7 +10,7 @@ use crate::state::StoredState;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
 use iceberg::table::Table;
-use rva_types::{DeadLetter, Position};
+use rva_types::{DeadLetter, PartitionName, Position};
 use std::collections::{BTreeSet, HashSet};
 
 /// The columns of the key, in the order of the files' spans. The message id leads: it prunes row groups.
@@ -21,8 +21,8 @@ const EMBEDDED: &str = "embedded/";
 
 /// Returns the partition of the log that a dead letter comes from: the camera in the embedded log, the number on
 /// Pulsar.
-fn partition_name(row: &DeadLetter) -> String {
-    row.topic.strip_prefix(EMBEDDED).map_or_else(|| row.partition.to_string(), str::to_owned)
+fn partition_name(row: &DeadLetter) -> PartitionName {
+    row.topic.strip_prefix(EMBEDDED).map_or_else(|| row.partition.to_string().into(), PartitionName::from)
 }
 
 /// A sink that appends dead letters to `rva.bronze_dead_letters`, each once: one at or below the table's own map is
@@ -128,7 +128,7 @@ impl KeyCheck<DeadLetter> for DeadLetterKeys {
 
     fn forget(&mut self) {}
 
-    fn partitions_of(batch: &Batch<DeadLetter>) -> BTreeSet<String> {
+    fn partitions_of(batch: &Batch<DeadLetter>) -> BTreeSet<PartitionName> {
         batch.rows.iter().map(partition_name).collect()
     }
 }

@@ -154,7 +154,7 @@ mod tests {
     fn map(cameras: u64) -> OffsetMap {
         let mut map = OffsetMap::new();
         for number in 0..cameras {
-            map.advance(&format!("store_{:03}_cam_{number:05}", number % 300), Position::of_record(1000 + number * 7));
+            map.advance(format!("store_{:03}_cam_{number:05}", number % 300), Position::of_record(1000 + number * 7));
         }
         map
     }

@@ -8,7 +8,7 @@ use crate::state::StoredState;
 use iceberg::TableIdent;
 use iceberg::spec::{DataFile, Operation};
 use iceberg::table::Table;
-use rva_types::{OffsetMap, Position};
+use rva_types::{OffsetMap, PartitionName, Position};
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -75,11 +75,11 @@ impl<R> Work<'_, R> {
     }
 
     /// Returns the partitions that it moves, and the positions that it moves them to.
-    fn moved(&self) -> Vec<(String, Position)> {
+    fn moved(&self) -> Vec<(PartitionName, Position)> {
         let (from, to) = self.maps();
         to.iter()
             .filter(|(partition, position)| from.get(partition) != Some(*position))
-            .map(|(partition, position)| (partition.to_owned(), position))
+            .map(|(partition, position)| (partition.clone(), position))
             .collect()
     }
 
@@ -91,7 +91,7 @@ impl<R> Work<'_, R> {
         }
         let mut offsets = stored.offsets();
         for (partition, position) in self.moved() {
-            offsets.advance(&partition, position);
+            offsets.advance(partition, position);
         }
         offsets
     }

@@ -30,7 +30,7 @@ fn cameras(count: u64, number: u64) -> OffsetMap {
     let mut map = OffsetMap::new();
     for camera in 0..count {
         map.advance(
-            &format!("store_{:03}_cam_{camera:05}", camera % 100),
+            format!("store_{:03}_cam_{camera:05}", camera % 100),
             Position::of_record(number * 150 + camera % 7),
         );
     }

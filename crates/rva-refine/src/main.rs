@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Parser;
 use rva_refine::service::{Arguments, Asked, serve};
-use rva_service::{Loaded, StopFlag, init_telemetry, raise_open_files, tables::TableSettings};
+use rva_service::{Loaded, init_telemetry, raise_open_files, stop_on_signals, tables::TableSettings};
 use std::{process::ExitCode, time::Duration};
 
 // Rows are short strings and lists of cells, made and freed by the million.
@@ -46,7 +46,7 @@ fn configuration(arguments: &Arguments) -> anyhow::Result<(Loaded, TableSettings
 
 fn run(arguments: Arguments, loaded: &Loaded, tables: &TableSettings, asked: Asked) -> anyhow::Result<()> {
     // Before anything else: a signal that comes early stops cleanly too.
-    let stop = StopFlag::on_signals().context("install the signal actions")?;
+    let stop = stop_on_signals().context("install the signal actions")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let load_again = Box::new(move || arguments.load());
     let started = || tracing::info!(tables = %tables.tables, "following bronze");

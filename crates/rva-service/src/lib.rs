@@ -67,10 +67,11 @@ pub use metrics::{Histogram, HistogramCounts, Metric, Series, Totals, wrong_name
 pub use problems::Problems;
 pub use process::{LoadAgain, load_of_process};
 pub use quantity::{QuantityError, format_bytes, format_duration, parse_bytes, parse_duration};
+pub use rva_types::StopFlag;
 pub use secret::{Secret, SourceText, scrub};
 pub use secret_file::text_of_file;
 pub use show::{ShowFormat, show};
-pub use shutdown::{StopFlag, ended_or_stopped};
+pub use shutdown::{ended_or_stopped, stop_on_signals, stopped};
 pub use telemetry::{LogFormat, TelemetryError, init_telemetry};
 pub use yaml_bounds::too_much as too_much_yaml;
 pub use zones::{ZoneConfig, ZonesOf};

@@ -40,6 +40,7 @@ mod record;
 mod redact;
 mod rejection;
 mod rows;
+mod stop;
 mod time;
 mod wait;
 
@@ -61,5 +62,6 @@ pub use record::{
 pub use redact::{HIDDEN, forms_of, pipeline_properties, redact, secrets_of, shown_source};
 pub use rejection::{Rejection, RejectionReason, one_line, steers};
 pub use rows::{BRONZE_COLUMNS, BronzeEvent, DEAD_LETTER_COLUMNS, DeadLetter, EventKey};
+pub use stop::StopFlag;
 pub use time::{MediaTime, Timestamp, TimestampError};
 pub use wait::DoublingWait;

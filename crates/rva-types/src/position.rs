@@ -1,9 +1,79 @@
 //! Positions in a log, and the map of them that a table commit carries.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{borrow::Borrow, collections::BTreeMap, fmt, ops::Deref, str::FromStr, sync::Arc};
 
-/// The name of a partition of a log: a camera id in the embedded log, a number in a Pulsar topic.
-pub type PartitionName = String;
+/// The name of a partition of a log: a camera id in the embedded log, a number in a Pulsar topic. Clones share the text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionName(Arc<str>);
+
+impl PartitionName {
+    /// Returns its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for PartitionName {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Maps that are keyed by names are asked with a text.
+impl Borrow<str> for PartitionName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for PartitionName {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<String> for PartitionName {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<&PartitionName> for PartitionName {
+    fn from(name: &PartitionName) -> Self {
+        name.clone()
+    }
+}
+
+impl From<&String> for PartitionName {
+    fn from(name: &String) -> Self {
+        Self(name.as_str().into())
+    }
+}
+
+impl PartialEq<str> for PartitionName {
+    fn eq(&self, text: &str) -> bool {
+        self.as_str() == text
+    }
+}
+
+impl PartialEq<&str> for PartitionName {
+    fn eq(&self, text: &&str) -> bool {
+        self.as_str() == *text
+    }
+}
+
+impl fmt::Display for PartitionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for PartitionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
 
 /// The position of one record in its partition. Ordered; never used twice in the life of a log.
 ///
@@ -88,13 +158,9 @@ impl OffsetMap {
     }
 
     /// Includes a partition up to a position. A smaller position than the one held is ignored.
-    pub fn advance(&mut self, partition: &str, to: Position) {
-        match self.0.get_mut(partition) {
-            Some(held) => *held = to.max(*held),
-            None => {
-                self.0.insert(partition.to_owned(), to);
-            }
-        }
+    pub fn advance(&mut self, partition: impl Into<PartitionName>, to: Position) {
+        let held = self.0.entry(partition.into()).or_insert(to);
+        *held = to.max(*held);
     }
 
     /// Returns both maps joined, with the larger position of each partition.
@@ -112,8 +178,8 @@ impl OffsetMap {
     }
 
     /// Iterates over partitions and positions in name order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Position)> {
-        self.0.iter().map(|(name, position)| (name.as_str(), *position))
+    pub fn iter(&self) -> impl Iterator<Item = (&PartitionName, Position)> {
+        self.0.iter().map(|(name, position)| (name, *position))
     }
 
     /// Returns whether no partition is included.
@@ -123,7 +189,7 @@ impl OffsetMap {
 
     /// Returns compact JSON with partitions in name order: `{"cam_01":"0:17:-1"}`.
     pub fn to_json(&self) -> String {
-        let map: BTreeMap<_, _> = self.0.iter().map(|(name, position)| (name, position.to_string())).collect();
+        let map: BTreeMap<_, _> = self.0.iter().map(|(name, position)| (name.as_str(), position.to_string())).collect();
         serde_json::to_string(&map).unwrap_or_default()
     }
 
@@ -142,7 +208,7 @@ impl OffsetMap {
     pub fn from_json(text: &str) -> Result<Self, PositionError> {
         let map: BTreeMap<String, String> =
             serde_json::from_str(text).map_err(|_| PositionError { found: text.chars().take(64).collect() })?;
-        map.into_iter().map(|(name, position)| Ok((name, position.parse()?))).collect::<Result<_, _>>().map(Self)
+        map.into_iter().map(|(name, position)| Ok((name.into(), position.parse()?))).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -165,11 +231,11 @@ mod tests {
     fn a_map_of_many_partitions_is_short_in_a_line_for_people() {
         let mut map = OffsetMap::new();
         for camera in 1..=8 {
-            map.advance(&format!("cam_{camera}"), Position::of_record(camera));
+            map.advance(format!("cam_{camera}"), Position::of_record(camera));
         }
         assert_eq!(map.to_text(), map.to_json(), "a few are shown whole");
         for camera in 0..20_000 {
-            map.advance(&format!("other_{camera:05}"), Position::of_record(1));
+            map.advance(format!("other_{camera:05}"), Position::of_record(1));
         }
         let text = map.to_text();
         assert!(

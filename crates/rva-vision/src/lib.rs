@@ -57,9 +57,9 @@ pub use input_buffer::{InputBuffer, InputBuffers};
 pub use libraries::{OpenCvDescription, opencv_description};
 pub use pipeline::{
     End, FrameCounters, FrameCounts, FramesSkipped, PipelineControl, PipelineOptions, PipelineOutcome, StageTimes,
-    StopFlag, TrackedFrame, run_pipeline,
+    TrackedFrame, run_pipeline,
 };
-pub use rva_types::{CapturePolicy, Device, HwAcceleration, RtspTransport};
+pub use rva_types::{CapturePolicy, Device, HwAcceleration, RtspTransport, StopFlag};
 pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceCounts, SourceDescription};
 pub use source::{
     AbandonedCaptures, Certificates, GstPipeline, IMAGE_EXTENSIONS, OpenOptions, PIXELS_MAX, SourceSpec, StreamUrl,

@@ -51,7 +51,7 @@ impl SpillFolder {
     pub fn ends_with(&self, stop: StopFlag, terminal: &Terminal) -> anyhow::Result<()> {
         let (path, terminal) = (self.path.clone(), terminal.clone());
         let watch = move || loop {
-            if stop.is_stopped() {
+            if stop.is_set() {
                 // Files may still be made while it is removed.
                 let _ = (0..3).any(|_| fs::remove_dir_all(&path).is_ok());
                 terminal.say("the query was stopped");

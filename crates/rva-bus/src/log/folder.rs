@@ -1,7 +1,8 @@
 //! The files of a log's folder: identity, lock, partitions, segments, durable marks, committed positions.
 
 use crate::{BusError, BusErrorKind, log::line};
-use rva_types::Timestamp;
+
+use rva_types::{PartitionName, Timestamp};
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
@@ -214,7 +215,7 @@ pub(crate) fn decode_key(name: &str) -> Option<String> {
 }
 
 /// Returns keys and folders of the partitions, in key order.
-pub(crate) fn list_partitions(dir: &Path) -> Result<Vec<(String, PathBuf)>, BusError> {
+pub(crate) fn list_partitions(dir: &Path) -> Result<Vec<(PartitionName, PathBuf)>, BusError> {
     let failed = |error| io_error("read folder", dir, error);
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed)? {
@@ -222,7 +223,7 @@ pub(crate) fn list_partitions(dir: &Path) -> Result<Vec<(String, PathBuf)>, BusE
         if path.is_dir()
             && let Some(key) = path.file_name().and_then(|name| name.to_str()).and_then(decode_key)
         {
-            found.push((key, path));
+            found.push((key.into(), path));
         }
     }
     found.sort();

@@ -128,7 +128,7 @@ impl EventSource for LogReader {
     async fn seek(&mut self, offsets: &OffsetMap) -> Result<(), BusError> {
         let ranges = self.partitions().await?;
         for (partition, position) in offsets.iter() {
-            let last = ranges.iter().find(|range| range.partition == partition).and_then(|range| range.last);
+            let last = ranges.iter().find(|range| range.partition == *partition).and_then(|range| range.last);
             if last.is_none_or(|last| last < position) || position.ledger != 0 {
                 let last = last.map_or("nothing".to_owned(), |last| format!("{last} as its last record"));
                 return Err(permanent(format!(
@@ -236,7 +236,7 @@ impl Look {
         }
         let mark = folder::read_mark(folder, true)?;
         if let Some(mark) = mark {
-            self.marks.insert(partition.to_owned(), mark);
+            self.marks.insert(partition.into(), mark);
         }
         Ok(mark)
     }
@@ -260,7 +260,7 @@ impl Look {
         while matches!(result, Ok(true)) && cursor.next <= mark.number {
             result = self.read_segment(partition, folder, mark, &mut cursor, bytes_max, bytes);
         }
-        self.cursors.insert(partition.to_owned(), cursor);
+        self.cursors.insert(partition.into(), cursor);
         result.map(|_| ())
     }
 
@@ -310,7 +310,7 @@ impl Look {
             *bytes += cost;
             *cursor = Cursor { next: record.number + 1, at: Some((segment, line.end)) };
             self.messages.push(Message {
-                partition: partition.to_owned(),
+                partition: partition.into(),
                 position: Position::of_record(record.number),
                 ends_entry: true,
                 follows: None,

@@ -6,7 +6,8 @@ use super::{
     writer::{LogOptions, SizePolicy, State},
 };
 use crate::BusError;
-use rva_types::Timestamp;
+
+use rva_types::{PartitionName, Timestamp};
 use std::time::Duration;
 
 /// Removes segments whose records are all committed and older than `retention`.
@@ -56,14 +57,14 @@ pub(super) fn make_room(state: &mut State, options: &LogOptions) -> Result<bool,
         state.counters.records_dropped_size += dropped;
         freed = true;
         if dropped > 0 {
-            tracing::warn!(partition = key, records = dropped, "the log is full: dropped its oldest records");
+            tracing::warn!(partition = %key, records = dropped, "the log is full: dropped its oldest records");
         }
     }
     Ok(freed)
 }
 
 /// Returns the partition whose oldest segment goes next: the oldest committed one, else (policy) the oldest of all.
-fn victim(state: &State, policy: SizePolicy) -> Option<(String, u64)> {
+fn victim(state: &State, policy: SizePolicy) -> Option<(PartitionName, u64)> {
     let mut committed_ones = Vec::new();
     let mut all = Vec::new();
     for (key, partition) in &state.partitions {

@@ -8,7 +8,7 @@ use super::{
     scan::LINE_BYTES_MAX,
 };
 use crate::{BusError, BusErrorKind, EventSink, OutgoingMessage};
-use rva_types::Timestamp;
+use rva_types::{PartitionName, Timestamp};
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -130,7 +130,7 @@ pub struct LogCounters {
 }
 
 pub(super) struct State {
-    pub partitions: BTreeMap<String, Partition>,
+    pub partitions: BTreeMap<PartitionName, Partition>,
     pub counters: LogCounters,
     bytes_unsynced: u64,
     /// The number of partitions whose files are open, about: retention opens some too.
@@ -301,15 +301,17 @@ impl LogWriter {
         if bytes > 0 && bytes + message.body.len() as u64 > options.size_bytes_max {
             return Ok(Appended::Full);
         }
-        if !state.partitions.contains_key(&message.partition_key) {
+        if !state.partitions.contains_key(message.partition_key.as_str()) {
             let (partition, _) = Partition::open(&self.dir, &message.partition_key)?;
-            state.partitions.insert(message.partition_key.clone(), partition);
+            state.partitions.insert(message.partition_key.as_str().into(), partition);
         }
-        let is_open = state.partitions.get(&message.partition_key).is_some_and(Partition::is_open);
+        let is_open = state.partitions.get(message.partition_key.as_str()).is_some_and(Partition::is_open);
         if !is_open && state.open >= options.open_partitions_max && !state.close_idle(options.open_partitions_max) {
             return Ok(Appended::TooManyOpen);
         }
-        let Some(partition) = state.partitions.get_mut(&message.partition_key) else { return Ok(Appended::Full) };
+        let Some(partition) = state.partitions.get_mut(message.partition_key.as_str()) else {
+            return Ok(Appended::Full);
+        };
         state.written += 1;
         partition.used = state.written;
         let appended = partition.append(&*options.files, options.segment_bytes(), (options.clock)(), message);

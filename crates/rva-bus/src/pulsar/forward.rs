@@ -144,7 +144,7 @@ impl Forwarder {
     async fn send(&mut self, message: Message) -> Result<bool, BusError> {
         let (partition, position) = (message.partition, message.position);
         let outgoing = OutgoingMessage {
-            partition_key: partition.clone(),
+            partition_key: partition.as_str().to_owned(),
             properties: message.properties,
             event_time: None,
             body: message.body,
@@ -159,7 +159,7 @@ impl Forwarder {
             Err(error) if error.kind() == BusErrorKind::Rejected => {
                 self.refused.add(&partition, position, &error, &outgoing)?;
                 self.counters.refused += 1;
-                tracing::warn!(camera = partition, %position, %error, "a record is refused for good");
+                tracing::warn!(camera = %partition, %position, %error, "a record is refused for good");
                 Ok(false)
             }
             sent => sent.map(|()| true),

@@ -94,7 +94,7 @@ impl Partition {
     pub(crate) fn new(number: u32, after: Option<Position>) -> Self {
         Self {
             number,
-            name: number.to_string(),
+            name: number.to_string().into(),
             consumer: None,
             heard: Instant::now(),
             renews: false,

@@ -364,7 +364,7 @@ impl EventSource for PulsarSource {
             let Shared { admin, topic: name, subscription, .. } = &self.shared;
             let state = admin.state(name, partition, subscription).await?;
             ranges.push(PartitionRange {
-                partition: partition.to_string(),
+                partition: partition.to_string().into(),
                 topic: (topic.clone(), i32::try_from(partition).unwrap_or(i32::MAX)),
                 first: state.first,
                 last: self.last(partition, state.last).await?,
@@ -380,7 +380,7 @@ impl EventSource for PulsarSource {
         self.count = self.shared.admin.partitions(&self.shared.topic).await?.unwrap_or(0).max(self.count);
         let ranges = self.partitions().await?;
         for (partition, position) in offsets.iter() {
-            let range = ranges.iter().find(|range| range.partition == partition);
+            let range = ranges.iter().find(|range| range.partition == *partition);
             if range.is_none_or(|range| range.next <= position) {
                 let last = range.and_then(|range| range.last);
                 let last = last.map_or("nothing".to_owned(), |last| format!("{last} as its last record"));

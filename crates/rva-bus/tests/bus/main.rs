@@ -85,7 +85,7 @@ pub async fn drain(source: &mut dyn EventSource) -> Vec<Message> {
 
 /// Partition, record number and body of each message.
 pub fn keys(messages: &[Message]) -> Vec<(String, u64, String)> {
-    let key = |m: &Message| (m.partition.clone(), m.position.entry, String::from_utf8_lossy(&m.body).into_owned());
+    let key = |m: &Message| (m.partition.to_string(), m.position.entry, String::from_utf8_lossy(&m.body).into_owned());
     messages.iter().map(key).collect()
 }
 

@@ -89,7 +89,7 @@ fn producer(connection: &PulsarConnection, topic: &str) -> RawProducer {
 
 /// Bodies of the good ones of a partition, in order, and the reasons of the others.
 fn sorted(messages: &[Message], partition: u32) -> (Vec<Vec<u8>>, Vec<RejectionReason>) {
-    let of_partition = messages.iter().filter(|message| message.partition == partition.to_string());
+    let of_partition = messages.iter().filter(|message| message.partition == *partition.to_string());
     let (bad, good): (Vec<_>, Vec<_>) = of_partition.partition(|message| message.rejected.is_some());
     let reasons = bad.iter().filter_map(|message| message.rejected.as_ref()).map(|rejected| rejected.reason);
     (good.iter().map(|message| message.body.to_vec()).collect(), reasons.collect())
@@ -254,7 +254,7 @@ async fn chunks_of_several_producers_are_put_together_and_what_is_missing_is_one
         // rest.
         for cut in [0, 4, 7].into_iter().filter(|cut| ends[*cut]) {
             let mut offsets = OffsetMap::new();
-            offsets.advance(&last.to_string(), messages[cut].position);
+            offsets.advance(last.to_string(), messages[cut].position);
             source.seek(&offsets).await.unwrap();
             let wanted: Vec<_> = messages[cut + 1..].iter().map(|message| message.position).collect();
             let mut rest = read(&mut source, wanted.len().saturating_sub(2)).await;

@@ -5,7 +5,7 @@ use rva_bus::{
     EventSink, EventSource,
     pulsar::{PulsarConnection, PulsarSink, PulsarSinkOptions},
 };
-use rva_types::{OffsetMap, decode_message};
+use rva_types::{OffsetMap, PartitionName, decode_message};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicU64, Ordering},
@@ -47,7 +47,7 @@ async fn a_broker_killed_while_it_is_written_and_read_loses_nothing() {
     let read = async {
         let mut source = source(&connection, &topic).await;
         let mut offsets = OffsetMap::new();
-        let mut read: Vec<(String, Key)> = Vec::new();
+        let mut read: Vec<(PartitionName, Key)> = Vec::new();
         let mut errors = 0;
         let end = Instant::now() + Duration::from_secs(300);
         let mut keys = BTreeSet::new();
@@ -114,7 +114,7 @@ async fn a_broker_killed_while_it_is_written_and_read_loses_nothing() {
     let mut last: BTreeMap<&str, (i64, &str)> = BTreeMap::new();
     for (partition, (camera, frame)) in &read {
         let (furthest, of) = last.entry(camera).or_insert((0, partition));
-        assert_eq!(of, partition, "{camera} is in two partitions");
+        assert_eq!(*of, partition.as_str(), "{camera} is in two partitions");
         assert!(*frame <= *furthest + 1, "{camera}: frame {frame} came first behind {furthest}");
         *furthest = (*furthest).max(*frame);
     }

@@ -90,7 +90,7 @@ async fn deleted(
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         Operator::new(connection, topic).delete_what_was_consumed().await;
-        let source = source(connection, topic).await;
+        let mut source = source(connection, topic).await;
         let range = source.partitions().await.unwrap().remove(0);
         if is_done(range.first) || Instant::now() > end {
             return (source, range);

@@ -141,7 +141,7 @@ async fn a_run_stays_in_its_partition_when_the_topic_is_enlarged() {
         let is_it = |m: &&Message| decode_message(&m.body, &m.properties).unwrap().key.run.as_str().starts_with(start);
         messages.iter().filter(is_it).map(|m| m.partition.clone()).collect()
     };
-    assert_eq!(partitions_of("run-"), BTreeSet::from(["0".to_owned()]));
+    assert_eq!(partitions_of("run-"), BTreeSet::from(["0".into()]));
     assert!(partitions_of("new-").len() > 1, "new runs spread over {:?}", partitions_of("new-"));
 }
 

@@ -9,9 +9,6 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// The interval at which a wait looks whether it was asked to stop.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
 /// A camera that is open.
 pub(super) type Opened = (OpenCamera, RunSettings);
 
@@ -98,7 +95,7 @@ async fn open(spec: &CameraSpec, shared: &Arc<Shared>, stop: &StopFlag) -> Optio
     }
     let seat = tokio::select! {
         seat = shared.openings.acquire() => seat,
-        () = stopped(stop) => return None,
+        () = rva_service::stopped(stop) => return None,
     };
     let (answer, answered) = oneshot::channel();
     let (spec, opener) = (spec.clone(), Arc::clone(&shared.opener));
@@ -112,7 +109,7 @@ async fn open(spec: &CameraSpec, shared: &Arc<Shared>, stop: &StopFlag) -> Optio
     }
     let opened = tokio::select! {
         opened = answered => opened,
-        () = stopped(stop) => return None,
+        () = rva_service::stopped(stop) => return None,
     };
     drop(seat);
     Some(opened.unwrap_or_else(|_| Err(VisionError::new(VisionErrorKind::Fault, "the opening panicked"))))
@@ -130,12 +127,6 @@ fn with_taps(camera: OpenCamera, settings: RunSettings, shared: &Shared) -> Resu
 async fn sleep_unless(time: Duration, stop: &StopFlag) -> bool {
     tokio::select! {
         () = tokio::time::sleep(time) => false,
-        () = stopped(stop) => true,
-    }
-}
-
-async fn stopped(stop: &StopFlag) {
-    while !stop.is_set() {
-        tokio::time::sleep(LOOK_EVERY).await;
+        () = rva_service::stopped(stop) => true,
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{CameraSpec, CameraSummary, Supervisor};
 use crate::{CameraEnd, DetectorSetup};
-use rva_service::StopFlag;
+use rva_service::{StopFlag, stopped};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
@@ -76,7 +76,7 @@ pub async fn watch_cameras(supervisor: &mut Supervisor, watching: Watching<'_>) 
                     }
                 }
             }
-            () = stop.stopped(), if !is_stopping => {
+            () = stopped(stop), if !is_stopping => {
                 is_stopping = true;
                 supervisor.stop();
             }

@@ -3,7 +3,7 @@
 
 use crate::{Gap, start::reaches};
 use rva_bus::PartitionRange;
-use rva_types::{OffsetMap, Position};
+use rva_types::{OffsetMap, PartitionName, Position};
 use std::time::Duration;
 
 /// The number of rebuilds in a row that may bring nothing new before a log that contradicts itself ends the ingest.
@@ -19,7 +19,7 @@ impl Promises {
     pub(super) fn note(&mut self, ranges: &[PartitionRange], owns: impl Fn(&str) -> bool) {
         let before = std::mem::take(&mut self.0);
         for (partition, promised) in before.iter() {
-            let range = ranges.iter().find(|range| range.partition == partition);
+            let range = ranges.iter().find(|range| range.partition == *partition);
             if range.is_none_or(|range| range.next <= promised) {
                 self.0.advance(partition, promised);
             }
@@ -32,11 +32,11 @@ impl Promises {
     }
 
     /// Returns a partition that is not read up to where its range said, and that position.
-    pub(super) fn unread(&self, read: &OffsetMap) -> Option<(String, Position)> {
+    pub(super) fn unread(&self, read: &OffsetMap) -> Option<(PartitionName, Position)> {
         self.0
             .iter()
             .find(|(partition, last)| !read.get(partition).is_some_and(|read| reaches(read, *last)))
-            .map(|(partition, last)| (partition.to_owned(), last))
+            .map(|(partition, last)| (partition.clone(), last))
     }
 }
 
@@ -65,7 +65,7 @@ impl Progress {
     }
 
     /// Notes that a message was taken; returns whether it is one that never came before.
-    pub(super) fn take(&mut self, partition: &str, position: Position) -> bool {
+    pub(super) fn take(&mut self, partition: &PartitionName, position: Position) -> bool {
         if self.furthest.includes(partition, position) {
             return false;
         }
@@ -113,13 +113,13 @@ mod tests {
 
     fn map(entries: &[(&str, u64)]) -> OffsetMap {
         let mut map = OffsetMap::new();
-        entries.iter().for_each(|(partition, record)| map.advance(partition, Position::of_record(*record)));
+        entries.iter().for_each(|(partition, record)| map.advance(*partition, Position::of_record(*record)));
         map
     }
 
     fn range(partition: &str, last: Option<u64>, next: u64) -> PartitionRange {
         PartitionRange {
-            partition: partition.to_owned(),
+            partition: partition.into(),
             topic: (format!("embedded/{partition}"), 0),
             first: last.map(|_| Position::of_record(1)),
             last: last.map(Position::of_record),
@@ -154,7 +154,7 @@ mod tests {
         for (at, (asked, read, wanted)) in cases.iter().enumerate() {
             let mut promises = Promises::default();
             asked.iter().for_each(|ranges| promises.note(ranges, |partition| partition != "yard"));
-            let wanted = wanted.map(|(partition, record)| (partition.to_owned(), Position::of_record(record)));
+            let wanted = wanted.map(|(partition, record)| (partition.into(), Position::of_record(record)));
             assert_eq!(promises.unread(&map(read)), wanted, "case {at}");
         }
     }
@@ -163,24 +163,28 @@ mod tests {
     fn only_what_never_came_is_progress_and_too_many_rebuilds_without_any_end_it() {
         let mut progress = Progress::default();
         let at = Position::of_record;
-        assert!(progress.take("door", at(1)) && progress.take("door", at(2)) && progress.take("yard", at(1)));
-        assert!(!progress.take("door", at(2)), "it came before");
+        assert!(
+            progress.take(&"door".into(), at(1))
+                && progress.take(&"door".into(), at(2))
+                && progress.take(&"yard".into(), at(1))
+        );
+        assert!(!progress.take(&"door".into(), at(2)), "it came before");
         for _ in 0..STALLED_MAX {
             assert_eq!(progress.stall(), Ok(()));
-            assert!(!progress.take("door", at(1)) && progress.is_stalled(), "the same once more cures nothing");
+            assert!(!progress.take(&"door".into(), at(1)) && progress.is_stalled(), "the same once more cures nothing");
         }
         assert_eq!(progress.stall(), Err(STALLED_MAX));
-        assert!(progress.take("door", at(3)) && !progress.is_stalled());
+        assert!(progress.take(&"door".into(), at(3)) && !progress.is_stalled());
         assert_eq!(progress.stall(), Ok(()));
         progress.forget();
-        assert!(progress.take("door", at(1)), "after a rollback everything is new");
+        assert!(progress.take(&"door".into(), at(1)), "after a rollback everything is new");
     }
 
     #[test]
     fn a_hole_is_known_once_it_was_met_and_silence_lasts_from_the_last_answer() {
         let mut progress = Progress::default();
         let gap = |record| Gap {
-            partition: "door".to_owned(),
+            partition: "door".into(),
             after: None,
             found: Some(Position::of_record(record)),
             records: 1,

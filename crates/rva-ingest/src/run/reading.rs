@@ -3,7 +3,7 @@
 use super::{Failure, Ingest, LOG, Step, Then, of_log};
 use crate::{Gap, Halt, IngestEnd, IngestError, IngestEvent, Offer, Phase};
 use rva_bus::{BusError, Message};
-use rva_types::Position;
+use rva_types::{PartitionName, Position};
 use std::time::Duration;
 
 /// The time that a log is given for what its ranges promise before they are asked for again.
@@ -107,7 +107,7 @@ impl Ingest<'_> {
     }
 
     /// Returns a partition of ours that is not read up to where its range said, and that position.
-    fn unread(&self) -> Option<(String, Position)> {
+    fn unread(&self) -> Option<(PartitionName, Position)> {
         self.promises.unread(self.batcher.read())
     }
 

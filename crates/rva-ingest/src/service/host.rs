@@ -14,7 +14,7 @@ use crate::{
 use anyhow::{Context, bail};
 use rva_lake::Lake;
 use rva_service::{
-    Health, StopFlag, ended_or_stopped, format_duration,
+    Health, StopFlag, ended_or_stopped, format_duration, stopped,
     tables::{install_tls, merge_limits},
 };
 use std::{os::unix::fs::DirBuilderExt, sync::Arc, time::Duration};
@@ -68,7 +68,7 @@ impl Host {
         };
         let lease = tokio::select! {
             lease = IngestLease::acquire(&dir, standby) => Some(lease?),
-            () = stop.stopped() => return Ok(None),
+            () = stopped(stop) => return Ok(None),
         };
         self.health.ready(STANDBY);
         Ok(Some(ClaimedHost { host: self, lease }))

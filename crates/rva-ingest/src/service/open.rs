@@ -7,7 +7,7 @@ use super::settings::{Bus, Settings};
 use anyhow::Context;
 use rva_bus::{BusError, BusErrorKind, EventSource, LogOptions, LogReader, settle};
 use rva_lake::{Lake, LakeErrorKind};
-use rva_service::{Health, StopFlag, Totals};
+use rva_service::{Health, StopFlag, Totals, stopped};
 use rva_types::DoublingWait;
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ impl Opening<'_> {
         loop {
             let opened = tokio::select! {
                 opened = open() => opened,
-                () = self.stop.stopped() => return Ok(None),
+                () = stopped(self.stop) => return Ok(None),
             };
             let error = match opened {
                 Ok(opened) => {
@@ -80,7 +80,7 @@ impl Opening<'_> {
             }
             tokio::select! {
                 () = tokio::time::sleep(wait.take()) => {}
-                () = self.stop.stopped() => return Ok(None),
+                () = stopped(self.stop) => return Ok(None),
             }
         }
     }

@@ -116,7 +116,7 @@ impl SimLog {
         offsets.iter().all(|(partition, position)| {
             state
                 .partitions
-                .get(partition)
+                .get(partition.as_str())
                 .is_some_and(|records| records.iter().any(|record| record.position == position && record.ends_entry))
         })
     }
@@ -172,7 +172,7 @@ impl EventSource for SimSource {
         let state = self.log.state();
         let range = |(partition, records): (&String, &Vec<Record>)| PartitionRange {
             skipped_to: None,
-            partition: partition.clone(),
+            partition: partition.as_str().into(),
             topic: (format!("{TOPIC}{partition}"), 0),
             first: records.get(state.removed.get(partition).copied().unwrap_or(0)).map(|record| record.position),
             last: records.last().map(|record| record.position),
@@ -189,7 +189,7 @@ impl EventSource for SimSource {
         self.faults.alive().await;
         let state = self.log.state();
         for (partition, position) in offsets.iter() {
-            let last = state.partitions.get(partition).and_then(|records| records.last());
+            let last = state.partitions.get(partition.as_str()).and_then(|records| records.last());
             let last = last.map_or(Position::of_record(0), |record| record.position);
             if (last.ledger, last.entry) < (position.ledger, position.entry) {
                 let text = format!("log shortened: found {last} as the last of {partition}, wanted {position}");
@@ -273,7 +273,7 @@ impl SimSource {
             let next = self.next.entry(partition.clone()).or_default();
             while let Some(record) = records.get(*next) {
                 let message = Message {
-                    partition: partition.clone(),
+                    partition: partition.as_str().into(),
                     position: record.position,
                     ends_entry: record.ends_entry,
                     follows: None,

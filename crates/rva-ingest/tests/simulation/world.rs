@@ -152,7 +152,8 @@ impl World {
             poll_wait: Duration::ZERO,
             silence_max: Duration::from_millis(5),
             backoff_min: Duration::from_millis(1),
-            partitions: splits.then(|| CAMERAS.iter().filter(|name| **name != OTHERS).map(|s| s.to_string()).collect()),
+            partitions: splits
+                .then(|| CAMERAS.iter().filter(|name| **name != OTHERS).map(|name| (*name).into()).collect()),
             rules: IngestRules { acknowledge_after_commit: mutant != Mutant::AcknowledgeFirst },
             ..IngestOptions::default()
         };
@@ -455,7 +456,7 @@ async fn commit_some(lake: &Lake, log: &SimLog, committed: &CommittedMap, only: 
     }
     source.seek(&point.offsets).await.unwrap();
     for message in source.poll(1_000, Duration::ZERO).await.unwrap() {
-        if only.is_none_or(|partition| partition == message.partition) {
+        if only.is_none_or(|partition| message.partition == partition) {
             batcher.offer(&message, Timestamp::from_micros(2), Duration::ZERO);
         }
     }

@@ -10,7 +10,7 @@ pub use refining::{RefineView, Refining, open, rules_of};
 
 use crate::{Rebuild, RefineCounters};
 use anyhow::Context;
-use rva_service::{Health, LoadAgain, Loaded, StopFlag, tables::TableSettings};
+use rva_service::{Health, LoadAgain, Loaded, StopFlag, stopped, tables::TableSettings};
 use std::convert::Infallible;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -47,7 +47,7 @@ pub async fn serve(
                 done?;
                 Ok(Some(refine.counters))
             }
-            () = stop.stopped() => Ok(None),
+            () = stopped(stop) => Ok(None),
         };
     }
     let health = Health::new();
@@ -55,11 +55,11 @@ pub async fn serve(
     let _server = health.listen(config.health.address).await?;
     let refining = tokio::select! {
         refining = Refining::start(tables, config, &drawings, view) => refining?,
-        () = stop.stopped() => return Ok(None),
+        () = stopped(stop) => return Ok(None),
     };
     if asked == Asked::Drain {
         let counters = refining.drain(stop).await?;
-        return Ok((!stop.is_stopped()).then_some(counters));
+        return Ok((!stop.is_set()).then_some(counters));
     }
     started();
     tokio::select! {

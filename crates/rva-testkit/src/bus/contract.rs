@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use rva_bus::{BusErrorKind, EventSink, EventSource, Message, OutgoingMessage, PartitionRange};
-use rva_types::{OffsetMap, Position};
+use rva_types::{OffsetMap, PartitionName, Position};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
@@ -108,7 +108,7 @@ fn wanted(numbers: RangeInclusive<u64>) -> Vec<String> {
 }
 
 /// What a message is, in an order that doesn't depend on how partitions interleave.
-fn keys(messages: &[Message]) -> BTreeSet<(String, Position, String)> {
+fn keys(messages: &[Message]) -> BTreeSet<(PartitionName, Position, String)> {
     let key = |m: &Message| (m.partition.clone(), m.position, String::from_utf8_lossy(&m.body).into_owned());
     messages.iter().map(key).collect()
 }
@@ -270,7 +270,7 @@ pub async fn a_full_partition_does_not_starve_the_others(log: &mut Log<'_>) {
         log.fill(key, 2..=2).await;
     }
     source.seek(&offsets_behind(&first)).await.unwrap();
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut seen: BTreeMap<PartitionName, usize> = BTreeMap::new();
     for poll in 0..90 {
         for message in source.poll(1, Duration::from_secs(5)).await.unwrap() {
             seen.entry(message.partition).or_insert(poll);

@@ -226,7 +226,7 @@ impl EventSink for MemoryLog {
             return Err(BusError::new(BusErrorKind::Rejected, "found an empty partition key, wanted 1 to 64 bytes"));
         }
         let now = shared.now;
-        let partition = shared.partitions.entry(message.partition_key.clone()).or_default();
+        let partition = shared.partitions.entry(message.partition_key.as_str().into()).or_default();
         partition.first = partition.first.max(1);
         partition.records.push_back((now, message));
         Ok(())

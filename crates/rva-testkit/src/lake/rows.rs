@@ -30,7 +30,7 @@ pub fn row(run: &str, frame_index: i64) -> BronzeRow {
 pub fn at(pairs: &[(&str, u64)]) -> OffsetMap {
     let mut map = OffsetMap::new();
     for (partition, number) in pairs {
-        map.advance(partition, Position::of_record(*number));
+        map.advance(*partition, Position::of_record(*number));
     }
     map
 }

@@ -15,44 +15,13 @@ mod stages;
 use crate::{Detector, FindCues, FrameSource, Image, VisionError};
 pub use counters::{FrameCounters, FrameCounts, FramesSkipped};
 use rva_track::Tracker;
-use rva_types::{CapturePolicy, ImageSize, MediaTime, TrackedDetection};
+use rva_types::{CapturePolicy, ImageSize, MediaTime, StopFlag, TrackedDetection};
 use std::{
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     ops::ControlFlow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
-
-/// A flag that asks a pipeline to stop; clones ask for the same. It can't be taken back.
-#[derive(Debug, Clone, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
-
-impl StopFlag {
-    /// Makes a flag that isn't set.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets it: decoding ends, and what was decoded is still processed and delivered.
-    pub fn stop(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Returns whether it is set.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// Wraps a flag that somebody else sets, a signal handler for one.
-impl From<Arc<AtomicBool>> for StopFlag {
-    fn from(flag: Arc<AtomicBool>) -> Self {
-        Self(flag)
-    }
-}
 
 /// The bounds and choices of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::{
 };
 use rva_bus::NdjsonSink;
 use rva_detector::{Fleet, FleetView, SharedSink, configured::plan};
-use rva_service::{Loaded, StopFlag};
+use rva_service::{Loaded, stop_on_signals};
 use std::path::Path;
 
 /// Detects, tracks, and writes one record a frame.
@@ -29,7 +29,7 @@ pub async fn run(args: DetectArgs, loaded: Loaded, terminal: &Terminal) -> anyho
     let videos = Videos::new(Saving::plan(args.saving.save.as_deref(), &beside, cameras.len())?);
     let fleet = open(Fleet::open(&cameras), &videos).await?;
 
-    let stop = StopFlag::on_signals()?;
+    let stop = stop_on_signals()?;
     let sink = SharedSink::new(NdjsonSink::create(&args.output)?);
     let mut fleet = fleet.start(sink, &loaded.config, videos.taps());
     let view = ProgressView::start(terminal, fleet.views(), None);

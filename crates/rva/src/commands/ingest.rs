@@ -8,7 +8,7 @@ use crate::{
     terminal::Terminal,
 };
 use rva_ingest::{HeldBy, IngestEnd, IngestReport, Phase};
-use rva_service::{Health, Loaded, StopFlag};
+use rva_service::{Health, Loaded, stop_on_signals};
 
 /// Follows the log, or brings it to its end with `--drain`.
 ///
@@ -21,7 +21,7 @@ pub async fn run(args: IngestArgs, mut loaded: Loaded, terminal: &Terminal) -> a
     loaded.config.data_dir = folder.root().to_owned();
     let health = Health::new();
     let host = embedded::host(&loaded, &health)?;
-    let stop = StopFlag::on_signals()?;
+    let stop = stop_on_signals()?;
     let say = |held: HeldBy| terminal.say(&format!("standby: {}", held.waiting_for(folder.root())));
     let Some(host) = host.claim(&stop, say).await? else { return Ok(Exit::Done) };
     let _server = health.listen(loaded.config.health.address).await?;

@@ -3,7 +3,7 @@
 use crate::{cli::InitArgs, exit::Exit, terminal::Terminal};
 use anyhow::Context;
 use rva_ingest::service::{Asked, Settings, serve};
-use rva_service::{BusKind, Loaded, StopFlag};
+use rva_service::{BusKind, Loaded, stop_on_signals};
 
 /// Makes everything that is missing and touches nothing that is there.
 ///
@@ -12,9 +12,9 @@ use rva_service::{BusKind, Loaded, StopFlag};
 pub async fn run(_: InitArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let settings = Settings::of(&loaded)?;
     let tables = settings.tables.tables.to_string();
-    let stop = StopFlag::on_signals().context("install the signal actions")?;
+    let stop = stop_on_signals().context("install the signal actions")?;
     serve(settings, Asked { init: true, ..Asked::default() }, None, stop.clone()).await?;
-    if stop.is_stopped() {
+    if stop.is_set() {
         return Ok(Exit::Interrupted);
     }
     let config = &loaded.config;

@@ -9,7 +9,7 @@ use crate::{
 };
 use clap::Args;
 use rva_lake::{Lake, LakeErrorKind, Merged, Orphan, TablePlan};
-use rva_service::{Loaded, StopFlag, format_bytes, tables::merge_limits};
+use rva_service::{Loaded, format_bytes, stop_on_signals, stopped, tables::merge_limits};
 use serde_json::json;
 use std::time::SystemTime;
 
@@ -59,7 +59,7 @@ pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> any
     }
     let settings = table_settings_to_write(&loaded)?;
     let limits = merge_limits(&config.maintain, settings.spill_dir(config));
-    let stop = StopFlag::on_signals()?;
+    let stop = stop_on_signals()?;
     let lake = settings.open().await?;
     let mut maintenance = lake.maintenance(table, &limits)?;
     loop {
@@ -67,7 +67,7 @@ pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> any
         let merged = tokio::select! {
             merged = merging => merged,
             // What was written and isn't committed is an orphan, and goes when it is old.
-            () = stop.stopped() => return Ok(Exit::Interrupted),
+            () = stopped(&stop) => return Ok(Exit::Interrupted),
         };
         match merged {
             Ok(merged) => say(&merged, terminal),
@@ -81,7 +81,7 @@ pub async fn run(args: MaintainArgs, loaded: Loaded, terminal: &Terminal) -> any
         }
         tokio::select! {
             () = tokio::time::sleep(config.maintain.interval) => {}
-            () = stop.stopped() => return Ok(Exit::Done),
+            () = stopped(&stop) => return Ok(Exit::Done),
         }
     }
 }

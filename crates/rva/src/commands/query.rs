@@ -9,7 +9,7 @@ use crate::{
 };
 use futures::StreamExt;
 use rva_lake::{AsOf, SqlOptions};
-use rva_service::{Loaded, StopFlag};
+use rva_service::{Loaded, stop_on_signals};
 use rva_types::Timestamp;
 
 /// The query of people per minute of each camera: tracks of class `person`, an id of one run counted once a minute.
@@ -44,7 +44,7 @@ pub async fn run(args: QueryArgs, loaded: Loaded, terminal: &Terminal) -> anyhow
 /// Returns an error where the folder can't be made.
 pub fn bounds(loaded: &Loaded, as_of: Option<AsOf>, terminal: &Terminal) -> anyhow::Result<(SpillFolder, SqlOptions)> {
     let spill = SpillFolder::make(loaded.config.query.spill_dir.as_deref())?;
-    spill.ends_with(StopFlag::on_signals()?, terminal)?;
+    spill.ends_with(stop_on_signals()?, terminal)?;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let options = SqlOptions {
         memory_max_bytes: size(loaded.config.query.memory_max),

@@ -10,7 +10,7 @@ use rva_refine::{
     Rebuild, RefineCounters,
     service::{Asked, serve},
 };
-use rva_service::{LoadAgain, Loaded, StopFlag};
+use rva_service::{LoadAgain, Loaded, stop_on_signals};
 
 /// Follows bronze, brings the tables to its end with `--drain`, or works some out again with `--rebuild`.
 ///
@@ -26,7 +26,7 @@ pub async fn run(args: RefineArgs, loaded: Loaded, load_again: LoadAgain, termin
         None => Asked::Follow,
     };
     let settings = table_settings_to_write(&loaded)?;
-    let stop = StopFlag::on_signals()?;
+    let stop = stop_on_signals()?;
     let started = || terminal.say(&format!("following {}; Ctrl-C ends", settings.tables));
     let Some(counters) = serve(&settings, &loaded, asked, load_again, &stop, started).await? else {
         return Ok(Exit::Interrupted);

@@ -10,7 +10,7 @@ use crate::{
 use anyhow::Context;
 use rva_bus::{LogWriter, ReplayOptions, Replayed, replay_file, replay_stream};
 use rva_detector::configured::log_options;
-use rva_service::{Loaded, StopFlag};
+use rva_service::{Loaded, stop_on_signals, stopped};
 use std::{fs::File, path::Path};
 
 /// The name of standard input, where a file is asked for.
@@ -24,7 +24,7 @@ const STDIN: &str = "-";
 pub async fn run(args: ReplayArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let folder = absolute(&loaded.config.data_dir)?;
     check(&args)?;
-    let stop = StopFlag::on_signals()?;
+    let stop = stop_on_signals()?;
     folder.make_writable()?;
     let (log, options) = (folder.log(), log_options(&loaded.config));
     let mut writer = tokio::task::spawn_blocking(move || LogWriter::open(log, options)).await??;
@@ -34,7 +34,7 @@ pub async fn run(args: ReplayArgs, loaded: Loaded, terminal: &Terminal) -> anyho
         let name = name_of(path);
         let replayed = tokio::select! {
             replayed = replay_one(path, &mut writer) => replayed?,
-            () = stop.stopped() => {
+            () = stopped(&stop) => {
                 terminal.say(&format!("stopped in {name}; what was read is in the log"));
                 return Ok(Exit::Interrupted);
             }

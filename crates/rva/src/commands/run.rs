@@ -18,7 +18,7 @@ use rva_detector::{
 };
 use rva_ingest::{IngestReport, Phase};
 use rva_refine::service::{Drawings, RefineView, Refining};
-use rva_service::{BusKind, Config, Health, LoadAgain, Loaded, StopFlag, tables::TableSettings};
+use rva_service::{BusKind, Config, Health, LoadAgain, Loaded, stop_on_signals, tables::TableSettings};
 use rva_types::{CameraId, DataFolder, StoreId};
 use rva_vision::VisionErrorKind;
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub async fn run(
     let drawings = Drawings::of(&loaded, &ids_of(&plan.cameras))?;
     let fleet = open(Fleet::of(&plan), &videos).await?;
 
-    let stop = StopFlag::on_signals()?;
+    let stop = stop_on_signals()?;
     folder.make_writable()?;
     let health = Health::new();
     let sink = open_log(folder.log(), config, &health).await?;

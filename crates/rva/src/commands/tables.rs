@@ -81,7 +81,7 @@ fn as_csv(tables: &[TableSummary]) -> String {
 
 fn as_json(table: &TableSummary) -> serde_json::Value {
     let offsets: serde_json::Map<_, _> =
-        table.offsets.iter().map(|(name, position)| (name.to_owned(), json!(position.to_string()))).collect();
+        table.offsets.iter().map(|(name, position)| (name.to_string(), json!(position.to_string()))).collect();
     json!({
         "name": table.name,
         "rows": table.rows,

@@ -12,7 +12,7 @@ use crate::{
 use args::{BackupAction, BackupArgs, RestoreArgs};
 use rva_lake::{Backup, BackupMade, BackupStore, LakeError, LakeErrorKind, RestoreTarget, Verified};
 use rva_service::{
-    Loaded, StopFlag, format_bytes,
+    Loaded, format_bytes, stop_on_signals, stopped,
     tables::{TableSettings, Tables, storage_of},
 };
 use rva_types::Timestamp;
@@ -24,7 +24,7 @@ use std::path::PathBuf;
 /// # Errors
 /// Returns why tables or place can't be used, or what of the arguments is refused.
 pub async fn run(args: BackupArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let stop = StopFlag::on_signals()?;
+    let stop = stop_on_signals()?;
     let work = async {
         match args.action {
             Some(BackupAction::List { from, format }) => list(&store(&loaded, &from)?, format).await,
@@ -44,7 +44,7 @@ pub async fn run(args: BackupArgs, loaded: Loaded, terminal: &Terminal) -> anyho
     tokio::select! {
         done = work => done,
         // Files that were copied are there for the next backup; no record names them.
-        () = stop.stopped() => Ok(Exit::Interrupted),
+        () = stopped(&stop) => Ok(Exit::Interrupted),
     }
 }
 
@@ -68,10 +68,10 @@ pub async fn restore(args: RestoreArgs, loaded: Loaded, terminal: &Terminal) -> 
             (RestoreTarget::Rest { rest: Box::new(rest.clone()), namespace }, place)
         }
     };
-    let stop = StopFlag::on_signals()?;
+    let stop = stop_on_signals()?;
     let restored = tokio::select! {
         restored = store.restore(&backup, &target, &settings.lake) => restored.map_err(once)?,
-        () = stop.stopped() => return Ok(Exit::Interrupted),
+        () = stopped(&stop) => return Ok(Exit::Interrupted),
     };
     terminal.say(&format!(
         "backup {} of {} restored into {place}: {} tables, {} files of {}",

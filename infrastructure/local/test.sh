@@ -15,7 +15,7 @@ status=0
 # Of each target of tests/fuzz.
 export RVA_FUZZ_SECONDS=${RVA_FUZZ_SECONDS:-60}
 # Output of tests that passed is shown too: a skip is a line in it.
-cargo test --workspace --features $FEATURES --locked --no-fail-fast -- --show-output 2>&1 | tee "$log" |
+"$RVA_PYTHON" infrastructure/local/run_tests.py --workspace --features $FEATURES --locked 2>&1 | tee "$log" |
   infrastructure/local/test_progress.sh || status=$?
 "$RVA_PYTHON" infrastructure/local/check_skips.py "$log" tests/allowed-skips.txt || status=$?
 exit $status

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a measurement that fails ends")]
 
 use rva_lake::{Batch, BronzeRow, CommitOutcome, HousekeepingLimits, Lake, LakeOptions, MergeLimits, TableSink};
+use rva_testkit::measure::{cpu_seconds, median, sizes, status_kib};
 use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -41,48 +42,8 @@ fn rows(frames: std::ops::RangeInclusive<u64>) -> Vec<BronzeRow> {
     frames.flat_map(|frame| (0..CAMERAS).map(move |camera| row(camera, frame))).collect()
 }
 
-/// Returns the value of a line of `/proc/self/status`, in KiB.
-fn status_kib(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// Returns the processor time of this process in seconds.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-    // The kernel tells it in hundredths on every machine that this runs on.
-    ticks / 100.0
-}
-
-fn median(times: &[f64]) -> f64 {
-    let mut times = times.to_vec();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 fn say(what: &str, commits: u64, value: f64, unit: &str) {
     println!("{what},{commits},{value:.3},{unit}");
-}
-
-/// Returns the number and the bytes of files below a folder whose names end so.
-fn sizes(folder: &Path, endings: &[&str]) -> (u64, u64) {
-    let (mut files, mut bytes, mut folders) = (0, 0, vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        // Files come and go while this looks.
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path: PathBuf = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)) {
-                files += 1;
-                bytes += entry.metadata().map_or(0, |found| found.len());
-            }
-        }
-    }
-    (files, bytes)
 }
 
 fn say_sizes(folder: &Path, commits: u64) {

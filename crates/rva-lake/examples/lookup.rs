@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a measurement that fails ends")]
 
 use rva_lake::{Batch, BronzeRow, BronzeSink, CommitOutcome, Lake, LakeOptions, TableSink};
+use rva_testkit::measure::status_kib;
 use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
 use std::path::Path;
 use std::time::Instant;
@@ -82,13 +83,6 @@ impl World {
             })
             .collect()
     }
-}
-
-/// Returns the value of a line of `/proc/self/status`, in KiB.
-fn status_kib(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn say(what: &str, value: f64, unit: &str) {

@@ -7,6 +7,7 @@ mod common;
 use common::{at, batch, folder, quick, row};
 use iceberg::TableIdent;
 use rva_lake::{CommitOutcome, Lake, TableSink};
+use rva_testkit::measure::status_kib;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -29,12 +30,6 @@ impl StepClock {
             *self.spent.entry(before).or_default() += began.elapsed();
         }
     }
-}
-
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// Every file that the current metadata reaches.
@@ -84,10 +79,10 @@ async fn a_thousand_commits_leave_nothing_unreferenced_and_memory_flat() {
         assert_eq!(outcome, CommitOutcome::Committed { rows_appended: 1, rows_known: 0 });
         from = to;
         if number == commits / 10 {
-            early = resident_kib();
+            early = status_kib("VmRSS");
         }
     }
-    let late = resident_kib();
+    let late = status_kib("VmRSS");
     for upto in [100, 500, 1_000, 2_000] {
         if let Some(window) = times.get(upto - 100..upto) {
             let mut window = window.to_vec();

@@ -16,6 +16,7 @@ pub mod bus;
 #[cfg(feature = "lake")]
 pub mod lake;
 mod material;
+pub mod measure;
 #[cfg(feature = "vision")]
 pub mod vision;
 

@@ -3,6 +3,7 @@
 use crate::{MIDNIGHT, bronze_row, people::Camera};
 use rva_lake::{Batch, HousekeepingLimits, Lake, LakeOptions, MergeLimits, TableSink};
 use rva_refine::Refine;
+use rva_testkit::measure::{cpu_seconds, median, sizes, status_kib};
 use rva_types::{OffsetMap, Position, Timestamp};
 use std::{
     path::Path,
@@ -20,45 +21,6 @@ const WINDOW: usize = 100;
 
 /// The refreshes between two looks of maintenance.
 const LOOK_EVERY: usize = 200;
-
-/// Returns the value of a line of `/proc/self/status`, in MiB.
-fn status_mib(name: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-}
-
-/// Returns the processor time of this process in milliseconds.
-fn cpu_ms() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    // In hundredths of a second on every machine that this runs on.
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) * 10.0
-}
-
-/// Returns number and megabytes of the files below a folder that end so.
-fn sizes(folder: &Path, endings: &[&str]) -> (u64, f64) {
-    let (mut files, mut bytes, mut folders) = (0, 0, vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        // Files come and go while this looks.
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)) {
-                files += 1;
-                bytes += entry.metadata().map_or(0, |found| found.len());
-            }
-        }
-    }
-    (files, bytes as f64 / 1e6)
-}
-
-fn median(times: &[f64]) -> f64 {
-    let mut times = times.to_vec();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
 
 pub async fn run(folder: &Path, refreshes: usize) {
     let mut options = LakeOptions::default();
@@ -88,10 +50,10 @@ pub async fn run(folder: &Path, refreshes: usize) {
         let batch = Batch { source: "shop year".into(), from, to: to.clone(), rows };
         sink.commit(&batch).await.unwrap();
         from = to;
-        let (began, cpu) = (Instant::now(), cpu_ms());
+        let (began, cpu) = (Instant::now(), cpu_seconds());
         refine.drain().await.unwrap();
         times.push(began.elapsed().as_secs_f64() * 1e3);
-        cpus.push(cpu_ms() - cpu);
+        cpus.push((cpu_seconds() - cpu) * 1e3);
         if at % LOOK_EVERY == 0 {
             let began = SystemTime::now();
             maintenance.merge(std::mem::replace(&mut looked, began)).await.unwrap();
@@ -101,11 +63,11 @@ pub async fn run(folder: &Path, refreshes: usize) {
             println!("refresh (median of {WINDOW}),{at},{:.1},ms", median(&times[recent..]));
             let mean = cpus[recent..].iter().sum::<f64>() / (cpus.len() - recent) as f64;
             println!("processor of a refresh (mean of {WINDOW}),{at},{mean:.1},ms");
-            println!("resident memory,{at},{:.0},MiB", status_mib("VmRSS"));
-            let (files, megabytes) = sizes(&folder.join("warehouse"), &[".avro", ".metadata.json"]);
-            println!("metadata,{at},{files},files\nmetadata,{at},{megabytes:.1},MB");
-            let (files, megabytes) = sizes(&folder.join("warehouse"), &[".parquet"]);
-            println!("data,{at},{files},files\ndata,{at},{megabytes:.1},MB");
+            println!("resident memory,{at},{},MiB", status_kib("VmRSS") / 1024);
+            let (files, bytes) = sizes(&folder.join("warehouse"), &[".avro", ".metadata.json"]);
+            println!("metadata,{at},{files},files\nmetadata,{at},{:.1},MB", bytes as f64 / 1e6);
+            let (files, bytes) = sizes(&folder.join("warehouse"), &[".parquet"]);
+            println!("data,{at},{files},files\ndata,{at},{:.1},MB", bytes as f64 / 1e6);
         }
     }
 }

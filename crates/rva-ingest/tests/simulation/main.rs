@@ -22,7 +22,7 @@ use std::{
 };
 use world::{Mutant, Outcome, simulate};
 
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 500;
 const THREADS: usize = 2;
 
 fn variable(name: &str) -> Option<u64> {

@@ -150,8 +150,8 @@ impl HotCamera {
         self.bytes = self.held.memory_bytes() + extents * EXTENT;
     }
 
-    /// Learns the extents of changed tracks, by their keys. Returns those tracks, with the whole of their extents, that had detections
-    /// before and aren't held.
+    /// Learns the extents of changed tracks, by their keys. Returns those tracks, with the whole of their extents, that
+    /// had detections before and aren't held.
     async fn learn(
         &mut self,
         keys: &HashSet<TrackKey>,

@@ -157,6 +157,12 @@ impl HeldHours {
         self.drop_strangers();
     }
 
+    /// Drops the hours before one, and the tracks that no hour is held of any more.
+    pub(super) fn forget_before(&mut self, hour: i64) {
+        self.hours.retain(|key, _| key.hour_us >= hour);
+        self.drop_strangers();
+    }
+
     /// Returns the bytes that it takes in memory, about.
     pub(super) fn memory_bytes(&self) -> usize {
         let track = |held: &HeldTrack| size_of::<(TrackKey, HeldTrack)>() + 512 + held.path.memory_bytes();

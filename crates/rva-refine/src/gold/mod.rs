@@ -309,9 +309,12 @@ impl Gold {
                 // Of everything there is nothing beyond.
                 hours = work.reached(hours, &changed).await?;
             }
+            let newest = hours.iter().map(|(_, hour)| *hour).max().unwrap_or_default();
             for chunk in chunks(&hours) {
                 let mut held = work.load(&chunk, &changed).await?;
                 let rows = work.rows(&mut held, &chunk.iter().map(|(_, hour)| *hour).collect());
+                // What new rows will touch are the last hours: of a backlog nothing else is worth its memory.
+                held.forget_before(newest.saturating_sub(HOUR_US));
                 self.hot.keep(&store, held);
                 counters.hours += chunk.len() as u64;
                 for going in &mut going {

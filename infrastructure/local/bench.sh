@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # name|setup: what it needs installed|script and arguments|what it measures
+# shellcheck disable=SC2016 # backticks around names
 benches='
 detect|setup|bench_detect.sh|frames a second and memory of the pipeline beside bare ONNX Runtime, in turns, in one run
 footfall|setup|bench_footfall.sh|people counted at lines beside PyPI `supervision` on the tracks of Roboflow'"'"'s `trackers` (installs both into .venv-bench)

@@ -59,12 +59,18 @@ def day(options):
     for name, count in counts.items():
         say(name, count, "rows")
     rva = [options.binaries / "rva", "--config", config]
-    refine = measured("rva refine --drain", [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"])
+    refine = measured(
+        "rva refine --drain",
+        [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"],
+    )
     say("detections a processor second", f"{int(counts['detections']) / refine:.0f}", "rows")
     # A restart: one more commit of bronze stands behind all that, and is refined by a new process.
     more = [options.binaries / "shop", "more", data, options.cameras, options.rate, options.hours]
     subprocess.run(more, check=True, stdout=sys.stderr)
-    measured("restart and first refresh", [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"])
+    measured(
+        "restart and first refresh",
+        [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"],
+    )
     duckdb = [sys.executable, __file__, "--part", "duckdb", "--folder", options.folder]
     once = measured("DuckDB: silver and gold once", duckdb)
     say("rva refine over DuckDB", f"{refine / once:.2f}", "times the processor time")
@@ -76,8 +82,9 @@ def day(options):
 
 
 def in_duckdb(sql):
-    """The defining SQL as DuckDB writes it: moments aren't numbers, and JSON has other names."""
+    """The defining SQL as DuckDB writes it: moments aren't numbers, JSON has other names, and `by` is a word of its own."""
     sql = re.sub(r"CAST\(((?:(?:max|min)\()?[a-z_.]*capture_ts\)?) AS bigint\)", r"epoch_us(\1)", sql)
+    sql = re.sub(r"\bby\b", '"by"', sql)  # keywords are in capitals
     return sql.replace("json_length(", "json_array_length(")
 
 
@@ -162,7 +169,10 @@ def spool(options):
     beside(options, lambda data: ["live", data, options.cameras, options.rate, "10", "10800"])
     # All of it equals its definition.
     data, config = options.folder / "data", options.folder / "rva.yaml"
-    measured("rva refine --drain", [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"])
+    measured(
+        "rva refine --drain",
+        [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"],
+    )
     measured("rva verify", [options.binaries / "rva", "--config", config, "verify", "--data-dir", data])
 
 

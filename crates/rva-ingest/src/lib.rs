@@ -18,7 +18,7 @@
 //! let first = Position::of_record(1);
 //! let mut batcher = Batcher::new("a log", OffsetMap::new(), OffsetMap::new());
 //! batcher.learn(&PartitionRange {
-//!     partition: "door".to_owned(),
+//!     partition: "door".into(),
 //!     topic: ("embedded/door".to_owned(), 0),
 //!     first: Some(first),
 //!     last: Some(first),
@@ -26,7 +26,7 @@
 //!     skipped_to: None,
 //! });
 //! let message = Message {
-//!     partition: "door".to_owned(),
+//!     partition: "door".into(),
 //!     position: first,
 //!     ends_entry: true,
 //!     publish_ts: now,

@@ -6,7 +6,7 @@
 use rva_lake::{Batch, BronzeRow, CommitOutcome, HousekeepingLimits, Lake, LakeOptions, MergeLimits, TableSink};
 use rva_testkit::measure::{cpu_seconds, median, sizes, status_kib};
 use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The cameras of a commit, each with a frame.

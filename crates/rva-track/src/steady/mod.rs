@@ -19,6 +19,10 @@
 //! 4. confirmed tracks that are left: weak detections, `match_thresh`;
 //! 5. tentative tracks: strong detections, `match_thresh`; a tentative track that finds none ends.
 //!
+//! Where two people pass one another, a detector often gives one box for both: one track takes it and the other is
+//! lost. So a box counts less for the motion of the track that took it, the more that track overlaps one that has been
+//! lost for 0.2 s: both go on as they went, and are where they are looked for when they part.
+//!
 //! It differs from ByteTrack in this besides: the confidence has no part in the likeness but in the filter's noise and
 //! in the birth of a track, which is confirmed once the confidences of its detections sum up to `confirm_conf_sum`;
 //! the first frame is a frame like any other; there is no search for duplicate tracks. Ideas that were tried and left
@@ -44,6 +48,9 @@ use rva_types::{Detection, MediaTime, TrackedDetection};
 
 /// The seconds since a track was seen up to which it counts as in view; a track seen in the frame before always does.
 const IN_VIEW_SECONDS: f64 = 0.1;
+/// The seconds since a track was seen from which it may be hidden in the box of another. Raising it ignores short
+/// gaps of the detector.
+const HIDDEN_SECONDS: f64 = 0.2;
 /// The number of detections that make a track so well known that the camera's motion can be told from it.
 const WELL_KNOWN_HITS: u32 = 3;
 /// The step where media time says none, in seconds: before the second frame, and where it doesn't increase.
@@ -64,6 +71,8 @@ struct Track {
     hits: u32,
     unseen_frames: u32,
     unseen_seconds: f64,
+    /// The box that was taken in this frame and isn't part of the filter yet.
+    measured: Option<Extent>,
     /// The index of the track's detection in the latest frame.
     detection: Option<usize>,
 }
@@ -75,10 +84,11 @@ impl Track {
             motion: Motion::new(&candidate.extent),
             extent: candidate.extent,
             conf: candidate.conf,
-            conf_sum: candidate.conf_share(),
+            conf_sum: conf_share(candidate.conf),
             hits: 1,
             unseen_frames: 0,
             unseen_seconds: 0.0,
+            measured: None,
             detection: Some(candidate.detection),
         }
     }
@@ -106,15 +116,27 @@ impl Track {
     }
 
     fn take(&mut self, candidate: &Candidate) {
-        self.motion.update(&candidate.extent, candidate.conf_share());
-        self.extent = self.motion.extent();
+        self.measured = Some(candidate.extent);
         self.conf = candidate.conf;
-        self.conf_sum += candidate.conf_share();
+        self.conf_sum += conf_share(candidate.conf);
         self.hits = self.hits.saturating_add(1);
         self.unseen_frames = 0;
         self.unseen_seconds = 0.0;
         self.detection = Some(candidate.detection);
     }
+
+    /// Takes the measured box into the filter, if there is one. The lost tracks' boxes say how far it may be of two.
+    fn measure(&mut self, lost: &[Extent]) {
+        let Some(measured) = self.measured.take() else { return };
+        let merged = lost.iter().map(|other| self.extent.iou(other)).fold(0.0, f64::max);
+        self.motion.update(&measured, conf_share(self.conf), merged);
+        self.extent = self.motion.extent();
+    }
+}
+
+/// Returns a confidence in [0, 1], whatever the detector's scale: some score above 1.
+fn conf_share(conf: f32) -> f64 {
+    f64::from(conf).min(1.0)
 }
 
 /// A detection that can be tracked.
@@ -124,13 +146,6 @@ struct Candidate {
     conf: f32,
     /// The detection's index in the caller's order.
     detection: usize,
-}
-
-impl Candidate {
-    /// Returns the confidence in [0, 1], whatever the detector's scale: some score above 1.
-    fn conf_share(&self) -> f64 {
-        f64::from(self.conf).min(1.0)
-    }
 }
 
 /// The strength of a detection: a strong one can start a track, a weak one only go on with one.
@@ -287,6 +302,16 @@ impl SteadyTrack {
         self.associate(|track| !track.is_confirmed(), Strength::Strong, near);
     }
 
+    /// Takes what was associated into the filters.
+    fn measure(&mut self) {
+        let is_hidden = |track: &&Track| track.is_confirmed() && track.unseen_seconds >= HIDDEN_SECONDS;
+        self.rows.clear();
+        self.rows.extend(self.tracks.iter().filter(is_hidden).map(|track| track.extent));
+        for track in &mut self.tracks {
+            track.measure(&self.rows);
+        }
+    }
+
     /// Ends lost tracks after their time; one that was seen in the frame before is not lost, however long that is ago.
     fn remove_expired(&mut self) {
         let lost_seconds_max = f64::from(self.params.lost_seconds_max);
@@ -327,6 +352,7 @@ impl Tracker for SteadyTrack {
         self.remove_expired();
         self.follow_camera(frame.camera_motion);
         self.associate_all();
+        self.measure();
         self.remove_unconfirmed();
         self.start_tracks();
         self.confirm();

@@ -8,7 +8,7 @@
 //! Differences: time isn't counted in frames. A step lasts as long as the media time says, in units of 1/30 s, for
 //! which the noise is meant; so half the frame rate, a skipped frame and a variable rate need no other parameters.
 //! And a measurement's noise grows as its confidence falls (the idea of NSA Kalman, Du et al., "GIAOTracker", ICCVW
-//! 2021, equation 6, where it shrinks to nothing at confidence 1).
+//! 2021, equation 6, where it shrinks to nothing at confidence 1), and where somebody is hidden in it.
 
 use super::extent::Extent;
 use crate::kalman::Axis;
@@ -29,6 +29,8 @@ const SIZE_MEASURED_STD: f64 = 0.05;
 const FIRST_VELOCITY_STD: f64 = 0.02;
 /// The share by which the measured deviations are larger at confidence 0 than at 1.
 const DOUBT: f64 = 0.5;
+/// The share by which they are larger where the box lies wholly on that of a lost track.
+const MERGED_DOUBT: f64 = 1.5;
 
 /// A quantity that wanders. It stays above 0 where all that is measured is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,10 +83,12 @@ impl Motion {
         self.height.var += size_var;
     }
 
-    /// Takes in a measured box of a confidence in [0, 1].
-    pub(super) fn update(&mut self, measured: &Extent, conf: f64) {
+    /// Takes in a measured box of a confidence in [0, 1]. `merged` is the overlap with a lost track, in [0, 1]: a
+    /// detector that sees two people as one gives a box that neither of them is alone, and both should go on as they
+    /// went until they part.
+    pub(super) fn update(&mut self, measured: &Extent, conf: f64, merged: f64) {
         let height = self.height.value;
-        let doubt = 1.0 + DOUBT * (1.0 - conf);
+        let doubt = (1.0 + DOUBT * (1.0 - conf)) * (1.0 + MERGED_DOUBT * merged);
         let (std, size_std) = (doubt * CENTRE_MEASURED_STD * height, doubt * SIZE_MEASURED_STD * height);
         self.x.update(measured.x, std);
         self.y.update(measured.y, std);
@@ -116,7 +120,7 @@ mod tests {
         let mut motion = Motion::new(&at(0.0));
         for frame in 1..=frames {
             motion.predict(seconds);
-            motion.update(&at(pixels_a_second * seconds * f64::from(frame)), 0.9);
+            motion.update(&at(pixels_a_second * seconds * f64::from(frame)), 0.9, 0.0);
         }
         motion
     }
@@ -140,19 +144,20 @@ mod tests {
 
     #[test]
     fn an_unsure_measurement_moves_the_box_less() {
-        let moved = |conf| {
+        let moved = |conf, merged| {
             let mut motion = walked(10, 1.0 / 30.0, 0.0);
             motion.predict(1.0 / 30.0);
-            motion.update(&at(10.0), conf);
+            motion.update(&at(10.0), conf, merged);
             motion.extent().x
         };
-        assert!(moved(0.2) < moved(0.9) && moved(0.2) > 0.0);
+        assert!(moved(0.2, 0.0) < moved(0.9, 0.0) && moved(0.2, 0.0) > 0.0);
+        assert!(moved(0.9, 0.8) < moved(0.9, 0.0) && moved(0.9, 0.8) > 0.0);
     }
 
     #[test]
     fn the_size_of_an_unseen_box_stays_and_never_reaches_zero() {
         let mut motion = walked(5, 0.04, 30.0);
-        motion.update(&Extent { height: 1e-30, width: 1e-30, ..at(0.0) }, 1.0);
+        motion.update(&Extent { height: 1e-30, width: 1e-30, ..at(0.0) }, 1.0, 0.0);
         let before = motion.extent();
         (0..90).for_each(|_| motion.predict(0.04));
         let after = motion.extent();

@@ -108,6 +108,27 @@ fn a_lost_track_takes_nothing_from_those_in_view() {
     }
 }
 
+/// Frames in which somebody walks past another who stands. While they overlap, the detector sees one box around both.
+fn passing(frame: u32) -> Vec<Detection> {
+    let (walker, stander) = (4.0 * frame as f32, 300.0);
+    if (walker - stander).abs() >= 30.0 {
+        return vec![seen(walker, 0.99), seen(stander, 0.99)];
+    }
+    let bbox = BBox::new(f32::min(walker, stander), 100.0, f32::max(walker, stander) + 40.0, 220.0);
+    vec![Detection { bbox, conf: 0.99, class_id: 0 }]
+}
+
+#[test]
+fn two_who_pass_as_one_box_keep_their_ids() {
+    let mut tracker = tracker();
+    for frame in 0..140 {
+        let found = ids_at(&mut tracker, f64::from(frame) / 30.0, &passing(frame));
+        if found.len() == 2 {
+            assert_eq!(found, [Some(1), Some(2)], "frame {frame}");
+        }
+    }
+}
+
 #[test]
 fn a_clock_that_stands_or_jumps_is_borne() {
     let mut tracker = tracker();

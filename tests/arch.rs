@@ -159,6 +159,17 @@ fn no_release_binary_holds_fakes_or_a_rule_that_can_be_broken() {
     assert!(ours("rva-ingest", "mutants").iter().any(is_unwanted), "the question can be answered with yes");
 }
 
+/// Of a crate that names itself in `[dev-dependencies]`, `PACKAGE/pulsar` would be that dependency's feature alone.
+#[test]
+fn pulsar_that_is_asked_for_by_the_packages_name_gets_in() {
+    for package in ["rva", "rva-detector", "rva-ingest"] {
+        let feature = format!("{package}/pulsar");
+        let arguments = ["tree", "-p", package, "-e", "normal", "--prefix", "none", "--locked", "--offline"];
+        let lines = cargo(&[&arguments[..], &["--features", &feature]].concat());
+        assert!(lines.lines().any(|line| line.starts_with("pulsar v")), "{feature} leaves Pulsar out");
+    }
+}
+
 #[test]
 fn there_is_one_arrow_one_parquet_and_one_object_store() {
     let all = tree("rva");

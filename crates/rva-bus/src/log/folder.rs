@@ -1,7 +1,6 @@
 //! The files of a log's folder: identity, lock, partitions, segments, durable marks, committed positions.
 
 use crate::{BusError, BusErrorKind, log::line};
-
 use rva_types::{PartitionName, Timestamp};
 use std::{
     fs::{self, File},

@@ -6,7 +6,6 @@ use super::{
     writer::{LogOptions, SizePolicy, State},
 };
 use crate::BusError;
-
 use rva_types::{PartitionName, Timestamp};
 use std::time::Duration;
 

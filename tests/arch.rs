@@ -159,6 +159,27 @@ fn no_release_binary_holds_fakes_or_a_rule_that_can_be_broken() {
     assert!(ours("rva-ingest", "mutants").iter().any(is_unwanted), "the question can be answered with yes");
 }
 
+/// A test whose features aren't asked for is left out without a word.
+#[test]
+fn every_test_that_requires_a_feature_is_built_by_make_test() {
+    let script = std::fs::read_to_string(root().join("infrastructure/local/environment.sh")).unwrap();
+    let asked: BTreeSet<&str> =
+        script.lines().find_map(|line| line.strip_prefix("FEATURES=")).unwrap().split(',').collect();
+    let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked", "--offline"]);
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    let mut required = BTreeSet::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        for target in package["targets"].as_array().unwrap().iter().filter(|target| target["kind"][0] == "test") {
+            for feature in target["required-features"].as_array().into_iter().flatten() {
+                required.insert(format!("{}/{}", package["name"].as_str().unwrap(), feature.as_str().unwrap()));
+            }
+        }
+    }
+    assert!(required.contains("rva-ingest/mutants"), "{required:?}");
+    let missing: Vec<_> = required.iter().filter(|feature| !asked.contains(feature.as_str())).collect();
+    assert!(missing.is_empty(), "FEATURES of environment.sh lacks {missing:?}");
+}
+
 /// Of a crate that names itself in `[dev-dependencies]`, `PACKAGE/pulsar` would be that dependency's feature alone.
 #[test]
 fn pulsar_that_is_asked_for_by_the_packages_name_gets_in() {

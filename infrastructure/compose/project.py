@@ -1,5 +1,6 @@
 """The compose file as a project of its own, and what asks it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,10 +8,12 @@ import time
 from pathlib import Path
 
 PATIENCE_S = 240
-PROJECT = f"rva-test-{os.getpid()}"
+PREFIX = "rva-test-"
+PID = os.getpid()
+PROJECT = f"{PREFIX}{PID}"
 SECRETS = Path(os.environ["RVA_SECRETS"])
 # A loopback address of its own, so that a project that runs already keeps its ports.
-ADDRESS = "127.0.0.2"
+ADDRESS = f"127.{2 + (PID >> 16) % 250}.{(PID >> 8) % 256}.{PID % 256}"
 ENVIRONMENT = os.environ | {
     "RVA_BIND": ADDRESS,
     "RVA_BIND_OPEN": ADDRESS,
@@ -39,6 +42,15 @@ def docker(*arguments: str, check: bool = True) -> str:
 
 def compose(*arguments: str, check: bool = True) -> str:
     return docker("compose", "--project-name", PROJECT, *arguments, check=check)
+
+
+def sweep() -> None:
+    """Ends what earlier runs left that were killed before they could: an engine that is started again starts it too."""
+    for project in json.loads(docker("compose", "ls", "--all", "--format", "json")):
+        name = project["Name"]
+        if name.startswith(PREFIX) and not Path(f"/proc/{name.removeprefix(PREFIX)}").exists():
+            say(f"an earlier run left {name} ({project['Status']}): taken down")
+            docker("compose", "--project-name", name, "down", "--volumes", "--remove-orphans", "--timeout", "10")
 
 
 def container(service: str) -> str:

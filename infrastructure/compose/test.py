@@ -12,7 +12,7 @@ import time
 from collections import Counter, defaultdict
 
 import guard
-from project import NETWORKS, compose, container, docker, inspect, say, until
+from project import NETWORKS, compose, container, docker, inspect, say, sweep, until
 
 FRAMES = 795  # of the sample video
 SERVICES = ("pulsar", "minio", "catalog", "ingest", "refine", "trino")
@@ -153,6 +153,7 @@ def fire() -> None:
 
 
 def main() -> None:
+    sweep()
     try:
         fire()
         say("passed")

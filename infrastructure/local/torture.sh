@@ -13,7 +13,7 @@ export RVA_KILLS=${KILLS:-1000} RVA_KILL_SEED=${SEED:-1}
 if [ -n "${REFINE:-}" ]; then
   if [ -n "${SEEDS:-}" ]; then
     export RVA_REFINE_SEEDS=$SEEDS RVA_REFINE_FIRST=${FIRST:-0}
-    exec cargo test --locked -p rva-refine --test simulation gold_equals -- --nocapture
+    exec cargo test --locked -p rva-refine --features mutants --test simulation gold_equals -- --nocapture
   fi
   export RVA_REFINE_KILLS=${KILLS:-500}
   exec cargo test --locked -p rva --test refine a_refine_that_is_killed -- --nocapture
@@ -25,14 +25,14 @@ infrastructure/stack/setup.sh
 RVA_STACK=$(mktemp -d "${TMPDIR:-/tmp}/rva-torture.XXXXXX")
 export RVA_STACK
 trap 'python3 infrastructure/stack/stack.py down --purge' EXIT
-cargo test --locked -p rva-ingest --features pulsar --test stack --no-run
+cargo test --locked -p rva-ingest --features pulsar,mutants --test stack --no-run
 python3 infrastructure/stack/stack.py up
 if [ -n "${SERVERS:-}" ]; then
   mkdir -p data
   export RVA_TORTURE_SEED=${SEED:-1} RVA_TORTURE_STATE=${STATE:-$PWD/data/torture.json}
   if [ -n "${MINUTES:-}" ]; then export RVA_TORTURE_MINUTES=$MINUTES; fi
   if [ -n "${KILLS:-}" ] || [ -z "${MINUTES:-}" ]; then export RVA_TORTURE_KILLS=${KILLS:-1000}; fi
-  cargo test --locked -p rva-ingest --features pulsar --test stack torture::torture -- --exact --nocapture
+  cargo test --locked -p rva-ingest --features pulsar,mutants --test stack torture::torture -- --exact --nocapture
   exit
 fi
-cargo test --locked -p rva-ingest --features pulsar --test stack a_killed_ingest -- --nocapture --test-threads 1
+cargo test --locked -p rva-ingest --features pulsar,mutants --test stack a_killed_ingest -- --nocapture --test-threads 1

@@ -4,7 +4,7 @@
 //! implementation runs it, the fake too; a fake that breaks the contract would let tests pass that the real thing
 //! fails. Faults are layers: a `lake::FaultyCatalog` wraps a real catalog, a `lake::FaultyStorage` a real disk, a
 //! `bus::SlowSource` a real log, and a plan says what strikes when. Rules that a mutant breaks are in the crates
-//! themselves, behind their feature `mutants`, which nothing but their own tests turn on.
+//! themselves, behind their feature `mutants`, which their own tests require and no program has.
 //!
 //! Crates name this one in `[dev-dependencies]` only, with the features that they need; `tests/arch.rs` holds them to
 //! it.

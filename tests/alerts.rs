@@ -1,5 +1,5 @@
 //! Alerts: made of metrics that the crates declare, tested by promtool, and each with a section of docs/runbooks.md.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use serde_yaml_ng::Value;
 use std::{

@@ -1,5 +1,5 @@
 //! The drawings of docs/architecture.md against the code: layers, forbidden dependencies, sizes of files.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use serde_json::Value;
 use std::{

@@ -1,5 +1,5 @@
 //! Docker Compose, the native stack and the configuration: held to the same files, versions and names.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_service::{CAMERA_KEYS, KEYS};
 use serde_yaml_ng::Value;

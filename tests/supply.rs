@@ -1,5 +1,5 @@
 //! What everything is made of: sums of what is fetched, and the bill of materials.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use serde_json::Value;
 use std::{

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLD = sorted((ROOT / "data/queries/gold").glob("*.sql"))
+# A definition that reads another table of gold goes after that.
+GOLD = sorted((ROOT / "data/queries/gold").glob("*.sql"), key=lambda file: ("FROM gold_" in file.read_text(), file))
 ZONES = """\
 zones:
   - { camera: "cam_*", store: "*", name: till, polygon: [[0.1, 0.4], [0.5, 0.4], [0.5, 0.9], [0.1, 0.9]], valid_from: 2020-01-01 }
@@ -48,6 +49,12 @@ def measured(what, command):
     return seconds
 
 
+def drain(options):
+    """The command that brings silver and gold up to bronze and ends."""
+    program, config, data = options.binaries / "rva-refine", options.folder / "rva.yaml", options.folder / "data"
+    return [program, "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"]
+
+
 def day(options):
     config = options.folder / "rva.yaml"
     config.write_text(ZONES)
@@ -59,18 +66,12 @@ def day(options):
     for name, count in counts.items():
         say(name, count, "rows")
     rva = [options.binaries / "rva", "--config", config]
-    refine = measured(
-        "rva refine --drain",
-        [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"],
-    )
+    refine = measured("rva refine --drain", drain(options))
     say("detections a processor second", f"{int(counts['detections']) / refine:.0f}", "rows")
     # A restart: one more commit of bronze stands behind all that, and is refined by a new process.
     more = [options.binaries / "shop", "more", data, options.cameras, options.rate, options.hours]
     subprocess.run(more, check=True, stdout=sys.stderr)
-    measured(
-        "restart and first refresh",
-        [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"],
-    )
+    measured("restart and first refresh", drain(options))
     duckdb = [sys.executable, __file__, "--part", "duckdb", "--folder", options.folder]
     once = measured("DuckDB: silver and gold once", duckdb)
     say("rva refine over DuckDB", f"{refine / once:.2f}", "times the processor time")
@@ -169,10 +170,7 @@ def spool(options):
     beside(options, lambda data: ["live", data, options.cameras, options.rate, "10", "10800"])
     # All of it equals its definition.
     data, config = options.folder / "data", options.folder / "rva.yaml"
-    measured(
-        "rva refine --drain",
-        [options.binaries / "rva-refine", "--config", config, "--data-dir", data, "--log-level", "warn", "--drain"],
-    )
+    measured("rva refine --drain", drain(options))
     measured("rva verify", [options.binaries / "rva", "--config", config, "verify", "--data-dir", data])
 
 

@@ -1,4 +1,4 @@
-//! What becomes of a camera's rows of `rva.zones` when somebody draws other shapes.
+//! Works out a camera's rows of `rva.zones` when somebody draws other shapes.
 //!
 //! A change closes the old row and opens a new one, from now on: what was judged before stays as it was. A shape that
 //! says from when it is valid takes the place of what stood there since then, so the past is judged again.

@@ -1,5 +1,5 @@
 //! Gold equals its defining SQL, written by hand in data/queries/gold and run by DataFusion over the same silver.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

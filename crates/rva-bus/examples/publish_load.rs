@@ -4,7 +4,7 @@
 //! many a second (a record's `capture_ts` is when it was made), else it sends as fast as the broker takes them.
 //! `--again-every N` sends one of N a second time, N messages later; `--broken-every N` sends, beside each Nth, an
 //! envelope whose payload is no JSON.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a measurement that fails ends")]
 
 use rva_bus::{
     EventSink, OutgoingMessage,

@@ -99,7 +99,7 @@ pub fn reread(
 pub struct FleetView<'a> {
     /// Where it is told how the cameras are, and where their counts are shown.
     pub health: Option<&'a Health>,
-    /// What SIGHUP calls where the cameras are those of the configuration file; else the signal is left alone.
+    /// The function that SIGHUP calls where the cameras are those of the configuration file; else the signal is left alone.
     pub reload: Option<Reload>,
     /// The flag that ends all cameras.
     pub stop: &'a StopFlag,

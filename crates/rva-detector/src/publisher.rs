@@ -11,7 +11,7 @@ use crate::Publishing;
 #[cfg(feature = "pulsar")]
 const BROKER: &str = "broker";
 
-/// What sends the log to a broker, where the configuration wants that.
+/// The task that sends the log to a broker, where the configuration wants that.
 #[derive(Default)]
 pub struct Publisher {
     #[cfg(feature = "pulsar")]

@@ -1,6 +1,6 @@
 //! One camera to a sink, over fakes.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_bus::{BusError, BusErrorKind, EventSink, OutgoingMessage};
 use rva_detector::{

@@ -1,6 +1,6 @@
 //! The demo's model on real footage, as far as both are here.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_bus::{EventSink, NdjsonSink};
 use rva_detector::{CameraEnd, CameraSetup, DetectorSetup, Observers, open_camera, run_camera};

@@ -1,6 +1,6 @@
 //! Known secrets in every shape through the service's errors, with everything logged: none is in what it says, writes,
 //! answers or shows in the process list.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::{
     fs,

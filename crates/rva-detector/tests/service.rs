@@ -1,6 +1,6 @@
 //! The service as a process: cameras of a file to NDJSON and to the log, and what it refuses.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use serde_json::Value;
 use std::{

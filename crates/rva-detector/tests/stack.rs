@@ -1,6 +1,6 @@
 //! The service publishing to the real broker of the native stack.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_bus::{
     EventSource,

@@ -1,6 +1,6 @@
 //! Many cameras over fakes: dead ones, reconnecting, changes while the others go on.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_bus::{BusError, EventSink, OutgoingMessage};
 use rva_detector::{

@@ -1,7 +1,7 @@
 //! Equality of average precision with pycocotools, on pictures that are made up.
 
 // Clippy's exemption covers test functions only, and these files are all test.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_eval::{ApScores, ground_truth_from_coco, results_from_coco, score_detections};
 use serde_json::{Value, json};

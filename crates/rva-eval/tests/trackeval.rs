@@ -1,7 +1,7 @@
 //! Equality with TrackEval, score by score, on real sequences, on made-up ones and on a scorer's own reference pairs.
 
 // Clippy's exemption covers test functions only, and these files are all test.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_eval::{Benchmark, METRICS, MotRow, Sequence, TrackScores, parse_ground_truth, parse_results, write_results};
 use rva_track::tracker_by_name;

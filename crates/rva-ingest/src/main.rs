@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 
 fn configuration(arguments: &Arguments) -> Result<(Loaded, Settings), ConfigError> {
     let loaded = arguments.load()?;
-    #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
+    #[cfg_attr(not(feature = "mutants"), expect(unused_mut, reason = "only a mutant changes them"))]
     let mut settings = Settings::of(&loaded)?;
     #[cfg(feature = "mutants")]
     if let Some(mutant) = arguments.mutant {

@@ -1,5 +1,5 @@
 //! A log that needs a moment for what it promises, as a broker does, is read to its end in one pass.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_bus::EventSink;
 use rva_ingest::{IngestEnd, IngestOptions, Phase, SystemClock, run_ingest};

@@ -3,7 +3,7 @@
 //! `RVA_FLOODS=full` is what `make floods` runs, in 512 MiB; without, a part of it in less. `RVA_FLOOD=TEXT`: those
 //! alone whose names hold it.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "common/cgroup.rs"]
 mod cgroup;

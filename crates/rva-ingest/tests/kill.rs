@@ -2,7 +2,7 @@
 //!
 //! `RVA_KILLS=N` kills N times, `RVA_KILL_SEED=N` chooses the moments.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "common/tables.rs"]
 mod tables;

@@ -1,6 +1,6 @@
 //! Silver and gold behind real REST catalogs: the same rows as a data folder gives, whatever the catalog answers, whoever
 //! else refines.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[allow(dead_code, reason = "shared with the tests of rva-refine, which use all of it")]
 #[path = "../../rva-refine/tests/equality/shop.rs"]

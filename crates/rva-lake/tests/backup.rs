@@ -1,5 +1,5 @@
 //! Backups of tables without a follower: only new files are copied, damage is named, old ones go.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

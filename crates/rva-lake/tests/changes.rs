@@ -1,6 +1,6 @@
 //! Changes of files: whoever plans one on a table that isn't the newest any more is fenced, an unknown outcome is
 //! decided by the table, and other engines read what stands there.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 #[path = "common/engine.rs"]

@@ -1,5 +1,5 @@
 //! One contract for every `TableSink`: bronze, dead letters, and the fake.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

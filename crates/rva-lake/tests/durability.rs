@@ -1,5 +1,5 @@
 //! What a commit writes is on the disk when it is told: shown by the system calls of a real process.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! The embedded lake: made, opened again, refused, and its rows once.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

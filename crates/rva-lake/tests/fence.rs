@@ -1,5 +1,5 @@
 //! The fence, unknown outcomes, and what other engines do to a table between two commits.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! What the data files look like, what the key index costs, and what housekeeping removes.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

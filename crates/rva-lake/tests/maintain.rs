@@ -1,6 +1,6 @@
 //! Merging of small files: the same rows in fewer files, whoever commits meanwhile, whatever the catalog answers, and
 //! wherever it is killed.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 #[path = "common/engine.rs"]

@@ -1,6 +1,6 @@
 //! Merging on bad days: delete files of another engine, a tag that needs an old snapshot, a full disk, a clock that is
 //! behind, files that nobody names.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Manifests are merged in the commit that adds to them: their number stays small, and nothing else changes.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 #[path = "common/engine.rs"]

@@ -1,6 +1,6 @@
 //! I10: a thousand commits leave nothing unreferenced on disk, few manifests, and memory stays flat. How it grows
 //! beyond that is `make bench NAME=growth`.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

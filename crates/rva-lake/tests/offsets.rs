@@ -1,5 +1,5 @@
 //! The map of many cameras isn't in every snapshot, and is never silently lost.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! What other engines do to our tables and beside them: nothing of theirs is deleted, what they deleted stays deleted.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 #[path = "common/engine.rs"]

@@ -1,6 +1,6 @@
 //! SQL over the tables, and the ready queries.
 #![cfg(feature = "sql")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 #[path = "common/engine.rs"]

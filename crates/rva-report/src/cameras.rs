@@ -1,4 +1,4 @@
-//! What each camera saw, and when it looked.
+//! Sums up what each camera saw, and when it looked.
 
 use crate::clock::{HOUR_US, MINUTE_US};
 use crate::hours::Stretch;
@@ -6,7 +6,7 @@ use crate::rows::{Gap, Looked, Question, Rows};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What one camera says.
+/// The figures of one camera.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CameraPart {
     /// Its id.
@@ -116,7 +116,7 @@ pub(crate) fn gaps(question: &Question, rows: &Rows) -> Vec<GapPart> {
 /// The longest span whose coverage is by hour; of a longer one it is by day.
 const BY_HOUR_US: i64 = 72 * HOUR_US;
 
-/// How much of an hour or a day a camera looked.
+/// The share of an hour or a day that a camera looked.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CoveragePart {
     /// The camera's id.

@@ -1,4 +1,4 @@
-//! What gold says of a shop and a span of time, as one document: visitors, people at once, hours, zones, lines, where
+//! Makes one document of what gold says of a shop and a span of time: visitors, people at once, hours, zones, lines, where
 //! people stood, and when the cameras looked.
 //!
 //! Pure: rows of gold come in ([`Rows`], read by whoever has the tables), numbers come out ([`Report`]), and from them a

@@ -30,7 +30,7 @@ pub enum PictureError {
     /// It is another kind of file.
     #[error("found {found}, wanted a picture (JPEG, PNG or WebP)")]
     Kind {
-        /// What it is.
+        /// The format that was found.
         found: String,
     },
 }

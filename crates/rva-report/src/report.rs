@@ -13,7 +13,7 @@ const BUSIEST_MAX: usize = 3;
 /// The most points of a camera's curve, about: beyond them the bins are longer.
 const CURVE_MAX: i64 = 1_600;
 
-/// What is taken for a visitor.
+/// The measure that stands for a visitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CountedBy {
@@ -63,12 +63,12 @@ impl Counting {
     }
 }
 
-/// How many people came.
+/// The number of people who came.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Visitors {
     /// The number.
     pub count: i64,
-    /// What was counted.
+    /// The measure that was counted.
     pub counted_by: CountedBy,
     /// The lines, where lines are.
     pub lines: Vec<LineId>,
@@ -88,7 +88,7 @@ pub struct PeakPart {
     pub at_us: i64,
 }
 
-/// How many people were there at once.
+/// The number of people who were there at once.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct People {
     /// The average over frames, cameras added up; `None` where there is no frame.
@@ -177,12 +177,12 @@ pub struct Report {
     pub from: String,
     /// The end, which is no part of it.
     pub to: String,
-    /// What it is about.
+    /// The subject of the report.
     #[serde(skip)]
     pub question: Question,
     /// How many people came.
     pub visitors: Visitors,
-    /// How many were there at once.
+    /// The number of people who were there at once.
     pub people: People,
     /// The hours with most visitors.
     pub busiest_hours: Vec<Stretch>,
@@ -200,7 +200,7 @@ pub struct Report {
     pub lines: Vec<LinePart>,
     /// Each cell in which somebody was.
     pub heatmap: Vec<HeatCell>,
-    /// How much of each hour each camera looked; of each day where the span is longer than three.
+    /// The share of each hour that each camera looked; of each day where the span is longer than three.
     pub coverage: Vec<CoveragePart>,
     /// When a camera didn't look.
     pub gaps: Vec<GapPart>,
@@ -208,7 +208,7 @@ pub struct Report {
     pub curve_minutes: i64,
     /// People at once over time, by camera.
     pub curve: Vec<CurvePoint>,
-    /// What a reader should know.
+    /// Remarks that a reader should know.
     pub notes: Vec<String>,
 }
 

@@ -1,9 +1,9 @@
-//! What the tables of gold say of one shop and a span of time: the rows that a report is made of.
+//! Rows of gold of one shop and a span of time, of which a report is made.
 
 /// The least stretch of time that rows are summed over: a minute, or a quarter of an hour for longer spans.
 pub type Bin = i64;
 
-/// How many people a camera saw, summed over a bin of `gold_people_per_minute`.
+/// The number of people that a camera saw, summed over a bin of `gold_people_per_minute`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// The camera's id.
@@ -29,7 +29,7 @@ pub struct Peak {
     pub people: i64,
 }
 
-/// How many tracks began in a bin (`gold_track_summary`).
+/// The number of tracks that began in a bin (`gold_track_summary`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Began {
     /// The camera's id.
@@ -40,7 +40,7 @@ pub struct Began {
     pub tracks: i64,
 }
 
-/// How often a line was crossed in a bin (`gold_line_crossings`).
+/// The crossings of a line in a bin (`gold_line_crossings`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crossed {
     /// The camera's id.
@@ -55,7 +55,7 @@ pub struct Crossed {
     pub went_out: i64,
 }
 
-/// What of `zones` is drawn.
+/// A shape of `zones` that is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShapeKind {
     /// A polygon that people stay in.
@@ -71,7 +71,7 @@ pub struct Shape {
     pub camera: String,
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// The kind of shape.
     pub kind: ShapeKind,
     /// The first moment in which it is valid, in microseconds since 1970.
     pub valid_from_us: i64,
@@ -98,7 +98,7 @@ pub struct Visited {
     pub dwell_seconds_max: f64,
 }
 
-/// What happened in a cell of a camera's picture (`gold_zone_heatmap`, `gold_zone_dwell`).
+/// The people in a cell of a camera's picture (`gold_zone_heatmap`, `gold_zone_dwell`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct CellSeen {
     /// The camera's id.
@@ -166,7 +166,7 @@ pub struct Rows {
     pub gaps: Vec<Gap>,
 }
 
-/// What a report is about.
+/// The subject of a report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
     /// The store's id.

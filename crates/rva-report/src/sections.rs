@@ -13,7 +13,7 @@ const GAPS_MAX: usize = 50;
 /// A table with a heading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// What stands above it.
+    /// The heading above it.
     pub title: String,
     /// The names of the columns; none of them is a column of texts behind the first `texts`.
     pub columns: Vec<&'static str>,

@@ -12,7 +12,7 @@ fn with_env(mut layers: Layers, pairs: &[(&str, &str)]) -> Layers {
     layers
 }
 
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 fn problems(layers: &Layers) -> Vec<String> {
     load(layers).unwrap_err().problems.iter().map(ToString::to_string).collect()
 }

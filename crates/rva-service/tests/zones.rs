@@ -1,5 +1,5 @@
 //! Zones and lines in the configuration: what is taken, and what is refused with its camera and its name.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_service::{Layers, ShowFormat, load, show};
 
@@ -7,7 +7,7 @@ fn file(text: &str) -> Layers {
     Layers { file: Some(("rva.yaml".into(), text.to_owned())), ..Layers::default() }
 }
 
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 fn problems(text: &str) -> Vec<String> {
     load(&file(text)).unwrap_err().problems.iter().map(ToString::to_string).collect()
 }

@@ -1,4 +1,4 @@
-//! What benchmarks measure of their own process and of folders.
+//! Measures the own process and folders, for benchmarks.
 
 use std::path::Path;
 

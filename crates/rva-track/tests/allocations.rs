@@ -1,7 +1,7 @@
 //! No tracker asks for memory once it has seen as much as it will see at a time.
 
 // Clippy's exemption covers test functions only, and these files are all test.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_track::{TrackerChoice, TrackerFrame, tracker_by_name};
 use rva_types::{BBox, Detection, MediaTime};

@@ -1,7 +1,7 @@
 //! Laws of what trackers are told besides boxes: the camera's motion and how detections look.
 
 // Clippy's exemption covers test functions only, and these files are all test.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;

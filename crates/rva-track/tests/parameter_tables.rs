@@ -2,7 +2,7 @@
 //! writes them anew.
 
 // Clippy's exemption covers test functions only, and these files are all test.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_track::TrackerChoice;
 use std::path::Path;

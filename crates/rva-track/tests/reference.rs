@@ -1,7 +1,7 @@
 //! Equality with another implementation of ByteTrack, on its own data and with its own parameters.
 
 // Clippy's exemption covers test functions only, and these files are all test.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_track::{ByteTrack, ByteTrackParams, Overlap, TrackState, Tracker};
 use rva_types::{BBox, Detection, MediaTime};

@@ -5,7 +5,7 @@
 //! number new tracks of a frame in the order in which their assignment leaves the detections over.
 
 // Clippy's exemption covers test functions only, and these files are all test.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_track::{Sort, SortParams, TrackState, Tracker};
 use rva_types::{BBox, Detection, MediaTime};

@@ -1,6 +1,6 @@
 //! Annotated video as a user sees it: what is on disk while it grows and after, and what is in the pictures.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_types::{BBox, Detection, ImageSize, MediaTime, TrackedDetection};
 use rva_vision::{AnnotateOptions, AnnotatedWriter, Annotator, Image, OpenOptions, SourceSpec, VisionErrorKind, open};

@@ -1,7 +1,7 @@
 //! Camera motion on a real frame that is moved by a known amount. Runs in builds with the feature `camera-motion`.
 
 #![cfg(feature = "camera-motion")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use opencv::{core::Mat, imgproc, prelude::*};
 use rva_track::{GmcMethod, Warp};

@@ -1,6 +1,6 @@
 //! Cameras that answer RTSP oddly: what FFmpeg plays is played, and what it can't is said truly.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_vision::{FrameSource, OpenOptions, SourceSpec, VisionError, VisionErrorKind, open};
 use std::{

@@ -1,7 +1,7 @@
 //! Certificates of encrypted streams: checked by the file that is named, in every request, and else said to be
 //! unchecked.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_vision::{Certificates, FrameSource, OpenOptions, SourceSpec, VisionError, VisionErrorKind, open};
 use std::{

@@ -1,5 +1,5 @@
 //! One contract for every `FrameSource` and one for every `Detector`, the fakes too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! The detector on real models against recorded detections and against Python's ONNX Runtime, and on the small models
 //! of `tests/models` for layouts, element types and sizes.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! The embedder against Python's ONNX Runtime on the same crops, on wrong files, and on people in footage.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_testkit::shared;
 use rva_track::{Cues, GmcMethod};

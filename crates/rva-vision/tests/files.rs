@@ -1,6 +1,6 @@
 //! Files as phones, recorders and browsers write them: pixels, times and counts against those of ffmpeg itself.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_testkit::ffmpeg;
 use rva_vision::{FrameSource, Image, OpenOptions, SourceSpec, VisionError, VisionErrorKind, open};

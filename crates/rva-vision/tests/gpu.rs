@@ -1,7 +1,7 @@
 //! The detector on an NVIDIA card against the processor. Where there is no card, or the library has no CUDA, it says
 //! so.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_types::{Detection, ImageSize};
 use rva_vision::{DetectOptions, Detector, Device, Image, Prepared, YoloDetector, devices, find_library};

@@ -1,6 +1,6 @@
 //! Images: folders of them, broken ones, turned ones, and what phones put behind them.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

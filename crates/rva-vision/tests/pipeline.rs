@@ -1,6 +1,6 @@
 //! The pipeline over fakes: order, bounds, ends.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_testkit::vision::fake::{FakeDetector, FakeSource, FakeTracker, Fault, index_of, person};
 use rva_track::{Tracker, TrackerFrame, Warp};

@@ -1,7 +1,7 @@
 //! Streams of playlists: live ones come by the segment and are played at their own speed, and none makes this machine
 //! ask another server than its own.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_vision::{FrameSource, OpenOptions, SourceSpec, VisionError, VisionErrorKind, open};
 use std::{

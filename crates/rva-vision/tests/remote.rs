@@ -1,6 +1,6 @@
 //! Recordings and live streams over HTTP: read as the same bytes of a file are, and no run ends without a reason.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_testkit::ffmpeg;
 use rva_vision::{OpenOptions, SourceSpec, VisionErrorKind, open};

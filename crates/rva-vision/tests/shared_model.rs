@@ -1,6 +1,6 @@
 //! One model shared by several cameras, over a fake network: whose results are whose, order, bounds, fairness, ends.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_testkit::vision::fake::{FakeDetector, FakeSource, FakeTracker};
 use rva_types::{BBox, Detection, ImageSize};

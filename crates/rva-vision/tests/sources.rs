@@ -1,6 +1,6 @@
 //! Sources as a user gives them: real clips, clips made here, and every kind of bad input.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Streams of real servers: right and wrong credentials, killed, stalled, restarted, changing, damaged.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod rtsp_server;
 

@@ -114,7 +114,7 @@ pub struct Videos {
 struct Begun {
     /// The videos that are drawn into.
     open: BTreeMap<CameraId, Saved>,
-    /// What became of those that were ended already.
+    /// The outcomes of those that were ended already.
     ended: Vec<Result<SavedFiles, VisionError>>,
     /// The files of all of them.
     taken: Vec<PathBuf>,

@@ -1,6 +1,6 @@
 //! Cameras that are kept running: streams that break off, the configuration edited, more than the machine can.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 #[path = "../../rva-vision/tests/rtsp_server/mod.rs"]

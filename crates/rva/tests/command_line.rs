@@ -1,6 +1,6 @@
 //! The command line without a video: help, completions, configuration, doctor, and what is refused.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

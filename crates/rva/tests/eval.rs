@@ -1,6 +1,6 @@
 //! Scores on the command line: tracks, detections, people counted.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

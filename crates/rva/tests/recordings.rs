@@ -1,6 +1,6 @@
 //! Recordings as phones, recorders and browsers write them, through the program: records, exit codes, annotated videos.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

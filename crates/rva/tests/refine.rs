@@ -1,6 +1,6 @@
 //! Silver and gold from the command line: brought up, compared, worked out again.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

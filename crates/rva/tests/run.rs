@@ -1,6 +1,6 @@
 //! From a video to rows, with the demo's model.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

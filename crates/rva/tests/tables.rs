@@ -1,6 +1,6 @@
 //! From NDJSON to rows and back out through SQL, without a video.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

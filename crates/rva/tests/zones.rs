@@ -1,6 +1,6 @@
 //! Zones and lines of rva.yaml: drawn, moved, renamed, removed, and drawn for the past.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Configuration files.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_fuzz::{Target, fuzz};
 use rva_service::{Layers, ShowFormat, load, show};

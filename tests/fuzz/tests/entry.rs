@@ -1,5 +1,5 @@
 //! Entries of a Pulsar topic: whatever somebody who may produce has sent.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use bytes::Bytes;
 use rva_bus::pulsar::{Outcome, unpack_entries};

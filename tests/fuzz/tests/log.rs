@@ -1,5 +1,5 @@
 //! Segments of the embedded log, as a broken disk or somebody else leaves them.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_bus::{EventSink, EventSource, LogOptions, LogReader, LogWriter, OutgoingMessage};
 use rva_fuzz::{Target, fuzz};

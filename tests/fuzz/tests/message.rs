@@ -1,5 +1,5 @@
 //! Messages of a topic and lines of NDJSON files.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_fuzz::{Target, fuzz};
 use rva_types::{PropertyName, decode_message};

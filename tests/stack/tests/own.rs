@@ -1,5 +1,5 @@
 //! The stack's own promises: it stops only what it started, and two of them run side by side.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use rva_stack::{command, read_state};
 use std::{

@@ -1,7 +1,7 @@
 //! Pulsar against the real broker of the native stack: the contract of the bus, then what only Pulsar can do.
 
 // The lint's exception for tests doesn't reach async tests and what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod entries;
 mod faults;

@@ -3,7 +3,7 @@
 use clap::{Args, ValueHint};
 use rva_service::Given;
 
-/// What finds and follows people, in Ultralytics' words.
+/// Options of finding and following people, in Ultralytics' words.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Detection")]
 pub struct DetectionArgs {
@@ -48,7 +48,7 @@ pub struct DetectionArgs {
     pub onnxruntime: Option<String>,
 }
 
-/// What the records say about where they come from.
+/// Options of the records' origin.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Identity")]
 pub struct IdentityArgs {
@@ -66,7 +66,7 @@ pub struct IdentityArgs {
     pub start_time: Option<String>,
 }
 
-/// How sources are read.
+/// Options of reading sources.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Capture")]
 pub struct CaptureArgs {

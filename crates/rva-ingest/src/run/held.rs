@@ -1,4 +1,4 @@
-//! What the tables hold, as far as this process knows.
+//! Keeps in memory what the tables hold, as far as this process knows.
 
 use rva_types::OffsetMap;
 

@@ -1,4 +1,4 @@
-//! What a log promises and what came of it: the values by which the loop tells a log that is silent from one that
+//! Compares what a log promises with what came of it: the values by which the loop tells a log that is silent from one that
 //! contradicts itself (I8). They do nothing themselves.
 
 use crate::{Gap, start::reaches};
@@ -40,7 +40,7 @@ impl Promises {
     }
 }
 
-/// What came of the log so far, over all rebuilds.
+/// The progress in the log so far, over all rebuilds.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// The furthest positions that were ever read: only messages beyond them are progress.

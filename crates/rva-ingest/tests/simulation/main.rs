@@ -2,7 +2,7 @@
 //!
 //! `RVA_SIM_SEEDS=N` runs another number of seeds, `RVA_SIM_SEED=N` one of them with its trace.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod check;
 mod faults;

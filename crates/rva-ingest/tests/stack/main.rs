@@ -1,7 +1,7 @@
 //! `rva-ingest` as a process, from a real Pulsar into a real REST catalog and object store.
 
 // The lint's exception for tests doesn't reach async tests and what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod bad_entries;
 #[path = "../common/cgroup.rs"]

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 /// The number of times that the tables are looked at anew because a file had gone meanwhile.
 const LOOKS_MAX: u32 = 5;
 
-/// What a backup did.
+/// The outcome of a backup.
 #[derive(Debug, Clone)]
 pub struct BackupMade {
     /// The backup.
@@ -31,7 +31,7 @@ pub struct BackupMade {
     pub bytes_copied: u64,
     /// The number of times that the tables were looked at.
     pub looks: u32,
-    /// What went because only so many backups are kept.
+    /// The older backups that went because only so many are kept.
     pub pruned: Option<Pruned>,
 }
 

@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 use iceberg::io::Storage;
 use std::collections::HashMap;
 
-/// What a restore did.
+/// The outcome of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
     /// The tables and where they are, in the order of the backup.

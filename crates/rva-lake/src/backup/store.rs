@@ -35,7 +35,7 @@ pub struct BackupStore {
     root: String,
 }
 
-/// What was removed of a store.
+/// The files that were removed of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// The ids of the backups that went.

@@ -21,7 +21,7 @@ pub struct Finding {
     pub text: String,
 }
 
-/// What was looked at and found.
+/// The outcome of looking at a backup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
     /// The ids of the backups, oldest first.
@@ -30,7 +30,7 @@ pub struct Verified {
     pub files: u64,
     /// The bytes that were read.
     pub bytes: u64,
-    /// What is damaged, cut off or missing.
+    /// Files that are damaged, cut off or missing.
     pub findings: Vec<Finding>,
     /// Files in the store that are no backup's.
     pub foreign: Vec<String>,

@@ -1,4 +1,4 @@
-//! What is known of one run of a camera: in which ranges of frame indexes, and which of them the table holds.
+//! Knowledge of one run of a camera: in which ranges of frame indexes, and which of them the table holds.
 //!
 //! A run that goes on needs hardly any memory: that the table holds nothing behind its newest frame is one range without
 //! an end. What was seen of it before can be forgotten piece by piece; a range that isn't known is looked up again.
@@ -38,7 +38,7 @@ pub(crate) fn bit(frame_index: i64) -> u32 {
     u32::try_from(frame_index & ((1 << BLOCK_BITS) - 1)).unwrap_or(0)
 }
 
-/// What is known of a run of a camera.
+/// The knowledge of a run of a camera.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct KnownFrames {
     /// The ranges, first and last frame index, of which it is known what the table holds: ascending, none touches another.

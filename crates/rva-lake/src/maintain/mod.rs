@@ -76,7 +76,7 @@ struct Maintained<R: TableRow> {
     job: TableJob<R, NoKeys>,
 }
 
-/// What a look at a table finds.
+/// The findings of a look at a table.
 struct Found {
     table: Table,
     live: Live,

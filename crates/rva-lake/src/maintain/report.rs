@@ -1,4 +1,4 @@
-//! What maintenance says that it would do, and did.
+//! Reports of maintenance: its plan, and its work.
 
 use std::time::Duration;
 

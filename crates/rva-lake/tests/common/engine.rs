@@ -1,5 +1,5 @@
 //! Another engine: pyiceberg on the catalog of a data folder.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test program uses a part; a panic is how a test fails")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

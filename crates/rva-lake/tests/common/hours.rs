@@ -1,5 +1,5 @@
 //! Rows of `gold_hour_by_cam`, an hour each, and the way to put others in their place.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test program uses a part; a panic is how a test fails")]
 
 use crate::common::at;
 use iceberg::TableIdent;

@@ -1,5 +1,5 @@
 //! What the tests of this crate share.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test program uses a part; a panic is how a test fails")]
 
 use rva_lake::{Lake, LakeOptions, MergeLimits};
 #[allow(unused_imports, reason = "each test uses a part of it")]

@@ -1,5 +1,5 @@
 //! A compaction by somebody: the same rows in other files, in a `replace` snapshot that carries our marks on.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test program uses a part; a panic is how a test fails")]
 
 use iceberg::spec::{
     DataFile, DataFileBuilder, ManifestListWriter, ManifestWriterBuilder, Operation, Snapshot, SnapshotReference,

@@ -1,5 +1,5 @@
 //! The lake over a real REST catalog and a real object store (the native stack).
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod auth;
 mod bad_days;

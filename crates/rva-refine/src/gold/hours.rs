@@ -23,7 +23,7 @@ struct HeldTrack {
     path: TrackPath,
     /// The hours in which it has a detection.
     hours: BTreeSet<i64>,
-    /// What gold says of it, until another detection comes.
+    /// The outcome that gold has of it, until another detection comes.
     outcome: Option<TrackOutcome>,
 }
 

@@ -47,8 +47,8 @@ const CAMERAS_AT_ONCE: usize = 8;
 /// The most hours of cameras that are read at once.
 const CAMERA_HOURS_AT_ONCE: usize = 8;
 
-/// The most rows that are held before they are written.
-const ROWS_MAX: usize = 200_000;
+/// The most rows of all tables that are held before they are written.
+const ROWS_MAX: usize = 50_000;
 
 /// The ten tables of gold.
 pub(crate) struct Gold {
@@ -65,7 +65,7 @@ pub(crate) struct Gold {
 struct Input {
     frames: TableView,
     detections: TableView,
-    /// What was drawn, and the table of it.
+    /// The zones that were drawn, and the table of them.
     zones: Zones,
     drawn: TableView,
     /// The identities of all three tables, and the positions up to which they are read.
@@ -317,11 +317,9 @@ impl Gold {
                 held.forget_before(newest.saturating_sub(HOUR_US));
                 self.hot.keep(&store, held);
                 counters.hours += chunk.len() as u64;
-                for going in &mut going {
-                    going.rows.extend(cells_of(going.at, &rows));
-                    if touched.everything && going.rows.len() > ROWS_MAX {
-                        stage(going, &BTreeSet::new()).await?;
-                    }
+                going.iter_mut().for_each(|going| going.rows.extend(cells_of(going.at, &rows)));
+                if touched.everything {
+                    make_room(&mut going).await?;
                 }
             }
             for (camera, hour) in hours {
@@ -422,6 +420,15 @@ async fn find_replaced(
     };
     if !spans.is_empty() {
         going.replaced = going.table.replace(&going.view, &spans, &keeps).await?;
+    }
+    Ok(())
+}
+
+/// Writes rows, of the table that holds most, until all tables together hold no more than [`ROWS_MAX`].
+async fn make_room(going: &mut [Going<'_>]) -> Result<(), Trouble> {
+    while going.iter().map(|going| going.rows.len()).sum::<usize>() > ROWS_MAX {
+        let Some(largest) = going.iter_mut().max_by_key(|going| going.rows.len()) else { break };
+        stage(largest, &BTreeSet::new()).await?;
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ pub(crate) type TrackOf = (Arc<str>, Arc<str>, i64);
 /// The first and the last moment of tracks, in microseconds since 1970.
 pub(crate) type Extents = HashMap<TrackOf, (i64, i64)>;
 
-/// How far a table of gold has got with its inputs.
+/// The position of a table of gold in its inputs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reached<'a> {
     /// Its positions.

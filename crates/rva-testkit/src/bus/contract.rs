@@ -107,7 +107,7 @@ fn wanted(numbers: RangeInclusive<u64>) -> Vec<String> {
     numbers.map(|i| body(i, 100)).collect()
 }
 
-/// What a message is, in an order that doesn't depend on how partitions interleave.
+/// The identity of a message, in an order that doesn't depend on how partitions interleave.
 fn keys(messages: &[Message]) -> BTreeSet<(PartitionName, Position, String)> {
     let key = |m: &Message| (m.partition.clone(), m.position, String::from_utf8_lossy(&m.body).into_owned());
     messages.iter().map(key).collect()

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What happens to a commit, be it a transaction or a swap.
+/// The fate of a commit, be it a transaction or a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestFault {
     /// Gives an error, and applies nothing.
@@ -24,7 +24,7 @@ pub enum RequestFault {
     NoSpace,
 }
 
-/// What happens to a load.
+/// The fate of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadFault {
     /// Gives an error.
@@ -64,7 +64,7 @@ enum Request {
 pub struct FaultyCatalog<Plan> {
     inner: Arc<dyn Catalog>,
     swap: Arc<dyn SwapMetadata>,
-    /// What strikes when.
+    /// The faults, each with the call that it strikes.
     pub plan: Plan,
     late: Arc<Mutex<Vec<Request>>>,
     swaps: Arc<AtomicU32>,

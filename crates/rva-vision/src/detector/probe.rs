@@ -89,7 +89,7 @@ fn elf64_length(head: &[u8]) -> Option<u64> {
 }
 
 /// Returns the library's version, whether it has our API, and the file that it was loaded from.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "a C library is asked for its table of functions")]
 fn ask(path: &Path) -> Result<(String, bool, Option<PathBuf>), Unusable> {
     // SAFETY: loading runs the library's initialisers. The user names the library, or it lies where only ONNX Runtime
     // is put; there is no way to learn its version without loading it.
@@ -125,7 +125,7 @@ fn loader_text(error: &libloading::Error) -> String {
 }
 
 /// Returns the file that holds a function.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "dladdr has no safe wrapper")]
 fn loaded_from(function: *const ()) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
     // SAFETY: all zeros is a value of this struct of pointers and is overwritten on success.

@@ -125,7 +125,7 @@ impl Bounds {
     }
 }
 
-/// What the stages on threads of their own tell of their work.
+/// The figures that stages on threads of their own keep of their work.
 #[derive(Default)]
 struct Told {
     decoded: Decoded,

@@ -87,7 +87,7 @@ impl fmt::Debug for GstPipeline {
 }
 
 /// Asks GStreamer's own parser, found at run time: OpenCV brings GStreamer with it, and no headers of it are needed.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "functions of a C library, found at run time")]
 mod library {
     use std::{
         ffi::{CStr, CString, c_char, c_int, c_uint, c_void},

@@ -1,4 +1,4 @@
-//! What a folder holds, or a pattern matches: images, videos, and what is neither.
+//! Lists images and videos of a folder or a pattern, and the files that are neither.
 //!
 //! Images are one source together, videos one after the other, each a run of its own. Both at once are refused: nobody
 //! can tell whether pictures beside videos are previews of them or a source as well.

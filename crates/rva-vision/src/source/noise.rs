@@ -175,7 +175,7 @@ fn quiet() {
     });
 }
 
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "the standard library leaves it to the caller that nobody reads it meanwhile")]
 fn forget_variable(name: &str) {
     // SAFETY: taking a variable away moves pointers within the environment and frees nothing on the C libraries of the
     // systems that this runs on, so one that reads it at the same time finds its variable or doesn't; it happens once,
@@ -186,7 +186,7 @@ fn forget_variable(name: &str) {
 /// Sets the system's name of this thread, which threads that it starts inherit: FFmpeg before version 6 gives its own
 /// none.
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "prctl has no safe wrapper that takes a name as it is")]
 mod thread_name {
     use std::ffi::{CStr, CString, c_char};
 
@@ -231,7 +231,7 @@ mod thread_name {
 }
 
 /// Calls FFmpeg's log functions, found at run time: OpenCV brings FFmpeg with it, and no headers of it are needed.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "functions of a C library, found at run time")]
 mod ffmpeg {
     use super::*;
 

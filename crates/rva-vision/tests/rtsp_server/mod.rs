@@ -1,5 +1,5 @@
 //! A real RTSP server (infrastructure/local/rtsp_server.py) that ends with the test, also when it panics.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::{
     io::{BufRead, BufReader},

@@ -1,10 +1,10 @@
 //! Backups of a data folder: made while everything writes, restored elsewhere, gone on from exactly once.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "../common/mod.rs"]
 mod common;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each test program uses a part")]
 #[path = "../bad_input/world.rs"]
 mod world;
 

@@ -1,6 +1,6 @@
 //! Bad input: each is a clear text with what was found and wanted, an exit code, and no row lost or made up.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "../common/mod.rs"]
 mod common;

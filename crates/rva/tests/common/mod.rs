@@ -1,5 +1,5 @@
 //! Running the program, and what of the world a test needs.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test program uses a part; a panic is how a test fails")]
 
 use std::{
     path::{Path, PathBuf},

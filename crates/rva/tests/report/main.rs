@@ -1,6 +1,6 @@
 //! `rva report` over gold that is written by hand, and its page in a browser.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "../common/mod.rs"]
 mod common;

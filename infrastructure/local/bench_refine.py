@@ -83,14 +83,18 @@ def day(options):
 
 
 def in_duckdb(sql):
-    """The defining SQL as DuckDB writes it: moments aren't numbers, JSON has other names, and `by` is a word of its own."""
-    sql = re.sub(r"CAST\(((?:(?:max|min)\()?[a-z_.]*capture_ts\)?) AS bigint\)", r"epoch_us(\1)", sql)
+    """The defining SQL as DuckDB writes it: moments are no numbers, JSON has other names, and `by` is a word of its own."""
+    sql = re.sub(
+        r"CAST\(((?:(?:max|min)\()?[a-z_.]*(?:capture_ts|entered_at|left_at)\)?) AS bigint\)", r"epoch_us(\1)", sql
+    )
+    sql = re.sub(r"arrow_cast\(([^,()]+), '[^']*'\)", r"make_timestamptz(\1)", sql)
     sql = re.sub(r"\bby\b", '"by"', sql)  # keywords are in capitals
     return sql.replace("json_length(", "json_array_length(")
 
 
 MACROS = """
 SET TimeZone = 'UTC';
+SET integer_division = true;
 CREATE MACRO json_get_float(j, a) AS CAST(json_extract(CAST(j AS JSON), '$[' || a || ']') AS DOUBLE),
     (j, a, b) AS CAST(json_extract(CAST(j AS JSON), '$[' || a || '][' || b || ']') AS DOUBLE);
 CREATE MACRO json_get_json(j, a) AS json_extract(CAST(j AS JSON), '$[' || a || ']');

@@ -131,7 +131,7 @@ impl Hot {
             let Some(camera) = self.cameras.get_mut(&of) else { return };
             bytes -= camera.bytes;
             camera.used.remove(&hour);
-            camera.held.forget(hour);
+            camera.held.keep_hours(|held| held != hour);
             camera.weigh();
             bytes += camera.bytes;
             if camera.used.is_empty() {

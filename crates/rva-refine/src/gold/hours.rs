@@ -151,15 +151,9 @@ impl HeldHours {
         all
     }
 
-    /// Drops an hour, and the tracks that no hour is held of any more.
-    pub(super) fn forget(&mut self, hour: i64) {
-        self.hours.retain(|key, _| key.hour_us != hour);
-        self.drop_strangers();
-    }
-
-    /// Drops the hours before one, and the tracks that no hour is held of any more.
-    pub(super) fn forget_before(&mut self, hour: i64) {
-        self.hours.retain(|key, _| key.hour_us >= hour);
+    /// Keeps some hours, and drops the tracks that no hour is held of any more.
+    pub(super) fn keep_hours(&mut self, keeps: impl Fn(i64) -> bool) {
+        self.hours.retain(|key, _| keeps(key.hour_us));
         self.drop_strangers();
     }
 

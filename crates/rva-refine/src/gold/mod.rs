@@ -313,8 +313,8 @@ impl Gold {
             for chunk in chunks(&hours) {
                 let mut held = work.load(&chunk, &changed).await?;
                 let rows = work.rows(&mut held, &chunk.iter().map(|(_, hour)| *hour).collect());
-                // What new rows will touch are the last hours: of a backlog nothing else is worth its memory.
-                held.forget_before(newest.saturating_sub(HOUR_US));
+                // What new rows will touch is the last hour: of a backlog nothing else is worth its memory.
+                held.keep_hours(|hour| hour == newest);
                 self.hot.keep(&store, held);
                 counters.hours += chunk.len() as u64;
                 going.iter_mut().for_each(|going| going.rows.extend(cells_of(going.at, &rows)));

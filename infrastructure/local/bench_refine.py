@@ -87,6 +87,8 @@ def in_duckdb(sql):
     sql = re.sub(
         r"CAST\(((?:(?:max|min)\()?[a-z_.]*(?:capture_ts|entered_at|left_at)\)?) AS bigint\)", r"epoch_us(\1)", sql
     )
+    # Whole numbers are divided by `//`: by the microseconds of a minute, or by the pixels of a picture.
+    sql = re.sub(r"/ (?=60000000\b|\(CAST\(img_w AS bigint\))", "// ", sql)
     sql = re.sub(r"arrow_cast\(([^,()]+), '[^']*'\)", r"make_timestamptz(\1)", sql)
     sql = re.sub(r"\bby\b", '"by"', sql)  # keywords are in capitals
     return sql.replace("json_length(", "json_array_length(")
@@ -94,7 +96,6 @@ def in_duckdb(sql):
 
 MACROS = """
 SET TimeZone = 'UTC';
-SET integer_division = true;
 CREATE MACRO json_get_float(j, a) AS CAST(json_extract(CAST(j AS JSON), '$[' || a || ']') AS DOUBLE),
     (j, a, b) AS CAST(json_extract(CAST(j AS JSON), '$[' || a || '][' || b || ']') AS DOUBLE);
 CREATE MACRO json_get_json(j, a) AS json_extract(CAST(j AS JSON), '$[' || a || ']');

@@ -10,6 +10,7 @@ use crate::seam::{LakeError, LakeErrorKind};
 use iceberg::spec::{PartitionSpec, Transform, UnboundPartitionField, UnboundPartitionSpec};
 use iceberg::table::Table;
 use iceberg::{Catalog, TableRequirement, TableUpdate};
+use rva_types::DoublingWait;
 
 /// The column whose day is the further field of bronze.
 const COLUMN: &str = "ingest_ts";
@@ -76,11 +77,10 @@ pub(crate) async fn partition_by_day(
     let ident = table_ident::<BronzeRow>();
     let failed = |error| lake_error(format_args!("partition {ident} by day"), error);
     let mut last = None;
-    let mut wait = options.retry.wait_first;
+    let mut wait = DoublingWait::new(options.retry.wait_first, options.retry.wait_max);
     for attempt in 0..options.retry.attempts_max.max(1) {
         if attempt > 0 {
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(options.retry.wait_max);
+            tokio::time::sleep(wait.take()).await;
         }
         // Also after an error: another process may have been faster, or the answer was lost.
         let table = catalog.load_table(&ident).await.map_err(failed)?;

@@ -1,6 +1,6 @@
 //! ByteTrack's parameters, under the keys of Ultralytics' tracker YAML.
 
-use crate::params::{Kind, check_order, params};
+use crate::params::{ParamKind, check_order, params};
 use crate::{ByteTrack, ParamError};
 
 params! {
@@ -9,22 +9,22 @@ params! {
     ByteTrackParams of ByteTrack::NAME,
     /// Confidence from which (inclusive) a detection takes part in the first association, in [0, 1]. Raising it
     /// moves detections to the second stage, where they can keep a track alive but not start or find one again.
-    track_high_thresh: f32 = 0.25, Kind::SHARE;
+    track_high_thresh: f32 = 0.25, ParamKind::SHARE;
     /// Confidence above which (exclusive) a detection takes part in the second association, in [0, 1] and at most
     /// `track_high_thresh`. Raising it makes tracks break in occlusions; lowering it lets them hang on background.
-    track_low_thresh: f32 = 0.1, Kind::SHARE;
+    track_low_thresh: f32 = 0.1, ParamKind::SHARE;
     /// Confidence from which (inclusive) a detection that no track took starts one, in [0, 1]. Raising it means
     /// fewer false tracks and later starts.
-    new_track_thresh: f32 = 0.25, Kind::SHARE;
+    new_track_thresh: f32 = 0.25, ParamKind::SHARE;
     /// The number of processed frames for which a lost track is kept. Raising it bridges longer occlusions and
     /// confuses more people.
-    track_buffer: u32 = 30, Kind::FRAMES;
+    track_buffer: u32 = 30, ParamKind::FRAMES;
     /// Highest distance (exclusive; 1 - IoU, times confidence where `fuse_score` is on) at which a track takes a
     /// detection in the first association, in [0, 1]. Raising it accepts pairs that overlap less.
-    match_thresh: f32 = 0.8, Kind::SHARE;
+    match_thresh: f32 = 0.8, ParamKind::SHARE;
     /// Multiplies the overlap with the detection's confidence in the first association and in that of the tentative
     /// tracks.
-    fuse_score: bool = true, Kind::Flag;
+    fuse_score: bool = true, ParamKind::Flag;
 }
 
 impl ByteTrackParams {

@@ -1,12 +1,12 @@
 //! The choice of a tracker by its name.
 
 use crate::{
-    BotSort, BotSortParams, ByteTrack, ByteTrackParams, DeepSort, DeepSortParams, Key, OcSort, OcSortParams,
+    BotSort, BotSortParams, ByteTrack, ByteTrackParams, DeepSort, DeepSortParams, OcSort, OcSortParams, Param,
     ParamError, Sort, SortParams, SteadyTrack, SteadyTrackParams, Tracker,
 };
 
 /// The key tables of all trackers.
-pub(crate) const TABLES: &[&[Key]] = &[
+pub(crate) const TABLES: &[&[Param]] = &[
     BotSortParams::KEYS,
     ByteTrackParams::KEYS,
     DeepSortParams::KEYS,
@@ -82,7 +82,7 @@ impl TrackerChoice {
 
     /// Returns the keys that the tracker uses. [`TrackerChoice::set`] takes those of other trackers too, and ignores
     /// them.
-    pub fn keys(&self) -> &'static [Key] {
+    pub fn keys(&self) -> &'static [Param] {
         match self {
             Self::BotSort(_) => BotSortParams::KEYS,
             Self::ByteTrack(_) => ByteTrackParams::KEYS,

@@ -1,6 +1,6 @@
 //! A frame as a tracker is told of it.
 
-use crate::Kind;
+use crate::ParamKind;
 use rva_types::{Detection, ImageSize, MediaTime};
 
 /// One processed frame as a tracker sees it: never the picture itself, only what others found in it.
@@ -81,7 +81,7 @@ pub enum GmcMethod {
 
 impl GmcMethod {
     pub(crate) const ALL: [Self; 4] = [Self::None, Self::SparseOptFlow, Self::Orb, Self::Ecc];
-    pub(crate) const KIND: Kind = Kind::OneOf(&["none", "sparseOptFlow", "orb", "ecc"]);
+    pub(crate) const KIND: ParamKind = ParamKind::OneOf(&["none", "sparseOptFlow", "orb", "ecc"]);
 
     /// Returns the method's name as it stands in a YAML file.
     pub(crate) fn word(self) -> &'static str {

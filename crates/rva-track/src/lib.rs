@@ -51,7 +51,7 @@ pub use choice::{TrackError, TrackerChoice, tracker_by_name};
 pub use deepsort::{DeepSort, DeepSortParams};
 pub use frame::{Cues, Embeddings, GmcMethod, TrackerFrame, Warp};
 pub use ocsort::{AssoFunc, OcSort, OcSortParams};
-pub use params::{Key, Kind, ParamError, TRACK_BUFFER_MAX};
+pub use params::{Param, ParamError, ParamKind, TRACK_BUFFER_MAX};
 pub use sort::{Sort, SortParams};
 pub use steady::{SteadyTrack, SteadyTrackParams};
 

@@ -1,7 +1,7 @@
 //! Parameters of trackers: one table of keys for each, from which everything else follows.
 //!
 //! A tracker declares its parameters once, with `params!`: name, type, default, range and what it means. That makes
-//! the struct, its defaults, the key table ([`Key`]), reading from the text of a YAML scalar and the check of ranges.
+//! the struct, its defaults, the key table ([`Param`]), reading from the text of a YAML scalar and the check of ranges.
 
 use crate::GmcMethod;
 use crate::choice::TABLES;
@@ -44,7 +44,7 @@ pub enum ParamError {
 
 /// The values that a parameter takes. Ends of ranges belong to them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
+pub enum ParamKind {
     /// A number.
     Number {
         /// The lowest value.
@@ -65,7 +65,7 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
 }
 
-impl Kind {
+impl ParamKind {
     /// A share or a confidence.
     pub(crate) const SHARE: Self = Self::Number { least: 0.0, most: 1.0 };
     /// A number of processed frames that a track waits.
@@ -84,11 +84,11 @@ impl Kind {
 
 /// A parameter of a tracker.
 #[derive(Debug, Clone, Copy)]
-pub struct Key {
+pub struct Param {
     /// The key as it stands in a YAML file.
     pub name: &'static str,
     /// The values that it takes.
-    pub kind: Kind,
+    pub kind: ParamKind,
     /// Returns its default, as a YAML scalar.
     pub default: fn() -> String,
     /// The meaning of the parameter, and what raising it does.
@@ -98,7 +98,7 @@ pub struct Key {
 /// A type that a parameter can have.
 pub(crate) trait Scalar: Sized {
     fn read(text: &str) -> Option<Self>;
-    fn fits(&self, kind: &Kind) -> bool;
+    fn fits(&self, kind: &ParamKind) -> bool;
     fn shown(&self) -> String;
 }
 
@@ -107,8 +107,8 @@ impl Scalar for f32 {
         text.parse().ok()
     }
 
-    fn fits(&self, kind: &Kind) -> bool {
-        matches!(kind, Kind::Number { least, most } if (*least..=*most).contains(self))
+    fn fits(&self, kind: &ParamKind) -> bool {
+        matches!(kind, ParamKind::Number { least, most } if (*least..=*most).contains(self))
     }
 
     fn shown(&self) -> String {
@@ -121,8 +121,8 @@ impl Scalar for u32 {
         text.parse().ok()
     }
 
-    fn fits(&self, kind: &Kind) -> bool {
-        matches!(kind, Kind::Count { least, most } if (*least..=*most).contains(self))
+    fn fits(&self, kind: &ParamKind) -> bool {
+        matches!(kind, ParamKind::Count { least, most } if (*least..=*most).contains(self))
     }
 
     fn shown(&self) -> String {
@@ -139,8 +139,8 @@ impl Scalar for bool {
         }
     }
 
-    fn fits(&self, kind: &Kind) -> bool {
-        matches!(kind, Kind::Flag)
+    fn fits(&self, kind: &ParamKind) -> bool {
+        matches!(kind, ParamKind::Flag)
     }
 
     fn shown(&self) -> String {
@@ -153,8 +153,8 @@ impl Scalar for GmcMethod {
         Self::ALL.iter().copied().find(|method| method.word().eq_ignore_ascii_case(text))
     }
 
-    fn fits(&self, kind: &Kind) -> bool {
-        matches!(kind, Kind::OneOf(words) if words.contains(&self.word()))
+    fn fits(&self, kind: &ParamKind) -> bool {
+        matches!(kind, ParamKind::OneOf(words) if words.contains(&self.word()))
     }
 
     fn shown(&self) -> String {
@@ -185,7 +185,7 @@ macro_rules! params {
 
         impl $name {
             /// The keys that the tracker uses, in the order of the fields.
-            pub const KEYS: &'static [$crate::params::Key] = &[$($crate::params::Key {
+            pub const KEYS: &'static [$crate::params::Param] = &[$($crate::params::Param {
                 name: stringify!($key),
                 kind: $kind,
                 default: || $crate::params::Scalar::shown(&<$name>::default().$key),
@@ -220,11 +220,11 @@ pub(crate) fn invalid(key: &'static str, found: &str, wanted: String) -> ParamEr
     ParamError::Invalid { key, found: found.chars().take(FOUND_MAX).collect(), wanted }
 }
 
-pub(crate) fn read<T: Scalar>(key: &'static str, text: &str, kind: &Kind) -> Result<T, ParamError> {
+pub(crate) fn read<T: Scalar>(key: &'static str, text: &str, kind: &ParamKind) -> Result<T, ParamError> {
     T::read(text).filter(|value| value.fits(kind)).ok_or_else(|| invalid(key, text, kind.wanted()))
 }
 
-pub(crate) fn check<T: Scalar>(key: &'static str, value: &T, kind: &Kind) -> Result<(), ParamError> {
+pub(crate) fn check<T: Scalar>(key: &'static str, value: &T, kind: &ParamKind) -> Result<(), ParamError> {
     if value.fits(kind) { Ok(()) } else { Err(invalid(key, &value.shown(), kind.wanted())) }
 }
 
@@ -237,7 +237,7 @@ pub(crate) fn check_order(low: (&'static str, f32), high: (&'static str, f32)) -
 }
 
 /// Checks that a key that isn't the tracker's own is one of another tracker, or names this one.
-pub(crate) fn check_foreign(tracker: &'static str, own: &[Key], key: &str, value: &str) -> Result<(), ParamError> {
+pub(crate) fn check_foreign(tracker: &'static str, own: &[Param], key: &str, value: &str) -> Result<(), ParamError> {
     if key == TRACKER_TYPE {
         return if value == tracker { Ok(()) } else { Err(invalid(TRACKER_TYPE, value, tracker.into())) };
     }

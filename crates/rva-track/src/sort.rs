@@ -8,7 +8,7 @@
 use crate::area_filter::AreaFilter;
 use crate::kalman::Rect;
 use crate::matching::{Matching, Pair};
-use crate::params::{Kind, params};
+use crate::params::{ParamKind, params};
 use crate::streak::{Mint, Streak};
 use crate::{ParamError, TrackEstimate, Tracker, TrackerFrame};
 use rva_types::TrackedDetection;
@@ -19,12 +19,12 @@ params! {
     SortParams of Sort::NAME,
     /// The number of processed frames for which a track that isn't seen is kept. Raising it bridges longer occlusions
     /// and confuses more people.
-    max_age: u32 = 1, Kind::FRAMES;
+    max_age: u32 = 1, ParamKind::FRAMES;
     /// The number of frames in a row after its first that a track must be seen in to be confirmed, also after every
     /// gap; in the first `min_hits` frames of a run none. Raising it means fewer false tracks and later starts.
-    min_hits: u32 = 3, Kind::FRAMES;
+    min_hits: u32 = 3, ParamKind::FRAMES;
     /// Lowest IoU (inclusive) at which a track takes a detection, in [0, 1]. Raising it accepts fewer pairs.
-    iou_threshold: f32 = 0.3, Kind::SHARE;
+    iou_threshold: f32 = 0.3, ParamKind::SHARE;
 }
 
 impl SortParams {

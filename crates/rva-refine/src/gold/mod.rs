@@ -48,7 +48,7 @@ const CAMERAS_AT_ONCE: usize = 8;
 const CAMERA_HOURS_AT_ONCE: usize = 8;
 
 /// The most rows of all tables that are held before they are written.
-const ROWS_MAX: usize = 50_000;
+const ROWS_MAX: usize = 30_000;
 
 /// The ten tables of gold.
 pub(crate) struct Gold {

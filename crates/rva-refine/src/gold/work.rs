@@ -74,8 +74,11 @@ impl StoreWork<'_> {
         let hours = || wanted.iter().map(|(_, hour)| *hour);
         let (Some(from_us), Some(last)) = (hours().min(), hours().max()) else { return Ok(held) };
         let to_us = last.saturating_add(HOUR_US);
-        for rows in self.silver.frames(from_us, to_us).await? {
-            held.absorb(&rows, wanted, self.zones, self.rules);
+        // An hour at a time: frames as they are read take several times the room of their sums.
+        for hour in hours().collect::<BTreeSet<i64>>() {
+            for rows in self.silver.frames(hour, hour.saturating_add(HOUR_US)).await? {
+                held.absorb(&rows, wanted, self.zones, self.rules);
+            }
         }
         held.drop_strangers();
         for (track, point) in self.outside(&held, changed, from_us, to_us).await? {

@@ -19,7 +19,7 @@ mod tests;
 use crate::bytetrack::Overlap;
 use crate::frame::likeness;
 use crate::kalman::Rect;
-use crate::params::{Kind, check_order, params};
+use crate::params::{ParamKind, check_order, params};
 use crate::two_stage::{Target, TwoStage};
 use crate::{ByteTrackParams, Cues, GmcMethod, ParamError, TrackEstimate, Tracker, TrackerFrame, Warp};
 use motion::SizeFilter;
@@ -34,31 +34,31 @@ params! {
     BotSortParams of BotSort::NAME,
     /// Confidence from which (inclusive) a detection takes part in the first association, in [0, 1]. Raising it
     /// moves detections to the second stage, where they can keep a track alive but not start or find one again.
-    track_high_thresh: f32 = 0.25, Kind::SHARE;
+    track_high_thresh: f32 = 0.25, ParamKind::SHARE;
     /// Confidence above which (exclusive) a detection takes part in the second association, in [0, 1] and at most
     /// `track_high_thresh`. Raising it makes tracks break in occlusions; lowering it lets them hang on background.
-    track_low_thresh: f32 = 0.1, Kind::SHARE;
+    track_low_thresh: f32 = 0.1, ParamKind::SHARE;
     /// Confidence from which (inclusive) a detection that no track took starts one, in [0, 1]. Raising it means
     /// fewer false tracks and later starts.
-    new_track_thresh: f32 = 0.25, Kind::SHARE;
+    new_track_thresh: f32 = 0.25, ParamKind::SHARE;
     /// The number of processed frames for which a lost track is kept. Raising it bridges longer occlusions and
     /// confuses more people.
-    track_buffer: u32 = 30, Kind::FRAMES;
+    track_buffer: u32 = 30, ParamKind::FRAMES;
     /// Highest distance (exclusive; the lower of that by overlap and that by appearance) at which a track takes a
     /// detection in the first association, in [0, 1]. Raising it accepts pairs that overlap less.
-    match_thresh: f32 = 0.8, Kind::SHARE;
+    match_thresh: f32 = 0.8, ParamKind::SHARE;
     /// Multiplies the overlap with the detection's confidence in the first association and in that of the tentative
     /// tracks.
-    fuse_score: bool = true, Kind::Flag;
+    fuse_score: bool = true, ParamKind::Flag;
     /// The method by which the camera's motion is found; all but `none` need the cargo feature `camera-motion`.
     gmc_method: GmcMethod = GmcMethod::SparseOptFlow, GmcMethod::KIND;
     /// Lowest IoU (inclusive) at which appearance counts, in [0, 1]. Raising it leaves more to overlap.
-    proximity_thresh: f32 = 0.5, Kind::SHARE;
+    proximity_thresh: f32 = 0.5, ParamKind::SHARE;
     /// Lowest likeness (inclusive; 1 - half the cosine distance) at which appearance counts, in [0, 1]. Raising it
     /// leaves more to overlap.
-    appearance_thresh: f32 = 0.8, Kind::SHARE;
+    appearance_thresh: f32 = 0.8, ParamKind::SHARE;
     /// Uses appearance, which needs an appearance model.
-    with_reid: bool = false, Kind::Flag;
+    with_reid: bool = false, ParamKind::Flag;
 }
 
 impl BotSortParams {

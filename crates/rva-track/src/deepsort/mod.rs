@@ -16,7 +16,7 @@ mod tests;
 
 use crate::kalman::{BoxFilter, Rect};
 use crate::matching::{Matching, Pair};
-use crate::params::{Kind, params};
+use crate::params::{ParamKind, params};
 use crate::streak::Mint;
 use crate::{Cues, Embeddings, GmcMethod, ParamError, TrackEstimate, TrackState, Tracker, TrackerFrame};
 use gallery::Gallery;
@@ -34,21 +34,21 @@ params! {
     DeepSortParams of DeepSort::NAME,
     /// Highest cosine distance (inclusive) at which a track takes a detection by appearance, in [0, 2]. Raising it
     /// finds more people again and takes more strangers for them.
-    max_dist: f32 = 0.2, Kind::Number { least: 0.0, most: 2.0 };
+    max_dist: f32 = 0.2, ParamKind::Number { least: 0.0, most: 2.0 };
     /// Highest distance (inclusive; 1 - IoU) at which a track takes a detection by overlap, in [0, 1]. Raising it
     /// accepts pairs that overlap less.
-    max_iou_distance: f32 = 0.7, Kind::SHARE;
+    max_iou_distance: f32 = 0.7, ParamKind::SHARE;
     /// The number of processed frames for which a confirmed track that isn't seen is kept. Raising it bridges longer
     /// occlusions and confuses more people.
-    max_age: u32 = 70, Kind::FRAMES;
+    max_age: u32 = 70, ParamKind::FRAMES;
     /// The number of frames in a row, its first included, in which a track must be seen to be confirmed. Raising it
     /// means fewer false tracks and later starts.
-    n_init: u32 = 3, Kind::FRAMES;
+    n_init: u32 = 3, ParamKind::FRAMES;
     /// The number of its latest looks that a track remembers. Raising it costs time and memory.
-    nn_budget: u32 = 100, Kind::Count { least: 1, most: NN_BUDGET_MAX };
+    nn_budget: u32 = 100, ParamKind::Count { least: 1, most: NN_BUDGET_MAX };
     /// Confidence from which (inclusive) a detection is used at all, in [0, 1]. Raising it means fewer false tracks
     /// and more breaks.
-    min_confidence: f32 = 0.3, Kind::SHARE;
+    min_confidence: f32 = 0.3, ParamKind::SHARE;
 }
 
 impl DeepSortParams {

@@ -1,7 +1,7 @@
 //! Measures of how alike two boxes are: overlap, and its generalisations that tell apart boxes without any.
 
 use crate::kalman::Rect;
-use crate::params::{Kind, Scalar};
+use crate::params::{ParamKind, Scalar};
 use std::f64::consts::PI;
 
 /// The measure of likeness (`asso_func`).
@@ -21,7 +21,7 @@ pub enum AssoFunc {
 impl AssoFunc {
     const NAMES: &'static [&'static str] = &["iou", "giou", "ciou", "diou"];
     /// The words that the parameter takes.
-    pub(crate) const KIND: Kind = Kind::OneOf(Self::NAMES);
+    pub(crate) const KIND: ParamKind = ParamKind::OneOf(Self::NAMES);
 
     fn name(self) -> &'static str {
         match self {
@@ -61,8 +61,8 @@ impl Scalar for AssoFunc {
         [Self::Iou, Self::Giou, Self::Ciou, Self::Diou].into_iter().find(|func| func.name() == text)
     }
 
-    fn fits(&self, kind: &Kind) -> bool {
-        matches!(kind, Kind::OneOf(names) if names.contains(&self.name()))
+    fn fits(&self, kind: &ParamKind) -> bool {
+        matches!(kind, ParamKind::OneOf(names) if names.contains(&self.name()))
     }
 
     fn shown(&self) -> String {

@@ -1,6 +1,6 @@
 //! SteadyTrack's parameters.
 
-use crate::params::{Kind, check_order, params};
+use crate::params::{ParamKind, check_order, params};
 use crate::{ParamError, SteadyTrack};
 
 /// Largest `confirm_conf_sum`.
@@ -15,27 +15,27 @@ params! {
     SteadyTrackParams of SteadyTrack::NAME,
     /// Confidence from which (inclusive) a detection is strong, in [0, 1]: it can start a track and bring back a
     /// lost one from farther away. Raising it means fewer false tracks and later starts.
-    track_high_thresh: f32 = 0.4, Kind::SHARE;
+    track_high_thresh: f32 = 0.4, ParamKind::SHARE;
     /// Confidence from which (inclusive) a detection is used at all, in [0, 1] and at most `track_high_thresh`: a
     /// weak one can go on with a confirmed track. Raising it makes tracks break in occlusions; lowering it lets them
     /// hang on background.
-    track_low_thresh: f32 = 0.05, Kind::SHARE;
+    track_low_thresh: f32 = 0.05, ParamKind::SHARE;
     /// Sum of the confidences of a track's detections from which (inclusive) it is confirmed, in [0, 100]. One sure
     /// detection is enough, or a few unsure ones in a row. Raising it means fewer false tracks and later starts.
-    confirm_conf_sum: f32 = 0.95, Kind::Number { least: 0.0, most: CONFIRM_CONF_SUM_MAX };
+    confirm_conf_sum: f32 = 0.95, ParamKind::Number { least: 0.0, most: CONFIRM_CONF_SUM_MAX };
     /// Highest distance (exclusive; 1 - likeness, see [`crate::SteadyTrack`]) at which a track that was seen a
     /// moment ago takes a detection, or a lost one a weak detection, in [0, 1]. Raising it accepts pairs that overlap
     /// less.
-    match_thresh: f32 = 0.6, Kind::SHARE;
+    match_thresh: f32 = 0.6, ParamKind::SHARE;
     /// The same for what is left over, lost tracks mainly, and strong detections. Raising it finds more people again
     /// after an occlusion, and takes more strangers for them.
-    lost_match_thresh: f32 = 0.9, Kind::SHARE;
+    lost_match_thresh: f32 = 0.9, ParamKind::SHARE;
     /// Share of their size by which boxes are expanded on every side where `lost_match_thresh` applies, in [0, 1].
     /// Raising it has the same effects.
-    lost_expansion: f32 = 0.1, Kind::SHARE;
+    lost_expansion: f32 = 0.1, ParamKind::SHARE;
     /// The number of seconds for which a lost track is kept, in [0, 600]. Raising it bridges longer occlusions and
     /// confuses more people.
-    lost_seconds_max: f32 = 2.0, Kind::Number { least: 0.0, most: LOST_SECONDS_LIMIT };
+    lost_seconds_max: f32 = 2.0, ParamKind::Number { least: 0.0, most: LOST_SECONDS_LIMIT };
 }
 
 impl SteadyTrackParams {

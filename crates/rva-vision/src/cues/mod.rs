@@ -2,9 +2,9 @@
 
 mod crops;
 mod embedder;
-#[cfg(feature = "camera-motion")]
-mod finder;
 mod motion;
+#[cfg(feature = "camera-motion")]
+mod opencv_motion;
 
 pub use embedder::{Embedder, EmbedderOptions};
 pub use motion::{CAMERA_MOTION_IS_BUILT_IN, CameraMotion};

@@ -1,7 +1,7 @@
 //! The camera's own motion from one processed frame to the next, as BoT-SORT's global motion compensation finds it.
 
 #[cfg(feature = "camera-motion")]
-use super::finder::Finder;
+use super::opencv_motion::OpenCvMotion;
 #[cfg(any(test, not(feature = "camera-motion")))]
 use crate::VisionErrorKind;
 use crate::{Image, VisionError};
@@ -25,7 +25,7 @@ pub const CAMERA_MOTION_IS_BUILT_IN: bool = cfg!(feature = "camera-motion");
 #[derive(Debug)]
 pub struct CameraMotion {
     #[cfg(feature = "camera-motion")]
-    finder: Finder,
+    opencv: OpenCvMotion,
     #[cfg(not(feature = "camera-motion"))]
     never: std::convert::Infallible,
 }
@@ -40,7 +40,7 @@ impl CameraMotion {
             return Ok(None);
         }
         #[cfg(feature = "camera-motion")]
-        return Ok(Some(Self { finder: Finder::new(method)? }));
+        return Ok(Some(Self { opencv: OpenCvMotion::new(method)? }));
         #[cfg(not(feature = "camera-motion"))]
         Err(not_built_in(method))
     }
@@ -49,7 +49,7 @@ impl CameraMotion {
     /// after a change of size, and where too little of the background is seen again.
     pub fn next(&mut self, image: &Image, detections: &[Detection]) -> Option<Warp> {
         #[cfg(feature = "camera-motion")]
-        return self.finder.next(image, detections);
+        return self.opencv.next(image, detections);
         #[cfg(not(feature = "camera-motion"))]
         {
             let _ = (image, detections);

@@ -30,7 +30,7 @@ const ECC_STEPS_MAX: i32 = 100;
 const ECC_GAIN_MIN: f64 = 1e-6;
 
 #[derive(Debug)]
-pub(super) struct Finder {
+pub(super) struct OpenCvMotion {
     method: Method,
     before: Option<Seen>,
     /// Set once OpenCV's refusal of a frame was logged: once a run.
@@ -64,7 +64,7 @@ struct Seen {
 /// Points of the frame before and the places where they are now.
 type Pairs = (Vector<Point2f>, Vector<Point2f>);
 
-impl Finder {
+impl OpenCvMotion {
     pub(super) fn new(method: GmcMethod) -> Result<Self, VisionError> {
         let method = match method {
             GmcMethod::Orb => Method::Orb(Orb::new().map_err(opencv_failed)?),

@@ -346,13 +346,19 @@ fn a_join_whose_sides_are_larger_than_the_memory_goes_on_on_disk() {
             ..rva_lake::SqlOptions::default()
         };
         // Either side is 60,000 rows of some 130 bytes, and each row has its own partner alone.
-        let query = "SELECT count(*), sum(one.frame_index), sum(strpos(other.payload, '{')) FROM bronze_raw AS one \
-                     JOIN bronze_raw AS other USING (pipeline_run_id, frame_index)";
-        let found = lake.sql_with(query, &options).await.unwrap().collect().await;
-        let found = found.unwrap_or_else(|error| panic!("{error}"));
-        let cell = |column: usize| found[0].column(column).as_primitive::<arrow::datatypes::Int64Type>().value(0);
-        assert_eq!((cell(0), cell(1), cell(2)), (60_000, 60_000 * 60_001 / 2, 60_000));
-        assert_eq!(std::fs::read_dir(spill.path()).unwrap().count(), 0, "found files in the folder, wanted none left");
+        for on in ["USING (pipeline_run_id, frame_index)", "USING (pipeline_run_id, frame_index, ingest_ts)"] {
+            let query = format!(
+                "SELECT count(*), sum(one.frame_index), sum(strpos(other.payload, '{{')), \
+                 count(CASE WHEN one.ingest_ts = other.ingest_ts THEN 1 END) FROM bronze_raw AS one \
+                 JOIN bronze_raw AS other {on}"
+            );
+            let found = lake.sql_with(&query, &options).await.unwrap().collect().await;
+            let found = found.unwrap_or_else(|error| panic!("{on}: {error}"));
+            let cell = |column: usize| found[0].column(column).as_primitive::<arrow::datatypes::Int64Type>().value(0);
+            assert_eq!((cell(0), cell(1), cell(2), cell(3)), (60_000, 60_000 * 60_001 / 2, 60_000, 60_000), "{on}");
+            let left = std::fs::read_dir(spill.path()).unwrap().count();
+            assert_eq!(left, 0, "{on}: found files in the folder, wanted none left");
+        }
     });
 }
 

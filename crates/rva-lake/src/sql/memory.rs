@@ -1,13 +1,15 @@
 //! The bounds of a query: a pool of memory, a folder to spill to, and joins that can.
 
 use super::SqlOptions;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{ExprSchemable, Join, LogicalPlan, cast};
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -67,7 +69,14 @@ pub(super) async fn run(context: &SessionContext, plan: LogicalPlan) -> Result<(
             Some(Err(error)) if is_exhausted(&error) => {
                 tracing::debug!(%error, "the query is run again with joins that spill");
                 drop(stream);
-                spilling.execute_logical_plan(plan).await?.execute_stream().await?.boxed()
+                let mut stream = run_spilling(&spilling, plan).await?;
+                let first = match stream.next().await {
+                    // A key that no sort can compare: then there is no way but more memory.
+                    Some(Err(other)) if matches!(other.find_root(), DataFusionError::NotImplemented(_)) => Err(error),
+                    Some(first) => first,
+                    None => return Ok(stream),
+                };
+                stream::once(std::future::ready(first)).chain(stream).boxed()
             }
             Some(first) => stream::once(std::future::ready(first)).chain(stream).boxed(),
             None => stream::empty().boxed(),
@@ -75,6 +84,35 @@ pub(super) async fn run(context: &SessionContext, plan: LogicalPlan) -> Result<(
         Ok::<_, DataFusionError>(answer)
     };
     Ok((schema, stream::once(answer).try_flatten().boxed()))
+}
+
+/// Runs a plan in a session whose joins sort both sides.
+async fn run_spilling(spilling: &SessionContext, plan: LogicalPlan) -> Result<Batches> {
+    let state = spilling.state();
+    let plan = with_plain_moments(state.optimize(&plan)?)?;
+    let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
+    Ok(execute_stream(plan, spilling.task_ctx())?.boxed())
+}
+
+/// Returns the plan with joins by the numbers behind moments: a join that sorts can't compare those that have a time zone.
+fn with_plain_moments(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let of_join = |mut join: Join| {
+        let mut is_changed = false;
+        for (left, right) in &mut join.on {
+            let kinds = (left.get_type(join.left.schema())?, right.get_type(join.right.schema())?);
+            if kinds.0 == kinds.1 && matches!(kinds.0, DataType::Timestamp(_, Some(_))) {
+                *left = cast(left.clone(), DataType::Int64);
+                *right = cast(right.clone(), DataType::Int64);
+                is_changed = true;
+            }
+        }
+        Ok(Transformed::new_transformed(LogicalPlan::Join(join), is_changed))
+    };
+    let changed = plan.transform_up(|node| match node {
+        LogicalPlan::Join(join) => of_join(join),
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(changed.data)
 }
 
 /// Returns the same session with joins that spill: few partitions, and rows that are sorted come in small pieces.

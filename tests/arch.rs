@@ -81,18 +81,22 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Names of normal dependencies by crate of ours.
-fn own_dependencies() -> BTreeMap<String, BTreeSet<String>> {
+/// Crates of ours, as `cargo metadata` has them.
+fn packages() -> Vec<Value> {
     let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked", "--offline"]);
     let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+/// Names of normal dependencies by crate of ours.
+fn own_dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
-    let packages = metadata["packages"].as_array().unwrap().iter();
-    packages
-        .map(|package| {
-            let normal = package["dependencies"].as_array().unwrap().iter().filter(|d| d["kind"].is_null());
-            (name(package), normal.map(name).collect())
-        })
-        .collect()
+    let packages = packages();
+    let of_package = packages.iter().map(|package| {
+        let normal = package["dependencies"].as_array().unwrap().iter().filter(|d| d["kind"].is_null());
+        (name(package), normal.map(name).collect())
+    });
+    of_package.collect()
 }
 
 /// Name and version of every crate below one of ours, without build and test dependencies.
@@ -162,13 +166,11 @@ fn no_release_binary_holds_fakes_or_a_rule_that_can_be_broken() {
 /// A test whose features aren't asked for is left out without a word.
 #[test]
 fn every_test_that_requires_a_feature_is_built_by_make_test() {
-    let script = std::fs::read_to_string(root().join("infrastructure/local/environment.sh")).unwrap();
+    let script = fs::read_to_string(root().join("infrastructure/local/environment.sh")).unwrap();
     let asked: BTreeSet<&str> =
         script.lines().find_map(|line| line.strip_prefix("FEATURES=")).unwrap().split(',').collect();
-    let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked", "--offline"]);
-    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
     let mut required = BTreeSet::new();
-    for package in metadata["packages"].as_array().unwrap() {
+    for package in packages() {
         for target in package["targets"].as_array().unwrap().iter().filter(|target| target["kind"][0] == "test") {
             for feature in target["required-features"].as_array().into_iter().flatten() {
                 required.insert(format!("{}/{}", package["name"].as_str().unwrap(), feature.as_str().unwrap()));

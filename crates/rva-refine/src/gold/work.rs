@@ -71,11 +71,11 @@ impl StoreWork<'_> {
     /// Reads some hours between neighbours, and what their tracks did before and after.
     pub(super) async fn load(&self, wanted: &BTreeSet<CameraHour>, changed: &Extents) -> Result<HeldHours, Trouble> {
         let mut held = HeldHours::default();
-        let hours = || wanted.iter().map(|(_, hour)| *hour);
-        let (Some(from_us), Some(last)) = (hours().min(), hours().max()) else { return Ok(held) };
+        let hours: BTreeSet<i64> = wanted.iter().map(|(_, hour)| *hour).collect();
+        let (Some(&from_us), Some(&last)) = (hours.first(), hours.last()) else { return Ok(held) };
         let to_us = last.saturating_add(HOUR_US);
         // An hour at a time: frames as they are read take several times the room of their sums.
-        for hour in hours().collect::<BTreeSet<i64>>() {
+        for hour in hours {
             for rows in self.silver.frames(hour, hour.saturating_add(HOUR_US)).await? {
                 held.absorb(&rows, wanted, self.zones, self.rules);
             }

@@ -41,7 +41,9 @@ pub mod pulsar;
 mod replay;
 mod seam;
 
-pub use log::{CutTail, LogCounters, LogMeter, LogOptions, LogReader, LogWriter, SizePolicy, settle};
+pub use log::{
+    CutTail, LogCounters, LogForgotten, LogMeter, LogOptions, LogReader, LogWriter, SizePolicy, forget_records, settle,
+};
 pub use ndjson::NdjsonSink;
 pub use replay::{
     REPLAY_FILE, REPLAY_LINE, REPLAY_LINE_BYTES, REPLAY_PARTITION, ReplayOptions, ReplayReport, Replayed, replay,

@@ -77,6 +77,10 @@ pub(crate) struct Change {
     pub spec: i32,
     /// The paths of the live data files that go.
     pub removed: BTreeSet<String>,
+    /// Whether rows of the files that go come again in those that come, under the partition spec that they had.
+    pub moves_rows: bool,
+    /// Whether manifests that still name files which went before are written anew without them.
+    pub cleans: bool,
 }
 
 /// The requirements and updates that are sent for a change.
@@ -250,7 +254,7 @@ async fn sorted(table: &Table, change: &Change, many: usize) -> Result<Sorted> {
             sorted.kept.push(file);
         } else if !is_alive(&file) {
             sorted.left_out += 1;
-        } else if is_merged(&file) || !change.removed.is_empty() {
+        } else if is_merged(&file) || !change.removed.is_empty() || (change.cleans && file.has_deleted_files()) {
             asked.push(file);
         } else {
             sorted.kept.push(file);
@@ -260,7 +264,8 @@ async fn sorted(table: &Table, change: &Change, many: usize) -> Result<Sorted> {
         futures::stream::iter(asked.into_iter().map(|file| load(table, file))).buffered(MANIFESTS_AT_ONCE);
     while let Some(loaded) = loading.try_next().await? {
         let goes = |entry: &ManifestEntryRef| entry.is_alive() && change.removed.contains(entry.file_path());
-        if is_merged(&loaded.file) || loaded.entries.iter().any(goes) {
+        let is_unclean = change.cleans && loaded.entries.iter().any(|entry| !entry.is_alive());
+        if is_merged(&loaded.file) || is_unclean || loaded.entries.iter().any(goes) {
             sorted.again.push(loaded);
         } else {
             sorted.kept.push(loaded.file);
@@ -368,10 +373,10 @@ pub(crate) async fn build(
     let doing = if change.operation == Operation::Append { "commit to" } else { "change files of" };
     let failed = |error| lake_error(format_args!("{doing} {}", table.identifier()), error);
     let Sorted { kept: mut manifests, again, left_out } = sorted(base, change, manifests_max).await.map_err(failed)?;
-    if change.operation == Operation::Replace
+    if change.moves_rows
         && let Some(file) = hiding(&manifests)
     {
-        let text = format!("found delete files in {}, wanted none where files are merged", file.manifest_path);
+        let text = format!("found delete files in {}, wanted none where rows move", file.manifest_path);
         return Err(LakeError::new(LakeErrorKind::Conflict, text));
     }
     let gone = going(&again, change).map_err(|error| LakeError::new(LakeErrorKind::Conflict, error.to_string()))?;
@@ -421,8 +426,8 @@ pub(crate) async fn build(
         updates.push(TableUpdate::SetProperties { updates: properties });
     }
     // New rows belong under the spec that is the default then; the same rows may stay under an older one.
-    let default_spec =
-        if change.operation == Operation::Replace { metadata.default_partition_spec_id() } else { change.spec };
+    let stays = change.moves_rows || change.cleans;
+    let default_spec = if stays { metadata.default_partition_spec_id() } else { change.spec };
     let requirements = vec![
         TableRequirement::UuidMatch { uuid: metadata.uuid() },
         TableRequirement::RefSnapshotIdMatch {

@@ -198,6 +198,10 @@ impl Deletions {
 
     async fn note_snapshot(&mut self, bronze: &Table, snapshot: &SnapshotRef) -> Result<(), LakeError> {
         let id = snapshot.snapshot_id();
+        let of = id.to_string();
+        if self.is_noted(&of).await? {
+            return Ok(());
+        }
         let keys = match deleted_keys(bronze, snapshot).await {
             Ok(keys) => keys,
             Err(error) if matches!(error.kind(), LakeErrorKind::Transient) => return Err(error),
@@ -214,10 +218,7 @@ impl Deletions {
             return Ok(());
         }
         let notes = ensure_table::<Deletion>(self.catalog.as_ref(), &self.options).await?;
-        let of = id.to_string();
-        let known =
-            notes.metadata().snapshots().any(|note| note.summary().additional_properties.get(NOTE_OF) == Some(&of));
-        if known {
+        if has_note(&notes, &of) {
             return Ok(());
         }
         let failed = |error| lake_error(format_args!("note deletions in {}", notes.identifier()), error);
@@ -229,8 +230,33 @@ impl Deletions {
         transaction.commit(self.catalog.as_ref()).await.map_err(failed)?;
         tracing::info!(
             table = %bronze.identifier(), snapshot = id, ranges = rows.len(),
-            "noted what another engine deleted: those events stay deleted"
+            "noted what was deleted: those events stay deleted"
         );
+        Ok(())
+    }
+
+    /// Returns whether a snapshot of bronze is noted already: what it took away may be gone for good.
+    async fn is_noted(&self, of: &String) -> Result<bool, LakeError> {
+        let ident = table_ident::<Deletion>();
+        let failed = |error| lake_error(format_args!("read {ident}"), error);
+        if !self.catalog.table_exists(&ident).await.map_err(failed)? {
+            return Ok(false);
+        }
+        Ok(has_note(&self.catalog.load_table(&ident).await.map_err(failed)?, of))
+    }
+
+    /// Notes the deletions that aren't noted yet, and says so in bronze at once, before what they took away goes for
+    /// good.
+    ///
+    /// # Errors
+    /// Fails as [`Deletions::note`] does.
+    pub(crate) async fn note_now(&mut self, bronze: &Table) -> Result<(), LakeError> {
+        self.note(bronze).await?;
+        let Some((name, value)) = self.property() else { return Ok(()) };
+        let failed = |error| lake_error(format_args!("note deletions in {}", bronze.identifier()), error);
+        let transaction = Transaction::new(bronze);
+        let transaction = transaction.update_table_properties().set(name, value).apply(transaction).map_err(failed)?;
+        transaction.commit(self.catalog.as_ref()).await.map_err(failed)?;
         Ok(())
     }
 
@@ -277,6 +303,10 @@ impl Deletions {
         }
         Ok(())
     }
+}
+
+fn has_note(notes: &Table, of: &String) -> bool {
+    notes.metadata().snapshots().any(|note| note.summary().additional_properties.get(NOTE_OF) == Some(of))
 }
 
 /// Returns the snapshots of the lineage that may have taken rows away and aren't noted, oldest first.

@@ -37,7 +37,7 @@ fn lineage(table: &Table) -> Vec<SnapshotRef> {
 }
 
 /// Returns the snapshots that a branch or a tag besides `main` still needs.
-fn referenced(metadata: &TableMetadata) -> HashSet<i64> {
+pub(crate) fn referenced(metadata: &TableMetadata) -> HashSet<i64> {
     // iceberg doesn't list refs; they are in the metadata's own form.
     let json = serde_json::to_value(metadata).unwrap_or_default();
     let heads = json.get("refs").and_then(|refs| refs.as_object()).into_iter().flatten();
@@ -399,7 +399,7 @@ fn age_of(time: SystemTime, now: SystemTime) -> Duration {
     now.duration_since(time).unwrap_or_default()
 }
 
-fn gc_enabled(metadata: &TableMetadata) -> bool {
+pub(crate) fn gc_enabled(metadata: &TableMetadata) -> bool {
     metadata.properties().get("gc.enabled").is_none_or(|value| !value.eq_ignore_ascii_case("false"))
 }
 

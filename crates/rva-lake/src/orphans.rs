@@ -101,6 +101,11 @@ enum Maker {
     Others,
 }
 
+/// Returns whether a file has a name that we give, and nobody else.
+pub(crate) fn is_our_name(location: &str) -> bool {
+    maker(location) == Maker::Us
+}
+
 fn maker(location: &str) -> Maker {
     let name = location.rsplit('/').next().unwrap_or(location);
     if name.ends_with(".avro") || name.ends_with(".metadata.json") {

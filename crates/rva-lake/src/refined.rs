@@ -211,6 +211,8 @@ impl<T: Shape> RefinedTable for Refined<T> {
                 added: change.staged.files.clone(),
                 spec: change.staged.spec.unwrap_or_else(|| metadata.default_partition_spec_id()),
                 removed,
+                moves_rows: false,
+                cleans: false,
             },
         };
         self.job.change(&change).await

@@ -40,7 +40,8 @@ pub(crate) struct FileChange {
 
 impl FileChange {
     pub(crate) fn is_nothing(&self) -> bool {
-        self.change.added.is_empty() && self.change.removed.is_empty() && self.from == self.to
+        let Change { added, removed, cleans, .. } = &self.change;
+        added.is_empty() && removed.is_empty() && !cleans && self.from == self.to
     }
 }
 
@@ -167,11 +168,13 @@ impl Pending {
             added: self.files.clone(),
             spec: self.spec.unwrap_or_default(),
             removed: BTreeSet::new(),
+            moves_rows: false,
+            cleans: false,
         }
     }
 
     pub(crate) fn removes_nothing(&self) -> bool {
-        self.change.as_ref().is_none_or(|change| change.removed.is_empty())
+        self.change.as_ref().is_none_or(|change| change.removed.is_empty() && !change.cleans)
     }
 }
 

@@ -32,6 +32,7 @@ mod envelope;
 mod error;
 mod fields;
 mod folder;
+mod forgetting;
 mod geometry;
 mod ids;
 mod job;
@@ -51,6 +52,7 @@ pub use envelope::{
 pub use error::SeamError;
 pub use fields::RecordHead;
 pub use folder::DataFolder;
+pub use forgetting::RecordChoice;
 pub use geometry::{BBox, ImageSize, Point};
 pub use ids::{CameraId, IdError, RunId, SourceIdentity, StoreId, StreamId};
 pub use job::JobName;

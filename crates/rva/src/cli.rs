@@ -4,6 +4,7 @@
 use crate::commands::{
     backup::args::{BackupArgs, RestoreArgs},
     eval::args::EvalArgs,
+    forget::args::ForgetArgs,
     maintain::MaintainArgs,
     report::args::ReportArgs,
 };
@@ -96,6 +97,9 @@ pub enum Command {
     /// Make the tables of a backup anew, in a data folder or a catalog that has none of them
     #[command(after_help = crate::commands::backup::args::RESTORE_HELP)]
     Restore(RestoreArgs),
+    /// Take records out of the tables and their bytes with them: of a store, a camera, a time
+    #[command(after_help = crate::commands::forget::args::HELP)]
+    Forget(ForgetArgs),
     /// Each prerequisite: found, version, where
     Doctor(DoctorArgs),
     /// The merged configuration
@@ -419,6 +423,7 @@ impl Cli {
             Command::Maintain(args) => give_folder(&mut given, &args.folder),
             Command::Backup(args) => give_folder(&mut given, args.folder()),
             Command::Restore(args) => give_folder(&mut given, &args.folder),
+            Command::Forget(args) => give_folder(&mut given, &args.folder),
             Command::Doctor(args) => {
                 give_folder(&mut given, &args.folder);
                 given.text("detector.model", "--model", args.model.as_ref());

@@ -86,6 +86,7 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
             Command::Maintain(args) => commands::maintain::run(args, loaded, terminal).await,
             Command::Backup(args) => commands::backup::run(args, loaded, terminal).await,
             Command::Restore(args) => commands::backup::restore(args, loaded, terminal).await,
+            Command::Forget(args) => commands::forget::run(args, loaded, terminal).await,
             Command::Eval(args) => commands::eval::run(&args, terminal),
             Command::Doctor(_) => commands::doctor::run(loaded),
             Command::Config(args) => commands::config::run(args, &loaded),

@@ -72,10 +72,15 @@ pub(crate) fn encode(number: u64, publish_ts: Timestamp, message: &OutgoingMessa
         line.extend_from_slice(STANDARD.encode(&message.body).as_bytes());
         line.extend_from_slice(b"\"}");
     }
-    let crc = format!("{:08x}", crc32c::crc32c(&line[CRC_FIELD_BYTES..]));
-    line[CRC_START.len()..CRC_START.len() + 8].copy_from_slice(crc.as_bytes());
+    seal(&mut line);
     line.push(b'\n');
     line
+}
+
+/// Writes the checksum of a line, which has no newline yet, into its field.
+pub(crate) fn seal(line: &mut [u8]) {
+    let crc = format!("{:08x}", crc32c::crc32c(&line[CRC_FIELD_BYTES..]));
+    line[CRC_START.len()..CRC_START.len() + 8].copy_from_slice(crc.as_bytes());
 }
 
 /// Returns whether a body can stand in a line as it is and come back byte for byte. A bare null reads back as an absent

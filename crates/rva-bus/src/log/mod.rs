@@ -46,9 +46,15 @@
 //! [`LogOptions::size_bytes_max`] younger committed segments go too, and then the [`SizePolicy`] decides: wait, or drop
 //! the oldest records and count them. A reader whose next record is gone gets a permanent error until it seeks behind
 //! the gap.
+//!
+//! # Forgetting
+//!
+//! [`forget_records`] writes lines that say nothing over chosen records that are committed: as long, with the same
+//! number and time, no properties, and the body `0`. Numbers and offsets stay.
 
 mod files;
 mod folder;
+mod forget;
 mod line;
 mod partition;
 mod reader;
@@ -62,7 +68,11 @@ pub(crate) use folder::io_error;
 #[cfg(feature = "pulsar")]
 pub(crate) use folder::{own_file, replace};
 
+#[cfg(feature = "pulsar")]
+pub(crate) use forget::REFUSED_FILE;
+
 pub use files::{OsFiles, SegmentFile, SegmentFiles};
+pub use forget::{LogForgotten, forget_records};
 pub use reader::LogReader;
 pub use settle::settle;
 pub use writer::{CutTail, LogCounters, LogMeter, LogOptions, LogWriter, SizePolicy};

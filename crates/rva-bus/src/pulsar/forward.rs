@@ -3,7 +3,7 @@
 use super::{PulsarConnection, PulsarSink, PulsarSinkOptions, TopicName, errors::permanent};
 use crate::{
     BusError, BusErrorKind, EventSink, EventSource, LogReader, Message, OutgoingMessage,
-    log::{io_error, own_file, replace},
+    log::{REFUSED_FILE, io_error, own_file, replace},
 };
 use base64::Engine;
 use rva_types::{OffsetMap, Position};
@@ -19,8 +19,6 @@ use tokio::sync::watch;
 
 /// The file in the spool's folder with the partition that each run was given, and the topic that it holds for.
 const RUNS_FILE: &str = "pulsar-runs.json";
-/// The file in the spool's folder with the records that the broker refuses for good, one a line.
-const REFUSED_FILE: &str = "refused.ndjson";
 
 /// The settings of a forwarder.
 #[derive(Debug, Clone)]

@@ -9,9 +9,9 @@
 //! what came since stays, and only where one of them has gone the merge has lost. Then what it wrote is deleted, once
 //! the table was read again and doesn't name it, and the next look at the table plans anew.
 
-mod plan;
+pub(crate) mod plan;
 mod report;
-mod rewrite;
+pub(crate) mod rewrite;
 mod sort;
 
 pub use plan::MergeLimits;
@@ -125,6 +125,8 @@ impl<R: TableRow> Maintained<R> {
                 added: written.clone(),
                 spec: some.first().map_or(table.metadata().default_partition_spec_id(), |group| group.spec),
                 removed,
+                moves_rows: true,
+                cleans: false,
             },
         };
         match self.job.change(&change).await {
@@ -297,11 +299,17 @@ impl Merged {
 /// A way to make the maintenance of one table.
 type Make = fn(&Lake, &MergeLimits) -> Result<Box<dyn Maintain>, LakeError>;
 
-fn made<R: TableRow>(lake: &Lake, limits: &MergeLimits) -> Result<Box<dyn Maintain>, LakeError> {
+/// Returns the lake for commits that change what writers don't: they have the patience that it takes beside those.
+pub(crate) fn patient(lake: &Lake) -> Lake {
     let mut lake = lake.for_job(MAINTAIN_JOB);
     let retry = &mut lake.options.retry;
     retry.attempts_max = retry.attempts_max.max(ATTEMPTS_MIN);
     retry.wait_max = retry.wait_max.min(WAIT_MAX);
+    lake
+}
+
+fn made<R: TableRow>(lake: &Lake, limits: &MergeLimits) -> Result<Box<dyn Maintain>, LakeError> {
+    let lake = patient(lake);
     let job = TableJob::new(&lake, NoKeys, FileList::of_columns(&[]))?;
     Ok(Box::new(Maintained::<R> { lake, limits: limits.clone(), job }))
 }

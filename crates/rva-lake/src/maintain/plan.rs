@@ -36,7 +36,7 @@ impl Default for MergeLimits {
 
 /// A live data file.
 #[derive(Debug, Clone)]
-pub(super) struct LiveFile {
+pub(crate) struct LiveFile {
     pub file: DataFile,
     pub spec: i32,
     /// The time since which the table has it, in milliseconds since 1970.
@@ -45,7 +45,7 @@ pub(super) struct LiveFile {
 
 /// The live files of a table.
 #[derive(Debug, Default)]
-pub(super) struct Live {
+pub(crate) struct Live {
     pub files: Vec<LiveFile>,
     /// A file by which another engine hides rows.
     pub hiding: Option<String>,
@@ -53,7 +53,7 @@ pub(super) struct Live {
 
 /// Files of one partition that are merged into one, or a few.
 #[derive(Debug, Clone)]
-pub(super) struct Group {
+pub(crate) struct Group {
     pub spec: i32,
     pub partition: Struct,
     pub files: Vec<DataFile>,
@@ -88,7 +88,7 @@ fn since_ms(table: &Table, snapshot: Option<i64>, path: &str) -> u64 {
 ///
 /// # Errors
 /// Fails as the storage does.
-pub(super) async fn live(table: &Table) -> iceberg::Result<Live> {
+pub(crate) async fn live(table: &Table) -> iceberg::Result<Live> {
     let mut live = Live::default();
     let Some(current) = table.metadata().current_snapshot() else { return Ok(live) };
     let list = table.manifest_list_reader(current).load().await?;

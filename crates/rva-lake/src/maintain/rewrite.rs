@@ -29,7 +29,7 @@ const BATCH_ROWS: usize = 1024;
 const NAME_MAPPING: &str = "schema.name-mapping.default";
 
 /// Returns a group's files as a scan reads them: every column of the table's schema, whatever schema a file has.
-fn tasks(table: &Table, group: &Group, spec: &PartitionSpecRef) -> Vec<iceberg::Result<FileScanTask>> {
+pub(crate) fn tasks(table: &Table, group: &Group, spec: &PartitionSpecRef) -> Vec<iceberg::Result<FileScanTask>> {
     let metadata = table.metadata();
     let schema = metadata.current_schema();
     // How an engine that wrote no field ids says which column is which.
@@ -57,7 +57,7 @@ fn tasks(table: &Table, group: &Group, spec: &PartitionSpecRef) -> Vec<iceberg::
 }
 
 /// Returns a batch in the types that the table's schema has in Arrow.
-fn typed(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, LakeError> {
+pub(crate) fn typed(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, LakeError> {
     let failed = |error| permanent("read the rows of small files", error);
     let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| match column.data_type() {
         found if found == field.data_type() => Ok(Arc::clone(column)),
@@ -69,15 +69,20 @@ fn typed(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, LakeErr
 
 /// The number of texts in a column, by their digests.
 #[derive(Default)]
-struct Distinct {
+pub(crate) struct Distinct {
     hashes: RandomState,
     seen: HashSet<u64>,
 }
 
 impl Distinct {
-    fn note(&mut self, batch: &RecordBatch, name: &str) {
+    pub(crate) fn note(&mut self, batch: &RecordBatch, name: &str) {
         let texts = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
         self.seen.extend(texts.into_iter().flatten().flatten().map(|text| self.hashes.hash_one(text)));
+    }
+
+    /// Returns their number.
+    pub(crate) fn count(&self) -> usize {
+        self.seen.len()
     }
 }
 
@@ -116,7 +121,7 @@ pub(super) async fn rewrite<R: TableRow>(
     }
     options.step(CommitStep::WriteFiles);
     let rows = usize::try_from(group.rows()).unwrap_or(usize::MAX);
-    let count = RowCount { rows, blooms: distinct.seen.len() };
+    let count = RowCount { rows, blooms: distinct.count() };
     let bytes_max = usize::try_from(limits.file_bytes).unwrap_or(usize::MAX);
     let key = PartitionKey::new(spec.as_ref().clone(), Arc::clone(metadata.current_schema()), group.partition.clone());
     let builder = files_builder::<R>(table, options, count, bytes_max)?;

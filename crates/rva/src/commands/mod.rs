@@ -6,6 +6,7 @@ pub mod config;
 pub mod detect;
 pub mod doctor;
 pub mod eval;
+pub mod forget;
 pub mod help;
 pub mod ingest;
 pub mod init;

@@ -101,7 +101,11 @@ fn once(error: LakeError) -> anyhow::Error {
     }
 }
 
-fn store(loaded: &Loaded, place: &str) -> anyhow::Result<BackupStore> {
+/// Returns a place of backups, which is reached with the keys of the configuration. Nothing is looked at.
+///
+/// # Errors
+/// Returns what of keys or place is wrong.
+pub fn store(loaded: &Loaded, place: &str) -> anyhow::Result<BackupStore> {
     Ok(BackupStore::at(storage_of(loaded, place)?, place)?)
 }
 

@@ -18,6 +18,7 @@ use crate::seam::LakeError;
 use crate::state::StateKeys;
 use crate::storage::{StoredFile, plain};
 use futures::{StreamExt, TryStreamExt};
+use iceberg::io::FileIO;
 use iceberg::spec::{DataFile, ManifestContentType, SnapshotRef};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
@@ -144,6 +145,10 @@ pub(super) async fn names_gone(table: &Table) -> Result<bool> {
     Ok(data.into_iter().any(|manifest| manifest.has_deleted_files()))
 }
 
+async fn deleted(io: FileIO, file: String) -> Result<()> {
+    io.delete(file).await
+}
+
 /// One table whose past goes.
 pub(super) struct Erasing<'a> {
     pub lake: &'a Lake,
@@ -162,8 +167,7 @@ impl Erasing<'_> {
     async fn delete(&self, table: &Table, places: &TablePlaces, files: &[String]) -> Result<u64> {
         let own: Vec<String> = files.iter().filter(|file| places.hold(file)).cloned().collect();
         let count = own.len() as u64;
-        let io = table.file_io();
-        let deleting = own.into_iter().map(|file| async move { io.delete(file).await });
+        let deleting: Vec<_> = own.into_iter().map(|file| deleted(table.file_io().clone(), file)).collect();
         futures::stream::iter(deleting).buffer_unordered(DELETES_AT_ONCE).try_collect::<Vec<()>>().await?;
         Ok(count)
     }

@@ -20,6 +20,7 @@ use arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use iceberg::Runtime;
 use iceberg::arrow::{ArrowReaderBuilder, schema_to_arrow_schema};
+use iceberg::scan::ArrowRecordBatchStream;
 use iceberg::spec::{DataFile, DataFileFormat, FormatVersion, Operation, PartitionKey, PartitionSpecRef};
 use iceberg::table::Table;
 use iceberg::writer::{IcebergWriter, IcebergWriterBuilder};
@@ -221,34 +222,39 @@ async fn replace<R: TableRow>(
     }
 }
 
-/// A file whose rows are read without the chosen ones.
+/// The rows of a file without the chosen ones, some at a time and in their order.
 struct Staying<'a> {
     table: &'a Table,
-    group: &'a Group,
-    spec: &'a PartitionSpecRef,
-    schema: SchemaRef,
     matcher: &'a Matcher,
+    schema: SchemaRef,
+    batches: ArrowRecordBatchStream,
 }
 
-impl Staying<'_> {
-    /// Calls `take` with the rows that stay, some at a time and in their order.
-    async fn each(&self, mut take: impl AsyncFnMut(RecordBatch) -> Result<(), LakeError>) -> Result<(), LakeError> {
-        let failed = |error| lake_error(format_args!("read files of {}", self.table.identifier()), error);
-        let reader = ArrowReaderBuilder::new(self.table.file_io().clone(), Runtime::current())
+impl<'a> Staying<'a> {
+    fn of(
+        table: &'a Table,
+        group: &Group,
+        spec: &PartitionSpecRef,
+        schema: &SchemaRef,
+        matcher: &'a Matcher,
+    ) -> Result<Self, LakeError> {
+        let failed = |error| lake_error(format_args!("read files of {}", table.identifier()), error);
+        let reader = ArrowReaderBuilder::new(table.file_io().clone(), Runtime::current())
             .with_batch_size(BATCH_ROWS)
             .with_data_file_concurrency_limit(1)
             .build();
-        let tasks = futures::stream::iter(tasks(self.table, self.group, self.spec)).boxed();
-        let mut stream = reader.read(tasks).map_err(failed)?.stream();
-        while let Some(batch) = stream.try_next().await.map_err(failed)? {
-            let batch = typed(&self.schema, &batch)?;
-            let stays = not(&self.matcher.mask(&batch)?).map_err(|error| permanent("leave rows out", error))?;
-            let batch = filter_record_batch(&batch, &stays).map_err(|error| permanent("leave rows out", error))?;
-            if batch.num_rows() > 0 {
-                take(batch).await?;
-            }
-        }
-        Ok(())
+        let tasks = futures::stream::iter(tasks(table, group, spec)).boxed();
+        let batches = reader.read(tasks).map_err(failed)?.stream();
+        Ok(Self { table, matcher, schema: Arc::clone(schema), batches })
+    }
+
+    async fn next(&mut self) -> Result<Option<RecordBatch>, LakeError> {
+        let failed = |error| lake_error(format_args!("read files of {}", self.table.identifier()), error);
+        let Some(batch) = self.batches.try_next().await.map_err(failed)? else { return Ok(None) };
+        let batch = typed(&self.schema, &batch)?;
+        let left_out = |error| permanent("leave rows out", error);
+        let stays = not(&self.matcher.mask(&batch)?).map_err(left_out)?;
+        filter_record_batch(&batch, &stays).map(Some).map_err(left_out)
     }
 }
 
@@ -269,14 +275,12 @@ async fn rewritten<R: TableRow>(
         return Err(LakeError::new(LakeErrorKind::Permanent, text));
     };
     let schema: SchemaRef = Arc::new(schema_to_arrow_schema(metadata.current_schema()).map_err(failed)?);
-    let staying = Staying { table, group: &group, spec, schema, matcher };
     let (mut rows, mut distinct) = (0, Distinct::default());
-    let count = async |batch: RecordBatch| {
+    let mut staying = Staying::of(table, &group, spec, &schema, matcher)?;
+    while let Some(batch) = staying.next().await? {
         rows += batch.num_rows();
         distinct.note(&batch, R::BLOOM);
-        Ok(())
-    };
-    staying.each(count).await?;
+    }
     let wanted = usize::try_from(file.record_count().saturating_sub(hit.rows)).unwrap_or(usize::MAX);
     if rows != wanted {
         let text = format!("found {rows} rows that stay in {}, wanted {wanted}", file.file_path());
@@ -290,7 +294,12 @@ async fn rewritten<R: TableRow>(
     let count = RowCount { rows, blooms: distinct.count() };
     let builder = files_builder::<R>(table, options, count, options.file_bytes_max)?;
     let mut writer = builder.build(Some(key)).await.map_err(failed)?;
-    staying.each(async |batch: RecordBatch| writer.write(batch).await.map_err(failed)).await?;
+    let mut staying = Staying::of(table, &group, spec, &schema, matcher)?;
+    while let Some(batch) = staying.next().await? {
+        if batch.num_rows() > 0 {
+            writer.write(batch).await.map_err(failed)?;
+        }
+    }
     let files = writer.close().await.map_err(failed)?;
     options.step(CommitStep::FilesClosed);
     Ok(files)

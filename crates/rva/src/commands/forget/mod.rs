@@ -88,7 +88,8 @@ impl Forget {
         let tables = lake.forgetting(&self.choice).await?.chosen().await?;
         let log = self.log(&lake, false).await?;
         to_stdout(&say::chosen(&tables, &log))?;
-        to_stdout(&say::holding(&self.holding().await?))
+        to_stdout(&say::holding(&self.holding().await?))?;
+        Ok(())
     }
 
     /// Asks on the terminal, after it said what is chosen.

@@ -17,6 +17,7 @@ use crate::places::TablePlaces;
 use crate::seam::LakeError;
 use crate::state::StateKeys;
 use crate::storage::{StoredFile, plain};
+use crate::summary::REFINE_JOB;
 use futures::{StreamExt, TryStreamExt};
 use iceberg::io::FileIO;
 use iceberg::spec::{DataFile, ManifestContentType, SnapshotRef};
@@ -198,6 +199,16 @@ impl Erasing<'_> {
         if !gc_enabled(table.metadata()) {
             return Ok(Some("its property gc.enabled is false: set it to true, then ask again".to_owned()));
         }
+        for job in [&self.lake.options.job, &REFINE_JOB] {
+            let stored = StateKeys::of_job(job).read(table).await?;
+            let held = stored.held.as_ref().map_or(0, |state| state.sequence);
+            // Afterwards a job's state is that of the property alone: it must be the one that holds.
+            if stored.rolled_back_from.is_some() || held > stored.mirror_sequence {
+                return Ok(Some(format!(
+                    "it was rolled back, and {job} hasn't gone on since: run `rva {job} --drain`, then ask again"
+                )));
+            }
+        }
         let catalog = self.lake.catalog.as_ref();
         let pointing = Neighbours::default().pointing(catalog, table, places, Look::Everything).await;
         if let Some(why) = pointing.map_err(failed)? {
@@ -305,6 +316,8 @@ impl Erasing<'_> {
             erased.left.push("its folder can't be listed: files that no snapshot names weren't looked for".to_owned());
             return Ok(());
         };
+        // The snapshots of now: what was committed since the files were listed is no stranger.
+        let table = &self.load().await?;
         let all: Vec<SnapshotRef> = table.metadata().snapshots().cloned().collect();
         let named = Named::of(table, &all, &HashSet::new()).await?;
         let is_stranger = |file: &&StoredFile| {

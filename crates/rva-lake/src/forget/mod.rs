@@ -76,6 +76,8 @@ trait Forget: Send {
 struct Forgetful<R: TableRow> {
     lake: Lake,
     job: TableJob<R, NoKeys>,
+    /// The paths of files that were read and hold no chosen row: a file never changes.
+    clean: HashSet<String>,
 }
 
 #[async_trait::async_trait]
@@ -86,7 +88,7 @@ impl<R: TableRow> Forget for Forgetful<R> {
         let failed = |error| lake_error(format_args!("read the manifests of {}", table.identifier()), error);
         let live = live(&table).await.map_err(failed)?;
         let hits = match is_judged(matcher) {
-            true => rows::hits(&table, live, matcher, &mut HashSet::new()).await?,
+            true => rows::hits(&table, live, matcher, &mut self.clean).await?,
             false => Vec::new(),
         };
         let old_files = past(&table, matcher).await?.files;
@@ -95,7 +97,7 @@ impl<R: TableRow> Forget for Forgetful<R> {
     }
 
     async fn take_rows(&mut self, matcher: &Matcher) -> Result<TakenRows, LakeError> {
-        rows::take_rows(&mut self.job, matcher, &self.lake.options).await
+        rows::take_rows(&mut self.job, matcher, &mut self.clean, &self.lake.options).await
     }
 
     async fn has_past(&mut self, matcher: &Matcher) -> Result<bool, LakeError> {
@@ -146,7 +148,7 @@ type Make = fn(&Lake) -> Result<Box<dyn Forget>, LakeError>;
 fn made<R: TableRow>(lake: &Lake) -> Result<Box<dyn Forget>, LakeError> {
     let lake = patient(lake);
     let job = TableJob::new(&lake, NoKeys, FileList::of_columns(&[]))?;
-    Ok(Box::new(Forgetful::<R> { lake, job }))
+    Ok(Box::new(Forgetful::<R> { lake, job, clean: HashSet::new() }))
 }
 
 fn shaped<T: Shape>() -> (&'static str, RowKind, Make) {
@@ -237,7 +239,8 @@ impl Forgetting {
     }
 
     /// Takes the chosen rows out of bronze and the dead letters, and notes the keys of those events. Silver and gold
-    /// must follow then.
+    /// must follow then. Who says which records of a log the tables have, and writes over those, calls it once more
+    /// afterwards: an ingest may have brought some in between.
     ///
     /// # Errors
     /// Fails as a commit does; the same call goes on from there.
@@ -266,6 +269,9 @@ impl Forgetting {
 
     /// Notes which events were deleted from bronze, before their files go.
     async fn note(&self) -> Result<(), LakeError> {
+        if !self.parts.iter().any(|part| part.name == BronzeRow::TABLE) {
+            return Ok(());
+        }
         let ident = table_ident::<BronzeRow>();
         let failed = |error| lake_error(format_args!("load table {ident}"), error);
         let bronze = self.lake.catalog.load_table(&ident).await.map_err(failed)?;

@@ -134,17 +134,19 @@ fn refuse(table: &Table, hiding: Option<&str>) -> Result<(), LakeError> {
     }
 }
 
-/// Takes chosen rows out of a table, as often as it takes until none is left.
+/// Takes chosen rows out of a table, as often as it takes until none is left. `clean` are the paths of files that are
+/// known to hold none.
 ///
 /// # Errors
 /// Fails as a commit does; what was committed before stays, and the same call goes on from there.
 pub(super) async fn take_rows<R: TableRow>(
     job: &mut TableJob<R, NoKeys>,
     matcher: &Matcher,
+    clean: &mut HashSet<String>,
     options: &LakeOptions,
 ) -> Result<TakenRows, LakeError> {
     let mut taken = TakenRows { table: R::TABLE, ..TakenRows::default() };
-    let (mut clean, mut lost) = (HashSet::new(), 0);
+    let mut lost = 0;
     loop {
         // What a rollback took back is taken again.
         job.resume_point().await?;
@@ -153,7 +155,7 @@ pub(super) async fn take_rows<R: TableRow>(
         let failed = |error| lake_error(format_args!("read the manifests of {}", table.identifier()), error);
         let live = live(&table).await.map_err(failed)?;
         let hiding = live.hiding.clone();
-        let found = match hits(&table, live, matcher, &mut clean).await {
+        let found = match hits(&table, live, matcher, clean).await {
             Err(error) if error.kind() == LakeErrorKind::Conflict && lost < LOST_MAX => {
                 lost += 1;
                 continue;

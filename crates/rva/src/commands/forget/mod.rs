@@ -113,6 +113,10 @@ impl Forget {
         let mut is_nothing = taken.iter().all(|taken| taken.rows == 0);
         let log = self.log(&lake, true).await?;
         say::of_log(&log, terminal);
+        // What an ingest brought in before the log was looked at: its records are written over already.
+        let taken = forgetting.take_events().await.context("take rows out of bronze")?;
+        say::taken(&taken, terminal);
+        is_nothing &= taken.iter().all(|taken| taken.rows == 0);
         if forgetting.has_followers() {
             self.follow(terminal).await?;
             let taken = forgetting.take_silver().await.context("take rows out of silver")?;

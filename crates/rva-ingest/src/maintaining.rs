@@ -56,6 +56,12 @@ const METRICS: &[Metric<Counted>] = &[
     Metric::counter_by("rva_maintain_lost", &["table"], "Merges that others were faster than, by table", |counted| {
         by_table(counted, |merged| merged.lost)
     }),
+    Metric::counter_by(
+        "rva_maintain_aged_rows",
+        &["table"],
+        "Rows that went because they were old, by table",
+        |counted| by_table(counted, |merged| merged.aged),
+    ),
     Metric::counter("rva_maintain_failures", "Looks that failed and that a later one makes up for", |counted| {
         counted.failures
     }),
@@ -187,7 +193,7 @@ impl Looks {
 
 impl Counted {
     fn note(&mut self, merged: Merged) {
-        let Merged { table, commits, files, files_written, rows, bytes, bytes_written, lost, left } = merged;
+        let Merged { table, commits, files, files_written, rows, bytes, bytes_written, lost, aged, left } = merged;
         let sum = self.tables.entry(table).or_insert_with(|| Merged { table, ..Merged::default() });
         // Said once, not at every look.
         if let Some(why) = left.as_ref().filter(|_| sum.left != left) {
@@ -200,6 +206,7 @@ impl Counted {
         sum.bytes += bytes;
         sum.bytes_written += bytes_written;
         sum.lost += lost;
+        sum.aged += aged;
         sum.left = left;
     }
 }

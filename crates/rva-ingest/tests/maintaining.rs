@@ -9,7 +9,7 @@ use rva_service::tables::merge_limits;
 use rva_service::{Health, MaintainConfig};
 use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ fn config(enabled: bool) -> MaintainConfig {
         files_min: 2,
         age_min: Duration::ZERO,
         memory_max: 64 << 20,
+        retention: BTreeMap::new(),
     }
 }
 

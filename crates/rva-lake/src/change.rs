@@ -66,6 +66,14 @@ impl SwapMetadata for NoSwap {
     }
 }
 
+/// Names, in a snapshot's summary, that its rows went because they were old.
+const AGED: &str = "rva.aged";
+
+/// Returns whether a snapshot took rows away because they were old: followers keep what they made of them.
+pub(crate) fn is_aged(snapshot: &Snapshot) -> bool {
+    snapshot.summary().additional_properties.contains_key(AGED)
+}
+
 /// The files that go and the files that come.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
@@ -81,6 +89,8 @@ pub(crate) struct Change {
     pub moves_rows: bool,
     /// Whether manifests that still name files which went before are written anew without them.
     pub cleans: bool,
+    /// Whether rows go because they are old: what was worked out of them stays.
+    pub ages: bool,
 }
 
 /// The requirements and updates that are sent for a change.
@@ -334,6 +344,9 @@ fn summary(
     all.extend(
         counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count.to_string())),
     );
+    if change.ages {
+        all.insert(AGED.to_owned(), true.to_string());
+    }
     Summary { operation: change.operation.clone(), additional_properties: all }
 }
 

@@ -93,7 +93,7 @@ pub use forget::{ChosenRows, ErasedPast, Forgetting, HoldingBackup, TakenRows};
 pub use keys::KeyIndexCounts;
 pub use lake::{CATALOG, Lake};
 pub use layer::{CatalogLayer, Layered};
-pub use maintain::{MAINTAIN_JOB, Maintenance, MergeLimits, MergePlan, Merged, Orphan, TablePlan};
+pub use maintain::{Aged, MAINTAIN_JOB, Maintenance, MergeLimits, MergePlan, Merged, Orphan, TablePlan};
 pub use medallion::{
     CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
     SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneTable, ZoneVisits,

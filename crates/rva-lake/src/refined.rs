@@ -213,6 +213,7 @@ impl<T: Shape> RefinedTable for Refined<T> {
                 removed,
                 moves_rows: false,
                 cleans: false,
+                ages: false,
             },
         };
         self.job.change(&change).await

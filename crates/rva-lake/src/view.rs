@@ -1,12 +1,14 @@
 //! A table at one moment, to be read by a job: the changes since a position, and rows by shop, camera and time.
 
 use crate::cells::{CellKind, Cells, rows_of};
+use crate::change::is_aged;
 use crate::columns::read_columns;
 use crate::definition::NAMESPACE;
 use crate::deletions::changes_of;
 use crate::errors::lake_error;
 use crate::files::FileEntry;
 use crate::lake::Lake;
+use crate::maintain::retain::WHOLE_SINCE;
 use crate::places::check_places;
 use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
 use crate::seen::Seen;
@@ -145,6 +147,17 @@ impl TableView {
         current.map_or(0, |snapshot| u64::try_from(snapshot.sequence_number()).unwrap_or(0))
     }
 
+    /// Returns the table's name, without the namespace.
+    pub fn name(&self) -> &str {
+        self.table.identifier().name()
+    }
+
+    /// Returns the moment since which the table has every row that it ever had, by the time of records, in microseconds
+    /// since 1970: older ones may have gone by their age. `None`: none went.
+    pub fn whole_since(&self) -> Option<i64> {
+        self.table.metadata().properties().get(WHOLE_SINCE)?.parse().ok()
+    }
+
     /// Returns the snapshots since one, oldest first, and those that a rollback took back since; `None` where they are
     /// gone.
     fn way(&self, from: u64) -> Option<(Vec<SnapshotRef>, Vec<SnapshotRef>)> {
@@ -187,8 +200,8 @@ impl TableView {
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         let came = came.iter().map(|snapshot| (snapshot, false));
         for (snapshot, is_undone) in came.chain(undone.iter().map(|snapshot| (snapshot, true))) {
-            // The same rows in other files.
-            if snapshot.summary().operation == Operation::Replace {
+            // The same rows in other files, or rows that went because they were old.
+            if snapshot.summary().operation == Operation::Replace || is_aged(snapshot) {
                 continue;
             }
             let change = changes_of(&self.table, snapshot).await.map_err(failed)?;

@@ -170,6 +170,7 @@ impl Pending {
             removed: BTreeSet::new(),
             moves_rows: false,
             cleans: false,
+            ages: false,
         }
     }
 

@@ -16,6 +16,7 @@ use iceberg::{TableIdent, TableRequirement, TableUpdate};
 use rva_lake::storage::LakeStorageFactory;
 use rva_lake::{BackupStore, BronzeSink, CommitOutcome, Lake, LakeErrorKind, MergeLimits, RestoreTarget, TableSink};
 use rva_testkit::lake::{FaultyFactory, FullDisk};
+use rva_types::RecordChoice;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -311,4 +312,82 @@ async fn rows_that_a_delete_file_hides_stay_hidden_in_a_restored_table() {
     assert_eq!(sink.resume_point().await.unwrap(), offsets);
     commit(&mut sink, 4).await;
     assert_eq!(frames(&restored, None).await, [11, 21, 31, 40, 41]);
+}
+
+fn of_camera(camera: &str) -> RecordChoice {
+    RecordChoice::parse(None, Some(camera), None, None).unwrap()
+}
+
+#[tokio::test]
+async fn rows_beside_a_delete_file_of_another_engine_are_neither_forgotten_nor_aged_and_the_reason_is_said() {
+    let dir = folder();
+    let lake = opened(dir.path(), quick()).await;
+    let mut sink = lake.bronze_sink().unwrap();
+    for number in 1..=3 {
+        commit(&mut sink, number).await;
+    }
+    hide_first_rows(&lake).await;
+    let (wanted, before) = (frames(&lake, None).await, table(&lake).await.metadata().current_snapshot_id());
+    let error = lake.forgetting(&of_camera("cam")).await.unwrap().take_events().await.unwrap_err();
+    assert_eq!(error.kind(), LakeErrorKind::Permanent);
+    assert!(error.to_string().contains("hides.parquet") && error.to_string().contains("wanted none"), "{error}");
+    let retention = [(BRONZE.to_owned(), Duration::from_secs(86_400))].into();
+    let now = SystemTime::now() + Duration::from_secs(10 * 86_400);
+    let merged = lake.merge_files(Some(BRONZE), &MergeLimits { retention, ..all() }, now).await.unwrap().remove(0);
+    assert_eq!(merged.aged, 0);
+    assert!(merged.left.unwrap().contains("hides.parquet"));
+    assert_eq!((frames(&lake, None).await, table(&lake).await.metadata().current_snapshot_id()), (wanted, before));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_a_tag_needs_stays_when_its_rows_are_forgotten_and_that_is_said() {
+    let dir = folder();
+    let lake = opened(dir.path(), quick()).await;
+    let mut sink = lake.bronze_sink().unwrap();
+    commit(&mut sink, 1).await;
+    let id = table(&lake).await.metadata().current_snapshot_id().unwrap();
+    let reference = SnapshotReference::new(id, SnapshotRetention::Tag { max_ref_age_ms: None });
+    let change = |metadata: TableMetadataBuilder| metadata.set_ref("audit", reference);
+    common::change_metadata(dir.path(), lake.catalog().as_ref(), change).await;
+    commit(&mut sink, 2).await;
+    let mut forgetting = lake.forgetting(&of_camera("cam")).await.unwrap();
+    assert_eq!(forgetting.take_events().await.unwrap()[0].rows, 4);
+    assert_eq!(forgetting.clean().await.unwrap(), 1);
+    let erased = forgetting.erase().await.unwrap().remove(0);
+    assert!(erased.left.iter().any(|why| why.contains("a branch or a tag keeps 1 old snapshots")), "{erased:?}");
+    assert_eq!(frames(&lake, None).await, Vec::<i64>::new());
+    assert_eq!(frames(&lake, Some(id)).await, [10, 11]);
+    // The position is there, although the snapshots that had it have gone.
+    assert_eq!(sink.resume_point().await.unwrap().offsets, at(&[("a", 2)]));
+}
+
+#[tokio::test]
+async fn a_table_that_was_rolled_back_keeps_its_past_until_the_ingest_has_gone_on() {
+    let dir = folder();
+    let lake = opened(dir.path(), quick()).await;
+    let mut sink = lake.bronze_sink().unwrap();
+    commit(&mut sink, 1).await;
+    let id = table(&lake).await.metadata().current_snapshot_id().unwrap();
+    commit(&mut sink, 2).await;
+    let back = SnapshotReference::new(id, SnapshotRetention::branch(None, None, None));
+    let change = |metadata: TableMetadataBuilder| metadata.set_ref(MAIN_BRANCH, back);
+    common::change_metadata(dir.path(), lake.catalog().as_ref(), change).await;
+    for is_told in [false, true] {
+        let mut forgetting = lake.forgetting(&of_camera("cam")).await.unwrap();
+        forgetting.take_events().await.unwrap();
+        forgetting.clean().await.unwrap();
+        let erased = forgetting.erase().await.unwrap().remove(0);
+        assert_eq!(erased.left.iter().any(|why| why.contains("it was rolled back")), !is_told, "{erased:?}");
+        let mut other = lake.bronze_sink().unwrap();
+        let resume = other.resume_point().await.unwrap();
+        assert_eq!(resume.rolled_back_from.is_some(), !is_told, "{resume:?}");
+        if !is_told {
+            // What the rollback took back is read again: of another camera, that it has something to commit.
+            assert_eq!(resume.offsets, at(&[("a", 1)]));
+            let rows = vec![row_of("berlin", "other", "run", 20)];
+            other.commit(&batch(at(&[("a", 1)]), at(&[("a", 2)]), rows)).await.unwrap();
+        }
+    }
+    assert_eq!(frames(&lake, None).await, [20]);
+    assert_eq!(lake.bronze_sink().unwrap().resume_point().await.unwrap().offsets, at(&[("a", 2)]));
 }

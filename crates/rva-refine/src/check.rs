@@ -2,9 +2,10 @@
 
 use crate::counters::RefineCounters;
 use crate::error::Trouble;
+use crate::gold;
 use crate::ids::whole;
 use crate::refine::BRONZE_TABLE;
-use crate::silver::{BRONZE, Exploder, SilverRows};
+use crate::silver::{self, BRONZE, Exploder, SilverRows};
 use futures::TryStreamExt;
 use rva_analytics::Rules;
 use rva_lake::{Cell, Cells, Columns, Lake, RowFilter, Shape, SilverDetections, SilverFrames, SilverRejects};
@@ -15,6 +16,9 @@ use std::hash::BuildHasher;
 
 /// The most differing rows that are shown of a table.
 const SHOWN_MAX: usize = 20;
+
+/// A moment behind all others: the year 9999 ends.
+const ALWAYS_US: i64 = 253_402_300_799_999_999;
 
 /// A row that stands on one side alone.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,15 +71,30 @@ fn is_within(row: &Cells, at: Option<usize>, span: Option<(i64, i64)>) -> bool {
 /// Returns every row of silver that isn't what bronze says, at most 20 of each table. A span is a first moment and an
 /// end of the capture time, in microseconds since 1970, without which all is compared; rejects have no capture time and
 /// are compared whole.
+///
+/// Days of which bronze or silver lost rows by their age aren't compared; then rejects aren't either.
 pub async fn check_silver(lake: &Lake, rules: &Rules, span: Option<(i64, i64)>) -> Result<Vec<Difference>, Trouble> {
+    let mut views = Vec::new();
+    for (table, ..) in TABLES {
+        views.extend(lake.view(table).await?);
+    }
+    let bronze = lake.view(BRONZE_TABLE).await?;
+    let since = bronze.map_or(i64::MIN, |bronze| silver::whole_since(&bronze, &views));
+    let span = clipped(span, since);
+    let is_told = |at: usize| since == i64::MIN || TABLES[at].2.is_some();
     let mut balance = Balance { hashes: RandomState::new(), count: Default::default() };
     wanted(lake, rules, |at, row| {
-        if is_within(row, TABLES[at].2, span) {
+        if is_told(at) && is_within(row, TABLES[at].2, span) {
             balance.add(at, row, 1)
         }
     })
     .await?;
-    stored(lake, span, |at, row| balance.add(at, row, -1)).await?;
+    stored(lake, span, |at, row| {
+        if is_told(at) {
+            balance.add(at, row, -1)
+        }
+    })
+    .await?;
     let mut found = Vec::new();
     if balance.count.iter().all(HashMap::is_empty) {
         return Ok(found);
@@ -90,6 +109,25 @@ pub async fn check_silver(lake: &Lake, rules: &Rules, span: Option<(i64, i64)>) 
     wanted(lake, rules, |at, row| note(at, row, 1, &mut found)).await?;
     stored(lake, span, |at, row| note(at, row, -1, &mut found)).await?;
     Ok(found)
+}
+
+/// Returns the part of a span that begins at a moment or later.
+fn clipped(span: Option<(i64, i64)>, since: i64) -> Option<(i64, i64)> {
+    match span {
+        None if since == i64::MIN => None,
+        None => Some((since, ALWAYS_US)),
+        Some((from, to)) => Some((from.max(since), to)),
+    }
+}
+
+/// Returns the part of a span of which silver has all that gold was made of; `None`: all of time.
+///
+/// # Errors
+/// Fails as catalog and storage do.
+pub async fn whole_of_gold(lake: &Lake, span: Option<(i64, i64)>) -> Result<Option<(i64, i64)>, Trouble> {
+    let (frames, detections) = (lake.view("silver_frames").await?, lake.view("silver_detections").await?);
+    let since = frames.zip(detections).and_then(|(frames, detections)| gold::whole_since(&frames, &detections));
+    Ok(clipped(span, since.unwrap_or(i64::MIN)))
 }
 
 /// Gives each row that silver should hold by what bronze says, with its table's place in [`TABLES`].

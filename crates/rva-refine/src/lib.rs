@@ -40,7 +40,7 @@ mod run;
 pub mod service;
 mod silver;
 
-pub use check::{Difference, check_silver};
+pub use check::{Difference, check_silver, whole_of_gold};
 pub use counters::RefineCounters;
 pub use drawing::{Drawing, draw};
 #[doc(hidden)]

@@ -257,6 +257,10 @@ pub struct MaintainConfig {
     /// `maintain.memory_max`
     #[serde(deserialize_with = "bytes")]
     pub memory_max: u64,
+    /// `maintain.retention.*`: how long rows of tables stay, by their names without the namespace; those of others stay
+    /// for ever.
+    #[serde(deserialize_with = "durations")]
+    pub retention: BTreeMap<String, Duration>,
 }
 
 /// The bounds of a query.
@@ -480,6 +484,12 @@ fn optional_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Ti
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Duration>, D::Error> {
+    let texts = BTreeMap::<String, Option<String>>::deserialize(deserializer)?;
+    let given = texts.into_iter().filter_map(|(name, text)| Some((name, text?)));
+    given.map(|(name, text)| Ok((name, parse_duration(&text).map_err(D::Error::custom)?))).collect()
 }
 
 fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

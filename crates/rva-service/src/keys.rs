@@ -10,6 +10,16 @@ const fn key(path: &'static str, kind: Kind, default: Option<&'static str>, doc:
     Key { path, kind, default, env: &[], doc }
 }
 
+/// Returns the key of how long a table keeps its rows.
+const fn kept(path: &'static str) -> Key {
+    key(
+        path,
+        Kind::Duration(86_400_000),
+        None,
+        "how long rows of the table stay, in whole days (UTC); for ever where not given",
+    )
+}
+
 const fn named(key: Key, env: &'static [&'static str]) -> Key {
     Key { env, ..key }
 }
@@ -291,6 +301,21 @@ pub const KEYS: &[Key] = &[
         Some("64MiB"),
         "most that is held of rows while they are sorted; more are sorted in files of the data folder",
     ),
+    kept("maintain.retention.bronze_raw"),
+    kept("maintain.retention.bronze_dead_letters"),
+    kept("maintain.retention.silver_detections"),
+    kept("maintain.retention.silver_frames"),
+    kept("maintain.retention.silver_rejects"),
+    kept("maintain.retention.gold_minute_by_cam"),
+    kept("maintain.retention.gold_hour_by_cam"),
+    kept("maintain.retention.gold_people_per_minute"),
+    kept("maintain.retention.gold_camera_minute"),
+    kept("maintain.retention.gold_zone_heatmap"),
+    kept("maintain.retention.gold_zone_dwell"),
+    kept("maintain.retention.gold_track_summary"),
+    kept("maintain.retention.gold_zone_visits"),
+    kept("maintain.retention.gold_zone_minute"),
+    kept("maintain.retention.gold_line_crossings"),
     key(
         "zones",
         Kind::Zones(ZonesOf::Cameras),

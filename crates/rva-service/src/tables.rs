@@ -136,6 +136,7 @@ pub fn merge_limits(config: &MaintainConfig, folder: Option<PathBuf>) -> MergeLi
         age_min: config.age_min,
         memory: usize::try_from(config.memory_max).unwrap_or(usize::MAX),
         spill_dir: folder,
+        retention: config.retention.clone(),
     }
 }
 

@@ -115,6 +115,13 @@ impl RecordChoice {
         (self.from.map_or(i64::MIN, Timestamp::as_micros), self.to.map_or(i64::MAX, Timestamp::as_micros))
     }
 
+    /// Returns the part of it before a moment; `None` where there is none.
+    #[must_use]
+    pub fn before(&self, end: Timestamp) -> Option<Self> {
+        let to = self.to.map_or(end, |to| to.min(end));
+        self.from.is_none_or(|from| from < to).then(|| Self { to: Some(to), ..self.clone() })
+    }
+
     /// Returns whether a moment lies in the stretch of time.
     pub fn holds_time(&self, at: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to)
@@ -202,6 +209,10 @@ mod tests {
         }
         let hour = choice("", "", "2026-01-31T08:00:00Z", "2026-01-31T10:00:00+01:00");
         assert!(hour.holds_time(at("2026-01-31T08:59:59Z")) && !hour.holds_time(at("2026-01-31T09:00:00Z")));
+        assert_eq!(hour.before(at("2026-01-31T08:00:00Z")), None);
+        let half = hour.before(at("2026-01-31T08:30:00Z")).unwrap();
+        assert!(half.holds_time(at("2026-01-31T08:29:59Z")) && !half.holds_time(at("2026-01-31T08:30:00Z")));
+        assert_eq!(hour.before(at("2026-02-01T00:00:00Z")), Some(hour));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(crate) enum RowKind {
     Hours(&'static str),
     /// Rows that have no time of a record.
     Timeless,
+    /// Rows of any table that are old by this column.
+    Aged(&'static str),
 }
 
 impl RowKind {
@@ -47,6 +49,7 @@ impl RowKind {
             Self::Letters => vec!["topic", "raw", "properties", "ingest_ts"],
             Self::Moments(time) | Self::Hours(time) => vec![STORE, CAMERA, time],
             Self::Timeless => vec![STORE, CAMERA],
+            Self::Aged(time) => vec![time],
         }
     }
 }
@@ -96,8 +99,15 @@ impl Matcher {
     /// # Errors
     /// Returns `Permanent` for a batch without the columns that say it.
     pub(crate) fn mask(&self, batch: &RecordBatch) -> Result<BooleanArray, LakeError> {
-        if self.kind == RowKind::Letters {
-            return self.letters(batch);
+        match self.kind {
+            RowKind::Letters => return self.letters(batch),
+            RowKind::Aged(time) => {
+                let times = moments(batch, time)?;
+                let times = times.as_primitive::<TimestampMicrosecondType>();
+                let is_old = |at: usize| times.is_valid(at) && self.holds_moment(times.value(at));
+                return Ok((0..batch.num_rows()).map(|at| Some(is_old(at))).collect());
+            }
+            _ => {}
         }
         let (stores, cameras) = (column(batch, STORE, &DataType::Utf8)?, column(batch, CAMERA, &DataType::Utf8)?);
         let (stores, cameras) = (stores.as_string::<i32>(), cameras.as_string::<i32>());
@@ -125,7 +135,9 @@ impl Matcher {
                 let is_then = |at: usize| times.is_valid(at) && self.holds_moment(times.value(at));
                 Ok((0..batch.num_rows()).map(|at| Some(is_of(at) && is_then(at))).collect())
             }
-            RowKind::Timeless | RowKind::Letters => Ok((0..batch.num_rows()).map(|at| Some(is_of(at))).collect()),
+            RowKind::Timeless | RowKind::Letters | RowKind::Aged(_) => {
+                Ok((0..batch.num_rows()).map(|at| Some(is_of(at))).collect())
+            }
         }
     }
 
@@ -169,6 +181,7 @@ impl Matcher {
         };
         match self.kind {
             RowKind::Letters => true,
+            RowKind::Aged(name) => may_be_then(name),
             RowKind::Events | RowKind::Timeless => {
                 may_be(STORE, self.choice.store()) && may_be(CAMERA, self.choice.camera())
             }
@@ -176,6 +189,21 @@ impl Matcher {
                 may_be(STORE, self.choice.store()) && may_be(CAMERA, self.choice.camera()) && may_be_then(name)
             }
         }
+    }
+
+    /// Returns whether rows are chosen because they are old.
+    pub(crate) fn ages(&self) -> bool {
+        matches!(self.kind, RowKind::Aged(_))
+    }
+
+    /// Returns whether every row of a file is chosen because it is old, by its bounds; `false` where they don't say.
+    pub(crate) fn holds_all(&self, file: &DataFile, schema: &Schema) -> bool {
+        let RowKind::Aged(name) = self.kind else { return false };
+        let high = |id: i32| {
+            let is_there = file.null_value_counts().get(&id) == Some(&0);
+            file.upper_bounds().get(&id).filter(|_| is_there).map(|high| high.literal())
+        };
+        matches!(schema.field_id_by_name(name).and_then(high), Some(PrimitiveLiteral::Long(high)) if *high < self.choice.span_us().1)
     }
 
     /// Returns the number of chosen rows of a data file, which is given whole.

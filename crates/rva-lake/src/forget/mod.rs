@@ -13,8 +13,8 @@
 
 mod backups;
 mod erase;
-mod matching;
-mod rows;
+pub(crate) mod matching;
+pub(crate) mod rows;
 
 pub use backups::HoldingBackup;
 pub use erase::ErasedPast;
@@ -42,7 +42,7 @@ use erase::{Erasing, names_gone, past};
 use iceberg::spec::Operation;
 use iceberg::{NamespaceIdent, TableIdent};
 use matching::{Matcher, RowKind};
-use rva_types::{DeadLetter, OffsetMap, RecordChoice};
+use rva_types::{DeadLetter, OffsetMap, RecordChoice, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The number of times that a clean present is tried while others commit.
@@ -124,6 +124,7 @@ impl<R: TableRow> Forget for Forgetful<R> {
                     removed: BTreeSet::new(),
                     moves_rows: false,
                     cleans: true,
+                    ages: false,
                 },
             };
             if matches!(self.job.change(&change).await?, CommitOutcome::Committed { .. }) {
@@ -185,6 +186,19 @@ fn tables() -> [(&'static str, RowKind, Make); 15] {
 fn matcher_of(table: &str, choice: &RecordChoice) -> Option<Matcher> {
     let (_, kind, _) = tables().into_iter().find(|(name, ..)| *name == table)?;
     Some(Matcher { choice: choice.clone(), kind })
+}
+
+/// Returns what asks a table for the rows that are older than a moment: by the time of a record where its rows have
+/// one, else by the time when they came.
+pub(crate) fn aged(table: &str, before: &str) -> Option<Matcher> {
+    let (_, kind, _) = tables().into_iter().find(|(name, ..)| *name == table)?;
+    let time = match kind {
+        RowKind::Events | RowKind::Letters => "ingest_ts",
+        RowKind::Timeless => "processing_ts",
+        RowKind::Moments(time) | RowKind::Hours(time) | RowKind::Aged(time) => time,
+    };
+    let choice = RecordChoice::parse(None, None, None, Some(before)).ok()?;
+    Some(Matcher { choice, kind: RowKind::Aged(time) })
 }
 
 /// A table's part of a removal.
@@ -257,6 +271,20 @@ impl Forgetting {
     /// Fails as [`Forgetting::take_events`] does.
     pub async fn take_silver(&mut self) -> Result<Vec<TakenRows>, LakeError> {
         self.take(|part| part.name.starts_with("silver_") && is_judged(&part.matcher)).await
+    }
+
+    /// Takes the chosen rows before a moment out of gold: rows that can't be worked out again, since silver lost rows of
+    /// that time by their age. An hour goes whole.
+    ///
+    /// # Errors
+    /// Fails as [`Forgetting::take_events`] does.
+    pub async fn take_gold(&mut self, before: Timestamp) -> Result<Vec<TakenRows>, LakeError> {
+        let mut taken = Vec::new();
+        for part in self.parts.iter_mut().filter(|part| part.name.starts_with("gold_")) {
+            let Some(choice) = part.matcher.choice.before(before) else { continue };
+            taken.push(part.table.take_rows(&Matcher { choice, kind: part.matcher.kind }).await?);
+        }
+        Ok(taken)
     }
 
     async fn take(&mut self, of: impl Fn(&Part) -> bool) -> Result<Vec<TakenRows>, LakeError> {

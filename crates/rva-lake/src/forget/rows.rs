@@ -55,7 +55,7 @@ pub struct TakenRows {
 
 /// A live file with chosen rows.
 #[derive(Debug, Clone)]
-pub(super) struct Hit {
+pub(crate) struct Hit {
     file: LiveFile,
     pub rows: u64,
 }
@@ -64,7 +64,7 @@ pub(super) struct Hit {
 ///
 /// # Errors
 /// Fails as the storage does.
-pub(super) async fn hits(
+pub(crate) async fn hits(
     table: &Table,
     live: Live,
     matcher: &Matcher,
@@ -81,7 +81,10 @@ pub(super) async fn hits(
             let text = format!("found {path} in another form than Parquet, wanted to look for chosen rows in it");
             return Err(LakeError::new(LakeErrorKind::Permanent, text));
         }
-        let rows = matcher.rows_in(&path, bytes_of(table, &path).await?)?;
+        let rows = match matcher.holds_all(&file.file, schema) {
+            true => file.file.record_count(),
+            false => matcher.rows_in(&path, bytes_of(table, &path).await?)?,
+        };
         if rows > 0 {
             found.push(Hit { file, rows });
         } else {
@@ -139,7 +142,7 @@ fn refuse(table: &Table, hiding: Option<&str>) -> Result<(), LakeError> {
 ///
 /// # Errors
 /// Fails as a commit does; what was committed before stays, and the same call goes on from there.
-pub(super) async fn take_rows<R: TableRow>(
+pub(crate) async fn take_rows<R: TableRow>(
     job: &mut TableJob<R, NoKeys>,
     matcher: &Matcher,
     clean: &mut HashSet<String>,
@@ -215,6 +218,7 @@ async fn replace<R: TableRow>(
             removed: some.iter().map(|hit| hit.file.file.file_path().to_owned()).collect(),
             moves_rows: true,
             cleans: false,
+            ages: matcher.ages(),
         },
     };
     // What was written and isn't committed is an orphan without chosen rows, and goes when it is old.
@@ -267,6 +271,9 @@ async fn rewritten<R: TableRow>(
     matcher: &Matcher,
     options: &LakeOptions,
 ) -> Result<Vec<DataFile>, LakeError> {
+    if hit.rows == hit.file.file.record_count() {
+        return Ok(Vec::new());
+    }
     let metadata = table.metadata();
     let failed = |error| lake_error(format_args!("write files of {} again", table.identifier()), error);
     let LiveFile { file, spec, .. } = &hit.file;

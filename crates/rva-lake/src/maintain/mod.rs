@@ -11,11 +11,13 @@
 
 pub(crate) mod plan;
 mod report;
+pub(crate) mod retain;
 pub(crate) mod rewrite;
 mod sort;
 
 pub use plan::MergeLimits;
 pub use report::{MergePlan, Merged, Orphan, TablePlan};
+pub use retain::Aged;
 
 use crate::cells::{Shape, ShapedRow};
 use crate::change::Change;
@@ -37,6 +39,7 @@ use iceberg::spec::{DataFile, FormatVersion, Operation, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{NamespaceIdent, TableIdent};
 use plan::{Group, Live, groups, live};
+use retain::Young;
 use rewrite::rewrite;
 use rva_types::{DeadLetter, JobName, OffsetMap};
 use std::collections::BTreeSet;
@@ -74,6 +77,7 @@ struct Maintained<R: TableRow> {
     lake: Lake,
     limits: MergeLimits,
     job: TableJob<R, NoKeys>,
+    young: Young,
 }
 
 /// The findings of a look at a table.
@@ -127,6 +131,7 @@ impl<R: TableRow> Maintained<R> {
                 removed,
                 moves_rows: true,
                 cleans: false,
+                ages: false,
             },
         };
         match self.job.change(&change).await {
@@ -208,6 +213,7 @@ fn left(live: &Live, metadata: &TableMetadata) -> Option<String> {
 impl<R: TableRow> Maintain for Maintained<R> {
     async fn plan(&mut self, now: SystemTime) -> Result<TablePlan, LakeError> {
         let Found { table, live, groups } = self.look(now).await?;
+        let ageing = self.ageing(&table, now).await?.filter(|aged| aged.rows > 0);
         let metadata = table.metadata();
         let (found, expiring) = self.job.tidying(&table, now).await?;
         let (files, orphans_left) = match found {
@@ -237,6 +243,7 @@ impl<R: TableRow> Maintain for Maintained<R> {
             bytes: live.files.iter().map(|live| live.file.file_size_in_bytes()).sum(),
             merges: merges.collect(),
             left: left(&live, metadata),
+            ageing,
             snapshots: metadata.snapshots().len() as u64,
             snapshots_expiring: expiring as u64,
             orphans,
@@ -246,12 +253,19 @@ impl<R: TableRow> Maintain for Maintained<R> {
 
     async fn merge(&mut self, now: SystemTime) -> Result<Merged, LakeError> {
         let mut merged = Merged { table: R::TABLE, ..Merged::default() };
+        let stays = match self.retain(now).await? {
+            Ok(aged) => {
+                merged.aged = aged.map_or(0, |aged| aged.rows);
+                None
+            }
+            Err(why) => Some(why),
+        };
         let mut lost = 0;
         loop {
             // A rollback of the table takes our own commits back too: then the files are merged again.
             self.job.resume_point().await?;
             let Found { table, live, groups } = self.look(now).await?;
-            merged.left = left(&live, table.metadata());
+            merged.left = left(&live, table.metadata()).or_else(|| stays.clone());
             let some = &groups[..first(&groups, &self.limits)];
             if some.is_empty() {
                 if merged.commits == 0 {
@@ -311,7 +325,7 @@ pub(crate) fn patient(lake: &Lake) -> Lake {
 fn made<R: TableRow>(lake: &Lake, limits: &MergeLimits) -> Result<Box<dyn Maintain>, LakeError> {
     let lake = patient(lake);
     let job = TableJob::new(&lake, NoKeys, FileList::of_columns(&[]))?;
-    Ok(Box::new(Maintained::<R> { lake, limits: limits.clone(), job }))
+    Ok(Box::new(Maintained::<R> { lake, limits: limits.clone(), job, young: Young::default() }))
 }
 
 fn shaped<T: Shape>() -> (&'static str, Make) {

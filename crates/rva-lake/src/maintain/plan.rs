@@ -20,6 +20,8 @@ pub struct MergeLimits {
     pub memory: usize,
     /// The folder of those files; the system's for temporary files where there is none.
     pub spill_dir: Option<std::path::PathBuf>,
+    /// How long rows of a table stay, by its name without the namespace; those of others stay for ever.
+    pub retention: BTreeMap<String, Duration>,
 }
 
 impl Default for MergeLimits {
@@ -30,6 +32,7 @@ impl Default for MergeLimits {
             age_min: Duration::from_secs(60 * 60),
             memory: 64 << 20,
             spill_dir: None,
+            retention: BTreeMap::new(),
         }
     }
 }

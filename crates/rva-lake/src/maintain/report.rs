@@ -1,5 +1,6 @@
 //! Reports of maintenance: its plan, and its work.
 
+use super::retain::Aged;
 use std::time::Duration;
 
 /// The files of one partition that are, or would be, merged.
@@ -30,6 +31,8 @@ pub struct TablePlan {
     pub merges: Vec<MergePlan>,
     /// The reason why nothing is merged although there may be small files.
     pub left: Option<String>,
+    /// The rows that are older than the table keeps them; `None` where there are none.
+    pub ageing: Option<Aged>,
     /// The number of its snapshots.
     pub snapshots: u64,
     /// The number of those that may expire.
@@ -79,6 +82,8 @@ pub struct Merged {
     pub bytes_written: u64,
     /// The number of merges that others were faster than.
     pub lost: u64,
+    /// The rows that went because they were old.
+    pub aged: u64,
     /// The reason why nothing, or not everything, was merged.
     pub left: Option<String>,
 }

@@ -41,6 +41,8 @@ pub(crate) use zones::definition_of;
 
 const HOUR_US: i64 = 3_600_000_000;
 
+const DAY_US: i64 = 24 * HOUR_US;
+
 /// The most cameras of a shop that are read together.
 const CAMERAS_AT_ONCE: usize = 8;
 
@@ -182,13 +184,26 @@ impl Gold {
                 Some((at, _)) if !input.keeps_history() => Some(self.tables[*at].view().await?),
                 _ => None,
             };
-            let touched = self
-                .touched(Reached { offsets: &from, follower: follower.as_ref() }, &input, rebuild, counters)
-                .await?;
+            let since = self.whole_since(&input, &resumes).await?;
+            let reached = Reached { offsets: &from, follower: follower.as_ref() };
+            let mut touched = self.touched(reached, &input, rebuild, since, counters).await?;
+            touched.begin_at(since);
             self.seen.extend(touched.hours.keys().cloned());
             stepped = stepped.and(self.bring_up(lake, &input, touched, rebuild, resumes, counters).await?);
         }
         Ok(stepped)
+    }
+
+    /// Returns the moment since which silver has all that some tables were made of; `None`: it lost nothing of it.
+    /// Tables that weren't made yet have nothing that could stay.
+    async fn whole_since(&mut self, input: &Input, resumes: &[(usize, ResumePoint)]) -> Result<Option<i64>, Trouble> {
+        let Some(since) = whole_since(&input.frames, &input.detections) else { return Ok(None) };
+        for (at, _) in resumes {
+            if self.tables[*at].view().await?.sequence() > 0 {
+                return Ok(Some(since));
+            }
+        }
+        Ok(None)
     }
 
     async fn touched(
@@ -196,6 +211,7 @@ impl Gold {
         reached: Reached<'_>,
         input: &Input,
         rebuild: Option<&Rebuild>,
+        since: Option<i64>,
         counters: &mut RefineCounters,
     ) -> Result<Touched, Trouble> {
         let Input { frames, detections, .. } = input;
@@ -203,7 +219,10 @@ impl Gold {
         if span == Some(None) {
             return Touched::all(frames, None).await;
         }
-        let mut touched = match self.fresh(reached, input, rebuild).await? {
+        // What is late for an hour that stays as it is takes the long way.
+        let is_whole =
+            |touched: &Touched| touched.hours.values().flatten().all(|hour| since.is_none_or(|since| *hour >= since));
+        let mut touched = match self.fresh(reached, input, rebuild).await?.filter(is_whole) {
             Some(touched) => touched,
             None => Touched::since(reached, frames, detections, counters).await?,
         };
@@ -288,9 +307,15 @@ impl Gold {
                 let (Some(fresh), changed) = (fresh.get(camera), touched.tracks.get(camera).unwrap_or(&none)) else {
                     continue;
                 };
-                let (rows, hours) = self.hot.take(camera, fresh, changed, &work).await?;
+                let (rows, mut hours) = self.hot.take(camera, fresh, changed, &work).await?;
+                hours.retain(|hour| touched.is_whole(*hour));
                 counters.hours += hours.len() as u64;
-                going.iter_mut().for_each(|going| going.rows.extend(cells_of(going.at, &rows)));
+                for going in &mut going {
+                    let rows = cells_of(going.at, &rows).into_iter();
+                    going
+                        .rows
+                        .extend(rows.filter(|row| hour_at(going.at, row).is_some_and(|hour| touched.is_whole(hour))));
+                }
                 done.insert(camera.clone(), hours);
                 continue;
             }
@@ -308,6 +333,7 @@ impl Gold {
             if !touched.everything {
                 // Of everything there is nothing beyond.
                 hours = work.reached(hours, &changed).await?;
+                hours.retain(|(_, hour)| touched.is_whole(*hour));
             }
             let newest = hours.iter().map(|(_, hour)| *hour).max().unwrap_or_default();
             for chunk in chunks(&hours) {
@@ -339,6 +365,13 @@ impl Gold {
         }
         Ok(stepped)
     }
+}
+
+/// Returns the hour since which silver has all that gold was made of, in microseconds since 1970; `None`: no row went by
+/// its age. A track that is in it may have begun before: it is whole where it began up to a day before.
+pub(crate) fn whole_since(frames: &TableView, detections: &TableView) -> Option<i64> {
+    let since = frames.whole_since().max(detections.whole_since())?;
+    Some(hour_of(since.saturating_add(DAY_US + HOUR_US - 1)))
 }
 
 /// Groups cameras of one shop that are read together; of new rows alone each camera is a group.
@@ -404,10 +437,15 @@ async fn find_replaced(
         to_us: hour.saturating_add(HOUR_US),
     };
     let mut spans: Vec<Span> = hot.iter().map(hour).collect();
-    let rebuilt = rebuild.and_then(|rebuild| rebuild.span);
-    spans.extend(rebuilt.map(|(from_us, to_us)| Span { store: None, from_us, to_us }));
+    let since = touched.since.unwrap_or(i64::MIN);
+    let rebuilt = rebuild.and_then(|rebuild| rebuild.span).map(|(from_us, to_us)| (from_us.max(since), to_us));
+    spans.extend(rebuilt.filter(|(from_us, to_us)| from_us < to_us).map(|(from_us, to_us)| Span {
+        store: None,
+        from_us,
+        to_us,
+    }));
     if touched.everything {
-        spans = vec![Span { store: None, from_us: i64::MIN, to_us: i64::MAX }];
+        spans = vec![Span { store: None, from_us: since, to_us: i64::MAX }];
     }
     let at = going.at;
     let keeps = |row: &Cells| {
@@ -416,7 +454,7 @@ async fn find_replaced(
         };
         let is_done = done.get(&(Arc::clone(store), Arc::clone(camera))).is_some_and(|hours| hours.contains(&time));
         let is_rebuilt = rebuilt.is_some_and(|(from, to)| time >= from && time < to);
-        !(touched.everything || is_done || is_rebuilt)
+        !(is_done || (touched.everything && time >= since) || is_rebuilt)
     };
     if !spans.is_empty() {
         going.replaced = going.table.replace(&going.view, &spans, &keeps).await?;

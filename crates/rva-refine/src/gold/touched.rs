@@ -46,6 +46,8 @@ pub(crate) struct Touched {
     pub hours: BTreeMap<CameraOf, BTreeSet<i64>>,
     /// The tracks of each camera with rows that came or went, and the extents that those rows have.
     pub tracks: BTreeMap<CameraOf, Extents>,
+    /// The moment since which silver has all that gold was made of, in microseconds since 1970; `None`: it lost nothing.
+    pub since: Option<i64>,
     /// The new frames of each camera, where new rows are all that touches, and they are few.
     pub fresh: Option<BTreeMap<CameraOf, Vec<FrameRows>>>,
 }
@@ -70,6 +72,20 @@ pub(crate) fn widen(extents: &mut Extents, track: TrackOf, first: i64, last: i64
 }
 
 impl Touched {
+    /// Leaves out hours of which silver doesn't have all any more: what gold has of them stays.
+    pub(super) fn begin_at(&mut self, since: Option<i64>) {
+        self.since = since;
+        for hours in self.hours.values_mut() {
+            hours.retain(|hour| since.is_none_or(|since| *hour >= since));
+        }
+        self.hours.retain(|_, hours| !hours.is_empty());
+    }
+
+    /// Returns whether an hour can be worked out.
+    pub(super) fn is_whole(&self, hour: i64) -> bool {
+        self.since.is_none_or(|since| hour >= since)
+    }
+
     fn row(&mut self, row: &Cells) {
         let (Some(store), Some(camera), Some(at)) = (text(row, 0), text(row, 1), whole(row, 2)) else { return };
         let key = (Arc::clone(store), Arc::clone(camera));

@@ -14,8 +14,8 @@ use futures::TryStreamExt;
 use rows::{StoreDay, Wanted, day_after};
 use rva_analytics::Rules;
 use rva_lake::{
-    CommitOutcome, Lake, RefinedTable, Replaced, ResumePoint, RowChange, RowFilter, SilverDetections, SilverFrames,
-    SilverRejects, Since, Span, Staged, TableView,
+    CommitOutcome, Lake, RefinedTable, Replaced, ResumePoint, RowChange, RowFilter, Shape, SilverDetections,
+    SilverFrames, SilverRejects, Since, Span, Staged, TableView,
 };
 use rva_types::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,8 +71,8 @@ pub(crate) struct Silver {
 enum Plan {
     /// The rows of these files.
     Files(Vec<rva_lake::ChangedFile>),
-    /// Every row.
-    All,
+    /// Every row since a moment, in microseconds since 1970; bronze doesn't have all of those before.
+    All(i64),
     /// The rows of these days, and all rejects of their shops.
     Days(BTreeSet<StoreDay>),
 }
@@ -119,18 +119,27 @@ impl Silver {
         let mut groups: BTreeMap<Option<u64>, Vec<usize>> = BTreeMap::new();
         for (at, resume) in resumes.iter().enumerate() {
             check_source(&bronze, resume, rebuild.is_some(), self.tables[at].name())?;
-            let from = sequence_of(&resume.offsets, BRONZE_TABLE);
+            let is_of_it = resume.source.as_deref() == Some(bronze.identity().as_str());
+            let from = sequence_of(&resume.offsets, BRONZE_TABLE).filter(|_| is_of_it);
             if from.unwrap_or(0) != bronze.sequence() || rebuild.is_some() {
                 groups.entry(from).or_default().push(at);
             }
         }
-        let mut stepped = Stepped::Idle;
+        let (mut stepped, mut views) = (Stepped::Idle, Vec::new());
+        if !groups.is_empty() {
+            for table in &mut self.tables {
+                views.push(table.view().await?);
+            }
+        }
+        let since = whole_since(&bronze, &views);
         for (from, places) in groups {
             let follower = match places.first() {
                 Some(at) if !bronze.keeps_history() => Some(self.tables[*at].view().await?),
                 _ => None,
             };
-            let plan = self.plan(&bronze, from, follower.as_ref(), rebuild, counters).await?;
+            // Silver that wasn't made yet has nothing that could stay.
+            let since = if from.is_some() { since } else { i64::MIN };
+            let plan = self.plan(&bronze, (from, since), follower.as_ref(), rebuild, counters).await?;
             let resumes: Vec<_> = places.iter().map(|at| (*at, resumes[*at].clone())).collect();
             stepped = stepped.and(self.bring_up(&bronze, &plan, resumes, counters).await?);
         }
@@ -140,17 +149,17 @@ impl Silver {
     async fn plan(
         &self,
         bronze: &TableView,
-        from: Option<u64>,
+        (from, since): (Option<u64>, i64),
         follower: Option<&TableView>,
         rebuild: Option<&Rebuild>,
         counters: &mut RefineCounters,
     ) -> Result<Plan, Trouble> {
         if let Some(rebuild) = rebuild {
-            return self.rebuilt(bronze, rebuild).await;
+            return self.rebuilt(bronze, since, rebuild).await;
         }
         match bronze.since_seen(from, follower).await? {
             Since::Appended(files) => Ok(Plan::Files(files)),
-            Since::Everything => Ok(Plan::All),
+            Since::Everything => Ok(Plan::All(since)),
             Since::Expired => Err(expired(BRONZE_TABLE, from, "silver")),
             Since::Changed { added, removed } => {
                 counters.corrections += 1;
@@ -165,8 +174,9 @@ impl Silver {
                     let read = bronze.rows_of_file(file, BRONZE, |rows| {
                         for row in &rows {
                             let (store, day) = exploder.day(row);
-                            // A row that is a reject alone has no day, but its shop is named.
-                            days.insert((store, day.unwrap_or(i64::MIN)));
+                            // A row that is a reject alone has no day, but its shop is named; so it is with one that
+                            // bronze doesn't have whole any more.
+                            days.insert((store, day.filter(|day| *day >= since).unwrap_or(i64::MIN)));
                         }
                         Ok(())
                     });
@@ -178,8 +188,8 @@ impl Silver {
     }
 
     /// Returns the plan of a rebuild: everything, or the days of its span in every shop.
-    async fn rebuilt(&self, bronze: &TableView, rebuild: &Rebuild) -> Result<Plan, Trouble> {
-        let Some((from_us, to_us)) = rebuild.span else { return Ok(Plan::All) };
+    async fn rebuilt(&self, bronze: &TableView, since: i64, rebuild: &Rebuild) -> Result<Plan, Trouble> {
+        let Some((from_us, to_us)) = rebuild.span else { return Ok(Plan::All(since)) };
         let mut stores = BTreeSet::new();
         let mut stream = std::pin::pin!(bronze.scan(&BRONZE[5..6], &RowFilter::default()).await?);
         while let Some(rows) = stream.try_next().await? {
@@ -187,7 +197,7 @@ impl Silver {
         }
         let mut days = BTreeSet::new();
         for store in stores {
-            let mut day = day_of(from_us);
+            let mut day = day_of(from_us).max(since);
             while day < to_us {
                 days.insert((Arc::clone(&store), day));
                 day = day_after(day);
@@ -226,7 +236,10 @@ impl Silver {
                     flush(&mut going, &mut rows, ROWS_MAX).await?;
                 }
             }
-            Plan::All => read_all(bronze, RowFilter::default(), &mut exploder, &mut going, &mut rows, counters).await?,
+            Plan::All(since) => {
+                exploder.wanted = Wanted::Since(*since);
+                read_all(bronze, RowFilter::default(), &mut exploder, &mut going, &mut rows, counters).await?;
+            }
             Plan::Days(days) => {
                 exploder.wanted = Wanted::Days(days.clone());
                 let stores: BTreeSet<&Arc<str>> = days.iter().map(|(store, _)| store).collect();
@@ -253,6 +266,16 @@ impl Silver {
     }
 }
 
+/// Returns the first day since which bronze has all that silver was made of, and silver all that was made of it, in
+/// microseconds since 1970. Rows of days before may have gone by their age, and what silver has of those days stays as
+/// it is.
+pub(crate) fn whole_since(bronze: &TableView, silver: &[TableView]) -> i64 {
+    // Rejects age by when they were found: they say nothing of days.
+    let timed = silver.iter().filter(|view| view.name() != SilverRejects::TABLE);
+    let since = timed.chain([bronze]).filter_map(TableView::whole_since).max();
+    since.map_or(i64::MIN, |since| day_after(day_of(since.saturating_sub(1))))
+}
+
 /// Refuses a position that is one in another bronze than this, unless silver is rebuilt.
 fn check_source(bronze: &TableView, resume: &ResumePoint, rebuilds: bool, name: &str) -> Result<(), Trouble> {
     match &resume.source {
@@ -276,9 +299,13 @@ async fn replaced(
 ) -> Result<Replaced, Trouble> {
     match plan {
         Plan::Files(_) => Ok(Replaced::default()),
-        Plan::All => {
-            let all = Span { store: None, from_us: i64::MIN, to_us: i64::MAX };
-            Ok(table.replace(view, &[all], &|_| false).await?)
+        Plan::All(since) => {
+            // Rejects have no capture time.
+            let from_us = if kind == Kind::Rejects { i64::MIN } else { *since };
+            let first = usize::from(kind == Kind::Detections);
+            let keeps = |row: &rva_lake::Cells| crate::ids::whole(row, first + 4).is_some_and(|at| at < from_us);
+            let all = Span { store: None, from_us, to_us: i64::MAX };
+            Ok(table.replace(view, &[all], &|row| kind != Kind::Rejects && keeps(row)).await?)
         }
         Plan::Days(days) if kind == Kind::Rejects => {
             let stores: BTreeSet<Arc<str>> = days.iter().map(|(store, _)| Arc::clone(store)).collect();

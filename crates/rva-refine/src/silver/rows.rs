@@ -51,12 +51,15 @@ pub(crate) enum Wanted {
     All,
     /// The frames of these days, and every reject of their shops.
     Days(BTreeSet<StoreDay>),
+    /// The frames since a moment, in microseconds since 1970, and every reject.
+    Since(i64),
 }
 
 impl Wanted {
     fn holds(&self, store: &str, capture_us: i64) -> bool {
         match self {
             Self::All => true,
+            Self::Since(from) => capture_us >= *from,
             Self::Days(days) => days.contains(&(Arc::from(store), day_of(capture_us))),
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     terminal::Terminal,
 };
 use clap::Args;
-use rva_lake::{Lake, LakeErrorKind, Merged, Orphan, TablePlan};
+use rva_lake::{Aged, Lake, LakeErrorKind, Merged, Orphan, TablePlan};
 use rva_service::{Loaded, format_bytes, stop_on_signals, stopped, tables::merge_limits};
 use serde_json::json;
 use std::time::SystemTime;
@@ -103,6 +103,9 @@ fn say(merged: &[Merged], terminal: &Terminal) {
             format_bytes(table.bytes),
         ));
     }
+    for table in merged.iter().filter(|table| table.aged > 0) {
+        terminal.say(&format!("rva.{}: {} old rows are gone", table.table, table.aged));
+    }
     for table in merged {
         if let Some(why) = &table.left {
             terminal.say(&format!("rva.{}: {why}", table.table));
@@ -135,6 +138,9 @@ fn as_text(plans: &[TablePlan]) -> String {
                 format_bytes(merge.bytes),
                 merge.files_after
             ));
+        }
+        if let Some(Aged { before, rows, files }) = &plan.ageing {
+            text.push_str(&format!("  old    {rows} rows of {files} files go: those before {before}\n"));
         }
         if let Some(why) = &plan.left {
             text.push_str(&format!("  left   {why}\n"));
@@ -190,6 +196,7 @@ fn as_json(plan: &TablePlan) -> serde_json::Value {
         "files_after": plan.files_after(),
         "merges": plan.merges.iter().map(merge).collect::<Vec<_>>(),
         "left": plan.left,
+        "old": plan.ageing.as_ref().map(|aged| json!({"before": aged.before.to_string(), "rows": aged.rows, "files": aged.files})),
         "snapshots": plan.snapshots,
         "snapshots_expiring": plan.snapshots_expiring,
         "orphans": plan.orphans.iter().map(orphan).collect::<Vec<_>>(),

@@ -12,7 +12,7 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use rva_lake::{Lake, SqlOptions, TableSummary};
-use rva_refine::{check_silver, day, service::rules_of};
+use rva_refine::{check_silver, day, service::rules_of, whole_of_gold};
 use rva_service::Loaded;
 use rva_types::Timestamp;
 use std::collections::BTreeMap;
@@ -66,6 +66,7 @@ pub async fn run(args: VerifyArgs, loaded: Loaded, terminal: &Terminal) -> anyho
         to_stdout(&format!("{difference}\n"))?;
     }
     let mut rows = 0;
+    let span = whole_of_gold(&lake, span).await?;
     for defined in DEFINED {
         let compared = compare(&lake, defined, span).await?;
         rows += compared.rows;

@@ -8,6 +8,7 @@ mod common;
 #[path = "../bad_input/world.rs"]
 mod world;
 
+mod aged;
 mod kills;
 mod search;
 
@@ -17,7 +18,7 @@ use std::{collections::BTreeSet, path::Path, process::Stdio};
 use world::World;
 
 /// The tables, and the columns of each that say when somebody worked, not what was seen.
-const TABLES: [(&str, &str); 15] = [
+pub const TABLES: [(&str, &str); 15] = [
     ("bronze_raw", "schema_version, pipeline_run_id, frame_index, payload, camera_id, store_id"),
     ("bronze_dead_letters", "reason, CAST(raw AS VARCHAR)"),
     (
@@ -108,7 +109,7 @@ pub fn fill(world: &World, is_there: impl Fn(&str, u64) -> bool) {
 }
 
 /// The rows of every table as text, in order.
-fn rows(world: &World) -> Vec<(&'static str, Vec<String>)> {
+pub fn rows(world: &World) -> Vec<(&'static str, Vec<String>)> {
     let of = |(table, columns): (&'static str, &str)| {
         let sql = format!("SELECT {columns} FROM {table}");
         let csv = world.rva(&["query", &sql, "--format", "csv"]).exits(0).stdout;

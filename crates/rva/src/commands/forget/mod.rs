@@ -14,12 +14,12 @@ use anyhow::Context;
 use args::ForgetArgs;
 use rva_bus::{EventSource, LogForgotten, LogReader, forget_records};
 use rva_lake::{BackupStore, Lake};
-use rva_refine::{RefineCounters, RefinePhase, run_refine, service::open};
+use rva_refine::{RefineCounters, RefinePhase, run_refine, service::open, whole_of_gold};
 use rva_service::{
     BusKind, Config, Loaded, stop_on_signals, stopped,
     tables::{TableSettings, Tables},
 };
-use rva_types::{DataFolder, OffsetMap, RecordChoice};
+use rva_types::{DataFolder, OffsetMap, RecordChoice, Timestamp};
 use say::Holding;
 use std::io::{self, IsTerminal, Write};
 use tokio::sync::watch;
@@ -125,6 +125,11 @@ impl Forget {
                 say::taken(&taken, terminal);
                 self.follow(terminal).await?;
             }
+        }
+        if let Some((since, _)) = whole_of_gold(&lake, None).await? {
+            let taken = forgetting.take_gold(Timestamp::from_micros(since)).await.context("take rows out of gold")?;
+            is_nothing &= taken.iter().all(|taken| taken.rows == 0);
+            say::taken(&taken, terminal);
         }
         let cleaned = forgetting.clean().await.context("clean the tables")?;
         if cleaned > 0 && forgetting.has_followers() {

@@ -90,7 +90,11 @@ impl Matcher {
     /// Returns whether a row of a moment is chosen.
     fn holds_moment(&self, micros: i64) -> bool {
         let (from, to) = self.choice.span_us();
-        let from = if matches!(self.kind, RowKind::Hours(_)) { from.div_euclid(HOUR_US) * HOUR_US } else { from };
+        let from = match self.kind {
+            // The hour that holds the first moment; there is no hour before all of time.
+            RowKind::Hours(_) => from.div_euclid(HOUR_US).saturating_mul(HOUR_US),
+            _ => from,
+        };
         from <= micros && micros < to
     }
 

@@ -73,11 +73,12 @@ fn what_bronze_keeps_no_longer_stays_in_silver_and_gold_and_comes_with_no_replay
     let soon = SystemTime::now() + 10 * DAY;
     let looked = look(&world, soon, &[("bronze_raw", 5)]);
     assert_eq!(looked["bronze_raw"].aged, 6 * 119);
-    assert_eq!(looked.values().map(|merged| merged.aged).sum::<u64>(), 6 * 119);
+    // Rejects stay no longer than bronze: they have no time of a record.
+    assert_eq!(looked["silver_rejects"].aged, 6 * 11);
+    assert_eq!(looked.values().map(|merged| merged.aged).sum::<u64>(), 6 * (119 + 11));
     assert_eq!(look(&world, soon, &[("bronze_raw", 5)])["bronze_raw"].aged, 0);
     world.rva(&["refine", "--drain"]).exits(0);
-    let bronze = ["bronze_raw"];
-    same(&all(&world), &before, &bronze);
+    same(&all(&world), &before, &["bronze_raw", "silver_rejects"]);
     assert_eq!(keys(&world), BTreeSet::new());
     world.rva(&["verify"]).exits(0);
     // Worked out again it is as before: nothing is made of a bronze that has gone.
@@ -118,7 +119,7 @@ fn what_silver_keeps_no_longer_stays_in_gold_whatever_comes_late() {
         same(&all(&world), &before, &silver);
     }
     // One that is late for a day of which silver has gone changes nothing of gold, one of a day that is there does.
-    bring(&world, &[on(DAYS[0], "door", 120)]);
+    bring(&world, &[on(DAYS[0], "door", 121)]);
     world.rva(&["refine", "--drain"]).exits(0);
     same(&all(&world), &before, &["bronze_raw", "silver_frames", "silver_detections"]);
     bring(&world, &(120..200).map(|frame| on("2026-02-03", "door", frame)).collect::<Vec<_>>());
@@ -153,7 +154,7 @@ fn rows_go_by_the_age_that_the_configuration_says_and_a_plan_says_it_before() {
     let before = all(&world);
     world.write(
         "kept.yaml",
-        "maintain:\n  retention:\n    gold_minute_by_cam: 30d\n    silver_frames: 36500d\n    bronze_dead_letters: 2d\n",
+        "maintain:\n  retention:\n    gold_minute_by_cam: 30d\n    silver_frames: 3000d\n    bronze_dead_letters: 2d\n",
     );
     let planned = world.rva(&["maintain", "--plan", "--config", "kept.yaml"]).exits(0).stdout;
     let rows = before["gold_minute_by_cam"].len();

@@ -9,7 +9,7 @@ use crate::housekeeping::Housekeeper;
 use crate::lake::Lake;
 use crate::layer::Layered;
 use crate::options::{CommitStep, LakeOptions};
-use crate::places::check_places;
+use crate::places::check_table;
 use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
 use crate::state::{JobState, StateKeys, StoredState, Written};
@@ -124,7 +124,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
                 return Err(LakeError::new(LakeErrorKind::Transient, text));
             }
         };
-        check_places(&self.ident, loaded.metadata(), &self.options.allowed)?;
+        check_table(&self.ident, loaded.metadata(), &self.options.allowed)?;
         Ok(loaded)
     }
 

@@ -3,7 +3,7 @@
 use crate::deletions::Deletion;
 use crate::errors::{lake_error, status};
 use crate::options::LakeOptions;
-use crate::places::{TablePlaces, check_places};
+use crate::places::{TablePlaces, check_table};
 use crate::rows::{BronzeRow, TableRow};
 use crate::seam::{LakeError, LakeErrorKind};
 use crate::storage::plain;
@@ -60,7 +60,7 @@ pub(crate) async fn ensure_table<R: TableRow>(
     if !catalog.table_exists(&ident).await.map_err(failed)? {
         match create_table::<R>(catalog).await {
             Ok(table) => {
-                check_places(&ident, table.metadata(), &options.allowed)?;
+                check_table(&ident, table.metadata(), &options.allowed)?;
                 check_empty(catalog, &table, options).await?;
                 tracing::info!(table = %ident, location = table.metadata().location(), "made the table");
                 return Ok(table);
@@ -71,7 +71,7 @@ pub(crate) async fn ensure_table<R: TableRow>(
         }
     }
     let table = catalog.load_table(&ident).await.map_err(failed)?;
-    check_places(&ident, table.metadata(), &options.allowed)?;
+    check_table(&ident, table.metadata(), &options.allowed)?;
     check_columns::<R>(table.metadata())?;
     Ok(table)
 }

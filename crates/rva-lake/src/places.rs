@@ -10,6 +10,12 @@ pub(crate) const DATA_PATH: &str = "write.data.path";
 /// Names the property with the folder of metadata files, if that isn't under the table's location.
 pub(crate) const METADATA_PATH: &str = "write.metadata.path";
 
+/// Names the property with the number of the format in which our tables are kept; a table without it has the first. Who
+/// changes what an older program would misread (columns, offsets in summaries, what a file's place says) raises it.
+pub(crate) const FORMAT: &str = "rva.format";
+/// The newest format that this program reads and writes.
+pub(crate) const FORMAT_MAX: u32 = 1;
+
 /// The folders of a table: its location, and those that its properties name where that is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TablePlaces {
@@ -53,11 +59,11 @@ fn has_path(plain: &str) -> bool {
     !path.trim_matches('/').is_empty()
 }
 
-/// Refuses a table that sends us where we must not write.
+/// Refuses a table that a later version made, or one that sends us where we must not write.
 ///
 /// # Errors
 /// Returns `Permanent`, with the way out.
-pub(crate) fn check_places(
+pub(crate) fn check_table(
     ident: &TableIdent,
     metadata: &TableMetadata,
     allowed: &AllowedLocations,
@@ -67,6 +73,15 @@ pub(crate) fn check_places(
         let text = format!("table {ident}: found {found}, wanted {wanted}");
         Err(LakeError::new(LakeErrorKind::Permanent, text))
     };
+    if let Some(found) = metadata.properties().get(FORMAT)
+        && !found.parse().is_ok_and(|format: u32| (1..=FORMAT_MAX).contains(&format))
+    {
+        let wanted = format!(
+            "1 to {FORMAT_MAX}: a later version of rva wrote this table, go on with that version, or restore a backup \
+             of before the upgrade (rva restore): nothing was read or written"
+        );
+        return refused(&format!("{FORMAT} = {found}"), &wanted);
+    }
     if allowed.check(location).is_err() {
         let wanted =
             format!("one in {allowed} (iceberg.locations, RVA_ICEBERG_LOCATIONS): nothing was read or written");
@@ -105,7 +120,7 @@ mod tests {
 
     fn verdict(location: &str, properties: &[(&str, &str)], allowed: &AllowedLocations) -> Result<(), String> {
         let ident = TableIdent::from_strs(["rva", "t"]).unwrap();
-        check_places(&ident, &table(location, properties), allowed).map_err(|error| error.to_string())
+        check_table(&ident, &table(location, properties), allowed).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -127,6 +142,17 @@ mod tests {
             let properties: Vec<_> = path.into_iter().map(|path| (DATA_PATH, path)).collect();
             let text = verdict(location, &properties, &buckets).unwrap_err();
             assert!(text.contains("rva.t") && text.contains(path.unwrap_or(location).trim_end_matches('/')), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_a_later_format_is_refused_with_the_way_out() {
+        let anywhere = AllowedLocations::object_stores();
+        assert_eq!(verdict("s3://lake/rva/t", &[(FORMAT, "1")], &anywhere), Ok(()));
+        for found in ["2", "0", "", "one"] {
+            let text = verdict("s3://lake/rva/t", &[(FORMAT, found)], &anywhere).unwrap_err();
+            assert!(text.contains(&format!("table rva.t: found rva.format = {found}, wanted 1 to 1")), "{text}");
+            assert!(text.contains("go on with that version, or restore a backup"), "{text}");
         }
     }
 

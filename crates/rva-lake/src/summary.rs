@@ -3,7 +3,7 @@
 use crate::definition::{NAMESPACE, our_tables};
 use crate::errors::lake_error;
 use crate::lake::Lake;
-use crate::places::check_places;
+use crate::places::check_table;
 use crate::seam::LakeError;
 use crate::state::{StateKeys, StoredState};
 use iceberg::NamespaceIdent;
@@ -55,7 +55,7 @@ impl Lake {
             let failed = |error| lake_error(format_args!("read table {ident}"), error);
             let read = async {
                 let table = self.catalog.load_table(&ident).await.map_err(failed)?;
-                check_places(&ident, table.metadata(), &self.options.allowed)?;
+                check_table(&ident, table.metadata(), &self.options.allowed)?;
                 summary(&table, &jobs).await
             };
             match read.await {

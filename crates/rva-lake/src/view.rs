@@ -9,7 +9,7 @@ use crate::errors::lake_error;
 use crate::files::FileEntry;
 use crate::lake::Lake;
 use crate::maintain::retain::WHOLE_SINCE;
-use crate::places::check_places;
+use crate::places::check_table;
 use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
 use crate::seen::Seen;
 use crate::state::StateKeys;
@@ -112,7 +112,7 @@ impl Lake {
             return Ok(None);
         }
         let table = self.catalog.load_table(&ident).await.map_err(failed)?;
-        check_places(&ident, table.metadata(), &self.options.allowed)?;
+        check_table(&ident, table.metadata(), &self.options.allowed)?;
         if table.metadata().format_version() == FormatVersion::V1 {
             let text = format!("found {ident} in format version 1, wanted 2: its snapshots have no order");
             return Err(LakeError::new(LakeErrorKind::Permanent, text));

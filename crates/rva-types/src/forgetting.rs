@@ -19,7 +19,7 @@ pub struct RecordChoice {
     to: Option<Timestamp>,
 }
 
-/// What a message says of itself, as far as it can be read.
+/// Fields of a message that say whose it is, as far as it can be read.
 #[derive(Debug, Default)]
 struct Facts {
     store: Option<String>,

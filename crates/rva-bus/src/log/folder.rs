@@ -13,6 +13,9 @@ const IDENTITY: &str = "identity";
 const LOCK: &str = "writer.lock";
 const MARK: &str = "durable";
 const COMMITTED: &str = "committed";
+/// The newest format of a log that this program reads and writes. A later one says its number in the second line of
+/// [`IDENTITY`]; the first has none.
+const FORMAT_MAX: u32 = 1;
 /// The rights of folders that are made here, before the user's umask.
 const FOLDER_MODE: u32 = 0o700;
 /// The rights of files that are made here, before the user's umask.
@@ -94,15 +97,28 @@ fn no_identity(dir: &Path, found: &str) -> BusError {
     ))
 }
 
+fn later_format(path: &Path, found: u32) -> BusError {
+    permanent(format!(
+        "found format {found} in {}, wanted 1 to {FORMAT_MAX}: a later version of rva wrote this log, go on with that \
+         version, or restore a backup of before the upgrade (rva restore); nothing was read or written",
+        path.display()
+    ))
+}
+
 /// Reads the identity of an existing log; `None` where there is no log yet.
 pub(crate) fn read_identity(dir: &Path) -> Result<Option<String>, BusError> {
     let path = dir.join(IDENTITY);
     let mut text = String::new();
     match File::open(&path).and_then(|file| file.take(256).read_to_string(&mut text)) {
-        Ok(_) => match uuid::Uuid::parse_str(text.trim()) {
-            Ok(id) => Ok(Some(id.to_string())),
-            Err(_) => Err(no_identity(dir, &format!("{:?}", text.chars().take(64).collect::<String>()))),
-        },
+        Ok(_) => {
+            let (id, format) = text.trim().split_once('\n').unwrap_or((text.trim(), "format 1"));
+            let number = format.trim().strip_prefix("format ").and_then(|number| number.parse().ok());
+            match (uuid::Uuid::parse_str(id.trim()), number) {
+                (Ok(id), Some(1..=FORMAT_MAX)) => Ok(Some(id.to_string())),
+                (Ok(_), Some(found)) => Err(later_format(&path, found)),
+                _ => Err(no_identity(dir, &format!("{:?}", text.chars().take(64).collect::<String>()))),
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if dir.is_dir() && !list_partitions(dir)?.is_empty() {
                 return Err(no_identity(dir, "nothing"));
@@ -406,6 +422,24 @@ mod tests {
         assert_eq!((mode(&there), mode(&there.join("data")), mode(&made)), (0o755, 0o700, 0o700));
         for name in [IDENTITY, MARK, COMMITTED] {
             assert_eq!(mode(&made.join(name)), 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_log_of_a_later_format_is_refused_with_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = make_identity(folder.path()).unwrap();
+        let found = |text: &str| {
+            fs::write(folder.path().join(IDENTITY), text).unwrap();
+            read_identity(folder.path()).map_err(|error| error.to_string())
+        };
+        assert_eq!(found(&format!("{id}\n")), Ok(Some(id.clone())));
+        assert_eq!(found(&format!("{id}\nformat 1\n")), Ok(Some(id.clone())));
+        let text = found(&format!("{id}\nformat 2\n")).unwrap_err();
+        assert!(text.starts_with("found format 2 in ") && text.contains("go on with that version"), "{text}");
+        for damaged in [format!("{id}\nsomething"), "format 2".to_owned(), format!("{id}\nformat x")] {
+            let text = found(&damaged).unwrap_err();
+            assert!(text.contains("wanted the identity that was made with the log"), "{text}");
         }
     }
 

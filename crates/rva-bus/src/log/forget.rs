@@ -27,7 +27,7 @@ pub(crate) const REFUSED_FILE: &str = "refused.ndjson";
 /// The body of a record that was forgotten.
 const FORGOTTEN_BODY: &[u8] = b"0";
 
-/// What of a log was forgotten, or would be.
+/// The part of a log that was forgotten, or would be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogForgotten {
     /// The records that say nothing any more.

@@ -13,7 +13,7 @@ use crate::followers::{Follower, following};
 use crate::housekeeping::{Expiry, expiry};
 use crate::lake::Lake;
 use crate::options::HousekeepingLimits;
-use crate::places::check_places;
+use crate::places::check_table;
 use crate::rows::{BronzeRow, TableRow};
 use crate::seam::{LakeError, LakeErrorKind};
 use iceberg::spec::{FormatVersion, TableMetadata};
@@ -87,7 +87,7 @@ impl Lake {
     async fn look_at(&self, ident: &TableIdent) -> Result<Table, LakeError> {
         let table = self.catalog.load_table(ident).await;
         let table = table.map_err(|error| lake_error(format_args!("read table {ident}"), error))?;
-        check_places(ident, table.metadata(), &self.options.allowed)?;
+        check_table(ident, table.metadata(), &self.options.allowed)?;
         let version = table.metadata().format_version();
         if version != FormatVersion::V2 {
             let text = format!("found {ident} in format version {}, wanted 2", version as u8);

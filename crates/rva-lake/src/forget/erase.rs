@@ -1,4 +1,4 @@
-//! What a table's past holds goes for good: old snapshots, and every file that only they name.
+//! Erases a table's past for good: old snapshots, and every file that only they name.
 //!
 //! Files go before the snapshots that name them: data files, then manifests, then lists. Whoever is killed half-way
 //! leaves snapshots that can't be read and that say what is still to go, so that the same call ends what it began. The
@@ -32,7 +32,7 @@ const DELETES_AT_ONCE: usize = 16;
 /// The number of times that the expiry is tried while others commit.
 const ATTEMPTS_MAX: u32 = 8;
 
-/// What went of a table's past.
+/// The part of a table's past that went.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ErasedPast {
     /// The table's name, without the namespace.
@@ -43,7 +43,7 @@ pub struct ErasedPast {
     pub files: u64,
     /// The bytes of the data files among them.
     pub bytes: u64,
-    /// What stays and may hold chosen rows, and why, in words.
+    /// Files that stay and may hold chosen rows, and why, in words.
     pub left: Vec<String>,
 }
 

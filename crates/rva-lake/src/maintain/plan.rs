@@ -20,7 +20,7 @@ pub struct MergeLimits {
     pub memory: usize,
     /// The folder of those files; the system's for temporary files where there is none.
     pub spill_dir: Option<std::path::PathBuf>,
-    /// How long rows of a table stay, by its name without the namespace; those of others stay for ever.
+    /// Time for which rows of a table stay, by its name without the namespace; those of others stay for ever.
     pub retention: BTreeMap<String, Duration>,
 }
 

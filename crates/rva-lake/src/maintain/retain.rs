@@ -26,7 +26,7 @@ pub(crate) const WHOLE_SINCE: &str = "rva.whole-since";
 
 const DAY_US: i64 = 86_400_000_000;
 
-/// What of a table is old.
+/// The part of a table that is old.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aged {
     /// The end of the last day that goes.

@@ -5,7 +5,7 @@ use super::provider::IcebergTable;
 use super::travel::{AsOf, Moment};
 use crate::definition::NAMESPACE;
 use crate::errors::lake_error;
-use crate::places::check_places;
+use crate::places::check_table;
 use crate::seam::LakeError;
 use crate::storage::AllowedLocations;
 use datafusion::catalog::{SchemaProvider, TableProvider};
@@ -77,7 +77,7 @@ impl SchemaProvider for NamespaceTables {
         let external = |error: LakeError| DataFusionError::External(Box::new(error));
         let failed = |error| external(lake_error(format_args!("read table {ident}"), error));
         let table = self.catalog.load_table(ident).await.map_err(failed)?;
-        check_places(ident, table.metadata(), &self.allowed).map_err(external)?;
+        check_table(ident, table.metadata(), &self.allowed).map_err(external)?;
         let table = match self.moment {
             Some(moment) => moment.of_table(table).map_err(external)?,
             None => table,

@@ -13,7 +13,7 @@ use rva_service::{Loaded, format_bytes, stop_on_signals, stopped, tables::merge_
 use serde_json::json;
 use std::time::SystemTime;
 
-/// What stands below its help.
+/// Text below its help.
 pub const HELP: &str = "\
 Looks every maintain.interval until it is stopped. Can run beside `rva run`, `rva ingest` and `rva refine`: writers go on,
 and the rows stay the same. Tables are those of `rva tables`, in a data folder.";

@@ -1,10 +1,10 @@
 //! Records that are forgotten: gone from every table, and from every byte of the data folder.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "../common/mod.rs"]
 mod common;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each test program uses a part")]
 #[path = "../bad_input/world.rs"]
 mod world;
 

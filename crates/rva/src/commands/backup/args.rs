@@ -4,7 +4,7 @@ use crate::cli::{FolderArgs, RowFormat};
 use clap::{Args, Subcommand, ValueHint};
 use std::num::NonZeroUsize;
 
-/// What stands below the help of `rva backup`.
+/// Text below the help of `rva backup`.
 pub const BACKUP_HELP: &str = "\
 Can run beside `rva run`, `rva ingest`, `rva refine` and `rva maintain`. Only files that the last backup lacks are copied.
 TO is a folder, or s3://BUCKET/PREFIX with the keys of s3.*; it is empty, or holds backups already:
@@ -16,7 +16,7 @@ TO is a folder, or s3://BUCKET/PREFIX with the keys of s3.*; it is empty, or hol
 
 The log isn't part of it: docs/backup.md says how ingest and refine go on.";
 
-/// What stands below the help of `rva restore`.
+/// Text below the help of `rva restore`.
 pub const RESTORE_HELP: &str = "\
 --to is a data folder where catalog.kind is embedded, and a namespace of the catalog where it is rest [default: the
 configured data folder; the namespace that was backed up]. Nothing is written over: the tables must not be there.";

@@ -3,7 +3,7 @@
 use crate::cli::FolderArgs;
 use clap::{Args, ValueHint};
 
-/// What stands below its help.
+/// Text below its help.
 pub const HELP: &str = "\
 Takes the records out of bronze, dead letters, silver and gold, and their bytes with them: older snapshots can't be read
 any more, files are deleted at once, records of the log are written over. It can run beside `rva run`, `rva ingest` and

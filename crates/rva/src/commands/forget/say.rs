@@ -1,4 +1,4 @@
-//! What `rva forget` says: what there is, what went, and what stays.
+//! Says what `rva forget` found, what went, and what stays.
 
 use crate::terminal::Terminal;
 use rva_bus::LogForgotten;

@@ -4,7 +4,7 @@ use crate::cli::FolderArgs;
 use clap::{Args, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
-/// What stands below its help.
+/// Text below its help.
 pub const HELP: &str = "\
 Visitors are crossings in of the lines that are drawn; without any, tracks. html is one page that loads nothing else:
 

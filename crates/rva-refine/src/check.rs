@@ -17,8 +17,8 @@ use std::hash::BuildHasher;
 /// The most differing rows that are shown of a table.
 const SHOWN_MAX: usize = 20;
 
-/// A moment behind all others: the year 9999 ends.
-const ALWAYS_US: i64 = 253_402_300_799_999_999;
+/// A moment behind all others that SQL can still name, which counts nanoseconds: in the year 2262.
+const ALWAYS_US: i64 = i64::MAX / 1_000;
 
 /// A row that stands on one side alone.
 #[derive(Debug, Clone, PartialEq)]

@@ -101,7 +101,7 @@ impl Named {
 /// The past of a table, as far as chosen rows may lie in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Past {
-    /// The files that aren't alive any more, that something still names, and that may hold chosen rows by their bounds.
+    /// The files that aren't alive any more, that something still names, and that hold chosen rows, or can't be read.
     pub files: u64,
     /// Whether an erasure was cut off.
     pub is_broken: bool,
@@ -113,11 +113,12 @@ impl Past {
     }
 }
 
-/// Looks for chosen rows in the past of a table: in files that its snapshots name and the newest doesn't have alive.
+/// Looks for chosen rows in the past of a table: in files that its snapshots name and the newest doesn't have alive. It
+/// stops at the first one unless all are to be `counted`.
 ///
 /// # Errors
 /// Fails as the storage does.
-pub(super) async fn past(table: &Table, matcher: &Matcher) -> std::result::Result<Past, LakeError> {
+pub(super) async fn past(table: &Table, matcher: &Matcher, counted: bool) -> std::result::Result<Past, LakeError> {
     let failed = |error| lake_error(format_args!("read the manifests of {}", table.identifier()), error);
     let metadata = table.metadata();
     let Some(current) = metadata.current_snapshot() else { return Ok(Past::default()) };
@@ -128,14 +129,22 @@ pub(super) async fn past(table: &Table, matcher: &Matcher) -> std::result::Resul
     let older = Named::of(table, &older, &known).await.map_err(failed)?;
     let is_alive = |place: &String| now.files.get(place).is_some_and(|(is_alive, _)| *is_alive);
     let schema = metadata.current_schema();
-    let gone: BTreeSet<&String> = now
+    let gone: BTreeMap<&String, &str> = now
         .files
         .iter()
         .chain(&older.files)
         .filter(|(place, (_, file))| !is_alive(place) && matcher.may_hold(file, schema))
-        .map(|(place, _)| place)
+        .map(|(place, (_, file))| (place, file.file_path()))
         .collect();
-    Ok(Past { files: gone.len() as u64, is_broken: now.is_broken || older.is_broken })
+    let mut past = Past { files: 0, is_broken: now.is_broken || older.is_broken };
+    // One after the other: a file is in memory whole.
+    for path in gone.into_values() {
+        past.files += u64::from(rows_of(table, path, matcher).await != Some(0));
+        if past.files > 0 && !counted {
+            break;
+        }
+    }
+    Ok(past)
 }
 
 /// Returns whether the newest snapshot names files that have gone: their bounds stand in its manifests.

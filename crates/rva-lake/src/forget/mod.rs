@@ -91,7 +91,7 @@ impl<R: TableRow> Forget for Forgetful<R> {
             true => rows::hits(&table, live, matcher, &mut self.clean).await?,
             false => Vec::new(),
         };
-        let old_files = past(&table, matcher).await?.files;
+        let old_files = past(&table, matcher, true).await?.files;
         let rows = hits.iter().map(|hit| hit.rows).sum();
         Ok(ChosenRows { table: R::TABLE, rows, files: hits.len() as u64, old_files })
     }
@@ -101,7 +101,7 @@ impl<R: TableRow> Forget for Forgetful<R> {
     }
 
     async fn has_past(&mut self, matcher: &Matcher) -> Result<bool, LakeError> {
-        Ok(!past(&self.job.table().await?, matcher).await?.is_clean())
+        Ok(!past(&self.job.table().await?, matcher, false).await?.is_clean())
     }
 
     async fn clean(&mut self) -> Result<i64, LakeError> {

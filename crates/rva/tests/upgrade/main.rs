@@ -110,7 +110,7 @@ fn frames(last: u64) -> BTreeSet<Key> {
 }
 
 #[test]
-fn a_folder_of_the_first_state_opens_and_goes_on_exactly_once_and_everything_newer_comes_out_of_it() {
+fn a_folder_of_the_first_state_goes_on_exactly_once_and_all_that_is_newer_comes_of_it() {
     let state = FirstState::unpack();
     state.rva(&["config", "show"]).exits(0);
     // Before anything is written.
@@ -145,7 +145,9 @@ fn what_a_later_version_wrote_is_refused_with_the_way_out_and_nothing_is_written
     let bytes = |state: &FirstState| -> Vec<(PathBuf, Vec<u8>)> {
         let files = files(&state.folder.join("data")).into_iter();
         // SQLite's own, and the lock that says who held it last.
-        let files = files.filter(|file| !["db", "db-wal", "db-shm", "lock"].iter().any(|end| file.extension().is_some_and(|found| found == *end)));
+        let files = files.filter(|file| {
+            !["db", "db-wal", "db-shm", "lock"].iter().any(|end| file.extension().is_some_and(|found| found == *end))
+        });
         files.map(|file| (file.clone(), fs::read(file).unwrap())).collect()
     };
 

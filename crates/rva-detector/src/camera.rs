@@ -246,7 +246,8 @@ fn pipeline(
 ) -> (PipelineOutcome, Counts, Option<Box<(OpenCamera, RunSettings)>>) {
     let OpenCamera { mut source, mut detectors, mut tracker, mut cues } = camera;
     let options = settings.pipeline.clone();
-    let control = PipelineControl { stop: stop.clone(), counters: observers.counters.frames.clone() };
+    let counters = Arc::clone(&observers.counters);
+    let control = PipelineControl { stop: stop.clone(), counters: Arc::clone(&counters.frames), watch: Some(counters) };
     let Some(model) = detectors.first().map(|detector| detector.description()) else {
         return (
             PipelineOutcome::failed(fault("found a camera without a detector, wanted at least one")),

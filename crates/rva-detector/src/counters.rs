@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 use rva_service::HistogramCounts;
-use rva_vision::{FrameCounters, FrameCounts};
+use rva_vision::{FrameCounters, FrameCounts, Stage, WatchStages};
 use std::{
     fmt,
     sync::{
@@ -18,6 +18,9 @@ const LATENCY_MAX: u64 = 3_600_000_000;
 /// The upper bounds of the time from a frame's decoding to its record in the sink, in seconds.
 const LATENCY_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
+/// The upper bounds of the time that a stage of the pipeline works on a frame, in seconds.
+const STAGE_SECONDS: &[f64] = &[0.000_1, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
 /// Counts that may be read while a camera runs. They go on from one run to the next.
 #[derive(Debug)]
 pub struct CameraCounters {
@@ -28,6 +31,7 @@ pub struct CameraCounters {
     openings_failed: AtomicU64,
     latency: Mutex<Option<Histogram<u64>>>,
     latency_seconds: rva_service::Histogram,
+    stages: [rva_service::Histogram; Stage::ALL.len()],
 }
 
 impl Default for CameraCounters {
@@ -40,6 +44,7 @@ impl Default for CameraCounters {
             openings_failed: AtomicU64::default(),
             latency: Mutex::default(),
             latency_seconds: rva_service::Histogram::new(LATENCY_SECONDS),
+            stages: Stage::ALL.map(|_| rva_service::Histogram::new(STAGE_SECONDS)),
         }
     }
 }
@@ -109,6 +114,11 @@ impl CameraCounters {
         self.latency_seconds.counts()
     }
 
+    /// Returns the times that a stage of the pipeline worked, in seconds, for a metrics endpoint.
+    pub fn stage_seconds(&self, stage: Stage) -> HistogramCounts {
+        self.stages[stage as usize].counts()
+    }
+
     pub(crate) fn count_accepted(&self, latency: Duration) {
         self.records.fetch_add(1, Relaxed);
         self.latency_seconds.observe(latency.as_secs_f64());
@@ -134,6 +144,12 @@ impl CameraCounters {
     // A histogram is whole after each call, so a panic elsewhere can't have left it half changed.
     fn histogram(&self) -> MutexGuard<'_, Option<Histogram<u64>>> {
         self.latency.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WatchStages for CameraCounters {
+    fn worked(&self, stage: Stage, took: Duration) {
+        self.stages[stage as usize].observe(took.as_secs_f64());
     }
 }
 

@@ -4,12 +4,12 @@
 
 use rva_bus::{BusError, BusErrorKind, EventSink, OutgoingMessage};
 use rva_detector::{
-    CameraEnd, CameraReport, NewestFrame, Observers, OpenCamera, Progress, RetryPace, RunSettings, SharedSink,
+    CameraCounters, CameraEnd, CameraReport, NewestFrame, Observers, OpenCamera, Progress, RetryPace, RunSettings, SharedSink,
     detector_floor, run_camera,
 };
 use rva_testkit::vision::fake::{FakeDetector, FakeSource, FakeTracker, Fault, person};
 use rva_types::{CameraId, Detection, RunId, SourceIdentity, StoreId, StreamId, Timestamp, decode_message};
-use rva_vision::{CapturePolicy, PipelineOptions, StopFlag, TrackedFrame};
+use rva_vision::{CapturePolicy, PipelineOptions, Stage, StopFlag, TrackedFrame};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -185,6 +185,23 @@ fn the_detectors_floor_is_the_lower_of_conf_and_the_trackers() {
     let tracker = FakeTracker::default();
     assert_eq!(detector_floor(0.25, &tracker), 0.1);
     assert_eq!(detector_floor(0.05, &tracker), 0.05);
+}
+
+#[tokio::test]
+async fn the_work_of_each_stage_is_counted_while_the_run_goes_on() {
+    let counters = Arc::new(CameraCounters::default());
+    let observers = Observers { counters: counters.clone(), ..Observers::default() };
+    let mut sink = ScriptedSink::default();
+    let report =
+        run_camera(camera(FakeSource::new(30), every_other), settings(), &mut sink, observers, StopFlag::new()).await;
+    let counts = |stage| counters.stage_seconds(stage).count();
+    // The end of the source is asked for too; batches may hold several frames.
+    assert_eq!((counts(Stage::Decode), counts(Stage::Prepare), counts(Stage::Cues)), (31, 30, 0));
+    assert_eq!((counts(Stage::Track), counts(Stage::Deliver)), (30, 30));
+    assert!((1..=30).contains(&counts(Stage::Infer)), "{}", counts(Stage::Infer));
+    // The sum is kept in millionths.
+    let (counted, took) = (counters.stage_seconds(Stage::Prepare).sum, report.times.prepare.as_secs_f64());
+    assert!((counted - took).abs() < 1e-4, "{counted} and {took}");
 }
 
 #[tokio::test]

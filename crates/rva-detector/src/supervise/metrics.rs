@@ -2,8 +2,8 @@
 
 use super::{CameraState, CameraView};
 use crate::CameraCounts;
-use rva_service::{Metric, Series};
-use rva_vision::abandoned_captures;
+use rva_service::{HistogramCounts, Metric, Series};
+use rva_vision::{Stage, abandoned_captures};
 
 /// The cameras that there were when they were looked at last.
 pub(super) type Seen = Vec<CameraView>;
@@ -65,6 +65,19 @@ pub(super) const METRICS: &[Metric<Seen>] = &[
         CAMERA,
         "Time from a frame's decoding to its record in the log",
         |seen| by_camera(seen, |view| view.counters.latency_seconds()),
+    ),
+    Metric::histogram_by(
+        "rva_detector_stage_duration_seconds",
+        &["stage"],
+        "Time that a stage worked on a frame (infer: on a batch), over all cameras",
+        |seen| {
+            let of = |stage: Stage| {
+                let mut sum = HistogramCounts::default();
+                seen.iter().for_each(|view| sum.add(&view.counters.stage_seconds(stage)));
+                Series::of([stage.name()], sum)
+            };
+            if seen.is_empty() { Vec::new() } else { Stage::ALL.map(of).into() }
+        },
     ),
     Metric::gauge("rva_detector_captures_hung", "Captures that hang inside a library and were given up", |_| {
         i64::try_from(abandoned_captures().now).unwrap_or(i64::MAX)

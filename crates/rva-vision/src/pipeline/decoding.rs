@@ -1,7 +1,7 @@
 //! The first stage, which takes frames out of the source: it decides at which pace, and which of them.
 
 use super::budget::{Budget, Permit};
-use super::{CapturePolicy, FrameCounters, PipelineControl, PipelineOptions, stages::timed};
+use super::{CapturePolicy, FrameCounters, PipelineControl, PipelineOptions, StageClock};
 use crate::{Frame, FrameSource, SourceCounts, VisionError};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rva_types::MediaTime;
@@ -60,7 +60,7 @@ impl<'a> Decoding<'a> {
         source: &mut dyn FrameSource,
         way: Way<'a>,
         decoded: &mut Decoded,
-        busy: &mut Duration,
+        mut work: StageClock<'_>,
     ) -> Result<(), VisionError> {
         let counters = &self.control.counters;
         let stride = u64::from(self.options.vid_stride.get());
@@ -71,7 +71,7 @@ impl<'a> Decoding<'a> {
                 break;
             }
             let is_wanted = u64::is_multiple_of(index, stride);
-            let next = timed(busy, || if is_wanted { source.next_frame().map(Next::of) } else { skip(source) });
+            let next = work.time(|| if is_wanted { source.next_frame().map(Next::of) } else { skip(source) });
             let now = source.counts();
             counters.count_decode_errors(now.decode_errors.saturating_sub(before.decode_errors));
             counters.count_times_replaced(now.times_replaced.saturating_sub(before.times_replaced));

@@ -11,6 +11,7 @@ mod decoding;
 #[doc(hidden)]
 mod in_order;
 mod stages;
+mod timing;
 
 use crate::{Detector, FindCues, FrameSource, Image, VisionError};
 pub use counters::{FrameCounters, FrameCounts, FramesSkipped};
@@ -22,6 +23,8 @@ use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
+use timing::StageClock;
+pub use timing::{Stage, WatchStages};
 
 /// The bounds and choices of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +139,15 @@ pub struct PipelineControl {
     pub stop: StopFlag,
     /// The counters that it counts with; they may be used by one pipeline after another, and go on then.
     pub counters: Arc<FrameCounters>,
+    /// Who hears how long each stage works.
+    pub watch: Option<Arc<dyn WatchStages>>,
+}
+
+impl PipelineControl {
+    /// Returns a clock that adds up the work of a stage, and tells it.
+    fn clock<'a>(&'a self, stage: Stage, total: &'a mut Duration) -> StageClock<'a> {
+        StageClock { stage, total, watch: self.watch.as_deref() }
+    }
 }
 
 impl From<StopFlag> for PipelineControl {

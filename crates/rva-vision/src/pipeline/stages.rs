@@ -4,7 +4,8 @@ use super::budget::{Budget, CloseOnDrop, Permit};
 use super::decoding::{Decoded, DecodedFrame, Decoding, Way};
 use super::in_order::{InOrder, Numbered};
 use super::{
-    CapturePolicy, End, FrameCounters, PipelineControl, PipelineOptions, PipelineOutcome, StageTimes, TrackedFrame,
+    CapturePolicy, End, FrameCounters, PipelineControl, PipelineOptions, PipelineOutcome, Stage, StageClock,
+    StageTimes, TrackedFrame,
 };
 use crate::{Detector, FindCues, Frame, FrameCues, FrameSource, Prepare, Prepared, VisionError, VisionErrorKind};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -71,9 +72,9 @@ pub(super) fn run(
         let (threads, detected) = stages.start(scope, source, detectors, cues, told);
         let mut is_abandoned = false;
         if threads.have_started() {
-            let counters = &control.counters;
-            is_abandoned =
-                track_and_deliver(tracker, deliver, budget, detected, counters, &mut track, &mut delivering).is_break();
+            let clocks = [(Stage::Track, &mut track), (Stage::Deliver, &mut delivering)]
+                .map(|(stage, total)| control.clock(stage, total));
+            is_abandoned = track_and_deliver(tracker, deliver, budget, detected, &control.counters, clocks).is_break();
         } else {
             // A thread is missing: the others must not wait for it.
             drop((CloseOnDrop(budget), detected));
@@ -173,19 +174,22 @@ impl<'env> Stages<'env> {
         let decoding = Decoding { budget, options, control, input_bytes: bounds.input_bytes };
         let preparing = Preparing { budget, frames: way.out_end.clone(), late_bytes: bounds.late_bytes };
         let preparer = detectors.first().map(|first| first.preparer());
-        let decode = named(scope, "rva-decode", move || decoding.run(source, way, decoded, decode_time));
+        let decode_clock = control.clock(Stage::Decode, decode_time);
+        let decode = named(scope, "rva-decode", move || decoding.run(source, way, decoded, decode_clock));
+        let prepare_clock = control.clock(Stage::Prepare, prepare_time);
         let prepare = named(scope, "rva-prepare", move || match preparer {
-            Some(preparer) => preparing.run(preparer, &to_infer, prepare_time),
+            Some(preparer) => preparing.run(preparer, &to_infer, prepare_clock),
             None => Ok(()),
         });
         let batch = options.batch.get();
         let infer: Vec<_> = detectors
             .iter_mut()
             .zip(infer_times)
-            .map(|(detector, busy)| {
+            .map(|(detector, total)| {
+                let clock = control.clock(Stage::Infer, total);
                 // The queues end with the threads that hold them.
                 let (from_prepare, to_next) = (from_prepare.clone(), to_next.clone());
-                let work = move || infer(&mut **detector, batch, budget, &from_prepare, &to_next, busy);
+                let work = move || infer(&mut **detector, batch, budget, &from_prepare, &to_next, clock);
                 named(scope, "rva-infer", work)
             })
             .collect();
@@ -194,7 +198,8 @@ impl<'env> Stages<'env> {
             return (Threads { decode, prepare, infer, cues: None }, Box::new(from_infer));
         };
         let (to_deliver, from_cues) = bounded(bounds.frames_max);
-        let work = move || find_cues(cues, budget, from_infer, &to_deliver, crops_left_out, cues_time);
+        let clock = control.clock(Stage::Cues, cues_time);
+        let work = move || find_cues(cues, budget, from_infer, &to_deliver, crops_left_out, clock);
         let cues = Some(named(scope, "rva-cues", work));
         (Threads { decode, prepare, infer, cues }, Box::new(from_cues.into_iter()))
     }
@@ -259,13 +264,6 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text")
 }
 
-pub(super) fn timed<T>(busy: &mut Duration, work: impl FnOnce() -> T) -> T {
-    let started = Instant::now();
-    let result = work();
-    *busy += started.elapsed();
-    result
-}
-
 /// The second stage.
 struct Preparing<'a> {
     budget: &'a Budget,
@@ -279,12 +277,12 @@ impl<'a> Preparing<'a> {
         self,
         mut preparer: Box<dyn Prepare>,
         prepared_frames: &Sender<PreparedFrame<'a>>,
-        busy: &mut Duration,
+        mut clock: StageClock<'_>,
     ) -> StageResult {
         let _close = CloseOnDrop(self.budget);
         let mut number = 0;
         while let Some(frame) = self.next() {
-            let prepared = timed(busy, || preparer.prepare(&frame.frame.image))?;
+            let prepared = clock.time(|| preparer.prepare(&frame.frame.image))?;
             if prepared_frames.send(PreparedFrame { number, frame, prepared }).is_err() {
                 break;
             }
@@ -310,7 +308,7 @@ fn infer<'a>(
     budget: &Budget,
     frames: &Receiver<PreparedFrame<'a>>,
     detected_frames: &Sender<DetectedFrame<'a>>,
-    busy: &mut Duration,
+    mut clock: StageClock<'_>,
 ) -> StageResult {
     let _close = CloseOnDrop(budget);
     while let Ok(first) = frames.recv() {
@@ -320,7 +318,7 @@ fn infer<'a>(
             batch.push((next.number, next.frame));
             inputs.push(next.prepared);
         }
-        let detections = timed(busy, || detector.infer(&inputs))?;
+        let detections = clock.time(|| detector.infer(&inputs))?;
         if detections.len() != batch.len() {
             let (found, wanted) = (detections.len(), batch.len());
             return Err(fault("infer", format_args!("found results for {found} pictures, wanted {wanted}")));
@@ -341,11 +339,11 @@ fn find_cues<'a>(
     frames: impl Iterator<Item = DetectedFrame<'a>>,
     looked_at: &Sender<DetectedFrame<'a>>,
     crops_left_out: &mut u64,
-    busy: &mut Duration,
+    mut clock: StageClock<'_>,
 ) -> StageResult {
     let _close = CloseOnDrop(budget);
     for mut detected in frames {
-        detected.cues = timed(busy, || cues.find(&detected.frame.frame.image, &detected.detections))?;
+        detected.cues = clock.time(|| cues.find(&detected.frame.frame.image, &detected.detections))?;
         *crops_left_out += detected.cues.crops_left_out;
         if looked_at.send(detected).is_err() {
             break;
@@ -360,8 +358,7 @@ fn track_and_deliver<'a>(
     budget: &Budget,
     frames: impl Iterator<Item = DetectedFrame<'a>>,
     counters: &FrameCounters,
-    track_time: &mut Duration,
-    deliver_time: &mut Duration,
+    [mut track_clock, mut deliver_clock]: [StageClock<'_>; 2],
 ) -> ControlFlow<()> {
     let _close = CloseOnDrop(budget);
     for DetectedFrame { frame: InFlight { frame, decoded_at, decoded, permit }, detections, cues, .. } in frames {
@@ -373,12 +370,12 @@ fn track_and_deliver<'a>(
         };
         let mut tracked = Vec::with_capacity(detections.len());
         let refused = tracker.new_tracks_refused();
-        timed(track_time, || tracker.update_into(&seen, &mut tracked));
+        track_clock.time(|| tracker.update_into(&seen, &mut tracked));
         counters.count_tracks_refused(tracker.new_tracks_refused().saturating_sub(refused));
         let Frame { index, media_time, image } = frame;
         let size = image.size();
         let frame = TrackedFrame { index, media_time, decoded_at, decoded, image, size, detections: tracked };
-        let flow = timed(deliver_time, || deliver(frame));
+        let flow = deliver_clock.time(|| deliver(frame));
         drop(permit);
         if flow.is_break() {
             return flow;

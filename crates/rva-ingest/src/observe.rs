@@ -1,7 +1,7 @@
 //! Events that an onlooker sees of an ingest, and the report at its end.
 
 use crate::IngestCounters;
-use rva_types::OffsetMap;
+use rva_types::{OffsetMap, Timestamp};
 use std::time::Duration;
 
 /// The end of an ingest.
@@ -36,7 +36,11 @@ pub enum IngestEvent {
     Read {
         /// The number of messages.
         messages: usize,
+        /// When the log accepted the oldest and the newest of them.
+        published: (Timestamp, Timestamp),
     },
+    /// The log had nothing that wasn't read.
+    CaughtUp,
     /// A batch is in bronze, known by a reload.
     Committed {
         /// The table's map now.

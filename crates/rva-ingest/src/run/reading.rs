@@ -71,6 +71,7 @@ impl Ingest<'_> {
         };
         if !was_promised {
             self.cured(LOG);
+            self.tell(IngestEvent::CaughtUp);
         }
         if lasts < patience {
             return Ok(Step::Read);
@@ -156,7 +157,10 @@ impl Ingest<'_> {
                 }
             }
         }
-        self.tell(IngestEvent::Read { messages: messages.len() });
+        let published = messages.iter().map(|message| message.publish_ts);
+        if let (Some(oldest), Some(newest)) = (published.clone().min(), published.max()) {
+            self.tell(IngestEvent::Read { messages: messages.len(), published: (oldest, newest) });
+        }
         Ok(Step::Read)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::IngestCounters;
 use rva_service::{Histogram, Metric, Series};
+use rva_types::Timestamp;
 use std::collections::BTreeMap;
 
 /// The upper bounds of the times of a commit, in seconds: from a table on the same disk to one far away that is slow.
@@ -9,6 +10,9 @@ const COMMIT_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 /// The upper bounds of the rows of a commit.
 const COMMIT_ROWS: &[f64] = &[0.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0];
+
+/// The upper bounds of the times from the log to the table, in seconds: from a commit each second to a spool of a day.
+const PUBLISH_TO_COMMIT_SECONDS: &[f64] = &[0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0, 3_600.0, 86_400.0];
 
 /// The totals of the process.
 #[derive(Debug)]
@@ -19,6 +23,12 @@ pub(super) struct Counted {
     pub open_retries: BTreeMap<&'static str, u64>,
     /// The whole seconds since 1970 at the last commit; 0 before the first.
     pub committed_at: i64,
+    /// The whole seconds by which reading was behind when messages were read last; 0 where nothing was left.
+    pub lag_seconds: i64,
+    /// When the log accepted the oldest message that was read since the last commit.
+    pub oldest: Option<Timestamp>,
+    /// The times from a message's acceptance by the log to the commit that has it, of the oldest of each commit.
+    pub publish_to_commit_seconds: Histogram,
     /// The times of the attempts that committed to bronze_raw, in seconds.
     pub commit_seconds: Histogram,
     /// The rows that they added.
@@ -31,6 +41,9 @@ impl Default for Counted {
             ingest: IngestCounters::default(),
             open_retries: BTreeMap::new(),
             committed_at: 0,
+            lag_seconds: 0,
+            oldest: None,
+            publish_to_commit_seconds: Histogram::new(PUBLISH_TO_COMMIT_SECONDS),
             commit_seconds: Histogram::new(COMMIT_SECONDS),
             commit_rows: Histogram::new(COMMIT_ROWS),
         }
@@ -74,6 +87,17 @@ pub(super) const METRICS: &[Metric<Counted>] = &[
         "rva_ingest_last_commit_timestamp_seconds",
         "When bronze_raw was committed last, 0 before the first commit",
         |counted| counted.committed_at,
+    ),
+    Metric::gauge(
+        "rva_ingest_lag_seconds",
+        "Age of the newest message when it was read last, 0 when the log had no more",
+        |counted| counted.lag_seconds,
+    ),
+    Metric::histogram_by(
+        "rva_ingest_publish_to_commit_seconds",
+        &[],
+        "Time from a message's acceptance by the log to the commit that has it, of the oldest message of each commit",
+        |counted| vec![Series::of([], counted.publish_to_commit_seconds.counts())],
     ),
     Metric::counter_by(
         "rva_ingest_retries",

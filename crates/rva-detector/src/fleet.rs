@@ -73,9 +73,10 @@ impl Fleet {
 /// # Errors
 /// Fails as [`LogWriter::open`] does.
 pub async fn open_log(folder: PathBuf, config: &Config, health: &Health) -> anyhow::Result<SharedSink> {
-    let options = log_options(config);
+    let (options, disk) = (log_options(config), folder.clone());
     let log = tokio::task::spawn_blocking(move || LogWriter::open(folder, options)).await??;
     health.show(log_totals(&log));
+    health.show_disk(&disk);
     Ok(SharedSink::new(log))
 }
 

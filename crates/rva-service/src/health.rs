@@ -1,7 +1,11 @@
 //! The state of a service, over HTTP: `/live` (the process answers), `/ready` (it does its work, or the reasons why
 //! not) and `/metrics` (its counts).
 
-use crate::{connections::Connections, scrub};
+use crate::{
+    connections::Connections,
+    metrics::{disk, of_process},
+    scrub,
+};
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Bytes, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -13,7 +17,8 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -47,6 +52,7 @@ pub struct Health {
     state: Arc<Mutex<State>>,
     metrics: Arc<Mutex<Registry>>,
     latest: Arc<Mutex<Option<(Instant, Bytes)>>>,
+    disk: Arc<OnceLock<PathBuf>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -56,9 +62,11 @@ struct State {
 }
 
 impl Health {
-    /// Starts ready, without any trouble.
+    /// Starts ready, without any trouble, with the metrics of the process.
     pub fn new() -> Self {
-        Self::default()
+        let health = Self::default();
+        health.show(of_process());
+        health
     }
 
     /// Says that a part isn't ready, and why. Anybody can read the text, so secrets are taken out of it.
@@ -82,6 +90,14 @@ impl Health {
     /// Shows counts at `/metrics`: a crate's [`Totals`](crate::Totals).
     pub fn show(&self, counted: impl Collector) {
         self.metrics().register_collector(Box::new(counted));
+    }
+
+    /// Shows at `/metrics` how much room the disk of a folder has: of the first folder that is named, since a process
+    /// has one data folder, whatever roles it plays in it.
+    pub fn show_disk(&self, folder: &Path) {
+        if self.disk.set(folder.to_owned()).is_ok() {
+            self.show(disk(folder.to_owned()));
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -295,6 +311,26 @@ mod tests {
         let first = text(true);
         assert_eq!(text(true).as_ptr(), first.as_ptr());
         assert_ne!(text(false).as_ptr(), first.as_ptr(), "who is alone gets what is true now");
+    }
+
+    #[tokio::test]
+    async fn metrics_have_the_process_and_the_disk_once_whoever_asks_for_it() {
+        let health = Health::new();
+        let folder = std::env::temp_dir();
+        health.show_disk(&folder);
+        health.clone().show_disk(Path::new("/nowhere"));
+        let text = String::from_utf8(health.metrics_text(false).unwrap().to_vec()).unwrap();
+        let value = |name: &str| {
+            let found: Vec<f64> =
+                text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()).collect();
+            assert_eq!(found.len(), 1, "{name}: {text}");
+            found[0]
+        };
+        assert!(value("process_resident_memory_bytes") > 1e6 && value("process_open_fds") >= 3.0, "{text}");
+        assert!(value("process_cpu_seconds_total") >= 0.0 && value("process_max_fds") >= 3.0, "{text}");
+        let (free, size) = (value("rva_disk_free_bytes"), value("rva_disk_size_bytes"));
+        assert!(free <= size && size > 1e6, "{text}");
+        assert!(text.contains(concat!("rva_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1")), "{text}");
     }
 
     #[tokio::test]

@@ -38,6 +38,9 @@ impl Host {
         for part in [BUS, CATALOG] {
             health.not_ready(part, "not open yet");
         }
+        if let Some(folder) = &settings.data_dir {
+            health.show_disk(folder);
+        }
         Self { settings, health: health.clone(), view: ServiceView::of(health.clone()), step_pause: Duration::ZERO }
     }
 

@@ -10,7 +10,10 @@ pub use refining::{RefineView, Refining, open, rules_of};
 
 use crate::{Rebuild, RefineCounters};
 use anyhow::Context;
-use rva_service::{Health, LoadAgain, Loaded, StopFlag, stopped, tables::TableSettings};
+use rva_service::{
+    Health, LoadAgain, Loaded, StopFlag, stopped,
+    tables::{TableSettings, Tables},
+};
 use std::convert::Infallible;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -52,6 +55,9 @@ pub async fn serve(
     }
     let health = Health::new();
     let view = RefineView::of(&health);
+    if let Tables::Embedded(folder) = &tables.tables {
+        health.show_disk(folder);
+    }
     let _server = health.listen(config.health.address).await?;
     let refining = tokio::select! {
         refining = Refining::start(tables, config, &drawings, view) => refining?,

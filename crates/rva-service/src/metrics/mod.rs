@@ -4,8 +4,11 @@
 //! are read off what the crate counts. The endpoint, the documents and the tests of both are made from that table.
 
 mod histogram;
+mod process;
 
 pub use histogram::{Histogram, HistogramCounts};
+
+pub(crate) use process::{Disk, disk, of_process};
 
 use prometheus_client::{
     collector::Collector,
@@ -59,12 +62,18 @@ enum Values<T: 'static> {
     Histogram(fn(&T) -> Vec<Series<HistogramCounts>>),
     OneCounter(fn(&T) -> u64),
     OneGauge(fn(&T) -> i64),
+    OneSum(fn(&T) -> f64),
 }
 
 impl<T> Metric<T> {
     /// Declares a count that never falls while the process lives.
     pub const fn counter(name: &'static str, help: &'static str, value: fn(&T) -> u64) -> Self {
         Self { name, labels: &[], help, values: Values::OneCounter(value) }
+    }
+
+    /// Declares a sum with fractions that never falls while the process lives: seconds.
+    pub const fn sum(name: &'static str, help: &'static str, value: fn(&T) -> f64) -> Self {
+        Self { name, labels: &[], help, values: Values::OneSum(value) }
     }
 
     /// Declares counts that are told apart by `labels`.
@@ -111,7 +120,7 @@ impl<T> Metric<T> {
 
     const fn kind(&self) -> MetricType {
         match self.values {
-            Values::Counter(_) | Values::OneCounter(_) => MetricType::Counter,
+            Values::Counter(_) | Values::OneCounter(_) | Values::OneSum(_) => MetricType::Counter,
             Values::Gauge(_) | Values::OneGauge(_) => MetricType::Gauge,
             Values::Histogram(_) => MetricType::Histogram,
         }
@@ -197,6 +206,7 @@ impl<T: Send> Collector for Totals<T> {
             match metric.values {
                 Values::OneCounter(value) => ConstCounter::new(value(&latest)).encode(into)?,
                 Values::OneGauge(value) => ConstGauge::new(value(&latest)).encode(into)?,
+                Values::OneSum(value) => ConstCounter::new(value(&latest)).encode(into)?,
                 Values::Counter(series) => {
                     let series = self.bounded(metric, series(&latest), |sum, value| *sum += value);
                     each(metric.labels, series, into, |value, into| ConstCounter::new(*value).encode(into))?;

@@ -95,7 +95,8 @@ fn unknown<'a>(queries: impl Iterator<Item = &'a str>) -> Vec<String> {
 
 /// Runs promtool in the folder of the rules.
 fn promtool(arguments: &[&str]) -> String {
-    let fetched = root().join("data/cache/prometheus/promtool");
+    let cache = std::env::var_os("RVA_STACK_CACHE").unwrap_or_else(|| "data/cache/stack".into());
+    let fetched = root().join(cache).join("prometheus/promtool");
     let program = if fetched.exists() { fetched } else { PathBuf::from("promtool") };
     let output = Command::new(program).args(arguments).current_dir(root().join(FOLDER)).output();
     let output = output.unwrap_or_else(|error| panic!("promtool: {error}, wanted it: make setup-tests fetches it"));

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Starts Alertmanager with the webhook whose URL stands in a file: alertmanager.sh FILE CONFIG PROGRAM [OPTION…]
+# Alertmanager 0.25 reads none from a file, and its environment and arguments are seen by others; so the whole configuration is
+# written to CONFIG, which only its owner reads. An empty FILE, or none, is no webhook.
+set -eu
+umask 077
+file=$1 config=$2
+shift 2
+cat "$(dirname "$0")/alertmanager.yml" >"$config"
+if [ -s "$file" ]; then
+  printf "    webhook_configs: [{ url: '%s', send_resolved: true }]\n" "$(sed "s/'/''/g" "$file")" >>"$config"
+fi
+exec "$@" --config.file="$config"

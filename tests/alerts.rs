@@ -1,5 +1,8 @@
-//! Alerts: made of metrics that the crates declare, tested by promtool, and each with a section of docs/runbooks.md.
+//! Alerts: made of metrics that the crates declare, tested by promtool, and each with a section of docs/runbooks.md. So are
+//! the dashboards, but for promtool.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod dashboards;
 
 use serde_yaml_ng::Value;
 use std::{

@@ -264,10 +264,9 @@ def check_names(detector: Inside, ingest: Inside, alertmanager: Inside) -> None:
         refused(f"detector: the name {name}", detector.run(f"getent hosts {name}"), "")
     # Where it goes from there: the detector to cameras, Alertmanager to webhooks; the ingest nowhere, since nothing translates
     # its address.
-    gateway = docker(
-        "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", NETWORKS["outside"]
-    ).strip()
-    for inside in (detector, alertmanager):
+    for inside, network in ((detector, "outside"), (alertmanager, "notify")):
+        template = "{{(index .IPAM.Config 0).Gateway}}"
+        gateway = docker("network", "inspect", "--format", template, NETWORKS[network]).strip()
         route = [line.split() for line in inside.says("cat /proc/net/route").splitlines()[1:]]
         default = [fields[2] for fields in route if fields[1] == "00000000"]
         wanted = ["".join(f"{int(part):02X}" for part in reversed(gateway.split(".")))]

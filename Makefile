@@ -24,7 +24,7 @@ model: ## the official YOLOv8n (AGPL-3.0), for people with internet
 	@infrastructure/local/fetch-model.sh
 
 ##@ Build
-.PHONY: setup setup-tests build sbom
+.PHONY: setup setup-tests build sbom dashboards
 
 setup: ## what the demo needs: system packages, ONNX Runtime, the footage
 	@infrastructure/local/setup.sh
@@ -38,6 +38,9 @@ build: setup ## the optimised binaries, in target/release
 
 sbom: setup-tests ## what it is all made of, as CycloneDX JSON, in data/sbom.cdx.json
 	@.venv/bin/python infrastructure/local/sbom.py data/sbom.cdx.json
+
+dashboards: setup-tests ## write Grafana's dashboards anew, from infrastructure/grafana/dashboards.py
+	@.venv/bin/python -B infrastructure/grafana/dashboards.py
 
 ##@ Test
 .PHONY: test test-stack test-compose test-queries lint eval

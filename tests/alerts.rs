@@ -1,5 +1,8 @@
-//! Alerts: made of metrics that the crates declare, tested by promtool, and each with a section of docs/runbooks.md.
+//! Alerts: made of metrics that the crates declare, tested by promtool, and each with a section of docs/runbooks.md. So are
+//! the dashboards, but for promtool.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod dashboards;
 
 use serde_yaml_ng::Value;
 use std::{
@@ -98,7 +101,8 @@ fn unknown<'a>(queries: impl Iterator<Item = &'a str>) -> Vec<String> {
 
 /// Runs promtool in the folder of the rules.
 fn promtool(arguments: &[&str]) -> String {
-    let fetched = root().join("data/cache/prometheus/promtool");
+    let cache = std::env::var_os("RVA_STACK_CACHE").unwrap_or_else(|| "data/cache/stack".into());
+    let fetched = root().join(cache).join("prometheus/promtool");
     let program = if fetched.exists() { fetched } else { PathBuf::from("promtool") };
     let output = Command::new(program).args(arguments).current_dir(root().join(FOLDER)).output();
     let output = output.unwrap_or_else(|error| panic!("promtool: {error}, wanted it: make setup-tests fetches it"));

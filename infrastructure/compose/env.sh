@@ -38,6 +38,10 @@ for name in catalog trino spark; do
   printf '[default]\naws_access_key_id = rva-%s\naws_secret_access_key = %s\n' $name "$(random 24)" | keep minio-$name
 done
 
+random 24 | sed 's/$/\n/' | keep grafana-admin
+# Where alerts go is yours to write into it: an empty one is nowhere.
+keep alert-webhook </dev/null
+
 # Tokens are good for one key: where that is gone, they are made anew.
 [ -e "$folder/pulsar-signing.pem" ] || rm -f "$folder"/pulsar-public.der "$folder"/pulsar-token-*
 openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 2>/dev/null | keep pulsar-signing.pem 400

@@ -21,7 +21,9 @@ ENVIRONMENT = os.environ | {
     "RVA_INGEST_COMMIT_INTERVAL": "1s",
     "RVA_REFINE_INTERVAL": "1s",
 }
-NETWORKS = {name: f"{PROJECT}_{name}" for name in ("lake", "broker", "outside")} | {"retail-net": PROJECT}
+NETWORKS = {name: f"{PROJECT}_{name}" for name in ("lake", "broker", "outside", "metrics", "watch", "notify")} | {
+    "retail-net": PROJECT
+}
 BEGAN = time.monotonic()
 
 

@@ -6,6 +6,7 @@ and without a double, and every detector that ended with exit code 0 must be the
 
 import csv
 import io
+import json
 import os
 import signal
 import time
@@ -15,7 +16,7 @@ import guard
 from project import NETWORKS, compose, container, docker, inspect, say, sweep, until
 
 FRAMES = 795  # of the sample video
-SERVICES = ("pulsar", "minio", "catalog", "ingest", "refine", "trino")
+SERVICES = ("pulsar", "minio", "catalog", "ingest", "refine", "trino", "prometheus", "alertmanager")
 
 
 def is_healthy(service: str) -> bool:
@@ -90,6 +91,24 @@ def check_gold(frames: int) -> None:
     say(f"gold holds them all: frames and people {gold.strip()}")
 
 
+def ask_prometheus(path: str):
+    return json.loads(compose("exec", "-T", "prometheus", "wget", "-qO-", f"http://localhost:9090/api/v1/{path}"))[
+        "data"
+    ]
+
+
+def check_watch() -> None:
+    """Prometheus gets what the services say, and has whom to tell; the detector's video has ended."""
+
+    def answering() -> bool:
+        found = {target["labels"]["job"]: target["health"] for target in ask_prometheus("targets")["activeTargets"]}
+        return found == {"rva-detector": "down", "rva-ingest": "up", "rva-refine": "up"}
+
+    until("Prometheus to see ingest and refine", answering)
+    until("Prometheus to find Alertmanager", lambda: ask_prometheus("alertmanagers")["activeAlertmanagers"])
+    say("Prometheus asks the services, and knows Alertmanager")
+
+
 def detect(during) -> None:
     """Starts the detector anew, does something while it works, and waits for its end."""
     compose("start", "detector")
@@ -117,6 +136,7 @@ def fire() -> None:
     assert inspect("detector", "{{.RestartCount}}") == "0", "a detector that had ended well was started again"
     whole = 1
     check(whole)
+    check_watch()
     guard.check_all()
 
     for services in (("ingest",), ("pulsar",), ("minio", "catalog"), ("trino", "refine")):

@@ -31,7 +31,11 @@ own=$(mktemp -d)
 [ -n "${KEEP:-}" ] || trap 'rm -rf "$own"' EXIT
 infrastructure/compose/env.sh "$own/env" "$own/secrets"
 export RVA_SECRETS=$own/secrets
+# A webhook that nobody answers, with a word in its URL that must be seen nowhere.
+rm "$own/secrets/alert-webhook"
+printf 'http://127.0.0.1:9/%s\n' "$(openssl rand -hex 24)" >"$own/secrets/alert-webhook"
+chmod 444 "$own/secrets/alert-webhook"
 docker compose config --quiet
-docker compose --profile flink --profile spark config --quiet
+docker compose --profile flink --profile spark --profile dashboards config --quiet
 docker compose build --quiet
 python3 infrastructure/compose/test.py

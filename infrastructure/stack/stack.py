@@ -29,8 +29,9 @@ from fetch import OPTIONAL, STACK, Cache, FetchError
 from java import JavaError
 from servers import BUCKET, client_environment, read_only_keys, signed
 from servers import SERVERS as OWN_SERVERS
+from watching import Alertmanager, Prometheus
 
-SERVERS = (*OWN_SERVERS, Flink, FlinkTaskManager, Trino)
+SERVERS = (*OWN_SERVERS, Flink, FlinkTaskManager, Trino, Alertmanager, Prometheus)
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE_VERSION = 1

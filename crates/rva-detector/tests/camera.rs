@@ -4,8 +4,8 @@
 
 use rva_bus::{BusError, BusErrorKind, EventSink, OutgoingMessage};
 use rva_detector::{
-    CameraCounters, CameraEnd, CameraReport, NewestFrame, Observers, OpenCamera, Progress, RetryPace, RunSettings, SharedSink,
-    detector_floor, run_camera,
+    CameraCounters, CameraEnd, CameraReport, NewestFrame, Observers, OpenCamera, Progress, RetryPace, RunSettings,
+    SharedSink, detector_floor, run_camera,
 };
 use rva_testkit::vision::fake::{FakeDetector, FakeSource, FakeTracker, Fault, person};
 use rva_types::{CameraId, Detection, RunId, SourceIdentity, StoreId, StreamId, Timestamp, decode_message};

@@ -17,5 +17,6 @@ mod retention;
 #[path = "../common/tables.rs"]
 mod tables;
 mod torture;
+mod watched;
 mod world;
 mod worse_days;

@@ -116,7 +116,7 @@ fn a_folder_of_the_first_state_goes_on_exactly_once_and_all_that_is_newer_comes_
     // Before anything is written.
     state.rva(&["tables"]).exits(0);
     assert_eq!(state.keys(), frames(60));
-    let letters = || state.query("SELECT dlq_raw FROM bronze_dead_letters").len();
+    let letters = || state.query("SELECT reason FROM bronze_dead_letters").len();
     assert_eq!(letters(), 3);
 
     // What was in the log alone comes in, and nothing a second time.

@@ -6,7 +6,7 @@ mod refining;
 
 pub use args::Arguments;
 pub use drawings::Drawings;
-pub use refining::{RefineView, Refining, open, rules_of};
+pub use refining::{RefineView, Refining, bring_up, open, rules_of};
 
 use crate::{Rebuild, RefineCounters};
 use anyhow::Context;

@@ -62,6 +62,22 @@ pub async fn open(
     }
 }
 
+/// Brings every table to the end of bronze, beside whoever else does, and ends. Zones stay as they are drawn: who calls
+/// may have another configuration than the one that draws them.
+///
+/// # Errors
+/// Returns why the tables can't be opened, or what ended the work; each table stays at its position.
+pub async fn bring_up(tables: &TableSettings, config: &Config) -> anyhow::Result<RefineCounters> {
+    let again = || open(tables, config, None);
+    let refine = again().await.context("open silver and gold")?;
+    let (_phase, heard) = watch::channel(RefinePhase::Drain);
+    let mut last = RefineCounters::default();
+    let mut observer = |counters: &RefineCounters, _: Option<&str>| last.clone_from(counters);
+    let interval = config.refine.interval;
+    run_refine(Some(refine), again, interval, heard, &mut observer).await.context("silver and gold")?;
+    Ok(last)
+}
+
 /// A running refinement.
 pub struct Refining {
     task: JoinHandle<anyhow::Result<()>>,

@@ -14,7 +14,7 @@ use anyhow::Context;
 use args::ForgetArgs;
 use rva_bus::{EventSource, LogForgotten, LogReader, forget_records};
 use rva_lake::{BackupStore, Lake};
-use rva_refine::{RefineCounters, RefinePhase, run_refine, service::open, whole_of_gold};
+use rva_refine::{service::bring_up, whole_of_gold};
 use rva_service::{
     BusKind, Config, Loaded, stop_on_signals, stopped,
     tables::{TableSettings, Tables},
@@ -22,7 +22,6 @@ use rva_service::{
 use rva_types::{DataFolder, OffsetMap, RecordChoice, Timestamp};
 use say::Holding;
 use std::io::{self, IsTerminal, Write};
-use tokio::sync::watch;
 
 /// The table whose positions say which records of the log are in the tables.
 const BRONZE: &str = "bronze_raw";
@@ -150,14 +149,7 @@ impl Forget {
 
     /// Brings silver and gold to bronze, beside whoever else does.
     async fn follow(&self, terminal: &Terminal) -> anyhow::Result<()> {
-        // Zones stay as they are drawn: this program may have another configuration than the one that draws.
-        let again = || open(&self.settings, self.config(), None);
-        let refine = again().await.context("open silver and gold")?;
-        let (_phase, heard) = watch::channel(RefinePhase::Drain);
-        let mut last = RefineCounters::default();
-        let mut observer = |counters: &RefineCounters, _: Option<&str>| last.clone_from(counters);
-        let interval = self.config().refine.interval;
-        run_refine(Some(refine), again, interval, heard, &mut observer).await.context("silver and gold")?;
+        let last = bring_up(&self.settings, self.config()).await?;
         if last.hours > 0 {
             terminal.say(&format!("silver and gold: {} hours of cameras worked out again", last.hours));
         }

@@ -8,7 +8,7 @@ mod process;
 
 pub use histogram::{Histogram, HistogramCounts};
 
-pub(crate) use process::{Disk, disk, of_process};
+pub(crate) use process::{disk, of_process};
 
 use prometheus_client::{
     collector::Collector,

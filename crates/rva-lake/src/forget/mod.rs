@@ -29,7 +29,7 @@ use crate::errors::lake_error;
 use crate::files::FileList;
 use crate::lake::Lake;
 use crate::maintain::plan::live;
-use crate::maintain::{MAINTAIN_JOB, patient};
+use crate::maintain::{of_maintenance, patient};
 use crate::medallion::{
     CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
     SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
@@ -37,12 +37,11 @@ use crate::medallion::{
 use crate::refined::NoKeys;
 use crate::rows::{BronzeRow, TableRow};
 use crate::seam::{CommitOutcome, LakeError, LakeErrorKind};
-use crate::work::{BuiltOn, FileChange};
 use erase::{Erasing, names_gone, past};
 use iceberg::spec::Operation;
 use iceberg::{NamespaceIdent, TableIdent};
 use matching::{Matcher, RowKind};
-use rva_types::{DeadLetter, OffsetMap, RecordChoice, Timestamp};
+use rva_types::{DeadLetter, RecordChoice, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The number of times that a clean present is tried while others commit.
@@ -112,12 +111,9 @@ impl<R: TableRow> Forget for Forgetful<R> {
             if !names_gone(&table).await.map_err(failed)? {
                 return Ok(table.metadata().current_snapshot().map_or(0, |snapshot| snapshot.sequence_number()));
             }
-            let change = FileChange {
-                source: MAINTAIN_JOB.to_string(),
-                from: OffsetMap::new(),
-                to: OffsetMap::new(),
-                built_on: BuiltOn::Files(table.clone()),
-                change: Change {
+            let change = of_maintenance(
+                &table,
+                Change {
                     operation: Operation::Replace,
                     added: Vec::new(),
                     spec: table.metadata().default_partition_spec_id(),
@@ -126,7 +122,7 @@ impl<R: TableRow> Forget for Forgetful<R> {
                     cleans: true,
                     ages: false,
                 },
-            };
+            );
             if matches!(self.job.change(&change).await?, CommitOutcome::Committed { .. }) {
                 // What came behind it meanwhile took no chosen row: the commit itself is what stays.
                 let table = self.job.table().await?;

@@ -5,14 +5,13 @@ use crate::change::Change;
 use crate::commit::TableJob;
 use crate::definition::check_columns;
 use crate::errors::{is_not_found, lake_error, permanent};
-use crate::maintain::MAINTAIN_JOB;
+use crate::maintain::of_maintenance;
 use crate::maintain::plan::{Group, Live, LiveFile, live};
 use crate::maintain::rewrite::{Distinct, tasks, typed};
 use crate::options::{CommitStep, LakeOptions};
 use crate::refined::NoKeys;
 use crate::rows::TableRow;
 use crate::seam::{CommitOutcome, LakeError, LakeErrorKind};
-use crate::work::{BuiltOn, FileChange};
 use crate::writer::{RowCount, files_builder};
 use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::SchemaRef;
@@ -24,7 +23,6 @@ use iceberg::scan::ArrowRecordBatchStream;
 use iceberg::spec::{DataFile, DataFileFormat, FormatVersion, Operation, PartitionKey, PartitionSpecRef};
 use iceberg::table::Table;
 use iceberg::writer::{IcebergWriter, IcebergWriterBuilder};
-use rva_types::OffsetMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -206,12 +204,9 @@ async fn replace<R: TableRow>(
         }
     }
     let kept = written.iter().map(DataFile::record_count).sum();
-    let change = FileChange {
-        source: MAINTAIN_JOB.to_string(),
-        from: OffsetMap::new(),
-        to: OffsetMap::new(),
-        built_on: BuiltOn::Files(table.clone()),
-        change: Change {
+    let change = of_maintenance(
+        table,
+        Change {
             operation: Operation::Overwrite,
             added: written,
             spec: some.first().map_or(table.metadata().default_partition_spec_id(), |hit| hit.file.spec),
@@ -220,7 +215,7 @@ async fn replace<R: TableRow>(
             cleans: false,
             ages: matcher.ages(),
         },
-    };
+    );
     // What was written and isn't committed is an orphan without chosen rows, and goes when it is old.
     match job.change(&change).await? {
         CommitOutcome::Committed { .. } => Ok(Some(kept)),

@@ -119,12 +119,9 @@ impl<R: TableRow> Maintained<R> {
             }
         }
         let removed = some.iter().flat_map(|group| &group.files).map(|file| file.file_path().to_owned()).collect();
-        let change = FileChange {
-            source: MAINTAIN_JOB.to_string(),
-            from: OffsetMap::new(),
-            to: OffsetMap::new(),
-            built_on: BuiltOn::Files(table.clone()),
-            change: Change {
+        let change = of_maintenance(
+            table,
+            Change {
                 operation: Operation::Replace,
                 added: written.clone(),
                 spec: some.first().map_or(table.metadata().default_partition_spec_id(), |group| group.spec),
@@ -133,7 +130,7 @@ impl<R: TableRow> Maintained<R> {
                 cleans: false,
                 ages: false,
             },
-        };
+        );
         match self.job.change(&change).await {
             Ok(CommitOutcome::Committed { .. }) => Ok(Outcome::Committed(written)),
             Ok(_) => {
@@ -307,6 +304,17 @@ impl Merged {
             rows = self.rows,
             "merged small files"
         );
+    }
+}
+
+/// Returns a change of the files of a table that moves no job's position.
+pub(crate) fn of_maintenance(table: &Table, change: Change) -> FileChange {
+    FileChange {
+        source: MAINTAIN_JOB.to_string(),
+        from: OffsetMap::new(),
+        to: OffsetMap::new(),
+        built_on: BuiltOn::Files(table.clone()),
+        change,
     }
 }
 

@@ -33,8 +33,7 @@ setup-tests: ## the same and what the tests need: other engines that read our ta
 	@infrastructure/local/setup.sh --tests
 
 build: setup ## the optimised binaries, in target/release
-	cargo build --release --locked
-	cargo build --release --locked -p rva-ingest --features pulsar
+	cargo build --release --locked --features rva/pulsar,rva-detector/pulsar,rva-ingest/pulsar
 
 sbom: setup-tests ## what it is all made of, as CycloneDX JSON, in data/sbom.cdx.json
 	@.venv/bin/python infrastructure/local/sbom.py data/sbom.cdx.json

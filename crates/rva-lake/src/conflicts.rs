@@ -20,20 +20,21 @@ use serde_json::Value;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// The most digests that are held, in two halves of which the older one is dropped: about 6 MiB.
-const DIGESTS_MAX: usize = 1 << 18;
+/// The most digests that are held, in two halves of which the older one is dropped: about 2 MiB. Half of it is what a
+/// hash set of 2^17 places holds before it grows.
+const DIGESTS_MAX: usize = 7 << 15;
 
 /// The number of files that are read at the same time: of each a page of payloads or two is held.
 const FILES_AT_ONCE: usize = 8;
 
-/// The digests of the newest payloads, by digests of their keys.
+/// The digests of the newest keys, each with its payload.
 #[derive(Debug, Default)]
 pub(crate) struct Payloads {
     hashes: RandomState,
-    young: HashMap<u64, u64>,
-    old: HashMap<u64, u64>,
+    young: HashSet<u64, RandomState>,
+    old: HashSet<u64, RandomState>,
     /// The digests of the batch that is being committed.
-    staged: Vec<(u64, u64)>,
+    staged: Vec<u64>,
 }
 
 impl Payloads {
@@ -42,29 +43,29 @@ impl Payloads {
         self.staged.clear();
     }
 
-    fn digests(&self, row: &BronzeRow) -> (u64, u64) {
-        (self.hashes.hash_one(&row.event.key), self.hashes.hash_one(row.event.payload.as_bytes()))
+    fn digest(&self, row: &BronzeRow) -> u64 {
+        self.hashes.hash_one((&row.event.key, row.event.payload.as_bytes()))
     }
 
     /// Returns whether the table is known to hold this payload under its key; `false` says nothing.
     pub(crate) fn holds(&self, row: &BronzeRow) -> bool {
-        let (key, payload) = self.digests(row);
-        self.young.get(&key).or_else(|| self.old.get(&key)) == Some(&payload)
+        let digest = self.digest(row);
+        self.young.contains(&digest) || self.old.contains(&digest)
     }
 
     /// Notes a row that the table holds, or will hold once the batch is committed.
     pub(crate) fn stage(&mut self, row: &BronzeRow) {
-        let digests = self.digests(row);
-        self.staged.push(digests);
+        let digest = self.digest(row);
+        self.staged.push(digest);
     }
 
     /// Takes over what was staged: the batch is in the table.
     pub(crate) fn commit(&mut self) {
-        for (key, payload) in std::mem::take(&mut self.staged) {
+        for digest in std::mem::take(&mut self.staged) {
             if self.young.len() >= DIGESTS_MAX / 2 {
                 self.old = std::mem::take(&mut self.young);
             }
-            self.young.insert(key, payload);
+            self.young.insert(digest);
         }
     }
 
@@ -261,11 +262,11 @@ mod tests {
     fn the_digests_are_bounded_and_the_newest_stay() {
         let mut payloads = Payloads::default();
         for number in 0..3 * DIGESTS_MAX as u64 {
-            payloads.staged.push((number, number));
+            payloads.staged.push(number);
             payloads.commit();
         }
         assert!(payloads.young.len() + payloads.old.len() <= DIGESTS_MAX);
-        assert!(payloads.young.contains_key(&(3 * DIGESTS_MAX as u64 - 1)));
+        assert!(payloads.young.contains(&(3 * DIGESTS_MAX as u64 - 1)));
     }
 
     #[test]

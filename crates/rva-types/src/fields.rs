@@ -46,8 +46,10 @@ const DEPTH_MAX: usize = 128;
 
 /// Returns whether a text's arrays and objects are in one another too deeply to be read on any stack.
 fn is_too_deep(text: &[u8]) -> bool {
-    // Few records have so many at all, and counting them is much faster than following them.
-    if text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= DEPTH_MAX {
+    // Few records have so many at all, and counting them is much faster than following them: so many bytes at a time as
+    // a sum of one byte holds, since the compiler makes that sixteen bytes an instruction.
+    let opened = |bytes: &[u8]| bytes.iter().map(|byte| u8::from(matches!(byte, b'[' | b'{'))).sum::<u8>();
+    if text.chunks(usize::from(u8::MAX)).map(|bytes| usize::from(opened(bytes))).sum::<usize>() <= DEPTH_MAX {
         return false;
     }
     let (mut depth, mut in_text, mut is_escaped) = (0usize, false, false);

@@ -42,7 +42,8 @@ mod replay;
 mod seam;
 
 pub use log::{
-    CutTail, LogCounters, LogForgotten, LogMeter, LogOptions, LogReader, LogWriter, SizePolicy, forget_records, settle,
+    CutTail, LogBacklog, LogCounters, LogForgotten, LogMeter, LogOptions, LogReader, LogWriter, SizePolicy,
+    forget_records, settle,
 };
 pub use ndjson::NdjsonSink;
 pub use replay::{

@@ -8,6 +8,15 @@ const METRICS: &[Metric<LogMeter>] = &[
     Metric::gauge("rva_detector_log_bytes", "Size of the log", |log| {
         i64::try_from(log.counters().log_bytes).unwrap_or(i64::MAX)
     }),
+    Metric::gauge("rva_detector_log_bytes_max", "Size that the log may have (log.size_max)", |log| {
+        i64::try_from(log.backlog().bytes_max).unwrap_or(i64::MAX)
+    }),
+    Metric::gauge("rva_detector_log_unread_records", "Records of the log that its reader hasn't committed", |log| {
+        i64::try_from(log.backlog().records).unwrap_or(i64::MAX)
+    }),
+    Metric::gauge("rva_detector_log_unread_bytes", "Bytes of the records that its reader hasn't committed", |log| {
+        i64::try_from(log.backlog().bytes).unwrap_or(i64::MAX)
+    }),
     Metric::counter(
         "rva_detector_log_records_dropped",
         "Records that nobody had read and that were dropped for room (log.when_full: drop_oldest)",

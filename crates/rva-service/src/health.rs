@@ -2,7 +2,9 @@
 //! not) and `/metrics` (its counts).
 
 use crate::{
+    Role,
     connections::Connections,
+    local::may_ask,
     metrics::{disk, of_process},
     scrub,
 };
@@ -16,12 +18,16 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    task::JoinHandle,
+};
 
 /// The number of connections from which those who ask for `/metrics` within a second of another get the same text:
 /// memory that slow readers hold stays bounded.
@@ -134,6 +140,18 @@ impl Health {
         Ok(Some(server))
     }
 
+    /// Answers `rva status` of the same user about a data folder, until the returned server is dropped. `None` where
+    /// another process plays the role there, or the system has no such sockets: the service does its work without.
+    pub fn listen_locally(&self, role: Role, folder: &Path) -> Option<LocalServer> {
+        match role.socket(folder).and_then(UnixListener::bind) {
+            Ok(listener) => Some(LocalServer { task: tokio::spawn(serve(listener, self.clone())) }),
+            Err(error) => {
+                tracing::debug!(role = role.name(), %error, "rva status can't ask this process");
+                None
+            }
+        }
+    }
+
     fn answer(&self, request: &Request<Incoming>, connections: usize) -> Response<Full<Bytes>> {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             let text = format!("found {}, wanted GET or HEAD\n", request.method());
@@ -204,15 +222,58 @@ impl Drop for HealthServer {
     }
 }
 
-async fn serve(listener: TcpListener, health: Health) {
+/// A server on a socket of this machine that answers until it is dropped.
+#[derive(Debug)]
+pub struct LocalServer {
+    task: JoinHandle<()>,
+}
+
+impl Drop for LocalServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A socket that others connect to.
+trait Accept: Send + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Returns the next connection and who has it; `None` for one that isn't served.
+    fn next(&self) -> impl Future<Output = io::Result<Option<(Self::Stream, IpAddr)>>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<Option<(TcpStream, IpAddr)>> {
+        let (stream, peer) = self.accept().await?;
+        Ok(Some((stream, peer.ip())))
+    }
+}
+
+impl Accept for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<Option<(UnixStream, IpAddr)>> {
+        let (stream, _) = self.accept().await?;
+        let may_ask = may_ask(stream.peer_cred()?.uid());
+        Ok(may_ask.then_some((stream, IpAddr::V4(Ipv4Addr::LOCALHOST))))
+    }
+}
+
+async fn serve(listener: impl Accept, health: Health) {
     let open = Connections::default();
     loop {
-        let Ok((stream, peer)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_AGAIN).await;
-            continue;
+        let (stream, peer) = match listener.next().await {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => continue,
+            Err(_) => {
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
         };
         let (health, others) = (health.clone(), open.clone());
-        open.run(peer.ip(), async move {
+        open.run(peer, async move {
             let answer = service_fn(|request| {
                 let response = health.answer(&request, others.count());
                 async move { Ok::<_, Infallible>(response) }
@@ -265,6 +326,29 @@ mod tests {
         assert!(text.starts_with("HTTP/1.1 200 ") && text.contains(r#""degraded":{"camera a":"stalled"}"#), "{text}");
         health.ready("camera a");
         assert!(!ask(server.address(), "GET /ready").await.contains("stalled"));
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_answered_for_by_one_process_a_role_and_by_nobody_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (Health::new(), Health::new());
+        first.not_ready("log", "away");
+        let server = first.listen_locally(Role::Run, folder.path()).unwrap();
+        assert!(second.listen_locally(Role::Run, folder.path()).is_none());
+        let socket = Role::Run.socket(folder.path()).unwrap();
+        let mut stream = UnixStream::connect(&socket).await.unwrap();
+        stream.write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("away"), "{text}");
+        drop(server);
+        for _ in 0..100 {
+            if UnixStream::connect(&socket).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("found an answer after the end");
     }
 
     #[tokio::test]

@@ -36,10 +36,12 @@ mod key;
 mod keys;
 mod layers;
 mod limits;
+mod local;
 mod metrics;
 mod problems;
 mod process;
 mod quantity;
+mod repeats;
 mod secret;
 mod secret_file;
 mod show;
@@ -58,11 +60,12 @@ pub use config::{
     S3Config, TelemetryConfig, WhenFull,
 };
 pub use flags::{Given, ProgramArgs, ServiceArgs};
-pub use health::{Health, HealthServer};
+pub use health::{Health, HealthServer, LocalServer};
 pub use key::{Key, Kind};
 pub use keys::{CAMERA_KEYS, KEYS};
 pub use layers::{ConfigError, Layers, Loaded, Origin, Override, Problem, Setting, load};
 pub use limits::{memory_limit, raise_open_files};
+pub use local::Role;
 pub use metrics::{Histogram, HistogramCounts, Metric, Series, Totals, wrong_names};
 pub use problems::Problems;
 pub use process::{LoadAgain, load_of_process};

@@ -1,9 +1,9 @@
 //! Logging to stderr.
 
-use crate::{TelemetryConfig, scrub};
+use crate::{TelemetryConfig, repeats::Repeats, scrub};
 use serde::Deserialize;
 use std::io::{self, Write};
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -76,10 +76,12 @@ where
     let outcome = match config.log_format {
         LogFormat::Text => {
             let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            registry.with(tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(writer)).try_init()
+            let lines = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(writer);
+            registry.with(lines.with_filter(Repeats::default())).try_init()
         }
         LogFormat::Json => {
-            registry.with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer)).try_init()
+            let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer);
+            registry.with(lines.with_filter(Repeats::default())).try_init()
         }
     };
     outcome.map_err(|error| TelemetryError::Twice(error.to_string()))

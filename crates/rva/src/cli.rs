@@ -7,6 +7,7 @@ use crate::commands::{
     forget::args::ForgetArgs,
     maintain::MaintainArgs,
     report::args::ReportArgs,
+    status::StatusArgs,
 };
 use clap::{
     Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
@@ -84,6 +85,9 @@ pub enum Command {
     /// Visitors, people at once, hours, zones and lines of a store and a time, as a page or as rows
     #[command(after_help = crate::commands::report::args::HELP)]
     Report(ReportArgs),
+    /// How cameras, services, tables and disk are, and what is wrong
+    #[command(after_help = crate::commands::status::HELP)]
+    Status(StatusArgs),
     /// Rows, files, size, last commit and offsets of each table
     Tables(TablesArgs),
     /// Scores against ground truth: tracks, detections, people counted
@@ -419,6 +423,7 @@ impl Cli {
             Command::Replay(args) => give_folder(&mut given, &args.folder),
             Command::Query(args) => give_folder(&mut given, &args.folder),
             Command::Report(args) => give_folder(&mut given, &args.folder),
+            Command::Status(args) => give_folder(&mut given, &args.folder),
             Command::Tables(args) => give_folder(&mut given, &args.folder),
             Command::Maintain(args) => give_folder(&mut given, &args.folder),
             Command::Backup(args) => give_folder(&mut given, args.folder()),

@@ -82,6 +82,7 @@ fn run(cli: Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
             Command::Replay(args) => commands::replay::run(args, loaded, terminal).await,
             Command::Query(args) => commands::query::run(args, loaded, terminal).await,
             Command::Report(args) => commands::report::run(args, loaded, terminal).await,
+            Command::Status(args) => commands::status::run(args, loaded).await,
             Command::Tables(args) => commands::tables::run(args, loaded).await,
             Command::Maintain(args) => commands::maintain::run(args, loaded, terminal).await,
             Command::Backup(args) => commands::backup::run(args, loaded, terminal).await,

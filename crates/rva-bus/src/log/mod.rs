@@ -52,6 +52,7 @@
 //! [`forget_records`] writes lines that say nothing over chosen records that are committed: as long, with the same
 //! number and time, no properties, and the body `0`. Numbers and offsets stay.
 
+mod backlog;
 mod files;
 mod folder;
 mod forget;
@@ -71,6 +72,7 @@ pub(crate) use folder::{own_file, replace};
 #[cfg(feature = "pulsar")]
 pub(crate) use forget::REFUSED_FILE;
 
+pub use backlog::LogBacklog;
 pub use files::{OsFiles, SegmentFile, SegmentFiles};
 pub use forget::{LogForgotten, forget_records};
 pub use reader::LogReader;

@@ -1,6 +1,7 @@
 //! The writer, which accepts records, and a thread of its own that syncs them in groups.
 
 use super::{
+    backlog::{self, Held, LogBacklog},
     files::{OsFiles, SegmentFiles},
     folder::{self, io_error, permanent},
     partition::{self, Partition},
@@ -201,6 +202,15 @@ impl LogMeter {
     /// Returns what the writer did so far; zero once it is gone.
     pub fn counters(&self) -> LogCounters {
         self.shared.upgrade().map_or_else(LogCounters::default, |shared| shared.lock().counters)
+    }
+
+    /// Returns what its reader hasn't committed; nothing once the writer is gone. It reads a small file of each
+    /// partition.
+    pub fn backlog(&self) -> LogBacklog {
+        let Some(shared) = self.shared.upgrade() else { return LogBacklog::default() };
+        // Who appends doesn't wait for the disk.
+        let held: Vec<_> = shared.lock().partitions.values().map(Held::of).collect();
+        backlog::add_up(&held, shared.options.size_bytes_max)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Age, size and what readers see of it.
 
 use crate::{FakeClock, body, drain, keys, message, no_sync, segments};
-use rva_bus::{BusErrorKind, EventSink, EventSource, LogOptions, LogReader, LogWriter, SizePolicy};
+use rva_bus::{BusErrorKind, EventSink, EventSource, LogBacklog, LogOptions, LogReader, LogWriter, SizePolicy};
 use rva_types::{OffsetMap, Position};
 use std::time::Duration;
 
@@ -68,6 +68,34 @@ fn small(policy: SizePolicy) -> LogOptions {
         block_recheck: Duration::from_millis(5),
         ..LogOptions::default()
     }
+}
+
+#[tokio::test]
+async fn the_backlog_is_what_nobody_has_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions { segment_bytes_max: 1200, size_bytes_max: 1 << 20, ..LogOptions::default() };
+    let mut writer = LogWriter::open(dir.path(), options).unwrap();
+    let meter = writer.meter();
+    assert_eq!((meter.backlog().records, meter.backlog().bytes, meter.backlog().bytes_max), (0, 0, 1 << 20));
+    for i in 1..=10 {
+        writer.send(message("a", body(i, 400))).await.unwrap();
+        writer.send(message("b", body(i, 400))).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+    let all = meter.backlog();
+    assert_eq!((all.records, all.bytes), (20, writer.counters().log_bytes));
+    let mut reader = LogReader::open(dir.path()).unwrap();
+    reader.acknowledge(&offsets("a", 3)).await.unwrap();
+    let left = meter.backlog();
+    assert_eq!(left.records, 17);
+    let share = left.bytes as f64 / all.bytes as f64;
+    assert!((0.83..0.87).contains(&share), "17 of 20 records of one size, found {share}");
+    let mut rest = offsets("a", 10);
+    rest.advance("b", Position::of_record(10));
+    reader.acknowledge(&rest).await.unwrap();
+    assert_eq!((meter.backlog().records, meter.backlog().bytes), (0, 0));
+    drop(writer);
+    assert_eq!(meter.backlog(), LogBacklog::default());
 }
 
 #[tokio::test]

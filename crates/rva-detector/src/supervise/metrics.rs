@@ -1,7 +1,7 @@
 //! The metrics of the cameras, which the service shows at `/metrics`.
 
 use super::{CameraState, CameraView};
-use crate::CameraCounts;
+use crate::{CameraCounters, CameraCounts};
 use rva_service::{HistogramCounts, Metric, Series};
 use rva_vision::{Stage, abandoned_captures};
 
@@ -16,13 +16,40 @@ fn counted(seen: &Seen, count: impl Fn(&CameraCounts) -> u64) -> Vec<Series<u64>
     by_camera(seen, |view| count(&view.counters.counts()))
 }
 
+/// Returns the sum of a histogram over all cameras; `None` where there is none.
+fn over_all(seen: &Seen, counts: impl Fn(&CameraCounters) -> HistogramCounts) -> Option<HistogramCounts> {
+    let each = seen.iter().map(|view| counts(&view.counters));
+    each.reduce(|mut sum, counts| {
+        sum.add(&counts);
+        sum
+    })
+}
+
+fn one(counts: Option<HistogramCounts>) -> Vec<Series<HistogramCounts>> {
+    counts.map(|counts| Series::of([], counts)).into_iter().collect()
+}
+
+fn is_running(view: &CameraView) -> bool {
+    matches!(*view.state.borrow(), CameraState::Running { .. })
+}
+
 const CAMERA: &[&str] = &["camera_id"];
 
 /// The metrics of the cameras.
 pub(super) const METRICS: &[Metric<Seen>] = &[
     Metric::gauge_by("rva_detector_camera_running", CAMERA, "Whether the camera gives frames: 1 or 0", |seen| {
-        by_camera(seen, |view| i64::from(matches!(*view.state.borrow(), CameraState::Running { .. })))
+        by_camera(seen, |view| i64::from(is_running(view)))
     }),
+    Metric::gauge_by("rva_detector_people", CAMERA, "People in the last frame; 0 while there are none", |seen| {
+        let people = |view: &CameraView| if is_running(view) { view.progress.borrow().people } else { 0 };
+        by_camera(seen, |view| i64::try_from(people(view)).unwrap_or(i64::MAX))
+    }),
+    Metric::gauge_by(
+        "rva_detector_last_record_timestamp_seconds",
+        CAMERA,
+        "When the log took the camera's last record; 0 before the first",
+        |seen| by_camera(seen, |view| view.counters.last_record_seconds()),
+    ),
     Metric::counter_by("rva_detector_frames_decoded", CAMERA, "Frames that the source gave", |seen| {
         counted(seen, |counts| counts.frames.decoded)
     }),
@@ -72,12 +99,20 @@ pub(super) const METRICS: &[Metric<Seen>] = &[
         "Time that a stage worked on a frame (infer: on a batch), over all cameras",
         |seen| {
             let of = |stage: Stage| {
-                let mut sum = HistogramCounts::default();
-                seen.iter().for_each(|view| sum.add(&view.counters.stage_seconds(stage)));
-                Series::of([stage.name()], sum)
+                let sum = over_all(seen, |counters| counters.stage_seconds(stage))?;
+                Some(Series::of([stage.name()], sum))
             };
-            if seen.is_empty() { Vec::new() } else { Stage::ALL.map(of).into() }
+            Stage::ALL.into_iter().filter_map(of).collect()
         },
+    ),
+    Metric::histogram_by("rva_detector_batch_frames", &[], "Frames that the network took at a time", |seen| {
+        one(over_all(seen, CameraCounters::batch_frames))
+    }),
+    Metric::histogram_by(
+        "rva_detector_queue_frames",
+        &[],
+        "Frames that were prepared and waited whenever the network took some",
+        |seen| one(over_all(seen, CameraCounters::waiting_frames)),
     ),
     Metric::gauge("rva_detector_captures_hung", "Captures that hang inside a library and were given up", |_| {
         i64::try_from(abandoned_captures().now).unwrap_or(i64::MAX)

@@ -18,7 +18,7 @@ pub use mutant::Mutant;
 pub use settings::Settings;
 
 use crate::{HeldBy, IngestCounters, IngestEvent, IngestReport, Phase};
-use rva_service::{Health, StopFlag};
+use rva_service::{Health, Role, StopFlag};
 use std::{net::SocketAddr, time::Duration};
 use view::ServiceView;
 
@@ -54,6 +54,7 @@ pub async fn serve(
         host.set_up(&stop).await?;
         return Ok(None);
     }
+    let _near = health.listen_locally(Role::Ingest, &data_dir);
     let phase = if asked.drain { Phase::Drain } else { Phase::Follow };
     let Some(ingesting) = host.start(phase, !asked.drain, log_commits, &stop).await? else { return Ok(None) };
     let report = match phase {

@@ -11,7 +11,7 @@ pub use refining::{RefineView, Refining, bring_up, open, rules_of};
 use crate::{Rebuild, RefineCounters};
 use anyhow::Context;
 use rva_service::{
-    Health, LoadAgain, Loaded, StopFlag, stopped,
+    Health, LoadAgain, Loaded, Role, StopFlag, stopped,
     tables::{TableSettings, Tables},
 };
 use std::convert::Infallible;
@@ -55,9 +55,13 @@ pub async fn serve(
     }
     let health = Health::new();
     let view = RefineView::of(&health);
-    if let Tables::Embedded(folder) = &tables.tables {
-        health.show_disk(folder);
-    }
+    let _near = match &tables.tables {
+        Tables::Embedded(folder) => {
+            health.show_disk(folder);
+            health.listen_locally(Role::Refine, folder)
+        }
+        _ => None,
+    };
     let _server = health.listen(config.health.address).await?;
     let refining = tokio::select! {
         refining = Refining::start(tables, config, &drawings, view) => refining?,

@@ -318,6 +318,7 @@ fn infer<'a>(
             batch.push((next.number, next.frame));
             inputs.push(next.prepared);
         }
+        clock.took_batch(batch.len(), frames.len());
         let detections = clock.time(|| detector.infer(&inputs))?;
         if detections.len() != batch.len() {
             let (found, wanted) = (detections.len(), batch.len());

@@ -44,6 +44,9 @@ pub trait WatchStages: fmt::Debug + Send + Sync {
     /// Hears how long a stage worked on a frame; [`Stage::Infer`] on a batch, [`Stage::Decode`] also on a frame that is
     /// left out. It is called on the stage's own thread, which waits for it.
     fn worked(&self, stage: Stage, took: Duration);
+
+    /// Hears how many frames the network takes at a time, and how many more are prepared and wait for it.
+    fn took_batch(&self, frames: usize, waiting: usize);
 }
 
 /// A clock that adds up the work of one stage.
@@ -54,6 +57,12 @@ pub(super) struct StageClock<'a> {
 }
 
 impl StageClock<'_> {
+    pub(super) fn took_batch(&self, frames: usize, waiting: usize) {
+        if let Some(watch) = self.watch {
+            watch.took_batch(frames, waiting);
+        }
+    }
+
     pub(super) fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = work();

@@ -8,7 +8,7 @@ use crate::{
     terminal::Terminal,
 };
 use rva_ingest::{HeldBy, IngestEnd, IngestReport, Phase};
-use rva_service::{Health, Loaded, stop_on_signals};
+use rva_service::{Health, Loaded, Role, stop_on_signals};
 
 /// Follows the log, or brings it to its end with `--drain`.
 ///
@@ -25,6 +25,7 @@ pub async fn run(args: IngestArgs, mut loaded: Loaded, terminal: &Terminal) -> a
     let say = |held: HeldBy| terminal.say(&format!("standby: {}", held.waiting_for(folder.root())));
     let Some(host) = host.claim(&stop, say).await? else { return Ok(Exit::Done) };
     let _server = health.listen(loaded.config.health.address).await?;
+    let _near = health.listen_locally(Role::Ingest, folder.root());
     let phase = if args.drain { Phase::Drain } else { Phase::Follow };
     let Some(ingesting) = host.start(phase, false, (), &stop).await? else { return Ok(Exit::Done) };
     let report = if args.drain {

@@ -16,5 +16,6 @@ pub mod refine;
 pub mod replay;
 pub mod report;
 pub mod run;
+pub mod status;
 pub mod tables;
 pub mod verify;

@@ -18,7 +18,7 @@ use rva_detector::{
 };
 use rva_ingest::{IngestReport, Phase};
 use rva_refine::service::{Drawings, RefineView, Refining};
-use rva_service::{BusKind, Config, Health, LoadAgain, Loaded, stop_on_signals, tables::TableSettings};
+use rva_service::{BusKind, Config, Health, LoadAgain, Loaded, Role, stop_on_signals, tables::TableSettings};
 use rva_types::{CameraId, DataFolder, StoreId};
 use rva_vision::VisionErrorKind;
 use std::time::Duration;
@@ -62,6 +62,7 @@ pub async fn run(
         Refusal::in_use(text)
     })?;
     let _server = health.listen(config.health.address).await?;
+    let _near = health.listen_locally(Role::Run, folder.root());
     let rows = RowsCommitted::default();
     let Some(ingesting) = host.start(Phase::Follow, false, rows.clone(), &stop).await? else {
         return Ok(Exit::Interrupted);

@@ -2,10 +2,10 @@
 
 use crate::commit::TableJob;
 use crate::files::FileList;
-use crate::keys::{KEY_COLUMNS, KeyIndex, KeyIndexCounts};
+use crate::keys::{KeyIndex, blocks::KEY_COLUMNS};
 use crate::lake::Lake;
 use crate::rows::BronzeRow;
-use crate::seam::{Batch, CommitOutcome, LakeError, ResumePoint, TableSink};
+use crate::seam::{Batch, CommitOutcome, KeyIndexCounts, LakeError, ResumePoint, TableSink};
 
 /// A sink that appends events to `rva.bronze_raw`, each once: a row whose (run, camera, frame index) the table holds is
 /// left out, and one that it holds with another payload is a conflict.
@@ -13,8 +13,18 @@ pub struct BronzeSink {
     job: TableJob<BronzeRow, KeyIndex>,
 }
 
+impl Lake {
+    /// Makes the sink of `rva.bronze_raw`. Nothing is read before its first call.
+    ///
+    /// # Errors
+    /// Returns `Permanent` for a job name that can't be a property key.
+    pub fn bronze_sink(&self) -> Result<BronzeSink, LakeError> {
+        BronzeSink::new(self)
+    }
+}
+
 impl BronzeSink {
-    pub(crate) fn new(lake: &Lake) -> Result<Self, LakeError> {
+    fn new(lake: &Lake) -> Result<Self, LakeError> {
         let index = KeyIndex::new(lake);
         Ok(Self { job: TableJob::new(lake, index, FileList::of_columns(KEY_COLUMNS))? })
     }

@@ -6,6 +6,7 @@ use crate::errors::lake_error;
 use crate::fence::{Expected, Fence};
 use crate::files::FileList;
 use crate::housekeeping::Housekeeper;
+use crate::key_check::KeyCheck;
 use crate::lake::Lake;
 use crate::layer::Layered;
 use crate::options::{CommitStep, LakeOptions};
@@ -19,47 +20,11 @@ use crate::writer::write_files;
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{Catalog, TableIdent};
-use rva_types::{DoublingWait, PartitionName};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use rva_types::DoublingWait;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
-
-/// The rows of a batch that are new: their places, ascending.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Selection {
-    pub fresh: Vec<usize>,
-    /// The places of rows whose key is there with other contents.
-    pub conflicts: Vec<usize>,
-}
-
-/// A check that finds the rows whose key the table doesn't hold.
-pub(crate) trait KeyCheck<R>: Send {
-    /// Selects the rows to append: those whose key is neither in the table nor in an earlier row of the batch.
-    fn select(
-        &mut self,
-        table: &Table,
-        files: &mut FileList,
-        batch: &Batch<R>,
-        stored: &StoredState,
-    ) -> impl Future<Output = Result<Selection, LakeError>> + Send;
-
-    /// Notes that the last selection is in the table.
-    fn committed(&mut self);
-
-    /// Forgets everything that is held, since none of it can be relied on.
-    fn forget(&mut self);
-
-    /// Returns the table properties that go into the commit of the last selection.
-    fn properties(&self) -> Option<(String, String)> {
-        None
-    }
-
-    /// Returns the partitions whose offsets must be as the batch says, besides those that it moves.
-    fn partitions_of(_batch: &Batch<R>) -> BTreeSet<PartitionName> {
-        BTreeSet::new()
-    }
-}
 
 /// The outcome of one attempt.
 enum Attempt {

@@ -7,7 +7,8 @@
 
 use crate::columns::read_matching;
 use crate::files::{FileEntry, FileList};
-use crate::keys::{BatchBlock, KEY_COLUMNS, Piece, blocks_of, keys_of, search};
+use crate::keys::blocks::{BatchBlock, KEY_COLUMNS, blocks_of, keys_of};
+use crate::keys::search::{Piece, search};
 use crate::rows::BronzeRow;
 use crate::seam::{LakeError, LakeErrorKind};
 use ahash::RandomState;

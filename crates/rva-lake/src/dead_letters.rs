@@ -1,9 +1,10 @@
 //! The sink of `rva.bronze_dead_letters`.
 
 use crate::columns::read_columns;
-use crate::commit::{KeyCheck, Selection, TableJob};
+use crate::commit::TableJob;
 use crate::errors::permanent;
 use crate::files::FileList;
+use crate::key_check::{KeyCheck, Selection};
 use crate::lake::Lake;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
 use crate::state::StoredState;
@@ -31,8 +32,18 @@ pub struct DeadLetterSink {
     job: TableJob<DeadLetter, DeadLetterKeys>,
 }
 
+impl Lake {
+    /// Makes the sink of `rva.bronze_dead_letters`. Nothing is read before its first call.
+    ///
+    /// # Errors
+    /// Returns `Permanent` for a job name that can't be a property key.
+    pub fn dead_letter_sink(&self) -> Result<DeadLetterSink, LakeError> {
+        DeadLetterSink::new(self)
+    }
+}
+
 impl DeadLetterSink {
-    pub(crate) fn new(lake: &Lake) -> Result<Self, LakeError> {
+    fn new(lake: &Lake) -> Result<Self, LakeError> {
         Ok(Self { job: TableJob::new(lake, DeadLetterKeys, FileList::of_columns(KEY_COLUMNS))? })
     }
 }

@@ -1,6 +1,6 @@
 //! The definitions of the tables, and the check that an existing one is as it must be.
 
-use crate::deletions::Deletion;
+use crate::deletion::Deletion;
 use crate::errors::{lake_error, status};
 use crate::options::LakeOptions;
 use crate::places::{TablePlaces, check_table};
@@ -15,6 +15,9 @@ use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
+/// The catalog's name, in SQL and for other engines that open `catalog.db`.
+pub const CATALOG: &str = "lakehouse";
+
 /// The namespace of every table.
 pub(crate) const NAMESPACE: &str = "rva";
 
@@ -24,6 +27,10 @@ const METADATA_LOG_MAX: &str = "20";
 /// Names the property with the time at which we made the table, in milliseconds since 1970. Files that are older are
 /// somebody else's.
 pub(crate) const MADE: &str = "rva.made-ms";
+
+/// Names the table property with the moment since which the table has every row that it ever had, in microseconds since
+/// 1970, by the time of records.
+pub(crate) const WHOLE_SINCE: &str = "rva.whole-since";
 
 /// Names the property of a namespace with the folder of its tables.
 const LOCATION: &str = "location";

@@ -7,23 +7,20 @@
 
 use crate::columns::read_columns;
 use crate::definition::{ensure_table, table_ident};
+use crate::deletion::{COLUMNS, Deletion};
 use crate::errors::{is_not_found, lake_error};
 use crate::files::{FileEntry, FileList};
-use crate::keys::{KEY_COLUMNS, keys_of};
+use crate::keys::blocks::{KEY_COLUMNS, keys_of};
 use crate::lake::Lake;
 use crate::options::LakeOptions;
-use crate::rows::{TableRow, strings, times};
 use crate::seam::{LakeError, LakeErrorKind};
 use crate::writer::write_files;
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
-use arrow::datatypes::{DataType, Int64Type};
-use arrow::error::ArrowError;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
 use iceberg::arrow::ArrowReaderBuilder;
 use iceberg::scan::FileScanTask;
-use iceberg::spec::{
-    DataContentType, DataFile, ManifestStatus, Operation, PrimitiveType, SnapshotRef, Transform, Type,
-};
+use iceberg::spec::{DataContentType, DataFile, ManifestStatus, Operation, SnapshotRef};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::util::snapshot::ancestors_of;
@@ -39,57 +36,6 @@ const NOTED: &str = "rva.deletions";
 
 /// Names, in the summary of a snapshot of the notes, the snapshot of bronze that it notes.
 const NOTE_OF: &str = "rva.deletions-of";
-
-/// The columns that a lookup reads.
-const COLUMNS: &[&str] = &["pipeline_run_id", "camera_id", "first_frame", "last_frame", "snapshot_id"];
-
-/// Frame indexes that were deleted together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Deletion {
-    run: String,
-    camera: String,
-    first: i64,
-    last: i64,
-    /// The snapshot of bronze that took the rows away.
-    snapshot: i64,
-    noted: Timestamp,
-}
-
-impl TableRow for Deletion {
-    const TABLE: &'static str = "bronze_deletions";
-    const PARTITION: &'static [(&'static str, Transform)] = &[];
-    const PLAIN: &'static [&'static str] = &[];
-    const BLOOM: &'static str = "pipeline_run_id";
-    const SORTED_BY: &'static [&'static str] = &["pipeline_run_id", "camera_id", "first_frame"];
-
-    fn columns() -> Vec<(&'static str, Type)> {
-        let (text, long) = (Type::Primitive(PrimitiveType::String), Type::Primitive(PrimitiveType::Long));
-        let kinds = [text.clone(), text, long.clone(), long.clone(), long, Type::Primitive(PrimitiveType::Timestamptz)];
-        COLUMNS.iter().copied().chain(["noted_ts"]).zip(kinds).collect()
-    }
-
-    fn size_bytes(&self) -> usize {
-        self.run.len() + self.camera.len() + 64
-    }
-
-    fn bloom(&self) -> &str {
-        &self.run
-    }
-
-    fn column(name: &str, _kind: &DataType, rows: &[&Self]) -> Result<Option<ArrayRef>, ArrowError> {
-        let rows = rows.iter();
-        let longs = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
-        Ok(Some(match name {
-            "pipeline_run_id" => strings(rows.map(|row| row.run.as_str())),
-            "camera_id" => strings(rows.map(|row| row.camera.as_str())),
-            "first_frame" => longs(rows.map(|row| row.first).collect()),
-            "last_frame" => longs(rows.map(|row| row.last).collect()),
-            "snapshot_id" => longs(rows.map(|row| row.snapshot).collect()),
-            "noted_ts" => times(rows.map(|row| row.noted)),
-            _ => return Ok(None),
-        }))
-    }
-}
 
 /// Frame indexes by run and camera, in the order of the numbers.
 #[derive(Debug, Default)]

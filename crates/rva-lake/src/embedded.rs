@@ -5,9 +5,9 @@
 //! another engine put the metadata elsewhere (`write.metadata.path`): such a commit is made here.
 
 use crate::change::SwapMetadata;
+use crate::definition::CATALOG;
 use crate::definition::{NAMESPACE, our_tables, own_folder};
 use crate::errors::lake_error;
-use crate::lake::CATALOG;
 use crate::layer::{CatalogLayer, Layered};
 use crate::places::METADATA_PATH;
 use crate::seam::{LakeError, LakeErrorKind};

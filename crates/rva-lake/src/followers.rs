@@ -3,8 +3,8 @@
 
 use crate::errors::{is_not_found, lake_error};
 use crate::seam::LakeError;
+use crate::state::REFINE_JOB;
 use crate::state::StateKeys;
-use crate::summary::REFINE_JOB;
 use iceberg::Catalog;
 use iceberg::table::Table;
 

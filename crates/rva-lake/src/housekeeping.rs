@@ -15,6 +15,7 @@ use crate::options::{CommitStep, HousekeepingLimits, LakeOptions};
 use crate::orphans::{Verdict, judge};
 use crate::places::TablePlaces;
 use crate::seam::LakeError;
+use crate::snapshots::{covering, metadata_files};
 use crate::state::StateKeys;
 use crate::storage::{StoredFile, plain};
 use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
@@ -142,16 +143,6 @@ pub(crate) fn expiry(
         .cloned()
         .collect();
     Expiry { expired, anchors }
-}
-
-/// Returns the snapshots whose manifest lists together name every manifest: those with no child that is an append of
-/// ours.
-pub(crate) fn covering(metadata: &TableMetadata) -> Vec<SnapshotRef> {
-    let followed: HashSet<i64> = StateKeys::appends_of_ours(metadata)
-        .into_iter()
-        .filter_map(|id| metadata.snapshot_by_id(id)?.parent_snapshot_id())
-        .collect();
-    metadata.snapshots().filter(|snapshot| !followed.contains(&snapshot.snapshot_id())).cloned().collect()
 }
 
 async fn manifests_of(table: &Table, snapshots: &[SnapshotRef]) -> Result<HashMap<String, ManifestFile>> {
@@ -401,12 +392,6 @@ fn age_of(time: SystemTime, now: SystemTime) -> Duration {
 
 pub(crate) fn gc_enabled(metadata: &TableMetadata) -> bool {
     metadata.properties().get("gc.enabled").is_none_or(|value| !value.eq_ignore_ascii_case("false"))
-}
-
-/// Returns the current metadata.json and those of the log.
-pub(crate) fn metadata_files(table: &Table) -> impl Iterator<Item = &str> {
-    let log = table.metadata().metadata_log().iter().map(|entry| entry.metadata_file.as_str());
-    log.chain(table.metadata_location())
 }
 
 /// Returns every location that the table's metadata reaches.

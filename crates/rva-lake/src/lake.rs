@@ -1,21 +1,17 @@
 //! [`Lake`]: a catalog with the bronze tables in it.
 
-use crate::bronze::BronzeSink;
 use crate::change::{NoSwap, SwapMetadata};
-use crate::dead_letters::DeadLetterSink;
 use crate::definition::ensure_table;
 use crate::embedded::{absolute, check_not_moved, embedded_parts, folder_error, reading_catalog};
 use crate::evolve::partition_by_day;
 use crate::options::LakeOptions;
-use crate::rest::{RestOptions, rest_parts};
+use crate::rest::rest_parts;
+use crate::rest_options::RestOptions;
 use crate::rows::BronzeRow;
 use crate::seam::{LakeError, LakeErrorKind};
 use iceberg::Catalog;
 use rva_types::{DataFolder, DeadLetter, JobName};
 use std::{fs, io, path::Path, sync::Arc};
-
-/// The catalog's name, in SQL and for other engines that open `catalog.db`.
-pub const CATALOG: &str = "lakehouse";
 
 /// A catalog and the options under which its tables are written and read. Cheap to clone.
 #[derive(Clone)]
@@ -122,22 +118,6 @@ impl Lake {
         let mut lake = self.clone();
         lake.options.job = job;
         lake
-    }
-
-    /// Makes the sink of `rva.bronze_raw`. Nothing is read before its first call.
-    ///
-    /// # Errors
-    /// Returns `Permanent` for a job name that can't be a property key.
-    pub fn bronze_sink(&self) -> Result<BronzeSink, LakeError> {
-        BronzeSink::new(self)
-    }
-
-    /// Makes the sink of `rva.bronze_dead_letters`. Nothing is read before its first call.
-    ///
-    /// # Errors
-    /// Returns `Permanent` for a job name that can't be a property key.
-    pub fn dead_letter_sink(&self) -> Result<DeadLetterSink, LakeError> {
-        DeadLetterSink::new(self)
     }
 
     /// Returns the catalog, for other engines' work on the same tables.

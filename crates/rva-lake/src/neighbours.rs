@@ -3,8 +3,8 @@
 
 use crate::errors::{is_not_found, is_refused};
 use crate::files::named_files;
-use crate::housekeeping::{covering, metadata_files};
 use crate::places::TablePlaces;
+use crate::snapshots::{covering, metadata_files};
 use iceberg::spec::{SnapshotRef, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{Catalog, NamespaceIdent, Result, TableIdent};

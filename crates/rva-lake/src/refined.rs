@@ -4,9 +4,10 @@
 use crate::cells::{CellKind, Cells, Shape, ShapedRow, rows_of};
 use crate::change::Change;
 use crate::columns::read_columns;
-use crate::commit::{KeyCheck, Selection, TableJob};
+use crate::commit::TableJob;
 use crate::definition::{check_columns, ensure_table};
 use crate::files::{FileEntry, FileList};
+use crate::key_check::{KeyCheck, Selection};
 use crate::lake::Lake;
 use crate::options::CommitStep;
 use crate::rows::TableRow;

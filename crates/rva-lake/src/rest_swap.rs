@@ -5,7 +5,7 @@
 //! and a token of its own where there are client credentials.
 
 use crate::change::SwapMetadata;
-use crate::rest::{RestAuth, RestOptions};
+use crate::rest_options::{RestAuth, RestOptions};
 use iceberg::{Error, ErrorKind, Result, TableIdent, TableRequirement, TableUpdate};
 use iceberg_catalog_rest::CommitTableRequest;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};

@@ -1,6 +1,5 @@
 //! The seam between the ingest loop and a table: [`TableSink`].
 
-use crate::keys::KeyIndexCounts;
 use rva_types::{OffsetMap, SeamError};
 use std::fmt;
 
@@ -122,6 +121,19 @@ pub enum CommitOutcome {
     /// Nothing was written: these rows, by their places in the batch, ascending, have keys that the table or an earlier
     /// row of the batch holds with another payload. The batch without them can be committed.
     Conflicting(Vec<usize>),
+}
+
+/// The cost of lookups, for metrics and tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeyIndexCounts {
+    /// The number of blocks of frame indexes of which it wasn't known what the table holds.
+    pub blocks_loaded: u64,
+    /// The number of data files whose key columns were read.
+    pub files_read: u64,
+    /// The number of data files of which payloads were read, to compare them with those of known keys.
+    pub payload_files_read: u64,
+    /// The number of runs of which older frames were forgotten, or all, to stay within the bound.
+    pub blocks_dropped: u64,
 }
 
 /// A table that a job appends to, exactly once. All calls of one sink come from one owner, one after another.

@@ -5,46 +5,27 @@
 //! anything that was there has gone is in their number: files of old commits only ever get fewer. So a follower notes,
 //! in the commit of its position, how many files and rows it saw.
 
+use crate::counted::{Seen, counts};
 use crate::errors::lake_error;
 use crate::seam::LakeError;
-use crate::summary::REFINE_JOB;
+use crate::state::REFINE_JOB;
 use crate::view::{ChangedFile, Since, TableView};
 use iceberg::Result;
 use iceberg::spec::{DataContentType, ManifestContentType, ManifestFile, SnapshotRef};
 use std::collections::BTreeMap;
-
-/// The live data files of a table at a moment, and their rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
-    files: u64,
-    rows: u64,
-}
 
 /// Returns the table property in which a follower notes what it saw of an input.
 fn key(input: &str) -> String {
     format!("rva.{REFINE_JOB}.seen.{input}")
 }
 
-/// Returns the counts of a manifest's live files, where its list has them.
-fn counts(file: &ManifestFile) -> Option<Seen> {
-    let files = u64::from(file.added_files_count?) + u64::from(file.existing_files_count?);
-    Some(Seen { files, rows: file.added_rows_count? + file.existing_rows_count? })
-}
-
-impl Seen {
-    fn add(&mut self, other: Self) {
-        self.files += other.files;
-        self.rows += other.rows;
-    }
-
-    /// Returns what a follower noted of an input at a position; `None` where that isn't the one.
-    fn noted(follower: &TableView, input: &str, position: u64) -> Option<Self> {
-        let text = follower.table.metadata().properties().get(&key(input))?;
-        let mut numbers = text.split(' ').map(str::parse::<u64>);
-        let mut next = || numbers.next()?.ok();
-        let (at, files, rows) = (next()?, next()?, next()?);
-        (at == position).then_some(Self { files, rows })
-    }
+/// Returns what a follower noted of an input at a position; `None` where that isn't the one.
+fn noted(follower: &TableView, input: &str, position: u64) -> Option<Seen> {
+    let text = follower.table.metadata().properties().get(&key(input))?;
+    let mut numbers = text.split(' ').map(str::parse::<u64>);
+    let mut next = || numbers.next()?.ok();
+    let (at, files, rows) = (next()?, next()?, next()?);
+    (at == position).then_some(Seen { files, rows })
 }
 
 impl TableView {
@@ -70,7 +51,7 @@ impl TableView {
         match (from, since) {
             (Some(from), Since::Expired) if !self.keeps_history() => {
                 let ident = self.table.identifier();
-                let noted = follower.and_then(|follower| Seen::noted(follower, ident.name(), from));
+                let noted = follower.and_then(|follower| noted(follower, ident.name(), from));
                 let found = self.files_since(from, noted).await;
                 found.map_err(|error| lake_error(format_args!("read what changed in {ident}"), error))
             }

@@ -11,6 +11,9 @@ use rva_types::{JobName, OffsetMap};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
+/// The job whose positions silver and gold carry.
+pub const REFINE_JOB: JobName = JobName::of_static("refine");
+
 /// The version of a state whose map is where it always was.
 const STATE_VERSION: &str = "1";
 

@@ -5,13 +5,10 @@ use crate::errors::lake_error;
 use crate::lake::Lake;
 use crate::places::check_table;
 use crate::seam::LakeError;
-use crate::state::{StateKeys, StoredState};
+use crate::state::{REFINE_JOB, StateKeys, StoredState};
 use iceberg::NamespaceIdent;
 use iceberg::table::Table;
-use rva_types::{JobName, OffsetMap, Timestamp};
-
-/// The job whose positions silver and gold carry.
-pub const REFINE_JOB: JobName = JobName::of_static("refine");
+use rva_types::{OffsetMap, Timestamp};
 
 /// The size and the state of a table now.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,15 +3,14 @@
 use crate::cells::{CellKind, Cells, rows_of};
 use crate::change::is_aged;
 use crate::columns::read_columns;
-use crate::definition::NAMESPACE;
+use crate::counted::Seen;
+use crate::definition::{NAMESPACE, WHOLE_SINCE};
 use crate::deletions::changes_of;
 use crate::errors::lake_error;
 use crate::files::FileEntry;
 use crate::lake::Lake;
-use crate::maintain::retain::WHOLE_SINCE;
 use crate::places::check_table;
 use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
-use crate::seen::Seen;
 use crate::state::StateKeys;
 use futures::TryStreamExt;
 use iceberg::expr::{Predicate, Reference};

@@ -1,7 +1,7 @@
 //! The work that a job is asked to commit, and the part of it that is on its way.
 
 use crate::change::Change;
-use crate::commit::{KeyCheck, Selection};
+use crate::key_check::{KeyCheck, Selection};
 use crate::rows::TableRow;
 use crate::seam::{Batch, LakeError, LakeErrorKind};
 use crate::state::StoredState;

@@ -5,9 +5,9 @@
 //! rows is `rva-analytics`' business ([`redraw`]).
 
 use crate::error::{Trouble, permanent};
-use crate::gold::{CameraOf, definition_of};
+use crate::gold::{extents::CameraOf, zones::definition_of};
 use crate::ids::{Ids, text_cell};
-use crate::refine::{Stepped, sequence_of};
+use crate::step::{Stepped, sequence_of};
 use rva_analytics::{Drawn, ZoneDefinition, redraw};
 use rva_lake::{
     Cell, CellKind, Cells, CommitOutcome, HourByCam, Lake, LakeError, LakeErrorKind, REFINE_JOB, RefinedTable,

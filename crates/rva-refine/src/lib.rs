@@ -35,10 +35,12 @@ mod error;
 mod gold;
 mod ids;
 mod metrics;
+mod rebuild;
 mod refine;
 mod run;
 pub mod service;
 mod silver;
+mod step;
 
 pub use check::{Difference, check_silver, whole_of_gold};
 pub use counters::RefineCounters;
@@ -46,7 +48,9 @@ pub use drawing::{Drawing, draw};
 #[doc(hidden)]
 pub use gold::gold_cells;
 pub use metrics::METRICS;
-#[cfg(feature = "mutants")]
-pub use refine::RefineRules;
-pub use refine::{Rebuild, RebuildTables, Refine, Stepped, day};
+pub use rebuild::{Rebuild, RebuildTables, day};
+pub use refine::Refine;
 pub use run::{RefineObserver, RefinePhase, may_pass, run_refine};
+#[cfg(feature = "mutants")]
+pub use step::RefineRules;
+pub use step::Stepped;

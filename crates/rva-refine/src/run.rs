@@ -2,7 +2,8 @@
 
 use crate::counters::RefineCounters;
 use crate::error::Trouble;
-use crate::refine::{Refine, Stepped};
+use crate::refine::Refine;
+use crate::step::Stepped;
 use rva_lake::LakeErrorKind;
 use rva_types::DoublingWait;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! Hours and days on the shop's wall.
 
 use crate::clock::MINUTE_US;
-use crate::report::Counting;
+use crate::counting::Counting;
 use crate::rows::{Question, Rows};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

@@ -36,6 +36,7 @@
 
 mod cameras;
 mod clock;
+mod counting;
 mod facts;
 mod hours;
 mod page;
@@ -46,10 +47,11 @@ mod sections;
 
 pub use cameras::{CameraPart, CoveragePart, GapPart};
 pub use clock::{HOUR_US, MINUTE_US, Zone, ZoneError};
+pub use counting::LineId;
 pub use facts::{FACT_COLUMNS, facts};
 pub use hours::{HourOfDay, Stretch};
 pub use page::page;
 pub use picture::{Picture, PictureError};
-pub use report::{CountedBy, CurvePoint, HeatCell, LineId, LinePart, PeakPart, People, Report, Visitors, ZonePart};
+pub use report::{CountedBy, CurvePoint, HeatCell, LinePart, PeakPart, People, Report, Visitors, ZonePart};
 pub use rows::{Began, Bin, CellSeen, Crossed, Gap, Looked, Peak, Question, Rows, Seen, Shape, ShapeKind, Visited};
 pub use sections::{Section, sections};

@@ -2,8 +2,9 @@
 
 use crate::cameras::{CameraPart, CoveragePart, GapPart, cameras, coverage, gaps};
 use crate::clock::{HOUR_US, MINUTE_US, QUARTER_US};
+use crate::counting::{Counting, LineId};
 use crate::hours::{HourOfDay, Stretch, busiest, days, hours, hours_of_day};
-use crate::rows::{Question, Rows, Shape, ShapeKind};
+use crate::rows::{Question, Rows, ShapeKind};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,36 +31,6 @@ impl CountedBy {
             Self::CrossingsIn => "crossings_in",
             Self::UniqueTracks => "unique_tracks",
         }
-    }
-}
-
-/// A line of a camera.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct LineId {
-    /// The camera's id.
-    pub camera: String,
-    /// The line's name.
-    pub line: String,
-}
-
-/// The lines whose crossings in are visitors.
-pub(crate) struct Counting(BTreeSet<LineId>);
-
-impl Counting {
-    fn of(question: &Question, rows: &Rows) -> Self {
-        let counts = |shape: &&Shape| {
-            shape.kind == ShapeKind::Line && (question.entrances.is_empty() || question.entrances.contains(&shape.name))
-        };
-        let lines = rows.shapes.iter().filter(counts);
-        Self(lines.map(|shape| LineId { camera: shape.camera.clone(), line: shape.name.clone() }).collect())
-    }
-
-    pub(crate) fn is_by_line(&self) -> bool {
-        !self.0.is_empty()
-    }
-
-    pub(crate) fn counts(&self, camera: &str, line: &str) -> bool {
-        self.0.iter().any(|known| known.camera == camera && known.line == line)
     }
 }
 

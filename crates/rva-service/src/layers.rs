@@ -1,8 +1,12 @@
 //! Merging of the layers: default, file, environment, flags; each value remembers its origin.
 
 use crate::{
-    CAMERA_KEYS, Config, KEYS, Key, Kind, Secret, scrub, secret_file::secret_of_file, yaml_bounds,
-    yaml_lines::key_lines, zones,
+    CAMERA_KEYS, Config, KEYS, Key, Kind, Secret, scrub,
+    secret_file::secret_of_file,
+    values::{insert, nearest, path_parts, scalar, shape, shown},
+    yaml_bounds,
+    yaml_lines::key_lines,
+    zones,
 };
 use rva_types::CameraId;
 use serde_json::{Map, Value};
@@ -107,7 +111,7 @@ pub struct Setting {
 
 impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} ({})", self.path, crate::show::shown(&self.value, self.is_secret), self.origin)
+        write!(f, "{}: {} ({})", self.path, shown(&self.value, self.is_secret), self.origin)
     }
 }
 
@@ -478,51 +482,4 @@ fn is_file_of_secret(path: &str) -> bool {
         _ => KEYS.iter().find(|known| known.path == path),
     };
     keys.is_some_and(|key| key.kind == Kind::SecretFile)
-}
-
-/// Splits a dotted path. A camera id may hold dots, so under `cameras.` only the last dot separates.
-pub(crate) fn path_parts(path: &str) -> Vec<&str> {
-    match path.strip_prefix("cameras.").and_then(|rest| rest.rsplit_once('.')) {
-        Some((camera, key)) => vec!["cameras", camera, key],
-        None => path.split('.').collect(),
-    }
-}
-
-pub(crate) fn insert(tree: &mut Map<String, Value>, path: &str, value: Value) {
-    let parts = path_parts(path);
-    let Some((last, sections)) = parts.split_last() else { return };
-    let mut at = tree;
-    for section in sections {
-        let next = at.entry(*section).or_insert_with(|| Value::Object(Map::new()));
-        let Value::Object(map) = next else { return };
-        at = map;
-    }
-    at.insert((*last).to_owned(), value);
-}
-
-pub(crate) fn scalar(value: &Yaml) -> Option<String> {
-    match value {
-        Yaml::String(text) => Some(text.clone()),
-        Yaml::Number(number) => Some(number.to_string()),
-        Yaml::Bool(flag) => Some(flag.to_string()),
-        _ => None,
-    }
-}
-
-pub(crate) fn shape(value: &Yaml) -> &'static str {
-    match value {
-        Yaml::Null => "nothing",
-        Yaml::Bool(_) => "a boolean",
-        Yaml::Number(_) => "a number",
-        Yaml::String(_) => "a text",
-        Yaml::Sequence(_) => "a list",
-        Yaml::Mapping(_) => "a mapping",
-        Yaml::Tagged(_) => "a tagged value",
-    }
-}
-
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<(&'a str, f64)> {
-    known
-        .map(|candidate| (candidate, strsim::normalized_damerau_levenshtein(name, candidate)))
-        .max_by(|a, b| a.1.total_cmp(&b.1))
 }

@@ -49,6 +49,7 @@ mod shutdown;
 #[cfg(feature = "lake")]
 pub mod tables;
 mod telemetry;
+mod values;
 mod yaml_bounds;
 mod yaml_lines;
 mod zones;

@@ -1,7 +1,9 @@
 //! The merged configuration as text, each value with its origin and secrets hidden.
 
-use crate::{Loaded, layers::insert, layers::path_parts, secret::REDACTED};
-use rva_types::shown_source;
+use crate::{
+    Loaded,
+    values::{insert, path_parts, shown},
+};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
@@ -19,16 +21,6 @@ pub fn show(loaded: &Loaded, format: ShowFormat) -> String {
     match format {
         ShowFormat::Yaml => yaml(loaded),
         ShowFormat::Json => as_json(loaded),
-    }
-}
-
-pub(crate) fn shown(value: &Value, is_secret: bool) -> Value {
-    match value {
-        Value::Null => Value::Null,
-        _ if is_secret => Value::from(REDACTED),
-        Value::String(text) => Value::from(shown_source(text)),
-        Value::Array(items) => items.iter().map(|item| shown(item, is_secret)).collect(),
-        other => other.clone(),
     }
 }
 

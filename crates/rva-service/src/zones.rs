@@ -1,6 +1,9 @@
 //! Zones and lines of cameras, as the configuration draws them.
 
-use crate::{CameraConfig, layers::nearest, layers::shape as kind_of};
+use crate::{
+    CameraConfig,
+    values::{nearest, scalar, shape as kind_of},
+};
 use rva_analytics::{DirectedLine, Polygon, Shape, Share};
 use rva_types::Timestamp;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -131,7 +134,7 @@ impl Entry<'_> {
 
     fn name(&mut self, map: &Mapping) {
         let found = map.get("name");
-        match found.and_then(crate::layers::scalar) {
+        match found.and_then(scalar) {
             Some(name) => {
                 let shown: String = name.chars().take(NAME_MAX).collect();
                 if !shown.is_empty() {
@@ -154,7 +157,7 @@ impl Entry<'_> {
 
     fn pattern(&mut self, map: &Mapping, key: &str) {
         let found = map.get(key).filter(|found| !found.is_null());
-        match found.map(crate::layers::scalar) {
+        match found.map(scalar) {
             None if key == "camera" => self.wrong(
                 "found no camera, wanted an id, or a pattern of ids with * and ?: \"*\" is every camera".to_owned(),
             ),

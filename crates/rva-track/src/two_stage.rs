@@ -3,7 +3,7 @@
 //! See [`crate::ByteTrack`] for the source and what differs. What a track carries from frame to frame, and how far it
 //! is from a strong detection, is the tracker's own ([`Target`]).
 
-use crate::bytetrack::{Overlap, TrackEstimate, TrackState};
+use crate::estimate::{Overlap, TrackEstimate, TrackState};
 use crate::kalman::Rect;
 use crate::matching::Matching;
 use crate::streak::Mint;

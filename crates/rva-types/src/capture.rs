@@ -5,8 +5,7 @@
 
 use crate::{
     Rejection, RejectionReason, Timestamp,
-    envelope::short,
-    fields::{Field, Start},
+    fields::{Field, Start, short},
 };
 use serde_json::Value;
 

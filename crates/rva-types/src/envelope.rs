@@ -3,7 +3,7 @@
 use crate::{
     BronzeEvent, CameraId, EventKey, Rejection, RejectionReason, RunId, StoreId, Timestamp,
     capture::check_capture_ts,
-    fields::{Field, Record, Start},
+    fields::{Field, Record, short},
     ids::KnownIds,
 };
 use bytes::BytesMut;
@@ -214,22 +214,6 @@ fn missing(found: &str, wanted: &str) -> Rejection {
 
 fn field_error(field: &str, found: &Field<'_>, wanted: &str) -> Rejection {
     Rejection::new(RejectionReason::InvalidField, format!("found {field} {}, wanted {wanted}", short(found)))
-}
-
-/// Returns a value as JSON; of a long text the start, of a long array or object its size.
-pub(crate) fn short(found: &Field<'_>) -> String {
-    match found {
-        Field::Text(text) => Start(text, 64).to_string(),
-        Field::Integer(number) => number.to_string(),
-        Field::Other(value) => {
-            let text = value.to_string();
-            match value {
-                Value::Array(items) if text.len() > 64 => format!("an array of {} values", items.len()),
-                Value::Object(fields) if text.len() > 64 => format!("an object of {} fields", fields.len()),
-                _ => text,
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -135,6 +135,22 @@ impl fmt::Display for Start<'_> {
     }
 }
 
+/// Returns a value as JSON; of a long text the start, of a long array or object its size.
+pub(crate) fn short(found: &Field<'_>) -> String {
+    match found {
+        Field::Text(text) => Start(text, 64).to_string(),
+        Field::Integer(number) => number.to_string(),
+        Field::Other(value) => {
+            let text = value.to_string();
+            match value {
+                Value::Array(items) if text.len() > 64 => format!("an array of {} values", items.len()),
+                Value::Object(fields) if text.len() > 64 => format!("an object of {} fields", fields.len()),
+                _ => text,
+            }
+        }
+    }
+}
+
 /// A type that takes an object field by field.
 trait Fields<'de>: Default {
     /// Takes the value of a known key, or checks that of another.

@@ -9,6 +9,7 @@ use crate::commands::{
     report::args::ReportArgs,
     status::StatusArgs,
 };
+use crate::shared_args::{FolderArgs, RowFormat};
 use clap::{
     Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -154,14 +155,6 @@ pub struct InitArgs {
     pub folder: FolderArgs,
 }
 
-/// Where the tables and the log are.
-#[derive(Debug, Args)]
-pub struct FolderArgs {
-    /// Folder of catalog.db, warehouse/ and log/ [default: rva-data]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub data_dir: Option<String>,
-}
-
 /// The annotated video.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Detection")]
@@ -293,17 +286,6 @@ pub struct ReplayArgs {
     /// Where the tables and the log are
     #[command(flatten)]
     pub folder: FolderArgs,
-}
-
-/// How rows are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RowFormat {
-    /// Columns in a frame, for people
-    Table,
-    /// A header line, then one line a row
-    Csv,
-    /// One object a line
-    Json,
 }
 
 /// `rva query`

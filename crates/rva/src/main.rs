@@ -9,6 +9,7 @@ mod folder;
 mod output;
 mod progress;
 mod rows;
+mod shared_args;
 mod spill;
 mod table;
 mod terminal;

@@ -1,6 +1,6 @@
 //! Query results as text, as they come: memory doesn't grow with the answer.
 
-use crate::{cli::RowFormat, output::to_stdout, table::TableWriter};
+use crate::{output::to_stdout, shared_args::RowFormat, table::TableWriter};
 use arrow::{
     array::{Array, ArrayRef, RecordBatch, StringArray},
     csv::WriterBuilder as CsvWriter,

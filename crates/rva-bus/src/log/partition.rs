@@ -3,7 +3,7 @@
 use super::{
     files::{SegmentFile, SegmentFiles},
     folder::{self, Mark, io_error, permanent},
-    line::{self, Damage},
+    line::{self},
     recovery,
     scan::LINE_BYTES_MAX,
 };
@@ -251,12 +251,4 @@ fn write_all(file: &dyn SegmentFile, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Returns the error of a damaged line.
-pub(super) fn damage_error(path: &Path, offset: u64, damage: &Damage) -> BusError {
-    permanent(format!(
-        "damaged record in {} at byte {offset}: {damage}; restore that file from a copy, or move it away and go on behind the gap",
-        path.display()
-    ))
 }

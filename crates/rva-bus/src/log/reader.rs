@@ -3,7 +3,7 @@
 use super::{
     folder::{self, Mark, io_error, permanent},
     line::{self, Damage},
-    partition::damage_error,
+    recovery::damage_error,
     scan::Lines,
 };
 use crate::{BusError, BusErrorKind, EventSource, Message, PartitionRange, seam::memory_bytes};

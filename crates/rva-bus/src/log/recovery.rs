@@ -10,7 +10,6 @@ use super::{
     CutTail,
     folder::{self, Mark, io_error, permanent},
     line::{self, Damage},
-    partition::damage_error,
     scan::Lines,
 };
 use crate::BusError;
@@ -217,4 +216,12 @@ fn rewrite(folder: &Path, start: Mark, end: Mark) -> Result<Vec<(u64, u64)>, Bus
         folder::sync_folder(folder)?;
     }
     Ok(segments)
+}
+
+/// Returns the error of a damaged line.
+pub(super) fn damage_error(path: &Path, offset: u64, damage: &Damage) -> BusError {
+    permanent(format!(
+        "damaged record in {} at byte {offset}: {damage}; restore that file from a copy, or move it away and go on behind the gap",
+        path.display()
+    ))
 }

@@ -2,8 +2,9 @@
 
 use super::{
     folder::{self, io_error},
+    options::{LogOptions, SizePolicy},
     partition::{self, Partition},
-    writer::{LogOptions, SizePolicy, State},
+    state::State,
 };
 use crate::BusError;
 use rva_types::{PartitionName, Timestamp};

@@ -4,7 +4,8 @@
 
 use super::{
     ServiceView, Settings,
-    open::{BUS, CATALOG, Opening},
+    metrics::{BUS, CATALOG},
+    open::Opening,
     overdue::CommitWatch,
 };
 use crate::{

@@ -14,6 +14,11 @@ const COMMIT_ROWS: &[f64] = &[0.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_
 /// The upper bounds of the times from the log to the table, in seconds: from a commit each second to a spool of a day.
 const PUBLISH_TO_COMMIT_SECONDS: &[f64] = &[0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0, 3_600.0, 86_400.0];
 
+/// Names the bus as a part of the service's health.
+pub(super) const BUS: &str = "bus";
+/// Names the tables as a part of it.
+pub(super) const CATALOG: &str = "catalog";
+
 /// The totals of the process.
 #[derive(Debug)]
 pub(super) struct Counted {
@@ -108,8 +113,8 @@ pub(super) const METRICS: &[Metric<Counted>] = &[
             let at = [
                 ("log", ingest.retries_log),
                 ("table", ingest.retries_table),
-                ("open_bus", opening(super::open::BUS)),
-                ("open_catalog", opening(super::open::CATALOG)),
+                ("open_bus", opening(BUS)),
+                ("open_catalog", opening(CATALOG)),
             ];
             at.map(|(at, count)| Series::of([at], count)).into()
         },

@@ -1,6 +1,6 @@
 //! Opening of log and tables, which waits for what is away.
 
-use super::metrics::Counted;
+use super::metrics::{BUS, CATALOG, Counted};
 #[cfg(feature = "pulsar")]
 use super::settings::PulsarBus;
 use super::settings::{Bus, Settings};
@@ -20,11 +20,6 @@ const AGAIN_MAX: Duration = Duration::from_secs(5);
 /// The wait until that is said again, and the factor by which each further one is longer.
 const REMINDER_MIN: Duration = Duration::from_secs(60);
 const REMINDER_FACTOR: u32 = 8;
-
-/// Names the bus as a part of the service's health.
-pub(super) const BUS: &str = "bus";
-/// Names the tables as a part of it.
-pub(super) const CATALOG: &str = "catalog";
 
 /// The ends and the onlookers of opening.
 pub(super) struct Opening<'a> {

@@ -1,6 +1,6 @@
 //! Backups that hold chosen rows: they bring them back where they are restored.
 
-use super::matcher_of;
+use super::kinds::matcher_of;
 use super::matching::Matcher;
 use crate::backup::{BackupStore, FileKind, TableBackup};
 use crate::errors::lake_error;

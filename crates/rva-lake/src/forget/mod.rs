@@ -13,6 +13,7 @@
 
 mod backups;
 mod erase;
+pub(crate) mod kinds;
 pub(crate) mod matching;
 pub(crate) mod rows;
 
@@ -20,20 +21,16 @@ pub use backups::HoldingBackup;
 pub use erase::ErasedPast;
 pub use rows::TakenRows;
 
-use crate::cells::{Shape, ShapedRow};
 use crate::change::Change;
 use crate::commit::TableJob;
 use crate::definition::{NAMESPACE, check_columns, table_ident};
 use crate::deletions::Deletions;
 use crate::errors::lake_error;
+use crate::every_table::{OfTable, of_every_table};
 use crate::files::FileList;
 use crate::lake::Lake;
 use crate::maintain::plan::live;
-use crate::maintain::{of_maintenance, patient};
-use crate::medallion::{
-    CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
-    SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
-};
+use crate::maintain::table::{of_maintenance, patient};
 use crate::refined::NoKeys;
 use crate::rows::{BronzeRow, TableRow};
 use crate::seam::{CommitOutcome, LakeError, LakeErrorKind};
@@ -41,7 +38,7 @@ use erase::{Erasing, names_gone, past};
 use iceberg::spec::Operation;
 use iceberg::{NamespaceIdent, TableIdent};
 use matching::{Matcher, RowKind};
-use rva_types::{DeadLetter, RecordChoice, Timestamp};
+use rva_types::{RecordChoice, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The number of times that a clean present is tried while others commit.
@@ -148,53 +145,15 @@ fn made<R: TableRow>(lake: &Lake) -> Result<Box<dyn Forget>, LakeError> {
     Ok(Box::new(Forgetful::<R> { lake, job, clean: HashSet::new() }))
 }
 
-fn shaped<T: Shape>() -> (&'static str, RowKind, Make) {
-    let kind = match T::SPAN.get(1) {
-        Some(time) if T::TABLE.starts_with("gold_") => RowKind::Hours(time),
-        Some(time) => RowKind::Moments(time),
-        None => RowKind::Timeless,
-    };
-    (T::TABLE, kind, made::<ShapedRow<T>>)
-}
+/// The name of a table, what its rows are, and the way to make its part.
+struct Named;
 
-/// Returns the tables that forget: what they hold, and how each is made.
-fn tables() -> [(&'static str, RowKind, Make); 15] {
-    [
-        (BronzeRow::TABLE, RowKind::Events, made::<BronzeRow>),
-        (DeadLetter::TABLE, RowKind::Letters, made::<DeadLetter>),
-        shaped::<SilverDetections>(),
-        shaped::<SilverFrames>(),
-        shaped::<SilverRejects>(),
-        shaped::<MinuteByCam>(),
-        shaped::<HourByCam>(),
-        shaped::<PeoplePerMinute>(),
-        shaped::<CameraMinute>(),
-        shaped::<ZoneHeatmap>(),
-        shaped::<ZoneDwell>(),
-        shaped::<TrackSummary>(),
-        shaped::<ZoneVisits>(),
-        shaped::<ZoneMinute>(),
-        shaped::<LineCrossings>(),
-    ]
-}
+impl OfTable for Named {
+    type Made = (&'static str, RowKind, Make);
 
-/// Returns how a choice is asked of a table; `None` for one that forgets nothing.
-fn matcher_of(table: &str, choice: &RecordChoice) -> Option<Matcher> {
-    let (_, kind, _) = tables().into_iter().find(|(name, ..)| *name == table)?;
-    Some(Matcher { choice: choice.clone(), kind })
-}
-
-/// Returns what asks a table for the rows that are older than a moment: by the time of a record where its rows have
-/// one, else by the time when they came.
-pub(crate) fn aged(table: &str, before: &str) -> Option<Matcher> {
-    let (_, kind, _) = tables().into_iter().find(|(name, ..)| *name == table)?;
-    let time = match kind {
-        RowKind::Events | RowKind::Letters => "ingest_ts",
-        RowKind::Timeless => "processing_ts",
-        RowKind::Moments(time) | RowKind::Hours(time) | RowKind::Aged(time) => time,
-    };
-    let choice = RecordChoice::parse(None, None, None, Some(before)).ok()?;
-    Some(Matcher { choice, kind: RowKind::Aged(time) })
+    fn of_table<R: TableRow>(&self, time: Option<&'static str>) -> Self::Made {
+        (R::TABLE, RowKind::of(R::TABLE, time), made::<R>)
+    }
 }
 
 /// A table's part of a removal.
@@ -219,7 +178,7 @@ impl Lake {
     /// Fails as the catalog does.
     pub async fn forgetting(&self, choice: &RecordChoice) -> Result<Forgetting, LakeError> {
         let mut parts = Vec::new();
-        for (name, kind, make) in tables() {
+        for (name, kind, make) in of_every_table(&Named) {
             let ident = TableIdent::new(NamespaceIdent::new(NAMESPACE.to_owned()), name.to_owned());
             let failed = |error| lake_error(format_args!("look for table {ident}"), error);
             if self.catalog.table_exists(&ident).await.map_err(failed)? {

@@ -1,8 +1,8 @@
 //! Reads the keys of many files at the same time.
 
+use super::blocks::{KEY_COLUMNS, RunKey, keys_of};
 use super::known::{bit, block_of, first_of, last_of};
 use super::search::{Piece, search};
-use super::{KEY_COLUMNS, RunKey, keys_of};
 use crate::columns::read_columns;
 use crate::files::FileEntry;
 use crate::seam::{LakeError, LakeErrorKind};

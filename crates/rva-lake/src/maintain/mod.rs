@@ -14,48 +14,35 @@ mod report;
 pub(crate) mod retain;
 pub(crate) mod rewrite;
 mod sort;
+pub(crate) mod table;
 
 pub use plan::MergeLimits;
 pub use report::{MergePlan, Merged, Orphan, TablePlan};
 pub use retain::Aged;
+pub use table::MAINTAIN_JOB;
 
-use crate::cells::{Shape, ShapedRow};
 use crate::change::Change;
 use crate::commit::TableJob;
 use crate::definition::{NAMESPACE, check_columns};
 use crate::errors::lake_error;
+use crate::every_table::{OfTable, of_every_table};
 use crate::files::FileList;
 use crate::lake::Lake;
-use crate::medallion::{
-    CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
-    SilverRejects, TrackSummary, ZoneDwell, ZoneHeatmap, ZoneMinute, ZoneVisits,
-};
 use crate::refined::NoKeys;
-use crate::rows::{BronzeRow, TableRow};
+use crate::rows::TableRow;
 use crate::seam::{CommitOutcome, LakeError, LakeErrorKind};
 use crate::storage::StoredFile;
-use crate::work::{BuiltOn, FileChange};
 use iceberg::spec::{DataFile, FormatVersion, Operation, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{NamespaceIdent, TableIdent};
 use plan::{Group, Live, groups, live};
-use retain::Young;
 use rewrite::rewrite;
-use rva_types::{DeadLetter, JobName, OffsetMap};
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
-
-/// The job whose commits merge files.
-pub const MAINTAIN_JOB: JobName = JobName::of_static("maintain");
+use std::time::SystemTime;
+use table::{Maintained, Young, of_maintenance, patient};
 
 /// The most groups whose files go in one commit.
 const GROUPS_AT_ONCE: usize = 64;
-
-/// The attempts of a commit: a writer that commits every second is often faster, and what was merged stays mergeable.
-const ATTEMPTS_MIN: u32 = 12;
-
-/// The longest wait between them.
-const WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// The number of merges that are lost one after another before a table is left for later.
 const LOST_MAX: u32 = 5;
@@ -71,13 +58,6 @@ enum Outcome {
 trait Maintain: Send {
     async fn plan(&mut self, now: SystemTime) -> Result<TablePlan, LakeError>;
     async fn merge(&mut self, now: SystemTime) -> Result<Merged, LakeError>;
-}
-
-struct Maintained<R: TableRow> {
-    lake: Lake,
-    limits: MergeLimits,
-    job: TableJob<R, NoKeys>,
-    young: Young,
 }
 
 /// The findings of a look at a table.
@@ -307,28 +287,8 @@ impl Merged {
     }
 }
 
-/// Returns a change of the files of a table that moves no job's position.
-pub(crate) fn of_maintenance(table: &Table, change: Change) -> FileChange {
-    FileChange {
-        source: MAINTAIN_JOB.to_string(),
-        from: OffsetMap::new(),
-        to: OffsetMap::new(),
-        built_on: BuiltOn::Files(table.clone()),
-        change,
-    }
-}
-
 /// A way to make the maintenance of one table.
 type Make = fn(&Lake, &MergeLimits) -> Result<Box<dyn Maintain>, LakeError>;
-
-/// Returns the lake for commits that change what writers don't: they have the patience that it takes beside those.
-pub(crate) fn patient(lake: &Lake) -> Lake {
-    let mut lake = lake.for_job(MAINTAIN_JOB);
-    let retry = &mut lake.options.retry;
-    retry.attempts_max = retry.attempts_max.max(ATTEMPTS_MIN);
-    retry.wait_max = retry.wait_max.min(WAIT_MAX);
-    lake
-}
 
 fn made<R: TableRow>(lake: &Lake, limits: &MergeLimits) -> Result<Box<dyn Maintain>, LakeError> {
     let lake = patient(lake);
@@ -336,35 +296,21 @@ fn made<R: TableRow>(lake: &Lake, limits: &MergeLimits) -> Result<Box<dyn Mainta
     Ok(Box::new(Maintained::<R> { lake, limits: limits.clone(), job, young: Young::default() }))
 }
 
-fn shaped<T: Shape>() -> (&'static str, Make) {
-    (T::TABLE, made::<ShapedRow<T>>)
-}
+/// The name of a table and the way to make its maintenance.
+struct Named;
 
-/// Returns the tables that are maintained, and how.
-fn tables() -> [(&'static str, Make); 15] {
-    [
-        (BronzeRow::TABLE, made::<BronzeRow>),
-        (DeadLetter::TABLE, made::<DeadLetter>),
-        shaped::<SilverDetections>(),
-        shaped::<SilverFrames>(),
-        shaped::<SilverRejects>(),
-        shaped::<MinuteByCam>(),
-        shaped::<HourByCam>(),
-        shaped::<PeoplePerMinute>(),
-        shaped::<CameraMinute>(),
-        shaped::<ZoneHeatmap>(),
-        shaped::<ZoneDwell>(),
-        shaped::<TrackSummary>(),
-        shaped::<ZoneVisits>(),
-        shaped::<ZoneMinute>(),
-        shaped::<LineCrossings>(),
-    ]
+impl OfTable for Named {
+    type Made = (&'static str, Make);
+
+    fn of_table<R: TableRow>(&self, _: Option<&'static str>) -> Self::Made {
+        (R::TABLE, made::<R>)
+    }
 }
 
 impl Lake {
     /// Returns the names of the tables that can be maintained, without the namespace.
     pub fn maintained() -> Vec<&'static str> {
-        tables().into_iter().map(|(name, _)| name).collect()
+        of_every_table(&Named).into_iter().map(|(name, _)| name).collect()
     }
 
     /// Returns a maintained table's name without the namespace.
@@ -386,7 +332,7 @@ impl Lake {
     /// Returns `Permanent` for a name that isn't one of [`Lake::maintained`].
     pub fn maintenance(&self, table: Option<&str>, limits: &MergeLimits) -> Result<Maintenance, LakeError> {
         let wanted = table.map(Self::maintained_name).transpose()?;
-        let tables = tables().into_iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
+        let tables = of_every_table(&Named).into_iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
         let tables = tables.map(|(name, make)| Ok((name, make(self, limits)?)));
         Ok(Maintenance { lake: self.clone(), tables: tables.collect::<Result<_, LakeError>>()? })
     }

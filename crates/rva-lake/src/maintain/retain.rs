@@ -4,12 +4,13 @@
 //! such a commit and keeps what it made of the rows, and a property of the table says since when it is whole: nothing
 //! before that is worked out again. The bytes go when the snapshots that name their files expire.
 
-use super::Maintained;
 use super::plan::live;
+use super::table::Maintained;
 use crate::cells::Shape;
+use crate::definition::WHOLE_SINCE;
 use crate::deletions::Deletions;
 use crate::errors::lake_error;
-use crate::forget::aged;
+use crate::forget::kinds::aged;
 use crate::forget::matching::Matcher;
 use crate::forget::rows::{hits, take_rows};
 use crate::medallion::SilverRejects;
@@ -17,12 +18,7 @@ use crate::rows::{BronzeRow, TableRow};
 use crate::seam::{LakeError, LakeErrorKind};
 use iceberg::table::Table;
 use rva_types::Timestamp;
-use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
-
-/// Names the table property with the moment since which the table has every row that it ever had, in microseconds since
-/// 1970, by the time of records.
-pub(crate) const WHOLE_SINCE: &str = "rva.whole-since";
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -35,22 +31,6 @@ pub struct Aged {
     pub rows: u64,
     /// The files that hold them.
     pub files: u64,
-}
-
-/// The files that hold nothing older than a moment.
-#[derive(Debug, Default)]
-pub(super) struct Young {
-    before: Option<Timestamp>,
-    files: HashSet<String>,
-}
-
-impl Young {
-    fn at(&mut self, before: Timestamp) -> &mut HashSet<String> {
-        if self.before != Some(before) {
-            *self = Self { before: Some(before), files: HashSet::new() };
-        }
-        &mut self.files
-    }
 }
 
 /// Returns the end of the last day that is older than a table keeps its rows.

@@ -11,9 +11,10 @@ mod statement;
 mod tables;
 mod travel;
 
+use crate::definition::CATALOG;
 use crate::definition::NAMESPACE;
 use crate::errors::permanent;
-use crate::lake::{CATALOG, Lake};
+use crate::lake::Lake;
 use crate::seam::{LakeError, LakeErrorKind};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;

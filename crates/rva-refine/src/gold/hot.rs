@@ -5,8 +5,8 @@
 //! worked out from silver instead. Nothing here is state: after a restart the hours are read when they are touched first.
 
 use super::chunks;
+use super::extents::{CameraOf, Extents, widen};
 use super::hours::{CameraHour, HeldHours};
-use super::touched::{CameraOf, Extents, widen};
 use super::work::{StoreWork, bounds, track_of};
 use crate::error::Trouble;
 use rva_analytics::{FrameRows, HourRows, TrackKey, hour_key, track_points};

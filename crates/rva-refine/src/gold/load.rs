@@ -1,7 +1,7 @@
 //! Reads silver as the definition wants it: frames with their detections, and tracks from their first detection to
 //! their last.
 
-use super::touched::{CameraOf, Extents, TrackOf, widen};
+use super::extents::{CameraOf, Extents, TrackOf, widen};
 use crate::error::Trouble;
 use crate::ids::{Ids, small, text, whole};
 use futures::TryStreamExt;

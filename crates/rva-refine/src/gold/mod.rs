@@ -5,23 +5,26 @@
 //! rows of those hours are `rva-analytics`' function of silver; the files that held the hours go, what they held of
 //! other hours is written again, and the position moves, all in one commit.
 
+pub(crate) mod extents;
 mod hot;
 mod hours;
 mod load;
-mod rows;
+pub(crate) mod rows;
 mod touched;
 mod work;
-mod zones;
+pub(crate) mod zones;
 
 use crate::counters::RefineCounters;
 use crate::error::Trouble;
 use crate::ids::{text, whole};
-use crate::refine::{BRONZE_TABLE, Rebuild, RefineRules, Stepped, position, sequence_of};
+use crate::rebuild::Rebuild;
 use crate::silver::day_of;
+use crate::step::{BRONZE_TABLE, RefineRules, Stepped, position, sequence_of};
+use extents::{CameraOf, Extents};
 use hot::Hot;
 use hours::CameraHour;
 use load::StoreSilver;
-use rows::{TIME_AT, cells_of};
+use rows::{NAMES, TIME_AT, cells_of};
 use rva_analytics::{HourRows, Rules, Zones, hour_of};
 use rva_lake::{
     CameraMinute, Cells, HourByCam, Lake, LineCrossings, MinuteByCam, PeoplePerMinute, RefinedTable, Replaced,
@@ -32,12 +35,8 @@ use rva_types::OffsetMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
-use touched::{Extents, Reached, Touched};
+use touched::{Reached, Touched};
 use work::StoreWork;
-
-pub(crate) use rows::NAMES;
-pub(crate) use touched::CameraOf;
-pub(crate) use zones::definition_of;
 
 const HOUR_US: i64 = 3_600_000_000;
 

@@ -1,25 +1,17 @@
 //! Finds the hours of cameras, and the tracks, that new rows of silver touch.
 
+use super::extents::{CameraOf, Extents, widen};
 use super::load;
 use crate::counters::RefineCounters;
 use crate::error::{Trouble, expired};
 use crate::ids::{text, whole};
-use crate::refine::sequence_of;
+use crate::step::sequence_of;
 use futures::TryStreamExt;
 use rva_analytics::{FrameRows, hour_of, track_points};
 use rva_lake::{CellKind, Cells, ChangedFile, Columns, RowFilter, Since, TableView};
 use rva_types::OffsetMap;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// A shop and one of its cameras.
-pub(crate) type CameraOf = (Arc<str>, Arc<str>);
-
-/// A camera, a run of it and one of its tracks.
-pub(crate) type TrackOf = (Arc<str>, Arc<str>, i64);
-
-/// The first and the last moment of tracks, in microseconds since 1970.
-pub(crate) type Extents = HashMap<TrackOf, (i64, i64)>;
 
 /// The position of a table of gold in its inputs.
 #[derive(Debug, Clone, Copy)]
@@ -64,12 +56,6 @@ const DETECTION: &Columns = &[
     ("pipeline_run_id", CellKind::Text),
     ("track_id", CellKind::Long),
 ];
-
-/// Widens an extent to hold a moment.
-pub(crate) fn widen(extents: &mut Extents, track: TrackOf, first: i64, last: i64) {
-    let held = extents.entry(track).or_insert((first, last));
-    *held = (held.0.min(first), held.1.max(last));
-}
 
 impl Touched {
     /// Leaves out hours of which silver doesn't have all any more: what gold has of them stays.

@@ -1,9 +1,9 @@
 //! Works out the rows of some cameras of a shop from their silver.
 
 use super::HOUR_US;
+use super::extents::{Extents, TrackOf, widen};
 use super::hours::{CameraHour, HeldHours};
 use super::load::StoreSilver;
-use super::touched::{Extents, TrackOf, widen};
 use crate::error::Trouble;
 use rva_analytics::{HourRows, Rules, TrackKey, TrackPoint, Zones, hour_of};
 use rva_lake::TableView;

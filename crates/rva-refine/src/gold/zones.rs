@@ -1,6 +1,6 @@
 //! The zones and lines of cameras as `rva.zones` has them, and what a change of them touches.
 
-use super::touched::CameraOf;
+use super::extents::CameraOf;
 use crate::error::{Trouble, expired};
 use crate::ids::{Ids, text, whole};
 use rva_analytics::{Shape as Drawn, ZoneDefinition, Zones};

@@ -8,8 +8,9 @@ mod rows;
 
 use crate::counters::RefineCounters;
 use crate::error::{Trouble, expired, permanent};
-use crate::gold::CameraOf;
-use crate::refine::{BRONZE_TABLE, Rebuild, RefineRules, Stepped, position, sequence_of};
+use crate::gold::extents::CameraOf;
+use crate::rebuild::Rebuild;
+use crate::step::{BRONZE_TABLE, RefineRules, Stepped, position, sequence_of};
 use futures::TryStreamExt;
 use rows::{StoreDay, Wanted, day_after};
 use rva_analytics::Rules;

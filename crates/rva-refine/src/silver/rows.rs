@@ -1,7 +1,7 @@
 //! Turns rows of bronze into rows of the three tables.
 
 use crate::counters::RefineCounters;
-use crate::gold::CameraOf;
+use crate::gold::extents::CameraOf;
 use crate::ids::{Ids, text, text_cell, time_cell, whole};
 use rva_analytics::{BronzeRow, Exploded, FrameKey, FrameRows, Reject, RejectReason, Rules, explode};
 use rva_lake::{Cell, CellKind, Cells, Columns};

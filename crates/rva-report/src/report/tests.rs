@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::Zone;
+use crate::rows::Shape;
 use crate::rows::{Began, CellSeen, Crossed, Gap, Looked, Peak, Seen, Visited};
 
 /// 2026-01-31T08:00:00Z.

@@ -16,7 +16,7 @@ mod motion;
 #[cfg(test)]
 mod tests;
 
-use crate::bytetrack::Overlap;
+use crate::estimate::Overlap;
 use crate::frame::likeness;
 use crate::kalman::Rect;
 use crate::params::{ParamKind, check_order, params};

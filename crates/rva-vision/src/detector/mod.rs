@@ -3,6 +3,7 @@
 //! [`find_library`] finds the runtime, which is loaded when the program runs and not linked; [`YoloDetector::load`]
 //! reads everything else (input size, class names, layout) from the model itself. No ONNX value leaves this module.
 
+mod facts;
 mod layout;
 mod letterbox;
 mod library;
@@ -17,7 +18,7 @@ mod shared;
 mod suppress;
 mod yolo;
 
-pub(crate) use layout::{Element, TensorShape, shown};
+pub(crate) use facts::{Element, TensorShape, shown};
 pub use letterbox::LetterboxPreparer;
 pub use library::{FoundLibrary, find_library};
 pub use options::{DetectOptions, parse_imgsz, resolve_classes};

@@ -6,7 +6,7 @@
 //! name, and columns without one are never looked at.
 
 use super::{
-    layout::{ModelFacts, Outputs, TensorShape, shown},
+    facts::{ModelFacts, Outputs, TensorShape, shown},
     letterbox::Normal,
     literal::{parse_floats, parse_named},
 };
@@ -189,7 +189,7 @@ fn coco() -> impl Iterator<Item = (usize, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detector::layout::Element;
+    use crate::detector::facts::Element;
 
     fn tensor(name: &str, dims: &[i64]) -> TensorShape {
         TensorShape { name: name.to_owned(), element: Element::F32, dims: dims.to_vec() }

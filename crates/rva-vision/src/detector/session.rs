@@ -2,7 +2,7 @@
 
 use super::{
     FoundLibrary,
-    layout::{Element, TensorShape},
+    facts::{Element, TensorShape},
     runtime,
 };
 use crate::{Device, VisionError, VisionErrorKind};

@@ -2,7 +2,8 @@
 
 use super::{
     BatchModel, DetectOptions, FoundLibrary, LetterboxPreparer, Preparers, Selection,
-    layout::{Layout, ModelFacts, Outputs, Rows},
+    facts::{ModelFacts, Outputs},
+    layout::{Layout, Rows},
     options::check_class,
     outputs::{halved, queries, ranked, tensor, values},
     runtime,

@@ -1,10 +1,10 @@
 //! `rva maintain`: the small files of tables merged into large ones.
 
 use crate::{
-    cli::{FolderArgs, RowFormat},
     exit::{Exit, Refusal},
     folder::{table_settings, table_settings_to_write},
     output::to_stdout,
+    shared_args::{FolderArgs, RowFormat},
     terminal::Terminal,
 };
 use clap::Args;

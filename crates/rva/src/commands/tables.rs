@@ -1,10 +1,6 @@
 //! `rva tables`: the contents of each table, in a line.
 
-use crate::{
-    cli::{RowFormat, TablesArgs},
-    exit::Exit,
-    output::to_stdout,
-};
+use crate::{cli::TablesArgs, exit::Exit, output::to_stdout, shared_args::RowFormat};
 use rva_lake::TableSummary;
 use rva_service::{Loaded, format_bytes};
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! The arguments of `rva backup` and `rva restore`.
 
-use crate::cli::{FolderArgs, RowFormat};
+use crate::shared_args::{FolderArgs, RowFormat};
 use clap::{Args, Subcommand, ValueHint};
 use std::num::NonZeroUsize;
 

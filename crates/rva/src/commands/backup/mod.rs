@@ -3,10 +3,10 @@
 pub mod args;
 
 use crate::{
-    cli::RowFormat,
     exit::Exit,
     folder::{absolute, table_settings},
     output::to_stdout,
+    shared_args::RowFormat,
     terminal::Terminal,
 };
 use args::{BackupAction, BackupArgs, RestoreArgs};

@@ -1,6 +1,6 @@
 //! The command line of `rva eval`.
 
-use crate::cli::RowFormat;
+use crate::shared_args::RowFormat;
 use clap::{Args, Subcommand, ValueHint};
 use std::path::PathBuf;
 

@@ -8,7 +8,7 @@ mod report;
 mod sequences;
 mod tracks;
 
-use crate::{cli::RowFormat, exit::Exit, terminal::Terminal};
+use crate::{exit::Exit, shared_args::RowFormat, terminal::Terminal};
 use anyhow::Context;
 use args::{DetectionsArgs, EvalArgs, EvalCommand, FootfallArgs};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, UInt64Array};

@@ -1,6 +1,6 @@
 //! Scores as rows.
 
-use crate::{cli::RowFormat, rows::RowWriter};
+use crate::{rows::RowWriter, shared_args::RowFormat};
 use arrow::{
     array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array},
     datatypes::{DataType, Field, Schema},

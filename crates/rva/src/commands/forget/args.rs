@@ -1,6 +1,6 @@
 //! The command line of `rva forget`.
 
-use crate::cli::FolderArgs;
+use crate::shared_args::FolderArgs;
 use clap::{Args, ValueHint};
 
 /// Text below its help.

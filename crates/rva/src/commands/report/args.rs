@@ -1,6 +1,6 @@
 //! The arguments of `rva report`.
 
-use crate::cli::FolderArgs;
+use crate::shared_args::FolderArgs;
 use clap::{Args, ValueEnum, ValueHint};
 use std::path::PathBuf;
 

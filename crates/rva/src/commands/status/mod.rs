@@ -10,10 +10,10 @@ mod screen;
 mod service;
 
 use crate::{
-    cli::FolderArgs,
     exit::{Exit, Refusal},
     folder::{absolute, lake_to_read},
     output::to_stdout,
+    shared_args::FolderArgs,
 };
 use anyhow::Context;
 use ask::Service;

@@ -1,6 +1,8 @@
 //! The drawings of docs/architecture.md against the code: layers, forbidden dependencies, sizes of files.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod circles;
+
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -245,6 +247,18 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
             found.push(path);
         }
     }
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let mut found = Vec::new();
+    for crate_folder in fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path()) {
+        let (src, mut files) = (crate_folder.join("src"), Vec::new());
+        sources(&src, &mut files);
+        let name = crate_folder.file_name().unwrap().to_string_lossy().into_owned();
+        found.extend(circles::circles(&src, &files).into_iter().map(|circle| format!("{name}: {circle}")));
+    }
+    assert!(found.is_empty(), "wanted no circle, found {found:#?}");
 }
 
 #[test]

@@ -53,6 +53,16 @@ pub(crate) fn own_folder(folder: &str, name: &str) -> String {
     format!("{}/{name}-{}", folder.trim_end_matches('/'), Uuid::now_v7().simple())
 }
 
+/// Opens the tables that a log is committed to, as [`ensure_table`] does.
+///
+/// # Errors
+/// Fails as [`ensure_table`] does.
+pub(crate) async fn ensure_bronze(catalog: &dyn Catalog, options: &LakeOptions) -> Result<(), LakeError> {
+    ensure_table::<BronzeRow>(catalog, options).await?;
+    ensure_table::<DeadLetter>(catalog, options).await?;
+    Ok(())
+}
+
 /// Opens a table, made if it isn't there and checked if it is.
 ///
 /// # Errors

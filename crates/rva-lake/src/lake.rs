@@ -1,16 +1,15 @@
-//! [`Lake`]: a catalog with the bronze tables in it.
+//! [`Lake`]: a catalog, and the options under which its tables are written and read.
 
 use crate::change::{NoSwap, SwapMetadata};
-use crate::definition::ensure_table;
+use crate::definition::ensure_bronze;
 use crate::embedded::{absolute, check_not_moved, embedded_parts, folder_error, reading_catalog};
 use crate::evolve::partition_by_day;
 use crate::options::LakeOptions;
 use crate::rest::rest_parts;
 use crate::rest_options::RestOptions;
-use crate::rows::BronzeRow;
 use crate::seam::{LakeError, LakeErrorKind};
 use iceberg::Catalog;
-use rva_types::{DataFolder, DeadLetter, JobName};
+use rva_types::{DataFolder, JobName};
 use std::{fs, io, path::Path, sync::Arc};
 
 /// A catalog and the options under which its tables are written and read. Cheap to clone.
@@ -95,8 +94,7 @@ impl Lake {
     /// # Errors
     /// Fails as [`Lake::open_embedded`] does.
     pub async fn from_parts(catalog: Arc<dyn Catalog>, options: LakeOptions) -> Result<Self, LakeError> {
-        ensure_table::<BronzeRow>(catalog.as_ref(), &options).await?;
-        ensure_table::<DeadLetter>(catalog.as_ref(), &options).await?;
+        ensure_bronze(catalog.as_ref(), &options).await?;
         Ok(Self { catalog, swap: Arc::new(NoSwap("another catalog")), options })
     }
 

@@ -1,4 +1,4 @@
-//! What the steps of silver, gold and drawings have in common: outcomes, rules and positions.
+//! The common parts of the steps of silver, gold and drawings: outcomes, rules and positions.
 
 use rva_types::{OffsetMap, Position};
 

@@ -1,4 +1,4 @@
-//! Which crossings count as visitors.
+//! The crossings that count as visitors.
 
 use crate::rows::{Question, Rows, Shape, ShapeKind};
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! What the rows of each table are, as far as a choice of records asks about them.
+//! The kinds of rows of each table, as far as a choice of records asks about them.
 
 use super::matching::{Matcher, RowKind};
 use crate::every_table::{OfTable, of_every_table};

@@ -1,4 +1,4 @@
-//! What services answer: `/ready` and `/metrics`, at an address or at the socket of a data folder.
+//! The answers of services: `/ready` and `/metrics`, at an address or at the socket of a data folder.
 
 use super::samples::Samples;
 use anyhow::Context;

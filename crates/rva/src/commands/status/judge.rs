@@ -1,4 +1,4 @@
-//! What is wrong, in the words of the alerts.
+//! The judgement of what is wrong, in the words of the alerts.
 //!
 //! Prometheus judges over minutes and remembers; here two looks are judged. So what is found is what would alert if it
 //! stayed. Names and bounds are those of `infrastructure/prometheus/rules.yml`.

@@ -48,9 +48,17 @@ fn status_when(folder: &Path, what: &str, is_there: impl Fn(&Value) -> bool) -> 
     }
 }
 
+/// Returns what is wrong but for the machine's own troubles, which a test can't choose.
 fn alerts(status: &Value) -> Vec<String> {
-    let findings = status["findings"].as_array().unwrap();
-    findings.iter().map(|finding| format!("{} {}", finding["alert"], finding["text"])).collect()
+    const OF_THE_MACHINE: [&str; 3] = ["DiskFilling", "MemoryHigh", "OpenFilesHigh"];
+    let findings = status["findings"].as_array().unwrap().iter();
+    let found = findings.map(|finding| format!("{} {}", finding["alert"].as_str().unwrap(), finding["text"]));
+    found.filter(|text| !OF_THE_MACHINE.iter().any(|alert| text.starts_with(alert))).collect()
+}
+
+/// Returns the exit code that a status must have.
+fn code_of(status: &Value) -> i32 {
+    i32::from(!status["findings"].as_array().unwrap().is_empty())
 }
 
 #[test]
@@ -88,9 +96,10 @@ fn a_run_is_seen_without_any_address_with_its_cameras_and_the_dark_one_is_what_i
     let other = tempdir().unwrap();
     rva(other.path(), &["status"]).exits(1).says(&["found no service that works in", "wanted `rva run`"]);
     drop(running);
-    let (_, status) = status_when(folder.path(), "the end", |status| status["services"] == Value::Array(Vec::new()));
+    let is_over = |status: &Value| status["services"] == Value::Array(Vec::new());
+    let (code, status) = status_when(folder.path(), "the end", is_over);
     assert!(status["tables"].as_array().unwrap().len() > 10, "tables stay: {status:#}");
-    rva(folder.path(), &["status"]).exits(0);
+    assert_eq!((code, alerts(&status)), (code_of(&status), Vec::new()), "what has ended on purpose is not wrong");
 }
 
 #[test]
@@ -102,7 +111,7 @@ fn an_ingest_that_follows_is_seen_and_a_service_that_is_away_is_what_is_wrong() 
     let _running = Running::start(folder.path(), &["ingest", "--commit-interval", "200ms"]);
     let rows = |status: &Value| status["services"][0]["ingest"]["rows"].as_f64();
     let (code, status) = status_when(folder.path(), "30 rows", |status| rows(status) == Some(30.0));
-    assert_eq!((code, alerts(&status)), (0, Vec::new()), "{status:#}");
+    assert_eq!((code, alerts(&status)), (code_of(&status), Vec::new()), "{status:#}");
     assert_eq!(status["services"][0]["service"], "ingest");
     assert!(status["services"][0]["ingest"]["last_commit_age_seconds"].as_f64().unwrap() < 120.0, "{status:#}");
 

@@ -32,16 +32,9 @@ const PLACE_MAX: u64 = 2_000;
 const LINES_MAX: usize = 10_000;
 
 /// A filter that leaves out lines beyond the limit.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Repeats {
-    window: Duration,
     counted: Mutex<Counted>,
-}
-
-impl Default for Repeats {
-    fn default() -> Self {
-        Self { window: WINDOW, counted: Mutex::default() }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +49,7 @@ struct Counted {
 struct Place {
     target: &'static str,
     line: u32,
-    seen: u64,
+    shown: u64,
     left_out: u64,
 }
 
@@ -65,7 +58,7 @@ impl Repeats {
     fn count(&self, metadata: &'static Metadata<'static>, digest: u64, now: Instant) -> (bool, Vec<Place>) {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let mut over = Vec::new();
-        if counted.since.is_none_or(|since| now.saturating_duration_since(since) >= self.window) {
+        if counted.since.is_none_or(|since| now.saturating_duration_since(since) >= WINDOW) {
             over.extend(std::mem::take(&mut *counted).places.into_values().filter(|place| place.left_out > 0));
             counted.since = Some(now);
         }
@@ -78,11 +71,10 @@ impl Repeats {
             None if is_full => 1,
             None => *counted.lines.entry(digest).or_insert(1),
         };
-        let new = Place { target: metadata.target(), line: metadata.line().unwrap_or_default(), seen: 0, left_out: 0 };
+        let new = Place { target: metadata.target(), line: metadata.line().unwrap_or_default(), shown: 0, left_out: 0 };
         let place = counted.places.entry(metadata.callsite()).or_insert(new);
-        place.seen += 1;
-        let is_shown = same <= SAME_MAX && place.seen <= PLACE_MAX;
-        place.left_out += u64::from(!is_shown);
+        let is_shown = same <= SAME_MAX && place.shown < PLACE_MAX;
+        *if is_shown { &mut place.shown } else { &mut place.left_out } += 1;
         (is_shown, over)
     }
 }
@@ -165,16 +157,16 @@ mod tests {
         }
     }
 
-    fn logging(lines: &Lines, repeats: Repeats, work: impl FnOnce()) {
+    fn logging(lines: &Lines, work: impl FnOnce()) {
         let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(lines.clone());
-        let subscriber = tracing_subscriber::registry().with(layer.with_filter(repeats));
+        let subscriber = tracing_subscriber::registry().with(layer.with_filter(Repeats::default()));
         tracing::subscriber::with_default(subscriber, work);
     }
 
     #[test]
     fn a_line_that_repeats_itself_is_left_out_and_others_of_its_place_are_not() {
         let lines = Lines::default();
-        logging(&lines, Repeats::default(), || {
+        logging(&lines, || {
             for camera in 0..200 {
                 for _ in 0..15 {
                     tracing::warn!(camera, "dark");
@@ -190,21 +182,33 @@ mod tests {
     #[test]
     fn a_place_whose_lines_all_differ_is_bounded_too() {
         let lines = Lines::default();
-        logging(&lines, Repeats::default(), || (0..PLACE_MAX * 2).for_each(|number| tracing::error!(number, "wrong")));
+        logging(&lines, || (0..PLACE_MAX * 2).for_each(|number| tracing::error!(number, "wrong")));
         assert_eq!(lines.of("wrong"), PLACE_MAX as usize);
     }
 
     #[test]
     fn how_many_were_left_out_is_said_once_the_minute_is_over() {
-        let lines = Lines::default();
-        logging(&lines, Repeats { window: Duration::from_millis(200), ..Repeats::default() }, || {
-            (0..SAME_MAX + 5).for_each(|_| tracing::warn!("away"));
-            assert_eq!(lines.of("away"), SAME_MAX as usize);
-            std::thread::sleep(Duration::from_millis(250));
-            tracing::error!("gone");
-            std::thread::sleep(Duration::from_millis(250));
-            tracing::error!("gone");
-        });
-        assert_eq!((lines.of("left_out=5"), lines.of("left out"), lines.of("gone")), (1, 1, 2));
+        struct Counting;
+        impl<S: Subscriber> Filter<S> for Counting {
+            fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+                true
+            }
+
+            fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+                let (repeats, start) = (Repeats::default(), Instant::now());
+                let count = |at| repeats.count(event.metadata(), digest(event), at);
+                let shown = (0..SAME_MAX + 5).filter(|_| count(start).0).count();
+                assert_eq!(shown, SAME_MAX as usize);
+                let (is_shown, over) = count(start + WINDOW);
+                assert!(is_shown, "a new minute");
+                assert_eq!(over.iter().map(|place| place.left_out).collect::<Vec<_>>(), [5]);
+                assert!(over[0].target.ends_with("repeats::tests") && over[0].line > 0, "{over:?}");
+                assert!(count(start + WINDOW * 2).1.is_empty(), "nothing was left out in that one");
+                true
+            }
+        }
+        let layer = tracing_subscriber::fmt::layer().with_writer(io::sink).with_filter(Counting);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || tracing::warn!("away"));
     }
 }

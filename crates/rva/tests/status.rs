@@ -87,8 +87,8 @@ fn a_run_is_seen_without_any_address_with_its_cameras_and_the_dark_one_is_what_i
     let service = &status["services"][0];
     assert_eq!((&service["service"], &service["is_ready"]), (&"run".into(), &true.into()));
     assert!(service["refine"]["lag_snapshots"].is_number() && service["disk_free_bytes"].is_number(), "{service}");
-    let alerts = alerts(&status);
-    assert!(alerts.len() == 1 && alerts[0].contains("CameraDark") && alerts[0].contains("dead"), "{alerts:?}");
+    let found = alerts(&status);
+    assert!(found.len() == 1 && found[0].contains("CameraDark") && found[0].contains("dead"), "{found:?}");
     let text = rva(folder.path(), &["status"]).exits(1).stdout;
     assert!(text.contains("CAMERA") && text.contains("door") && text.contains("rva.gold_people_per_minute"), "{text}");
 

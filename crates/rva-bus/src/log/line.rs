@@ -129,8 +129,9 @@ pub(crate) fn decode(line: &[u8]) -> Result<Record, Damage> {
 fn split(line: &[u8]) -> (Cow<'_, [u8]>, Option<&[u8]>) {
     // Within a text each quotation mark is escaped, so the first of these bytes are those that end the properties.
     match memmem::find(line, REC_START).zip(line.strip_suffix(b"}")) {
+        // A record that was blotted out leaves blanks behind.
         Some((at, whole)) if at + REC_START.len() < whole.len() => {
-            ([&line[..at], b"}}"].concat().into(), Some(&whole[at + REC_START.len()..]))
+            ([&line[..at], b"}}"].concat().into(), Some(whole[at + REC_START.len()..].trim_ascii()))
         }
         _ => (line.into(), None),
     }

@@ -190,8 +190,8 @@ mod tests {
         assert!(!text.contains('\u{1b}'), "{text}");
         for line in [
             "run      ready           3 h",
-            "é\\u{1b}[2J  dark     0.0  3       none yet      0",
-            "b          running  10.0  0       0 s ago       0",
+            "é\\u{1b}[2J  dark     0.0   3       none yet      0",
+            "b           running  10.0  0       0 s ago       0",
             "rva.bronze_raw  12    0      0 B   none yet",
             "CameraDark  run: é\\u{1b}[2J: it gives no frames",
         ] {

@@ -75,6 +75,7 @@ fn a_run_is_seen_without_any_address_with_its_cameras_and_the_dark_one_is_what_i
     let camera = |status: &Value, at: usize| status["services"][0]["cameras"][at].clone();
     let (code, status) = status_when(folder.path(), "frames and rows", |status| {
         camera(status, 1)["fps"].as_f64() > Some(0.0)
+            && status["services"][0]["is_ready"] == true
             && status["services"][0]["ingest"]["rows"].as_f64() > Some(0.0)
             && status["tables"].as_array().is_some_and(|tables| tables.len() > 10)
     });

@@ -9,7 +9,7 @@ const METRICS: &[Metric<LogMeter>] = &[
         i64::try_from(log.counters().log_bytes).unwrap_or(i64::MAX)
     }),
     Metric::gauge("rva_detector_log_bytes_max", "Size that the log may have (log.size_max)", |log| {
-        i64::try_from(log.backlog().bytes_max).unwrap_or(i64::MAX)
+        i64::try_from(log.bytes_max()).unwrap_or(i64::MAX)
     }),
     Metric::gauge("rva_detector_log_unread_records", "Records of the log that its reader hasn't committed", |log| {
         i64::try_from(log.backlog().records).unwrap_or(i64::MAX)

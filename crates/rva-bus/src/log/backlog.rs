@@ -3,7 +3,7 @@
 use super::{folder, partition::Partition};
 use std::path::PathBuf;
 
-/// The records of a log that its reader hasn't committed yet, and the room that there is for them.
+/// The records of a log that its reader hasn't committed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogBacklog {
     /// The number of records.
@@ -11,8 +11,6 @@ pub struct LogBacklog {
     /// Their bytes, about: of a segment that is read in part, the part of its bytes that the unread records have of its
     /// records.
     pub bytes: u64,
-    /// The bytes that the whole log may have ([`LogOptions::size_bytes_max`](super::LogOptions::size_bytes_max)).
-    pub bytes_max: u64,
 }
 
 /// A partition as it was at one moment: its folder, and of each segment the first record, the one behind its last, and
@@ -32,8 +30,8 @@ impl Held {
 }
 
 /// Adds up what is behind the committed positions of partitions, which are read from the disk.
-pub(super) fn add_up(partitions: &[Held], bytes_max: u64) -> LogBacklog {
-    let mut backlog = LogBacklog { bytes_max, ..LogBacklog::default() };
+pub(super) fn add_up(partitions: &[Held]) -> LogBacklog {
+    let mut backlog = LogBacklog::default();
     for partition in partitions {
         let read = folder::read_committed(&partition.folder).saturating_add(1);
         for &(first, end, bytes) in &partition.segments {

@@ -90,7 +90,12 @@ impl LogMeter {
         let Some(shared) = self.shared.upgrade() else { return LogBacklog::default() };
         // Who appends doesn't wait for the disk.
         let held: Vec<_> = shared.lock().partitions.values().map(Held::of).collect();
-        backlog::add_up(&held, shared.options.size_bytes_max)
+        backlog::add_up(&held)
+    }
+
+    /// Returns the bytes that the whole log may have; zero once the writer is gone.
+    pub fn bytes_max(&self) -> u64 {
+        self.shared.upgrade().map_or(0, |shared| shared.options.size_bytes_max)
     }
 }
 

@@ -4,16 +4,19 @@ A run of the detector is a run of frames 1, 2, … whichever process was killed.
 and without a double, and every detector that ended with exit code 0 must be there whole.
 """
 
-import csv
-import io
 import json
 import os
 import signal
+import sys
 import time
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import guard
-from project import NETWORKS, compose, container, docker, inspect, say, sweep, until
+from project import ADDRESS, NETWORKS, compose, container, docker, inspect, say, sweep, until
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "stack"))
+import trino_sql  # noqa: E402
 
 FRAMES = 795  # of the sample video
 SERVICES = ("pulsar", "minio", "catalog", "ingest", "refine", "trino", "prometheus", "alertmanager")
@@ -45,16 +48,17 @@ def kill(service: str) -> None:
     until(f"{service} to be restarted", lambda: int(inspect(service, "{{.RestartCount}}")) > restarts)
 
 
-def trino(sql: str) -> str:
-    return compose("exec", "-T", "trino", "trino", "--output-format", "CSV", "--execute", sql)
+def trino(sql: str) -> list[list]:
+    """Rows, by the port that the compose file publishes."""
+    return trino_sql.query(f"http://{ADDRESS}:8083", sql)[1]
 
 
 def rows() -> Counter:
     """(run, camera, frame) → how often, as Trino reads it."""
-    text = trino(
+    found = trino(
         "SELECT pipeline_run_id, camera_id, frame_index, count(*) FROM lakehouse.rva.bronze_raw GROUP BY 1, 2, 3"
     )
-    return Counter({(run, camera, int(frame)): int(n) for run, camera, frame, n in csv.reader(io.StringIO(text))})
+    return Counter({(run, camera, frame): n for run, camera, frame, n in found})
 
 
 def runs(found: Counter) -> dict[str, list[int]]:
@@ -85,10 +89,10 @@ def check_gold(frames: int) -> None:
     """Waits until gold has each frame of bronze, once; tracks are those of silver."""
     minutes = "SELECT coalesce(sum(frames), 0), coalesce(sum(detections), 0) FROM lakehouse.rva.gold_people_per_minute"
     silver = "SELECT count(*), coalesce(sum(people), 0) FROM lakehouse.rva.silver_frames"
-    gold = until(f"{frames} frames in gold", lambda: (f := trino(minutes)).startswith(f'"{frames}"') and f)
-    wanted = trino(silver)
+    gold = until(f"{frames} frames in gold", lambda: (f := trino(minutes)[0])[0] == frames and f)
+    wanted = trino(silver)[0]
     assert gold == wanted, f"found frames and people {gold!r} in gold, wanted {wanted!r} as in silver"
-    say(f"gold holds them all: frames and people {gold.strip()}")
+    say(f"gold holds them all: frames and people {gold}")
 
 
 def ask_prometheus(path: str):

@@ -1,5 +1,6 @@
-"""Builds the tests that `cargo test ARGS` would run, and runs them as it does, but two programs at a time: most wait for
-something most of the time. Prints the output of each program in one piece, at its end; tests of documentation come last.
+"""Builds the tests that `cargo test ARGS` would run, and runs them as it does, but several programs at a time: most wait
+for something most of the time. Prints the output of each program in one piece, at its end, with the seconds that it took by
+the clock and of the processor; tests of documentation come last.
 
 usage: run_tests.py ARGS...
 """
@@ -8,6 +9,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,17 +32,24 @@ def programs(arguments):
 def run(program):
     executable, folder, source = program
     environment = {**os.environ, "CARGO_MANIFEST_DIR": str(folder)}
-    ran = subprocess.run(
-        [executable, "--show-output"],
-        check=False,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    text = ran.stdout.decode(errors="replace")
-    print(f"     Running {os.path.relpath(source)} ({executable})\n{text}", flush=True)
-    return ran.returncode
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        running = subprocess.Popen(
+            [executable, "--show-output"],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, used = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    clock, processor = time.monotonic() - began, used.ru_utime + used.ru_stime
+    name = os.path.relpath(source)
+    print(f"     Running {name} ({executable})\n{text}", flush=True)
+    print(f"timed: {clock:.0f} s, {processor:.0f} s of the processor: {name}\n", flush=True)
+    return running.returncode
 
 
 def main(arguments):

@@ -4,7 +4,7 @@
 exec awk '
   /^(   Compiling|    Finished|     Running|   Doc-tests)/ { print; fflush(); next }
   /^(test |running |error|warning)/ { print; fflush(); next }
-  /^(skipped: |failures:|test result: |torture: |coverage: |measured: )/ { print; fflush(); next }
+  /^(skipped: |failures:|test result: |torture: |coverage: |measured: |timed: )/ { print; fflush(); next }
   /^---- .* stdout ----$/ { block = $0; next }
   /panicked at|assertion|left:|right:/ { if (block != "") { print block; block = "" } print; fflush() }
 '

@@ -230,7 +230,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         if pending.change.is_none() {
             self.files.committed(&table, &pending.files, pending.looked_up.and_then(|TableAt(snapshot)| snapshot));
         }
-        let fresh = pending.selection.fresh.len();
+        let fresh = pending.checked.fresh.len();
         let outcome =
             CommitOutcome::Committed { rows_appended: fresh as u64, rows_known: (pending.rows - fresh) as u64 };
         Attempt::Done(outcome, Box::new(table))
@@ -254,8 +254,8 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         if let Work::Batch(batch) = work {
             self.stage(table, batch, &stored, pending).await?;
         }
-        if !pending.selection.conflicts.is_empty() {
-            return Ok(Attempt::Conflicting(pending.selection.conflicts.clone()));
+        if !pending.checked.conflicts.is_empty() {
+            return Ok(Attempt::Conflicting(pending.checked.conflicts.clone()));
         }
         let offsets = work.offsets_on(&stored);
         if pending.files.is_empty() && pending.removes_nothing() && offsets == stored.offsets() {
@@ -303,21 +303,21 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
     ) -> Result<(), LakeError> {
         let metadata = table.metadata();
         let now = TableAt(metadata.current_snapshot_id());
-        let mut selection = pending.selection.clone();
+        let mut checked = pending.checked.clone();
         if pending.looked_up != Some(now) {
             self.options.step(CommitStep::KeyLookup);
-            selection = self.check.select(table, &mut self.files, batch, stored).await?;
+            checked = self.check.select(table, &mut self.files, batch, stored).await?;
         }
         let spec = metadata.default_partition_spec_id();
-        if selection.conflicts.is_empty() && (pending.spec != Some(spec) || selection != pending.selection) {
+        if checked.conflicts.is_empty() && (pending.spec != Some(spec) || checked != pending.checked) {
             self.options.step(CommitStep::WriteFiles);
-            let rows: Vec<&R> = selection.fresh.iter().filter_map(|at| batch.rows.get(*at)).collect();
+            let rows: Vec<&R> = checked.fresh.iter().filter_map(|at| batch.rows.get(*at)).collect();
             pending.spec = None;
             pending.files = write_files(table, &rows, &self.options).await?;
             pending.spec = Some(spec);
             self.options.step(CommitStep::FilesClosed);
         }
-        pending.selection = selection;
+        pending.checked = checked;
         pending.looked_up = Some(now);
         Ok(())
     }

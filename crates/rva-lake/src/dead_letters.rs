@@ -4,7 +4,7 @@ use crate::columns::read_columns;
 use crate::commit::TableJob;
 use crate::errors::permanent;
 use crate::files::FileList;
-use crate::key_check::{KeyCheck, Selection};
+use crate::key_check::{CheckedRows, KeyCheck};
 use crate::lake::Lake;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint, TableSink};
 use crate::state::StoredState;
@@ -122,7 +122,7 @@ impl KeyCheck<DeadLetter> for DeadLetterKeys {
         files: &mut FileList,
         batch: &Batch<DeadLetter>,
         stored: &StoredState,
-    ) -> Result<Selection, LakeError> {
+    ) -> Result<CheckedRows, LakeError> {
         let offsets = stored.offsets();
         // A message id that is no position can't be compared with the map: the table decides.
         let asked = batch.rows.iter().filter(|row| {
@@ -132,7 +132,7 @@ impl KeyCheck<DeadLetter> for DeadLetterKeys {
         let asked = asked.map(key).collect();
         let mut known = held(table, files, &asked).await?;
         let fresh = (0..).zip(&batch.rows).filter(|(_, row)| known.insert(key(row))).map(|(at, _)| at).collect();
-        Ok(Selection { fresh, conflicts: Vec::new() })
+        Ok(CheckedRows { fresh, conflicts: Vec::new() })
     }
 
     fn committed(&mut self) {}

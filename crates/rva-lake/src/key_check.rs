@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// The rows of a batch that are new: their places, ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Selection {
+pub(crate) struct CheckedRows {
     pub fresh: Vec<usize>,
     /// The places of rows whose key is there with other contents.
     pub conflicts: Vec<usize>,
@@ -17,22 +17,22 @@ pub(crate) struct Selection {
 
 /// A check that finds the rows whose key the table doesn't hold.
 pub(crate) trait KeyCheck<R>: Send {
-    /// Selects the rows to append: those whose key is neither in the table nor in an earlier row of the batch.
+    /// Finds the rows to append: those whose key is neither in the table nor in an earlier row of the batch.
     fn select(
         &mut self,
         table: &Table,
         files: &mut FileList,
         batch: &Batch<R>,
         stored: &StoredState,
-    ) -> impl Future<Output = Result<Selection, LakeError>> + Send;
+    ) -> impl Future<Output = Result<CheckedRows, LakeError>> + Send;
 
-    /// Notes that the last selection is in the table.
+    /// Notes that what was checked last is in the table.
     fn committed(&mut self);
 
     /// Forgets everything that is held, since none of it can be relied on.
     fn forget(&mut self);
 
-    /// Returns the table properties that go into the commit of the last selection.
+    /// Returns the table properties that go into the commit of what was checked last.
     fn properties(&self) -> Option<(String, String)> {
         None
     }

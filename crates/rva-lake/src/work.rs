@@ -1,7 +1,7 @@
 //! The work that a job is asked to commit, and the part of it that is on its way.
 
 use crate::change::Change;
-use crate::key_check::{KeyCheck, Selection};
+use crate::key_check::{CheckedRows, KeyCheck};
 use crate::rows::TableRow;
 use crate::seam::{Batch, LakeError, LakeErrorKind};
 use crate::state::StoredState;
@@ -113,7 +113,7 @@ pub(crate) struct Pending {
     pub table: uuid::Uuid,
     /// The state of the table that the keys were looked up in.
     pub looked_up: Option<TableAt>,
-    pub selection: Selection,
+    pub checked: CheckedRows,
     /// The partition spec that the files were written under.
     pub spec: Option<i32>,
     pub files: Vec<DataFile>,
@@ -137,7 +137,7 @@ impl Pending {
             commit: uuid::Uuid::now_v7().to_string(),
             table,
             looked_up: None,
-            selection: Selection::default(),
+            checked: CheckedRows::default(),
             spec: None,
             files: change.as_ref().map(|change| change.added.clone()).unwrap_or_default(),
             change,

@@ -154,24 +154,24 @@ pub(crate) fn short(found: &Field<'_>) -> String {
 /// A type that takes an object field by field.
 trait Fields<'de>: Default {
     /// Takes the value of a known key, or checks that of another.
-    fn take<A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error>;
+    fn take<A: MapAccess<'de>>(&mut self, key: KnownKey, map: &mut A) -> Result<(), A::Error>;
 }
 
 impl<'de> Fields<'de> for Record<'de> {
-    fn take<A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
+    fn take<A: MapAccess<'de>>(&mut self, key: KnownKey, map: &mut A) -> Result<(), A::Error> {
         match key {
-            Key::SchemaVersion => self.schema_version = Some(map.next_value()?),
-            Key::PipelineRunId => self.pipeline_run_id = Some(map.next_value()?),
-            Key::FrameIndex => self.frame_index = Some(map.next_value()?),
-            Key::Payload => self.payload = Some(map.next_value()?),
-            Key::CaptureTs => self.capture_ts = Some(map.next_value()?),
-            Key::Source => {
+            KnownKey::SchemaVersion => self.schema_version = Some(map.next_value()?),
+            KnownKey::PipelineRunId => self.pipeline_run_id = Some(map.next_value()?),
+            KnownKey::FrameIndex => self.frame_index = Some(map.next_value()?),
+            KnownKey::Payload => self.payload = Some(map.next_value()?),
+            KnownKey::CaptureTs => self.capture_ts = Some(map.next_value()?),
+            KnownKey::Source => {
                 self.source = match map.next_value()? {
                     Found::Object(source) => source,
                     Found::Other(_) => Source::default(),
                 }
             }
-            Key::StoreId | Key::CameraId | Key::StreamId | Key::Other => {
+            KnownKey::StoreId | KnownKey::CameraId | KnownKey::StreamId | KnownKey::Other => {
                 let Checked = map.next_value()?;
             }
         }
@@ -180,11 +180,11 @@ impl<'de> Fields<'de> for Record<'de> {
 }
 
 impl<'de> Fields<'de> for Source<'de> {
-    fn take<A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
+    fn take<A: MapAccess<'de>>(&mut self, key: KnownKey, map: &mut A) -> Result<(), A::Error> {
         match key {
-            Key::StoreId => self.store_id = Some(map.next_value()?),
-            Key::CameraId => self.camera_id = Some(map.next_value()?),
-            Key::StreamId => self.stream_id = Some(map.next_value()?),
+            KnownKey::StoreId => self.store_id = Some(map.next_value()?),
+            KnownKey::CameraId => self.camera_id = Some(map.next_value()?),
+            KnownKey::StreamId => self.stream_id = Some(map.next_value()?),
             _ => {
                 let Checked = map.next_value()?;
             }
@@ -245,7 +245,7 @@ impl<'de> Deserialize<'de> for Field<'de> {
 
 /// A known key, of any object.
 #[derive(Clone, Copy)]
-enum Key {
+enum KnownKey {
     SchemaVersion,
     PipelineRunId,
     FrameIndex,
@@ -258,28 +258,28 @@ enum Key {
     Other,
 }
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de> Deserialize<'de> for KnownKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct OfText;
         impl Visitor<'_> for OfText {
-            type Value = Key;
+            type Value = KnownKey;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a key")
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Key, E> {
+            fn visit_str<E: Error>(self, text: &str) -> Result<KnownKey, E> {
                 Ok(match text {
-                    "schema_version" => Key::SchemaVersion,
-                    "pipeline_run_id" => Key::PipelineRunId,
-                    "frame_index" => Key::FrameIndex,
-                    "payload" => Key::Payload,
-                    "capture_ts" => Key::CaptureTs,
-                    "source" => Key::Source,
-                    "store_id" => Key::StoreId,
-                    "camera_id" => Key::CameraId,
-                    "stream_id" => Key::StreamId,
-                    _ => Key::Other,
+                    "schema_version" => KnownKey::SchemaVersion,
+                    "pipeline_run_id" => KnownKey::PipelineRunId,
+                    "frame_index" => KnownKey::FrameIndex,
+                    "payload" => KnownKey::Payload,
+                    "capture_ts" => KnownKey::CaptureTs,
+                    "source" => KnownKey::Source,
+                    "store_id" => KnownKey::StoreId,
+                    "camera_id" => KnownKey::CameraId,
+                    "stream_id" => KnownKey::StreamId,
+                    _ => KnownKey::Other,
                 })
             }
         }

@@ -16,7 +16,7 @@ pub(crate) mod search;
 use crate::conflicts::{Payloads, Suspects};
 use crate::deletions::Deletions;
 use crate::files::{FileEntry, FileList};
-use crate::key_check::{KeyCheck, Selection};
+use crate::key_check::{CheckedRows, KeyCheck};
 use crate::lake::Lake;
 use crate::rows::BronzeRow;
 use crate::seam::{Batch, KeyIndexCounts, LakeError};
@@ -241,7 +241,7 @@ impl KeyCheck<BronzeRow> for KeyIndex {
         files: &mut FileList,
         batch: &Batch<BronzeRow>,
         _stored: &StoredState,
-    ) -> Result<Selection, LakeError> {
+    ) -> Result<CheckedRows, LakeError> {
         self.staged.clear();
         let (blocks, places) = blocks_of(batch.rows.iter().map(|row| &row.event.key));
         self.prepare(table, files, &blocks).await?;
@@ -271,7 +271,7 @@ impl KeyCheck<BronzeRow> for KeyIndex {
         found.same.into_iter().for_each(|at| self.payloads.stage(&batch.rows[at]));
         conflicts.extend(found.other);
         conflicts.sort_unstable();
-        Ok(Selection { fresh, conflicts })
+        Ok(CheckedRows { fresh, conflicts })
     }
 
     fn committed(&mut self) {

@@ -29,16 +29,16 @@ pub(crate) use rows::{BRONZE, Exploder, SilverRows, day_of};
 const ROWS_MAX: usize = 50_000;
 
 /// Detections, rejects and frames, in the order in which they are committed.
-const KINDS: [Kind; 3] = [Kind::Detections, Kind::Rejects, Kind::Frames];
+const SILVER_TABLES: [SilverTable; 3] = [SilverTable::Detections, SilverTable::Rejects, SilverTable::Frames];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SilverTable {
     Detections,
     Rejects,
     Frames,
 }
 
-impl Kind {
+impl SilverTable {
     fn take(self, rows: &mut SilverRows) -> Vec<rva_lake::Cells> {
         std::mem::take(match self {
             Self::Detections => &mut rows.detections,
@@ -50,7 +50,7 @@ impl Kind {
 
 /// A table that is being brought up to bronze.
 struct Going<'a> {
-    kind: Kind,
+    kind: SilverTable,
     table: &'a mut Box<dyn RefinedTable>,
     view: TableView,
     resume: ResumePoint,
@@ -219,9 +219,9 @@ impl Silver {
         for (at, table) in self.tables.iter_mut().enumerate() {
             let Some((_, resume)) = resumes.iter().find(|(place, _)| *place == at) else { continue };
             let view = table.view().await?;
-            let replaced = replaced(KINDS[at], table, &view, plan).await?;
+            let replaced = replaced(SILVER_TABLES[at], table, &view, plan).await?;
             let (staged, resume) = (Staged::default(), resume.clone());
-            going.push(Going { kind: KINDS[at], table, view, resume, staged, replaced });
+            going.push(Going { kind: SILVER_TABLES[at], table, view, resume, staged, replaced });
         }
         let mut exploder = Exploder::of(self.rules);
         let mut rows = SilverRows::default();
@@ -293,7 +293,7 @@ fn check_source(bronze: &TableView, resume: &ResumePoint, rebuilds: bool, name: 
 
 /// Finds the files that a plan replaces, and takes over the rows of them that it doesn't.
 async fn replaced(
-    kind: Kind,
+    kind: SilverTable,
     table: &mut Box<dyn RefinedTable>,
     view: &TableView,
     plan: &Plan,
@@ -302,13 +302,13 @@ async fn replaced(
         Plan::Files(_) => Ok(Replaced::default()),
         Plan::All(since) => {
             // Rejects have no capture time.
-            let from_us = if kind == Kind::Rejects { i64::MIN } else { *since };
-            let first = usize::from(kind == Kind::Detections);
+            let from_us = if kind == SilverTable::Rejects { i64::MIN } else { *since };
+            let first = usize::from(kind == SilverTable::Detections);
             let keeps = |row: &rva_lake::Cells| crate::ids::whole(row, first + 4).is_some_and(|at| at < from_us);
             let all = Span { store: None, from_us, to_us: i64::MAX };
-            Ok(table.replace(view, &[all], &|row| kind != Kind::Rejects && keeps(row)).await?)
+            Ok(table.replace(view, &[all], &|row| kind != SilverTable::Rejects && keeps(row)).await?)
         }
-        Plan::Days(days) if kind == Kind::Rejects => {
+        Plan::Days(days) if kind == SilverTable::Rejects => {
             let stores: BTreeSet<Arc<str>> = days.iter().map(|(store, _)| Arc::clone(store)).collect();
             let whole = |store: &Arc<str>| Span { store: Some(Arc::clone(store)), from_us: i64::MIN, to_us: i64::MAX };
             let spans: Vec<Span> = stores.iter().map(whole).collect();
@@ -323,7 +323,7 @@ async fn replaced(
             };
             let spans: Vec<Span> = days.iter().map(span).collect();
             // Store and capture time stand a place later where the version stands first.
-            let first = usize::from(kind == Kind::Detections);
+            let first = usize::from(kind == SilverTable::Detections);
             let keeps = move |row: &rva_lake::Cells| {
                 let day = crate::ids::whole(row, first + 4).map(day_of);
                 let store = crate::ids::text(row, first + 1);

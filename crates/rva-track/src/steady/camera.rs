@@ -37,7 +37,7 @@ const SIGNIFICANCE: f64 = 2.0;
 
 /// Finds shifts, and keeps its memory from one frame to the next.
 #[derive(Debug, Default)]
-pub(super) struct CameraMotion {
+pub(super) struct CrowdMotion {
     heights: Vec<f64>,
     /// Rows of [`SIDE`] cells.
     votes: Vec<u32>,
@@ -45,7 +45,7 @@ pub(super) struct CameraMotion {
     y: Vec<f64>,
 }
 
-impl CameraMotion {
+impl CrowdMotion {
     /// Returns the shift in pixels from where well-known tracks are `expected` to where the `seen` are; (0, 0) where
     /// too few are known.
     pub(super) fn shift(&mut self, expected: &[Extent], seen: &[Extent]) -> (f64, f64) {
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_shift_of_everybody_is_found_whether_boxes_overlap_or_not() {
-        let mut camera = CameraMotion::default();
+        let mut camera = CrowdMotion::default();
         for (x, y) in [(0.0, 0.0), (1.25, -0.5), (14.0, 9.0), (-77.0, 31.0), (165.0, -120.0)] {
             let (found_x, found_y) = camera.shift(&crowd(), &moved(&crowd(), x, y));
             assert!((found_x - x).abs() < 1e-9 && (found_y - y).abs() < 1e-9, "{x} {y}: {found_x} {found_y}");
@@ -208,7 +208,7 @@ mod tests {
         let mut seen = crowd();
         seen[0].x += 9.0;
         seen[1].x -= 6.0;
-        assert_eq!(CameraMotion::default().shift(&crowd(), &seen), (0.0, 0.0));
+        assert_eq!(CrowdMotion::default().shift(&crowd(), &seen), (0.0, 0.0));
     }
 
     #[test]
@@ -220,8 +220,8 @@ mod tests {
             }
             seen
         };
-        assert_eq!(CameraMotion::default().shift(&crowd(), &jittered(0.0)), (0.0, 0.0));
-        let (x, y) = CameraMotion::default().shift(&crowd(), &jittered(6.0));
+        assert_eq!(CrowdMotion::default().shift(&crowd(), &jittered(0.0)), (0.0, 0.0));
+        let (x, y) = CrowdMotion::default().shift(&crowd(), &jittered(6.0));
         assert!((x - 6.0).abs() < 1.0 && y == 0.0, "{x} {y}");
     }
 
@@ -230,13 +230,13 @@ mod tests {
         let mut seen = moved(&crowd(), 60.0, 0.0);
         seen.remove(2);
         seen.push(Extent { x: 300.0, y: 200.0, width: 300.0, height: 90.0 });
-        let (x, y) = CameraMotion::default().shift(&crowd(), &seen);
+        let (x, y) = CrowdMotion::default().shift(&crowd(), &seen);
         assert!((x - 60.0).abs() < 1e-9 && y.abs() < 1e-9, "{x} {y}");
     }
 
     #[test]
     fn too_few_tracks_or_no_detections_say_nothing() {
-        let mut camera = CameraMotion::default();
+        let mut camera = CrowdMotion::default();
         assert_eq!(camera.shift(&crowd()[..2], &moved(&crowd(), 50.0, 0.0)), (0.0, 0.0));
         assert_eq!(camera.shift(&crowd(), &[]), (0.0, 0.0));
     }

@@ -36,7 +36,7 @@ pub use params::SteadyTrackParams;
 
 use crate::matching::Matching;
 use crate::{ParamError, TRACKS_MAX, TrackEstimate, TrackState, Tracker, TrackerFrame, Warp};
-use camera::CameraMotion;
+use camera::CrowdMotion;
 use extent::Extent;
 use likeness::Likeness;
 use motion::Motion;
@@ -161,7 +161,7 @@ pub struct SteadyTrack {
     columns: Vec<Extent>,
     taken: Vec<bool>,
     matching: Matching,
-    camera: CameraMotion,
+    camera: CrowdMotion,
 }
 
 impl SteadyTrack {
@@ -188,7 +188,7 @@ impl SteadyTrack {
             columns: Vec::new(),
             taken: Vec::new(),
             matching: Matching::default(),
-            camera: CameraMotion::default(),
+            camera: CrowdMotion::default(),
         })
     }
 

@@ -8,12 +8,12 @@ use opencv::core::{CV_8UC3, Mat};
 /// A converter of pictures, with the colours that they say they have.
 #[derive(Default)]
 pub(super) struct Converter {
-    scaler: Option<(Kind, scaling::Context)>,
+    scaler: Option<(PictureFormat, scaling::Context)>,
 }
 
 /// The kind of pictures that a scaler was made for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Kind {
+struct PictureFormat {
     format: Pixel,
     width: u32,
     height: u32,
@@ -31,7 +31,7 @@ impl Converter {
     /// # Errors
     /// Returns [`VisionErrorKind::Unreadable`] where FFmpeg has no way from its pixel format.
     pub(super) fn convert(&mut self, frame: &frame::Video, turn: Orientation) -> Result<Image, VisionError> {
-        let kind = Kind {
+        let kind = PictureFormat {
             format: frame.format(),
             width: frame.width(),
             height: frame.height(),
@@ -56,8 +56,8 @@ impl Converter {
 }
 
 #[allow(unsafe_code, reason = "ffmpeg-next can't set the colours of a scaler")]
-fn scaler(kind: Kind) -> Result<scaling::Context, ffmpeg::Error> {
-    let Kind { format, width, height, space, range } = kind;
+fn scaler(kind: PictureFormat) -> Result<scaling::Context, ffmpeg::Error> {
+    let PictureFormat { format, width, height, space, range } = kind;
     let flags = scaling::Flags::BICUBIC;
     let mut scaler = scaling::Context::get(format, width, height, Pixel::BGR24, width, height, flags)?;
     let is_full = range == ffmpeg::color::Range::JPEG || format!("{format:?}").starts_with("YUVJ");

@@ -5,6 +5,7 @@ use crate::{
     delivery::{PatientSink, Sent},
     progress::Pace,
 };
+use async_recursion::async_recursion as boxed;
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 use rva_bus::{BusError, EventSink, OutgoingMessage};
@@ -149,6 +150,7 @@ pub fn detector_floor(conf: f64, tracker: &dyn Tracker) -> f32 {
 /// The pipeline blocks on a thread of its own. A slow sink makes it wait; transient errors of the sink are waited for
 /// without end, and nothing is read meanwhile. The sink is flushed before this returns, however the run ended.
 /// When the future is dropped, the pipeline ends soon after, and what it held is lost.
+#[boxed]
 pub async fn run_camera(
     camera: OpenCamera,
     settings: RunSettings,

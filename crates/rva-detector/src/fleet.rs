@@ -7,6 +7,7 @@ use crate::{
     configured::{CameraPlan, OpenSpec, Plan, log_options, open_all, plan, reconnect_pace, specs},
     load_shared, log_totals, watch_cameras,
 };
+use async_recursion::async_recursion as boxed;
 use rva_bus::LogWriter;
 use rva_service::{Config, Health, LoadAgain, Loaded, SourceText, StopFlag};
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -25,6 +26,7 @@ impl Fleet {
     ///
     /// # Errors
     /// Fails as [`Fleet::open`] does.
+    #[boxed]
     pub async fn of(plan: &Plan) -> anyhow::Result<Self> {
         if !plan.is_from_file {
             return Self::open(&plan.cameras).await;
@@ -42,6 +44,7 @@ impl Fleet {
     /// # Errors
     /// Returns everything that is wrong with the cameras, or the first source or model that can't be opened; nothing is
     /// left open then.
+    #[boxed]
     pub async fn open(cameras: &[CameraPlan]) -> anyhow::Result<Self> {
         let specs = specs(cameras)?;
         // Opening blocks: on files, on networks, on loading a model.
@@ -72,6 +75,7 @@ impl Fleet {
 ///
 /// # Errors
 /// Fails as [`LogWriter::open`] does.
+#[boxed]
 pub async fn open_log(folder: PathBuf, config: &Config, health: &Health) -> anyhow::Result<SharedSink> {
     let (options, disk) = (log_options(config), folder.clone());
     let log = tokio::task::spawn_blocking(move || LogWriter::open(folder, options)).await??;

@@ -1,5 +1,6 @@
 //! Publishing from the embedded log to Pulsar, beside the cameras. Needs the cargo feature `pulsar`.
 
+use async_recursion::async_recursion as boxed;
 use rva_bus::{
     BusError, BusErrorKind,
     pulsar::{Forwarder, ForwarderCounters, ForwarderOptions, PulsarConnection},
@@ -33,6 +34,7 @@ impl Publishing {
     /// # Errors
     /// Returns those that no waiting cures: a wrong token, certificate or address, a topic that wasn't set up, another
     /// schema, damage in the spool.
+    #[boxed]
     pub async fn start(connection: PulsarConnection, options: ForwarderOptions) -> Result<Self, BusError> {
         let trouble = watch::Sender::new(None);
         let first = match Forwarder::open(&connection, options.clone()).await {
@@ -73,6 +75,7 @@ impl Publishing {
     ///
     /// # Errors
     /// Returns the error that ended the forwarder; the spool keeps the rest.
+    #[boxed]
     pub async fn finish(mut self, stop: &StopFlag) -> anyhow::Result<()> {
         self.is_draining.send_replace(true);
         tracing::info!("the run is in the spool; the broker gets the rest of it");

@@ -1,5 +1,6 @@
 //! The publishing of a log to a broker, as configured.
 
+use async_recursion::async_recursion as boxed;
 use rva_service::{BusKind, Config, Health, StopFlag};
 #[cfg(not(feature = "pulsar"))]
 use rva_vision::{VisionError, VisionErrorKind};
@@ -24,6 +25,7 @@ impl Publisher {
     ///
     /// # Errors
     /// Returns the trouble of the broker that no waiting cures.
+    #[boxed]
     pub async fn start(config: &Config, health: &Health) -> anyhow::Result<Self> {
         use anyhow::Context;
         use rva_bus::pulsar::{ForwarderOptions, PulsarConnection};
@@ -55,6 +57,7 @@ impl Publisher {
     ///
     /// # Errors
     /// Returns the error that ended the sending; the log keeps the rest.
+    #[boxed]
     pub async fn finish(self, stop: &StopFlag) -> anyhow::Result<()> {
         use anyhow::Context;
         match self.publishing {
@@ -70,6 +73,7 @@ impl Publisher {
     ///
     /// # Errors
     /// Returns an error where the configuration wants it.
+    #[boxed]
     pub async fn start(config: &Config, _: &Health) -> anyhow::Result<Self> {
         if config.detector.publish == BusKind::Pulsar {
             let text =
@@ -86,6 +90,7 @@ impl Publisher {
     ///
     /// # Errors
     /// Returns none.
+    #[boxed]
     pub async fn finish(self, _: &StopFlag) -> anyhow::Result<()> {
         Ok(())
     }

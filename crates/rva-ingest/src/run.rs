@@ -14,6 +14,7 @@ use crate::{
     start::{check_identity, check_rollback},
     trouble::{Noted, Trouble},
 };
+use async_recursion::async_recursion as boxed;
 use held::Held;
 use progress::{Progress, Promises};
 use rva_bus::{BusError, BusErrorKind, EventSource, PartitionRange};
@@ -34,6 +35,7 @@ const LOG: &str = "log";
 /// # Errors
 /// Returns an error where no retry helps, or an operator must decide. Messages that were read before are committed
 /// first where that is possible; the log keeps the rest.
+#[boxed]
 pub async fn run_ingest(
     source: &mut dyn EventSource,
     bronze: &mut dyn TableSink<BronzeRow>,

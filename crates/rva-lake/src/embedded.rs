@@ -2,7 +2,9 @@
 //!
 //! The crate's own catalog puts a table at `warehouse/NAMESPACE/NAME`, so a table that is made after another of that
 //! name was renamed would share its folder: here each new table gets a folder of its own. And it can't go on where
-//! another engine put the metadata elsewhere (`write.metadata.path`): such a commit is made here.
+//! another engine put the metadata elsewhere (`write.metadata.path`): such a commit is made here. What a table's
+//! metadata says is kept in memory: it names hundreds of snapshots, a job loads it several times a commit, and a
+//! metadata file never changes. The catalog is asked each time which file is the newest.
 
 use crate::change::SwapMetadata;
 use crate::definition::CATALOG;
@@ -12,8 +14,9 @@ use crate::layer::{CatalogLayer, Layered};
 use crate::places::METADATA_PATH;
 use crate::seam::{LakeError, LakeErrorKind};
 use crate::storage::{make_folder, plain};
-use iceberg::io::StorageFactory;
-use iceberg::spec::TableMetadata;
+use async_recursion::async_recursion as boxed;
+use iceberg::io::{FileIO, StorageFactory};
+use iceberg::spec::{TableMetadata, TableMetadataRef};
 use iceberg::table::Table;
 use iceberg::{
     Catalog, CatalogBuilder, Error, ErrorKind, MetadataLocation, NamespaceIdent, Result, Runtime, TableCommit,
@@ -22,20 +25,24 @@ use iceberg::{
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalog, SqlCatalogBuilder};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rva_types::DataFolder;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection, SqlitePool, sqlite::SqlitePoolOptions};
 use std::{
     collections::HashMap,
     fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 use uuid::Uuid;
+
+/// The most connections to the catalog besides those of the crate's.
+const CONNECTIONS_MAX: u32 = 2;
 
 /// Opens the catalog of a data folder; folder and catalog are made if they aren't there, tables are not.
 ///
 /// # Errors
 /// Fails as [`Lake::open_embedded`](crate::Lake::open_embedded) does.
+#[boxed]
 pub async fn embedded_catalog(
     data_dir: &Path,
     storage: Arc<dyn StorageFactory>,
@@ -61,7 +68,10 @@ pub(crate) async fn embedded_parts(
         .map_err(|error| folder_error("make", &warehouse, error))?;
     set_wal(&dir).await?;
     let inner = sql_catalog(&dir, "mode=rwc", storage).await?;
-    let catalog = Arc::new(Layered(EmbeddedCatalog { inner, dir }));
+    let failed = |error: sqlx::Error| catalog_error(&dir, error);
+    let places = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX);
+    let places = places.connect_lazy(&sqlite_url(&dir, "mode=rw")).map_err(failed)?;
+    let catalog = Arc::new(Layered(EmbeddedCatalog { inner, dir, places, known: Mutex::default() }));
     Ok((Arc::clone(&catalog) as Arc<dyn Catalog>, catalog as Arc<dyn SwapMetadata>))
 }
 
@@ -213,20 +223,21 @@ pub(crate) async fn check_not_moved(dir: &Path) -> std::result::Result<(), LakeE
     Ok(())
 }
 
+const PLACE: &str =
+    "SELECT metadata_location FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?";
+
 /// Reads where the catalog says that a table's metadata is, from the database: a table whose metadata isn't there any
 /// more can't be loaded.
 async fn table_place(dir: &Path, name: &str) -> std::result::Result<Option<String>, LakeError> {
     let failed = |error: sqlx::Error| catalog_error(dir, error);
     let mut connection = SqliteConnection::connect(&sqlite_url(dir, reading_mode(dir))).await.map_err(failed)?;
-    let place = sqlx::query_scalar(
-        "SELECT metadata_location FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?",
-    )
-    .bind(CATALOG)
-    .bind(NAMESPACE)
-    .bind(name)
-    .fetch_optional(&mut connection)
-    .await
-    .map_err(failed)?;
+    let place = sqlx::query_scalar(PLACE)
+        .bind(CATALOG)
+        .bind(NAMESPACE)
+        .bind(name)
+        .fetch_optional(&mut connection)
+        .await
+        .map_err(failed)?;
     connection.close().await.map_err(failed)?;
     Ok(place)
 }
@@ -236,6 +247,35 @@ async fn table_place(dir: &Path, name: &str) -> std::result::Result<Option<Strin
 struct EmbeddedCatalog {
     inner: SqlCatalog,
     dir: PathBuf,
+    /// The connections by which places of metadata are read and swapped.
+    places: SqlitePool,
+    /// The metadata that was read or written last of each table.
+    known: Mutex<HashMap<TableIdent, Known>>,
+}
+
+/// The contents of a metadata file.
+#[derive(Debug, Clone)]
+struct Known {
+    location: String,
+    metadata: TableMetadataRef,
+    io: FileIO,
+}
+
+impl Known {
+    fn of(table: &Table) -> Result<Self> {
+        let location = table.metadata_location_result()?.to_owned();
+        Ok(Self { location, metadata: table.metadata_ref(), io: table.file_io().clone() })
+    }
+
+    fn table(self, ident: &TableIdent) -> Result<Table> {
+        Table::builder()
+            .identifier(ident.clone())
+            .file_io(self.io)
+            .metadata(self.metadata)
+            .metadata_location(self.location)
+            .runtime(Runtime::current())
+            .build()
+    }
 }
 
 #[async_trait::async_trait]
@@ -253,16 +293,27 @@ impl CatalogLayer for EmbeddedCatalog {
     }
 
     async fn load_table(&self, table: &TableIdent) -> Result<Table> {
-        self.inner.load_table(table).await
+        if let Some(known) = self.known(table)
+            && self.place(table).await?.as_ref() == Some(&known.location)
+        {
+            return known.table(table);
+        }
+        let loaded = self.inner.load_table(table).await?;
+        self.keep(table, Known::of(&loaded)?);
+        Ok(loaded)
     }
 
     async fn update_table(&self, commit: TableCommit) -> Result<Table> {
-        let table = self.inner.load_table(commit.identifier()).await?;
-        let location = table.metadata_location_result()?;
-        if location.parse::<MetadataLocation>().is_ok() && !table.metadata().properties().contains_key(METADATA_PATH) {
-            return self.inner.update_table(commit).await;
+        let table = self.load_table(commit.identifier()).await?;
+        let old = table.metadata_location_result()?.to_owned();
+        if old.parse::<MetadataLocation>().is_err() || table.metadata().properties().contains_key(METADATA_PATH) {
+            return self.update_elsewhere(table, commit).await;
         }
-        self.update_elsewhere(table, commit).await
+        let staged = commit.apply(table)?;
+        let new = staged.metadata_location_result()?;
+        staged.metadata().write_to(staged.file_io(), &new.parse()?).await?;
+        self.swap_location(staged.identifier(), &old, Known::of(&staged)?).await?;
+        Ok(staged)
     }
 }
 
@@ -274,7 +325,7 @@ impl SwapMetadata for Layered<EmbeddedCatalog> {
         requirements: Vec<TableRequirement>,
         updates: Vec<TableUpdate>,
     ) -> Result<()> {
-        let table = self.0.inner.load_table(ident).await?;
+        let table = self.0.load_table(ident).await?;
         for requirement in requirements {
             requirement.check(Some(table.metadata()))?;
         }
@@ -296,7 +347,8 @@ impl SwapMetadata for Layered<EmbeddedCatalog> {
                 new
             }
         };
-        self.0.swap_location(ident, &old, &new).await
+        let new = Known { location: new, metadata: metadata.into(), io: table.file_io().clone() };
+        self.0.swap_location(ident, &old, new).await
     }
 }
 
@@ -310,6 +362,27 @@ fn elsewhere(metadata: &TableMetadata, old: &str) -> String {
 }
 
 impl EmbeddedCatalog {
+    fn known(&self, ident: &TableIdent) -> Option<Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(ident).cloned()
+    }
+
+    fn keep(&self, ident: &TableIdent, known: Known) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(ident.clone(), known);
+    }
+
+    /// Reads which metadata file of a table is the newest; `None` where there is no such table.
+    async fn place(&self, ident: &TableIdent) -> Result<Option<String>> {
+        let failed =
+            |error: sqlx::Error| Error::new(ErrorKind::Unexpected, "could not read the catalog").with_source(error);
+        sqlx::query_scalar(PLACE)
+            .bind(CATALOG)
+            .bind(ident.namespace().join("."))
+            .bind(ident.name())
+            .fetch_optional(&self.places)
+            .await
+            .map_err(failed)
+    }
+
     /// Commits to a table whose metadata isn't where the crate can write it.
     async fn update_elsewhere(&self, table: Table, commit: TableCommit) -> Result<Table> {
         let (ident, io) = (table.identifier().clone(), table.file_io().clone());
@@ -328,36 +401,30 @@ impl EmbeddedCatalog {
         let metadata = with_log_entry(staged.metadata(), &stand_in, &old)?;
         let new = elsewhere(&metadata, &old);
         io.new_output(&new)?.write(serde_json::to_vec(&metadata)?.into()).await?;
-        self.swap_location(&ident, &old, &new).await?;
-        Table::builder()
-            .identifier(ident)
-            .file_io(io)
-            .metadata(metadata)
-            .metadata_location(new)
-            .runtime(Runtime::current())
-            .build()
+        let new = Known { location: new, metadata: metadata.into(), io };
+        self.swap_location(&ident, &old, new.clone()).await?;
+        new.table(&ident)
     }
 
     /// Compares and sets the place of a table's metadata.
-    async fn swap_location(&self, ident: &TableIdent, old: &str, new: &str) -> Result<()> {
+    async fn swap_location(&self, ident: &TableIdent, old: &str, new: Known) -> Result<()> {
         let failed =
             |error: sqlx::Error| Error::new(ErrorKind::Unexpected, "could not write the catalog").with_source(error);
-        let mut connection = SqliteConnection::connect(&sqlite_url(&self.dir, "mode=rw")).await.map_err(failed)?;
         let swapped = sqlx::query(
             "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? WHERE catalog_name = ? \
              AND table_namespace = ? AND table_name = ? AND metadata_location = ?",
         )
-        .bind(new)
+        .bind(&new.location)
         .bind(old)
         .bind(CATALOG)
         .bind(ident.namespace().join("."))
         .bind(ident.name())
         .bind(old)
-        .execute(&mut connection)
+        .execute(&self.places)
         .await
         .map_err(failed)?;
-        connection.close().await.map_err(failed)?;
         if swapped.rows_affected() == 1 {
+            self.keep(ident, new);
             return Ok(());
         }
         let text = format!("another commit to {ident} was first");

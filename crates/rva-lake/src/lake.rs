@@ -8,6 +8,7 @@ use crate::options::LakeOptions;
 use crate::rest::rest_parts;
 use crate::rest_options::RestOptions;
 use crate::seam::{LakeError, LakeErrorKind};
+use async_recursion::async_recursion as boxed;
 use iceberg::Catalog;
 use rva_types::{DataFolder, JobName};
 use std::{fs, io, path::Path, sync::Arc};
@@ -33,6 +34,7 @@ impl Lake {
     /// # Errors
     /// Returns `Permanent` for a folder that can't be written, one that was moved since its tables were made, or a
     /// table with other columns; `Transient` for no space left, or a catalog that is locked.
+    #[boxed]
     pub async fn open_embedded(data_dir: &Path, options: LakeOptions) -> Result<Self, LakeError> {
         let (catalog, swap) = embedded_parts(data_dir, Arc::clone(&options.storage)).await?;
         check_not_moved(&absolute(data_dir)?).await?;
@@ -43,6 +45,7 @@ impl Lake {
     ///
     /// # Errors
     /// Returns `Permanent` where there is no catalog, or for a folder that was moved or can't be read.
+    #[boxed]
     pub async fn open_embedded_read_only(data_dir: &Path, options: LakeOptions) -> Result<Self, LakeError> {
         let dir = absolute(data_dir)?;
         let file = DataFolder::at(&dir).catalog();
@@ -69,6 +72,7 @@ impl Lake {
     /// # Errors
     /// Returns `Transient` where catalog or store don't answer; `Permanent` where the address isn't a catalog's, it or
     /// the store refuses us, the bucket isn't there, or a table has other columns.
+    #[boxed]
     pub async fn open_rest(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
         let (catalog, swap) = rest_parts(rest, Arc::clone(&options.storage)).await?;
         Self::from_parts(catalog, options).await?.with_swap(swap).partitioned().await
@@ -78,6 +82,7 @@ impl Lake {
     ///
     /// # Errors
     /// Fails as [`Lake::open_rest`] does.
+    #[boxed]
     pub async fn open_rest_read_only(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
         let (catalog, _) = rest_parts(rest, Arc::clone(&options.storage)).await?;
         Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options })
@@ -93,6 +98,7 @@ impl Lake {
     ///
     /// # Errors
     /// Fails as [`Lake::open_embedded`] does.
+    #[boxed]
     pub async fn from_parts(catalog: Arc<dyn Catalog>, options: LakeOptions) -> Result<Self, LakeError> {
         ensure_bronze(catalog.as_ref(), &options).await?;
         Ok(Self { catalog, swap: Arc::new(NoSwap("another catalog")), options })

@@ -7,7 +7,7 @@ use crate::columns::read_columns;
 use crate::commit::TableJob;
 use crate::definition::{check_columns, ensure_table};
 use crate::files::{FileEntry, FileList};
-use crate::key_check::{KeyCheck, Selection};
+use crate::key_check::{CheckedRows, KeyCheck};
 use crate::lake::Lake;
 use crate::options::CommitStep;
 use crate::rows::TableRow;
@@ -16,6 +16,7 @@ use crate::state::StoredState;
 use crate::view::TableView;
 use crate::work::{BuiltOn, FileChange};
 use crate::writer::write_files;
+use async_recursion::async_recursion as boxed;
 use iceberg::spec::{DataFile, Operation};
 use iceberg::table::Table;
 use rva_types::OffsetMap;
@@ -56,6 +57,7 @@ impl Staged {
     ///
     /// # Errors
     /// Fails as the storage does.
+    #[boxed]
     pub async fn saw(&mut self, input: &TableView) -> Result<(), LakeError> {
         input.note(&mut self.noted).await
     }
@@ -113,8 +115,8 @@ impl<R: TableRow> KeyCheck<R> for NoKeys {
         _files: &mut FileList,
         batch: &Batch<R>,
         _stored: &StoredState,
-    ) -> Result<Selection, LakeError> {
-        Ok(Selection { fresh: (0..batch.rows.len()).collect(), conflicts: Vec::new() })
+    ) -> Result<CheckedRows, LakeError> {
+        Ok(CheckedRows { fresh: (0..batch.rows.len()).collect(), conflicts: Vec::new() })
     }
 
     fn committed(&mut self) {}

@@ -10,6 +10,7 @@ use crate::errors::lake_error;
 use crate::seam::LakeError;
 use crate::state::REFINE_JOB;
 use crate::view::{ChangedFile, Since, TableView};
+use async_recursion::async_recursion as boxed;
 use iceberg::Result;
 use iceberg::spec::{DataContentType, ManifestContentType, ManifestFile, SnapshotRef};
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ impl TableView {
     ///
     /// # Errors
     /// Fails as the storage does.
+    #[boxed]
     pub async fn since_seen(
         &self,
         from: Option<u64>,

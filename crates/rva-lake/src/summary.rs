@@ -6,6 +6,7 @@ use crate::lake::Lake;
 use crate::places::check_table;
 use crate::seam::LakeError;
 use crate::state::{REFINE_JOB, StateKeys, StoredState};
+use async_recursion::async_recursion as boxed;
 use iceberg::NamespaceIdent;
 use iceberg::table::Table;
 use rva_types::{OffsetMap, Timestamp};
@@ -38,6 +39,7 @@ impl Lake {
     ///
     /// # Errors
     /// Fails as the catalog and the storage do.
+    #[boxed]
     pub async fn tables(&self) -> Result<Vec<TableSummary>, LakeError> {
         let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
         let failed = |error| lake_error(format_args!("list the tables of {NAMESPACE}"), error);

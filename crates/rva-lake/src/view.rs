@@ -12,6 +12,7 @@ use crate::lake::Lake;
 use crate::places::check_table;
 use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
 use crate::state::StateKeys;
+use async_recursion::async_recursion as boxed;
 use futures::TryStreamExt;
 use iceberg::expr::{Predicate, Reference};
 use iceberg::spec::{DataFile, Datum, FormatVersion, Operation, SnapshotRef};
@@ -104,6 +105,7 @@ impl Lake {
     ///
     /// # Errors
     /// Fails as the catalog does.
+    #[boxed]
     pub async fn view(&self, name: &str) -> Result<Option<TableView>, LakeError> {
         let ident = TableIdent::new(NamespaceIdent::new(NAMESPACE.to_owned()), name.to_owned());
         let failed = |error| lake_error(format_args!("read table {ident}"), error);
@@ -125,6 +127,7 @@ impl Lake {
     ///
     /// # Errors
     /// Returns `Permanent` for a position that can't be read.
+    #[boxed]
     pub async fn position_of(&self, view: &TableView) -> Result<ResumePoint, LakeError> {
         Ok(StateKeys::of_job(&self.options.job).read(&view.table).await?.resume_point())
     }
@@ -189,6 +192,7 @@ impl TableView {
     ///
     /// # Errors
     /// Fails as the storage does.
+    #[boxed]
     pub async fn since(&self, from: Option<u64>) -> Result<Since, LakeError> {
         let from = match from {
             None | Some(0) => return Ok(Since::Everything),
@@ -260,6 +264,7 @@ impl TableView {
     ///
     /// # Errors
     /// Fails as [`TableView::scan`] does.
+    #[boxed]
     pub async fn rows(&self, columns: &'static Columns, filter: &RowFilter) -> Result<Vec<Cells>, LakeError> {
         let mut rows = Vec::new();
         let mut stream = std::pin::pin!(self.scan(columns, filter).await?);

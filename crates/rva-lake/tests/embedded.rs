@@ -45,6 +45,39 @@ async fn an_event_that_comes_twice_is_in_the_table_once() {
     assert_eq!(fresh.resume_point().await.unwrap().offsets, at(&[("a", 13)]));
 }
 
+/// The file that the catalog names as the newest metadata of bronze.
+async fn newest_metadata(lake: &Lake) -> std::path::PathBuf {
+    let table =
+        lake.catalog().load_table(&iceberg::TableIdent::from_strs(["rva", "bronze_raw"]).unwrap()).await.unwrap();
+    table.metadata_location().unwrap().trim_start_matches("file://").into()
+}
+
+#[tokio::test]
+async fn metadata_is_read_once_and_never_believed_to_be_newer_than_the_catalog_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let ours = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+    let mut sink = ours.bronze_sink().unwrap();
+    sink.commit(&batch(at(&[]), at(&[("a", 1)]), vec![row("run", 1)])).await.unwrap();
+    // Who commits has it in memory: the file isn't opened again, by a load or by the next commit.
+    let file = newest_metadata(&ours).await;
+    let aside = file.with_extension("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    assert_eq!(newest_metadata(&ours).await, file);
+    sink.commit(&batch(at(&[("a", 1)]), at(&[("a", 2)]), vec![row("run", 2)])).await.unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    // Another program's commit is seen at once, and one of ours that doesn't know it doesn't pass.
+    let theirs = Lake::open_embedded(dir.path(), quick()).await.unwrap();
+    let mut other = theirs.bronze_sink().unwrap();
+    other.resume_point().await.unwrap();
+    other.commit(&batch(at(&[("a", 2)]), at(&[("a", 3)]), vec![row("run", 3)])).await.unwrap();
+    assert_eq!(newest_metadata(&ours).await, newest_metadata(&theirs).await);
+    let late = sink.commit(&batch(at(&[("a", 2)]), at(&[("a", 3)]), vec![row("run", 3)])).await.unwrap();
+    assert!(matches!(late, CommitOutcome::Fenced(_)), "{late:?}");
+    sink.resume_point().await.unwrap();
+    sink.commit(&batch(at(&[("a", 3)]), at(&[("a", 4)]), vec![row("run", 4)])).await.unwrap();
+    assert_eq!(table_keys(&theirs).await, keys_of("run", 1..=4));
+}
+
 #[tokio::test]
 async fn a_store_id_with_slashes_stays_in_the_warehouse() {
     let dir = tempfile::tempdir().unwrap();

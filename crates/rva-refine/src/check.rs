@@ -6,6 +6,7 @@ use crate::gold;
 use crate::ids::whole;
 use crate::silver::{self, BRONZE, Exploder, SilverRows};
 use crate::step::BRONZE_TABLE;
+use async_recursion::async_recursion as boxed;
 use futures::TryStreamExt;
 use rva_analytics::Rules;
 use rva_lake::{Cell, Cells, Columns, Lake, RowFilter, Shape, SilverDetections, SilverFrames, SilverRejects};
@@ -73,6 +74,7 @@ fn is_within(row: &Cells, at: Option<usize>, span: Option<(i64, i64)>) -> bool {
 /// are compared whole.
 ///
 /// Days of which bronze or silver lost rows by their age aren't compared; then rejects aren't either.
+#[boxed]
 pub async fn check_silver(lake: &Lake, rules: &Rules, span: Option<(i64, i64)>) -> Result<Vec<Difference>, Trouble> {
     let mut views = Vec::new();
     for (table, ..) in TABLES {
@@ -124,6 +126,7 @@ fn clipped(span: Option<(i64, i64)>, since: i64) -> Option<(i64, i64)> {
 ///
 /// # Errors
 /// Fails as catalog and storage do.
+#[boxed]
 pub async fn whole_of_gold(lake: &Lake, span: Option<(i64, i64)>) -> Result<Option<(i64, i64)>, Trouble> {
     let (frames, detections) = (lake.view("silver_frames").await?, lake.view("silver_detections").await?);
     let since = frames.zip(detections).and_then(|(frames, detections)| gold::whole_since(&frames, &detections));

@@ -8,6 +8,7 @@ use crate::error::{Trouble, permanent};
 use crate::gold::{extents::CameraOf, zones::definition_of};
 use crate::ids::{Ids, text_cell};
 use crate::step::{Stepped, sequence_of};
+use async_recursion::async_recursion as boxed;
 use rva_analytics::{Drawn, ZoneDefinition, redraw};
 use rva_lake::{
     Cell, CellKind, Cells, CommitOutcome, HourByCam, Lake, LakeError, LakeErrorKind, REFINE_JOB, RefinedTable,
@@ -199,6 +200,7 @@ impl Drawer {
 ///
 /// # Errors
 /// Returns the errors of catalog and storage, and `Permanent` for a table with other columns.
+#[boxed]
 pub async fn draw(lake: &Lake, drawing: Drawing) -> Result<(), Trouble> {
     let lake = lake.for_job(REFINE_JOB);
     let (_sender, drawings) = watch::channel(drawing);

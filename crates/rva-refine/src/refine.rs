@@ -7,6 +7,7 @@ use crate::gold::Gold;
 use crate::rebuild::{Rebuild, RebuildTables};
 use crate::silver::Silver;
 use crate::step::{BRONZE_TABLE, RefineRules, Stepped, sequence_of};
+use async_recursion::async_recursion as boxed;
 use rva_analytics::Rules;
 use rva_lake::{Lake, REFINE_JOB};
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ impl Refine {
     ///
     /// # Errors
     /// Returns `Permanent` for a table with other columns, and the errors of the catalog.
+    #[boxed]
     pub async fn open(lake: &Lake, rules: Rules) -> Result<Self, Trouble> {
         let lake = lake.for_job(REFINE_JOB);
         let silver = Silver::open(&lake, rules).await?;
@@ -38,6 +40,7 @@ impl Refine {
     ///
     /// # Errors
     /// Returns the errors of [`Refine::open`].
+    #[boxed]
     pub async fn with_drawings(mut self, drawings: watch::Receiver<Drawing>) -> Result<Self, Trouble> {
         self.drawer = Some(Drawer::open(&self.lake, drawings).await?);
         Ok(self)
@@ -72,6 +75,7 @@ impl Refine {
     /// # Errors
     /// Returns the errors of catalog and storage, and `Permanent` for an input whose past is gone, or that is another
     /// table than before.
+    #[boxed]
     pub async fn step(&mut self) -> Result<Stepped, Trouble> {
         let drawn = self.draw().await?;
         let silver = self.silver.step(&self.lake, None, &mut self.counters).await?;
@@ -88,6 +92,7 @@ impl Refine {
     ///
     /// # Errors
     /// Returns the errors of [`Refine::step`].
+    #[boxed]
     pub async fn drain(&mut self) -> Result<(), Trouble> {
         while self.step().await? == Stepped::Moved {}
         Ok(())
@@ -97,6 +102,7 @@ impl Refine {
     ///
     /// # Errors
     /// Returns the errors of [`Refine::step`].
+    #[boxed]
     pub async fn rebuild(&mut self, rebuild: &Rebuild) -> Result<(), Trouble> {
         self.draw().await?;
         if rebuild.tables == RebuildTables::Silver {

@@ -8,6 +8,7 @@ use crate::{
     metrics::{disk, of_process},
     scrub,
 };
+use async_recursion::async_recursion as boxed;
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Bytes, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -131,6 +132,7 @@ impl Health {
     ///
     /// # Errors
     /// Returns an error that names the key where the address can't be listened on.
+    #[boxed]
     pub async fn listen(&self, address: Option<SocketAddr>) -> io::Result<Option<HealthServer>> {
         let Some(address) = address else { return Ok(None) };
         let server = HealthServer::start(address, self.clone()).await;
@@ -204,6 +206,7 @@ impl HealthServer {
     ///
     /// # Errors
     /// Returns an error where the address can't be listened on.
+    #[boxed]
     pub async fn start(address: SocketAddr, health: Health) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;

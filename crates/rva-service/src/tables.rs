@@ -4,6 +4,7 @@
 use crate::{
     CatalogKind, Config, ConfigError, IcebergConfig, Loaded, MaintainConfig, Problems, S3Config, Secret, memory_limit,
 };
+use async_recursion::async_recursion as boxed;
 use rva_lake::{
     Lake, LakeError, LakeOptions, MergeLimits, RestAuth, RestOptions,
     storage::{AllowedLocations, LakeStorage, LakeStorageFactory, S3Keys, S3Options},
@@ -74,6 +75,7 @@ impl TableSettings {
     ///
     /// # Errors
     /// Returns the errors of catalog and store.
+    #[boxed]
     pub async fn open(&self) -> Result<Lake, LakeError> {
         install_tls();
         let options = self.lake.clone();
@@ -87,6 +89,7 @@ impl TableSettings {
     ///
     /// # Errors
     /// Returns an error where there are none, or they can't be reached.
+    #[boxed]
     pub async fn open_to_read(&self) -> Result<Lake, LakeError> {
         install_tls();
         let options = self.lake.clone();

@@ -7,6 +7,7 @@ use super::{
     scan::Lines,
 };
 use crate::{BusError, BusErrorKind, EventSource, Message, PartitionRange, seam::memory_bytes};
+use async_recursion::async_recursion as boxed;
 use rva_types::{OffsetMap, PartitionName, Position};
 use std::{
     collections::BTreeMap,
@@ -76,6 +77,7 @@ impl LogReader {
     ///
     /// # Errors
     /// Returns an error where the folder can't be read.
+    #[boxed]
     pub async fn acknowledged(&self) -> Result<OffsetMap, BusError> {
         let dir = self.dir.clone();
         blocking(move || {

@@ -2,6 +2,7 @@
 
 use super::{LogOptions, LogWriter};
 use crate::{BusError, BusErrorKind};
+use async_recursion::async_recursion as boxed;
 use std::path::PathBuf;
 
 /// Makes the records readable that a killed writer accepted but had not synced: they lie beyond the durable mark, and
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 ///
 /// # Errors
 /// Returns an error where the log in `dir` can't be opened as a writer for another reason; see [`LogWriter::open`].
+#[boxed]
 pub async fn settle(dir: PathBuf, options: LogOptions) -> Result<(), BusError> {
     let opened = tokio::task::spawn_blocking(move || LogWriter::open(dir, options).map(drop)).await;
     let opened = opened.unwrap_or_else(|error| {

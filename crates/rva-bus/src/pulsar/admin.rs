@@ -2,6 +2,7 @@
 
 use super::{PulsarConnection, TopicName, errors::permanent};
 use crate::{BusError, BusErrorKind};
+use async_recursion::async_recursion as boxed;
 use bytes::{Bytes, BytesMut};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, header::HeaderMap};
 use rva_types::Position;
@@ -39,6 +40,7 @@ impl TopicSetup {
 /// # Errors
 /// Returns `Permanent` for a wrong token, a right that is missing, or a topic of that name without partitions;
 /// `Transient` where the broker doesn't answer.
+#[boxed]
 pub async fn set_up_topic(connection: &PulsarConnection, setup: &TopicSetup) -> Result<String, BusError> {
     let admin = Admin::new(connection)?;
     let topic = &setup.topic;

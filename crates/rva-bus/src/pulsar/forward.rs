@@ -5,6 +5,7 @@ use crate::{
     BusError, BusErrorKind, EventSink, EventSource, LogReader, Message, OutgoingMessage,
     log::{REFUSED_FILE, io_error, own_file, replace},
 };
+use async_recursion::async_recursion as boxed;
 use base64::Engine;
 use rva_types::{OffsetMap, Position};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,7 @@ impl Forwarder {
     /// # Errors
     /// Returns `Transient` where there is no spool yet or the broker doesn't answer; `Permanent` for anything that
     /// [`PulsarSink::connect`] refuses, and for damage in the spool.
+    #[boxed]
     pub async fn open(connection: &PulsarConnection, options: ForwarderOptions) -> Result<Self, BusError> {
         let trouble = watch::Sender::new(None);
         let mut reader = LogReader::open(&options.spool)?;
@@ -120,6 +122,7 @@ impl Forwarder {
     /// # Errors
     /// Returns `Permanent` where nothing will change by itself: a right that was taken away, damage in the spool, a
     /// disk that can't be written.
+    #[boxed]
     pub async fn forward_some(&mut self) -> Result<usize, BusError> {
         let messages = self.reader.poll(self.options.chunk_bytes, self.options.wait).await?;
         if messages.is_empty() {

@@ -13,6 +13,7 @@ use ::pulsar::{
     message::proto::{Schema, schema},
     producer::Message as PulsarMessage,
 };
+use async_recursion::async_recursion as boxed;
 use rva_types::{DoublingWait, Envelope, PULSAR_SCHEMA_DEFINITION, PULSAR_SCHEMA_NAME, Timestamp};
 use serde::Deserialize;
 use std::{
@@ -115,6 +116,7 @@ impl PulsarSink {
     /// # Errors
     /// Returns `Permanent` for a wrong address, token or certificate, a topic that wasn't set up, or one with another
     /// schema; `Transient` where the broker doesn't answer.
+    #[boxed]
     pub async fn connect(connection: &PulsarConnection, options: PulsarSinkOptions) -> Result<Self, BusError> {
         let admin = Admin::new(connection)?;
         let partitions = admin.partitions(&options.topic).await?;

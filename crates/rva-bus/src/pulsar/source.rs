@@ -8,6 +8,7 @@ use super::{
     wire::{Budget, Wire},
 };
 use crate::{BusError, BusErrorKind, EventSource, Message, PartitionRange};
+use async_recursion::async_recursion as boxed;
 use futures::{
     FutureExt,
     future::{join_all, select_all},
@@ -90,6 +91,7 @@ impl PulsarSource {
     /// # Errors
     /// Returns `Permanent` for a wrong address, token or certificate, or a topic that wasn't set up; `Transient` where
     /// the broker doesn't answer.
+    #[boxed]
     pub async fn connect(connection: &PulsarConnection, options: PulsarSourceOptions) -> Result<Self, BusError> {
         let admin = Admin::new(connection)?;
         let PulsarSourceOptions { topic, subscription, queue_bytes_max, entry_bytes_max, refresh_interval } = options;

@@ -13,6 +13,7 @@ use crate::{
     SystemClock, run_ingest,
 };
 use anyhow::{Context, bail};
+use async_recursion::async_recursion as boxed;
 use rva_lake::Lake;
 use rva_service::{
     Health, StopFlag, ended_or_stopped, format_duration, stopped,
@@ -207,6 +208,7 @@ impl Ingesting {
     ///
     /// # Errors
     /// Returns the error that ended the ingest; the log keeps the rest.
+    #[boxed]
     pub async fn drain(mut self, patience: Duration, stop: &StopFlag) -> anyhow::Result<IngestReport> {
         drop(self.maintenance.take());
         self.phase.send_replace(Phase::Drain);
@@ -217,6 +219,7 @@ impl Ingesting {
     ///
     /// # Errors
     /// Returns the error that ended the ingest; the log keeps the rest.
+    #[boxed]
     pub async fn follow(self, stop: &StopFlag) -> anyhow::Result<IngestReport> {
         self.finish(Duration::ZERO, stop).await
     }

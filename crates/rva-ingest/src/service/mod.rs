@@ -18,6 +18,7 @@ pub use mutant::Mutant;
 pub use settings::Settings;
 
 use crate::{HeldBy, IngestCounters, IngestEvent, IngestReport, Phase};
+use async_recursion::async_recursion as boxed;
 use rva_service::{Health, Role, StopFlag};
 use std::{net::SocketAddr, time::Duration};
 use view::ServiceView;
@@ -37,6 +38,7 @@ pub struct Asked {
 ///
 /// # Errors
 /// Returns an error where something can't be opened, or the ingest ended by itself.
+#[boxed(?Send)]
 pub async fn serve(
     settings: Settings,
     asked: Asked,

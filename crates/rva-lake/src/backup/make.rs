@@ -10,6 +10,7 @@ use crate::lake::Lake;
 use crate::seam::{LakeError, LakeErrorKind};
 use crate::state::StateKeys;
 use crate::storage::{StoredFile, plain};
+use async_recursion::async_recursion as boxed;
 use futures::{StreamExt, TryStreamExt};
 use iceberg::NamespaceIdent;
 use iceberg::spec::{Manifest, ManifestList};
@@ -68,6 +69,7 @@ impl Lake {
     /// # Errors
     /// Returns `Permanent` for a place that holds something else, or a table that can't be backed up; `Transient` for
     /// no space left, or a folder into which another program backs up. Backups that were made before stay whole.
+    #[boxed(?Send)]
     pub async fn back_up(&self, store: &BackupStore, keep: Option<usize>) -> Result<BackupMade, LakeError> {
         let _lock = store.begin().await?;
         let namespace = NamespaceIdent::new(NAMESPACE.to_owned());

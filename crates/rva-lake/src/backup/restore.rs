@@ -9,6 +9,7 @@ use crate::errors::lake_error;
 use crate::options::LakeOptions;
 use crate::seam::LakeError;
 use crate::storage::LakeStorage;
+use async_recursion::async_recursion as boxed;
 use futures::{StreamExt, TryStreamExt};
 use iceberg::io::Storage;
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ impl BackupStore {
     /// Returns `Permanent` where the target has one of the tables already, or a file of the backup is damaged, which is
     /// named; else it fails as catalog and storages do. A data folder has no catalog then, and the same restore may be
     /// begun again.
+    #[boxed(?Send)]
     pub async fn restore(
         &self,
         backup: &Backup,

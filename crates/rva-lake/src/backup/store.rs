@@ -12,6 +12,7 @@ use crate::backup::record::{Backup, RECORD_ENDING};
 use crate::errors::{is_not_found, lake_error};
 use crate::seam::{LakeError, LakeErrorKind};
 use crate::storage::{LakeStorage, StoredFile, make_folder, normal, plain};
+use async_recursion::async_recursion as boxed;
 use iceberg::io::{InputFile, OutputFile, Storage};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -189,6 +190,7 @@ impl BackupStore {
     /// # Errors
     /// Returns `Permanent` where there are none, or for a damaged record, which is named; else it fails as the storage
     /// does.
+    #[boxed]
     pub async fn backups(&self) -> Result<Vec<Backup>, LakeError> {
         let mut backups = Vec::new();
         for name in self.record_names().await? {
@@ -201,6 +203,7 @@ impl BackupStore {
     ///
     /// # Errors
     /// Returns `Permanent` where there is no such backup, or it is damaged; else it fails as the storage does.
+    #[boxed]
     pub async fn backup(&self, id: Option<&str>) -> Result<Backup, LakeError> {
         let names = self.record_names().await?;
         let hits: Vec<&String> = match id {
@@ -246,6 +249,7 @@ impl BackupStore {
     /// # Errors
     /// Returns an error for a damaged record: what it names isn't known, so nothing goes. Else it fails as the storage
     /// does.
+    #[boxed]
     pub async fn prune(&self, keep: usize) -> Result<Pruned, LakeError> {
         let _lock = self.lock()?;
         self.prune_locked(keep).await

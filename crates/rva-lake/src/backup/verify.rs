@@ -6,6 +6,7 @@ use crate::backup::store::BackupStore;
 use crate::errors::is_not_found;
 use crate::seam::LakeError;
 use crate::storage::plain;
+use async_recursion::async_recursion as boxed;
 use futures::StreamExt;
 use iceberg::spec::{Manifest, ManifestList};
 use std::collections::{BTreeMap, HashSet};
@@ -53,6 +54,7 @@ impl BackupStore {
     /// # Errors
     /// Returns `Permanent` where there is no store of backups, or no such backup; else it fails as the storage does.
     /// What is damaged is no error but a finding.
+    #[boxed]
     pub async fn verify(&self, id: Option<&str>) -> Result<Verified, LakeError> {
         let mut verified = Verified { foreign: self.foreign().await?, ..Verified::default() };
         let mut backups = Vec::new();

@@ -5,6 +5,7 @@ use super::matching::Matcher;
 use crate::backup::{BackupStore, FileKind, TableBackup};
 use crate::errors::lake_error;
 use crate::seam::{LakeError, LakeErrorKind};
+use async_recursion::async_recursion as boxed;
 use iceberg::spec::Manifest;
 use rva_types::RecordChoice;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ impl BackupStore {
     /// # Errors
     /// Returns `Permanent` where there are no backups, or for a damaged one, which is named; else it fails as the
     /// storage does.
+    #[boxed]
     pub async fn holding(&self, choice: &RecordChoice) -> Result<Vec<HoldingBackup>, LakeError> {
         let mut known: BTreeMap<String, u64> = BTreeMap::new();
         let mut found = Vec::new();

@@ -34,6 +34,7 @@ use crate::maintain::table::{of_maintenance, patient};
 use crate::refined::NoKeys;
 use crate::rows::{BronzeRow, TableRow};
 use crate::seam::{CommitOutcome, LakeError, LakeErrorKind};
+use async_recursion::async_recursion as boxed;
 use erase::{Erasing, names_gone, past};
 use iceberg::spec::Operation;
 use iceberg::{NamespaceIdent, TableIdent};
@@ -176,6 +177,7 @@ impl Lake {
     ///
     /// # Errors
     /// Fails as the catalog does.
+    #[boxed]
     pub async fn forgetting(&self, choice: &RecordChoice) -> Result<Forgetting, LakeError> {
         let mut parts = Vec::new();
         for (name, kind, make) in of_every_table(&Named) {
@@ -199,6 +201,7 @@ impl Forgetting {
     ///
     /// # Errors
     /// Fails as catalog and storage do.
+    #[boxed]
     pub async fn chosen(&mut self) -> Result<Vec<ChosenRows>, LakeError> {
         let mut found = Vec::new();
         for part in &mut self.parts {
@@ -213,6 +216,7 @@ impl Forgetting {
     ///
     /// # Errors
     /// Fails as a commit does; the same call goes on from there.
+    #[boxed(?Send)]
     pub async fn take_events(&mut self) -> Result<Vec<TakenRows>, LakeError> {
         let taken = self.take(|part| !is_refined(part.name)).await?;
         self.note().await?;
@@ -224,6 +228,7 @@ impl Forgetting {
     ///
     /// # Errors
     /// Fails as [`Forgetting::take_events`] does.
+    #[boxed]
     pub async fn take_silver(&mut self) -> Result<Vec<TakenRows>, LakeError> {
         self.take(|part| part.name.starts_with("silver_") && is_judged(&part.matcher)).await
     }
@@ -233,6 +238,7 @@ impl Forgetting {
     ///
     /// # Errors
     /// Fails as [`Forgetting::take_events`] does.
+    #[boxed]
     pub async fn take_gold(&mut self, before: Timestamp) -> Result<Vec<TakenRows>, LakeError> {
         let mut taken = Vec::new();
         for part in self.parts.iter_mut().filter(|part| part.name.starts_with("gold_")) {
@@ -266,6 +272,7 @@ impl Forgetting {
     ///
     /// # Errors
     /// Fails as a commit does; the same call goes on from there.
+    #[boxed]
     pub async fn clean(&mut self) -> Result<usize, LakeError> {
         for part in &mut self.parts {
             if part.table.has_past(&part.matcher).await? {
@@ -280,6 +287,7 @@ impl Forgetting {
     ///
     /// # Errors
     /// Fails as catalog and storage do; the same steps from the first one end what was begun.
+    #[boxed(?Send)]
     pub async fn erase(&mut self) -> Result<Vec<ErasedPast>, LakeError> {
         let mut erased = Vec::new();
         // What follows goes first: a table that follows none needs no other's past.

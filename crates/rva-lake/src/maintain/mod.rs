@@ -32,6 +32,7 @@ use crate::refined::NoKeys;
 use crate::rows::TableRow;
 use crate::seam::{CommitOutcome, LakeError, LakeErrorKind};
 use crate::storage::StoredFile;
+use async_recursion::async_recursion as boxed;
 use iceberg::spec::{DataFile, FormatVersion, Operation, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{NamespaceIdent, TableIdent};
@@ -341,6 +342,7 @@ impl Lake {
     ///
     /// # Errors
     /// Fails as [`Lake::maintenance`] does, and as catalog and storage do.
+    #[boxed]
     pub async fn plan_merges(
         &self,
         table: Option<&str>,
@@ -354,6 +356,7 @@ impl Lake {
     ///
     /// # Errors
     /// Fails as [`Lake::plan_merges`] does, and as a commit does. What was committed before stays.
+    #[boxed]
     pub async fn merge_files(
         &self,
         table: Option<&str>,
@@ -381,6 +384,7 @@ impl Maintenance {
     ///
     /// # Errors
     /// Fails as catalog and storage do.
+    #[boxed]
     pub async fn plan(&mut self, now: SystemTime) -> Result<Vec<TablePlan>, LakeError> {
         let mut plans = Vec::new();
         for (name, table) in &mut self.tables {
@@ -396,6 +400,7 @@ impl Maintenance {
     /// # Errors
     /// Fails as catalog and storage do, with the first error, once the other tables had their turn. What was committed
     /// stays.
+    #[boxed]
     pub async fn merge(&mut self, now: SystemTime) -> Result<Vec<Merged>, LakeError> {
         let (mut merged, mut failed) = (Vec::new(), None);
         for (name, table) in &mut self.tables {

@@ -18,6 +18,7 @@ use crate::lake::Lake;
 use crate::seam::{LakeError, LakeErrorKind};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use async_recursion::async_recursion as boxed;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -61,6 +62,7 @@ impl SqlAnswer {
     ///
     /// # Errors
     /// Returns the first error of the stream.
+    #[boxed]
     pub async fn collect(self) -> Result<Vec<RecordBatch>, LakeError> {
         let mut batches = Vec::new();
         let mut stream = self.batches;
@@ -107,6 +109,7 @@ impl Lake {
     /// # Errors
     /// Returns `Permanent` for a query that can't be parsed or planned, or one that is no query (nothing is ever
     /// written); `Transient` where catalog or storage are away.
+    #[boxed]
     pub async fn sql(&self, query: &str) -> Result<SqlAnswer, LakeError> {
         self.sql_with(query, &SqlOptions::default()).await
     }
@@ -115,6 +118,7 @@ impl Lake {
     ///
     /// # Errors
     /// Fails as [`Lake::sql`] does, and also where the tables don't reach back to that moment.
+    #[boxed]
     pub async fn sql_with(&self, query: &str, options: &SqlOptions) -> Result<SqlAnswer, LakeError> {
         let context = self.session(options).await?;
         let plan = statement::plan(&context, query).await.map_err(sql_error)?;

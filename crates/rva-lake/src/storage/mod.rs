@@ -14,6 +14,7 @@ pub(crate) use allowed::is_inside;
 pub(crate) use local::make_folder;
 pub use s3::{S3Keys, S3Options};
 
+use async_recursion::async_recursion as boxed;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -122,6 +123,7 @@ impl LakeStorage {
     ///
     /// # Errors
     /// Returns an error for a location that can't be parsed, or a folder that can't be read.
+    #[boxed]
     pub async fn list(&self, location: &str) -> Result<Vec<StoredFile>> {
         match self.place(location)? {
             Place::Local(path) => local::list(path).await,

@@ -1,6 +1,7 @@
 //! The zones and lines of the configuration, on their way to `rva.zones`.
 
 use crate::{Drawing, draw, may_pass};
+use async_recursion::async_recursion as boxed;
 use rva_lake::LakeError;
 use rva_service::{Loaded, tables::TableSettings};
 use rva_types::{CameraId, StoreId, Timestamp};
@@ -45,6 +46,7 @@ impl Drawings {
     ///
     /// # Errors
     /// Returns the errors of the catalog and the storage that no waiting cures; the others are logged.
+    #[boxed]
     pub async fn write(&self, tables: &TableSettings) -> Result<(), LakeError> {
         let Some(sender) = &self.0 else { return Ok(()) };
         let drawing = sender.borrow().clone();

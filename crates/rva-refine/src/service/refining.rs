@@ -3,6 +3,7 @@
 use super::Drawings;
 use crate::{Drawing, METRICS, Refine, RefineCounters, RefinePhase, may_pass, run_refine};
 use anyhow::Context;
+use async_recursion::async_recursion as boxed;
 use rva_analytics::Rules;
 use rva_lake::LakeError;
 use rva_service::{Config, Health, StopFlag, Totals, ended_or_stopped, tables::TableSettings};
@@ -49,6 +50,7 @@ pub fn rules_of(config: &Config) -> Rules {
 ///
 /// # Errors
 /// Returns why they can't be opened: the catalog or the storage fails, or they are other tables.
+#[boxed]
 pub async fn open(
     tables: &TableSettings,
     config: &Config,
@@ -67,6 +69,7 @@ pub async fn open(
 ///
 /// # Errors
 /// Returns why the tables can't be opened, or what ended the work; each table stays at its position.
+#[boxed]
 pub async fn bring_up(tables: &TableSettings, config: &Config) -> anyhow::Result<RefineCounters> {
     let again = || open(tables, config, None);
     let refine = again().await.context("open silver and gold")?;
@@ -92,6 +95,7 @@ impl Refining {
     ///
     /// # Errors
     /// Returns why the tables can't be opened where no waiting cures it; nothing runs then.
+    #[boxed]
     pub async fn start(
         tables: &TableSettings,
         config: &Config,
@@ -131,6 +135,7 @@ impl Refining {
     ///
     /// # Errors
     /// Returns the error that ended it; each table stays at its position.
+    #[boxed]
     pub async fn drain(self, stop: &StopFlag) -> anyhow::Result<RefineCounters> {
         self.finish(RefinePhase::Drain, stop).await
     }
@@ -139,6 +144,7 @@ impl Refining {
     ///
     /// # Errors
     /// Returns the errors of [`Self::drain`].
+    #[boxed]
     pub async fn follow(self, stop: &StopFlag) -> anyhow::Result<RefineCounters> {
         self.finish(RefinePhase::Follow, stop).await
     }

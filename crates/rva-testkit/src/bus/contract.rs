@@ -1,6 +1,7 @@
 //! The contract of the two seams of the bus, a function a clause. [`log_contract!`](crate::log_contract) makes a test
 //! of each.
 
+use async_recursion::async_recursion as boxed;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use rva_bus::{BusErrorKind, EventSink, EventSource, Message, OutgoingMessage, PartitionRange};
@@ -120,6 +121,7 @@ fn offsets_behind(messages: &[Message]) -> OffsetMap {
 }
 
 /// Holds that what was flushed is read in order, with its properties.
+#[boxed(?Send)]
 pub async fn flushed_messages_come_back_in_order_with_their_properties(log: &mut Log<'_>) {
     log.fill("a", 1..=30).await;
     let messages = read(&mut *(log.source)().await, 30).await;
@@ -128,6 +130,7 @@ pub async fn flushed_messages_come_back_in_order_with_their_properties(log: &mut
 }
 
 /// Holds that a key that is new is read, and that ranges hold what was read.
+#[boxed(?Send)]
 pub async fn a_key_that_is_new_is_picked_up_and_ranges_hold_what_was_read(log: &mut Log<'_>) {
     log.fill("b", 1..=3).await;
     let mut source = (log.source)().await;
@@ -159,6 +162,7 @@ pub async fn a_key_that_is_new_is_picked_up_and_ranges_hold_what_was_read(log: &
 }
 
 /// Holds that a source goes on behind the offsets that it seeks.
+#[boxed(?Send)]
 pub async fn a_source_continues_behind_the_offsets(log: &mut Log<'_>) {
     log.fill("a", 1..=12).await;
     log.fill("b", 1..=4).await;
@@ -178,6 +182,7 @@ pub async fn a_source_continues_behind_the_offsets(log: &mut Log<'_>) {
 }
 
 /// Holds that offsets beyond the log are refused, and the error names both positions.
+#[boxed(?Send)]
 pub async fn offsets_beyond_the_log_are_refused_and_name_both_positions(log: &mut Log<'_>) {
     log.fill("a", 1..=5).await;
     let mut source = (log.source)().await;
@@ -196,6 +201,7 @@ pub async fn offsets_beyond_the_log_are_refused_and_name_both_positions(log: &mu
 }
 
 /// Holds that a poll gives about the bytes asked for, and at least one message.
+#[boxed(?Send)]
 pub async fn a_poll_gives_about_the_bytes_asked_for_and_at_least_one_message(log: &mut Log<'_>) {
     log.fill("a", 1..=10).await;
     let mut source = (log.source)().await;
@@ -218,6 +224,7 @@ pub async fn a_poll_gives_about_the_bytes_asked_for_and_at_least_one_message(log
 }
 
 /// Holds that an empty poll waits, and that a message ends the wait.
+#[boxed(?Send)]
 pub async fn an_empty_poll_waits_and_a_message_ends_the_wait(log: &mut Log<'_>) {
     let mut source = (log.source)().await;
     let started = Instant::now();
@@ -232,6 +239,7 @@ pub async fn an_empty_poll_waits_and_a_message_ends_the_wait(log: &mut Log<'_>) 
 }
 
 /// Holds that what isn't acknowledged stays, and the identity too.
+#[boxed(?Send)]
 pub async fn acknowledging_keeps_what_is_not_committed_and_the_identity_stays(log: &mut Log<'_>) {
     log.fill("a", 1..=4).await;
     log.fill("a", 5..=10).await;
@@ -252,6 +260,7 @@ pub async fn acknowledging_keeps_what_is_not_committed_and_the_identity_stays(lo
 }
 
 /// Holds that no partition starves the others.
+#[boxed(?Send)]
 pub async fn a_full_partition_does_not_starve_the_others(log: &mut Log<'_>) {
     let keys = ["a", "b", "c", "d", "e", "f"];
     for key in keys {
@@ -283,6 +292,7 @@ pub async fn a_full_partition_does_not_starve_the_others(log: &mut Log<'_>) {
 }
 
 /// Holds that any body is read as it was sent.
+#[boxed(?Send)]
 pub async fn any_body_comes_back_byte_for_byte(log: &mut Log<'_>) {
     let bodies: [&[u8]; 6] = [b"", b"{\"a\": 1.0}", b"\xff\n\r\0", b"{\n}", b"no json", b"null"];
     for body in bodies {
@@ -294,6 +304,7 @@ pub async fn any_body_comes_back_byte_for_byte(log: &mut Log<'_>) {
 }
 
 /// Holds that a message without a key is rejected, and the next one passes.
+#[boxed(?Send)]
 pub async fn a_message_without_a_key_is_rejected_and_the_next_one_passes(log: &mut Log<'_>) {
     let error = log.sink.send(message("", "{}")).await.unwrap_err();
     assert_eq!(error.kind(), BusErrorKind::Rejected);

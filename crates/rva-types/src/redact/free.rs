@@ -27,7 +27,7 @@ const SECRET_ENDS: [&str; 20] = [
 ];
 
 /// The headers whose whole rest of the line is secret.
-const SECRET_HEADERS: [&str; 8] = [
+const SECRET_HEADERS: [&str; 10] = [
     "proxy-authorization",
     "authorization",
     "set-cookie",
@@ -36,6 +36,8 @@ const SECRET_HEADERS: [&str; 8] = [
     "x-api-key",
     "extra-headers",
     "x-auth-token",
+    "x-amz-security-token",
+    "x-amz-server-side-encryption-customer-key",
 ];
 
 /// The words that authorisations begin with.
@@ -156,17 +158,9 @@ fn one_word(word: &str) -> (String, bool) {
 /// Hides the values behind the names of headers, and behind the words `Bearer`, `Basic` and `Digest`.
 fn headers(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
-    for name in SECRET_HEADERS {
-        if let Some(at) = lower.find(name) {
-            let behind = &text[at + name.len()..];
-            let value = behind.trim_start_matches(['"', '\'', ' ']);
-            if let Some(sign) = value.chars().next().filter(|c| ":=".contains(*c))
-                && value.len() > 1
-            {
-                let end = if text.ends_with('\n') { "\n" } else { "" };
-                return format!("{}{sign} {HIDDEN}{end}", &text[..at + name.len()]);
-            }
-        }
+    if let Some((end, sign)) = secret_header(text, &lower) {
+        let line_end = if text.ends_with('\n') { "\n" } else { "" };
+        return format!("{}{sign} {HIDDEN}{line_end}", &text[..end]);
     }
     for scheme in AUTHORISATIONS {
         if let Some(at) = lower.find(scheme).filter(|at| is_token(&text[at + scheme.len()..])) {
@@ -178,6 +172,17 @@ fn headers(text: &str) -> String {
         }
     }
     text.to_owned()
+}
+
+/// Returns where the name of the first secret header ends that has a value, and the sign between them.
+fn secret_header(text: &str, lower: &str) -> Option<(usize, char)> {
+    let of = |(at, name): (usize, &str)| {
+        let end = at + name.len();
+        let value = text[end..].trim_start_matches(['"', '\'', ' ']);
+        let sign = value.chars().next().filter(|c| ":=".contains(*c))?;
+        (value.len() > 1).then_some((end, sign))
+    };
+    SECRET_HEADERS.iter().filter_map(|name| lower.match_indices(name).find_map(of)).min()
 }
 
 /// Returns whether the text behind `Basic` begins with no word of a sentence.

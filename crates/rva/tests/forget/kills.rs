@@ -10,8 +10,8 @@ fn a_forget_that_is_killed_anywhere_leaves_right_tables_and_the_next_one_ends_it
     let wanted: Vec<_> = keys(&world).into_iter().filter(|(camera, frame)| !in_span(camera, *frame)).collect();
     let marks: Vec<String> = (30..150).map(|frame| mark("door", frame)).collect();
     let mut killed = 0;
-    // Later each time, until one gets to its end.
-    for wait in (0..).map(|round| Duration::from_millis(100 + round * 250)) {
+    // Later each time, by more and more, until one gets to its end.
+    for wait in (0..).map(|round: u64| Duration::from_millis(100 + round * round * 60)) {
         let mut forget = world.command(&[&["forget", "--yes"], &SPAN[..]].concat());
         let mut child = forget.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         sleep(wait);

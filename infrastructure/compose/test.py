@@ -16,7 +16,7 @@ import guard
 from project import ADDRESS, NETWORKS, compose, container, docker, inspect, say, sweep, until
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "stack"))
-import trino_sql  # noqa: E402
+import trino_sql
 
 FRAMES = 795  # of the sample video
 SERVICES = ("pulsar", "minio", "catalog", "ingest", "refine", "trino", "prometheus", "alertmanager")

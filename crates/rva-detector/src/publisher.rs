@@ -1,6 +1,5 @@
 //! The publishing of a log to a broker, as configured.
 
-use async_recursion::async_recursion as boxed;
 use rva_service::{BusKind, Config, Health, StopFlag};
 #[cfg(not(feature = "pulsar"))]
 use rva_vision::{VisionError, VisionErrorKind};
@@ -25,7 +24,6 @@ impl Publisher {
     ///
     /// # Errors
     /// Returns the trouble of the broker that no waiting cures.
-    #[boxed]
     pub async fn start(config: &Config, health: &Health) -> anyhow::Result<Self> {
         use anyhow::Context;
         use rva_bus::pulsar::{ForwarderOptions, PulsarConnection};
@@ -57,7 +55,6 @@ impl Publisher {
     ///
     /// # Errors
     /// Returns the error that ended the sending; the log keeps the rest.
-    #[boxed]
     pub async fn finish(self, stop: &StopFlag) -> anyhow::Result<()> {
         use anyhow::Context;
         match self.publishing {
@@ -73,7 +70,6 @@ impl Publisher {
     ///
     /// # Errors
     /// Returns an error where the configuration wants it.
-    #[boxed]
     pub async fn start(config: &Config, _: &Health) -> anyhow::Result<Self> {
         if config.detector.publish == BusKind::Pulsar {
             let text =
@@ -90,7 +86,6 @@ impl Publisher {
     ///
     /// # Errors
     /// Returns none.
-    #[boxed]
     pub async fn finish(self, _: &StopFlag) -> anyhow::Result<()> {
         Ok(())
     }

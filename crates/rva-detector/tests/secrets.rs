@@ -2,12 +2,13 @@
 //! answers or shows in the process list.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use rva_testkit::program::{self, Service};
 use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -84,50 +85,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The service, killed when it is dropped.
-struct Service {
-    child: Child,
-    folder: PathBuf,
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// Starts the service with everything logged.
+fn start(folder: &Path, arguments: &[&str]) -> Service {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rva-detector"));
+    if std::env::var_os("ORT_DYLIB_PATH").is_none() {
+        command.env("ORT_DYLIB_PATH", root().join("data/cache/onnxruntime"));
     }
-}
-
-impl Service {
-    fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rva-detector"));
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("RVA_") {
-                command.env_remove(name);
-            }
-        }
-        if std::env::var_os("ORT_DYLIB_PATH").is_none() {
-            command.env("ORT_DYLIB_PATH", root().join("data/cache/onnxruntime"));
-        }
-        let file = |name: &str| Stdio::from(fs::File::create(folder.join(name)).unwrap());
-        command.current_dir(folder).args(arguments).stderr(file("stderr")).stdout(file("stdout"));
-        command.env("RUST_LOG", "trace,rva=trace").env("RUST_BACKTRACE", "1");
-        Self { child: command.spawn().unwrap(), folder: folder.to_owned() }
-    }
-
-    fn said(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.folder.join("stderr")).unwrap()).into_owned()
-    }
-
-    fn get(&self, path: &str) -> Option<String> {
-        let said = self.said();
-        let address: String =
-            said.split_once("on http://")?.1.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
-        let mut stream = TcpStream::connect(address).ok()?;
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
-    }
+    command.args(arguments);
+    Service::start(folder, command, &["RVA_"])
 }
 
 /// Fails where a secret is in a text, with the line that holds it.
@@ -139,8 +104,7 @@ fn holds_no_secret(what: &str, text: &str) {
 
 /// Every file below a folder, but for those of the test itself.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
-    let found = entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] });
+    let found = program::files(folder).into_iter();
     found.filter(|path| !path.ends_with("rva.yaml") && !path.ends_with("password")).collect()
 }
 
@@ -179,12 +143,12 @@ fn no_secret_of_a_camera_is_in_logs_answers_files_or_the_process_list() {
     };
     for line in &refused {
         write(line);
-        let mut service = Service::start(folder.path(), &["--output", "out.ndjson"]);
+        let mut service = start(folder.path(), &["--output", "out.ndjson"]);
         assert_eq!(service.child.wait().unwrap().code(), Some(2), "{line}{}", service.said());
         holds_no_secret("a refusal", &service.said());
     }
     write(&cameras);
-    let service = Service::start(folder.path(), &["--data-dir", "data", "--health-address", "127.0.0.1:0"]);
+    let service = start(folder.path(), &["--data-dir", "data", "--health-address", "127.0.0.1:0"]);
     let started = Instant::now();
     let (mut ready, mut metrics) = (String::new(), String::new());
     while started.elapsed() < Duration::from_secs(60) {
@@ -226,7 +190,7 @@ fn a_password_on_the_command_line_is_warned_about_once_and_not_repeated() {
     let model = root().join("data/models/demo-person-416.onnx");
     let source = format!("rtsp://admin:{MARK}@{}/1", refusing_server());
     let arguments = [&source, "--model", &*model.to_string_lossy(), "--data-dir", "data"];
-    let mut service = Service::start(folder.path(), &arguments);
+    let mut service = start(folder.path(), &arguments);
     service.child.wait().unwrap();
     let said = service.said();
     assert_eq!(said.matches("found a password on the command line").count(), 1, "{said}");

@@ -6,14 +6,14 @@ use iceberg::spec::{Schema, TableMetadataBuilder, UnboundPartitionSpec};
 use iceberg::{TableCreation, TableRequirement, TableUpdate};
 use rva_bus::{EventSink, LogOptions, LogWriter};
 use rva_testkit::bus::contract::message;
+use rva_testkit::program::{Service, files};
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -182,62 +182,11 @@ fn changed(mut table: Value, asked: &Value) -> Value {
     table
 }
 
-/// The service, killed when it is dropped.
-struct Service {
-    child: Child,
-    folder: PathBuf,
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Service {
-    fn start(folder: &Path, environment: &[(&str, String)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rva-ingest"));
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if ["RVA_", "PULSAR_", "S3_", "ICEBERG_", "MINIO_"].iter().any(|ours| name.starts_with(ours)) {
-                command.env_remove(name);
-            }
-        }
-        let file = |name: &str| Stdio::from(fs::File::create(folder.join(name)).unwrap());
-        command.current_dir(folder).stderr(file("stderr")).stdout(file("stdout"));
-        command.args(["--data-dir", "data", "--health-address", "127.0.0.1:0"]);
-        command.env("RUST_LOG", "trace,rva=trace").env("RUST_BACKTRACE", "1");
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
-        Self { child: command.spawn().unwrap(), folder: folder.to_owned() }
-    }
-
-    fn said(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.folder.join("stderr")).unwrap()).into_owned()
-    }
-
-    fn get(&self, path: &str) -> Option<String> {
-        let said = self.said();
-        let address: String =
-            said.split_once("on http://")?.1.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
-        let mut stream = TcpStream::connect(address).ok()?;
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
-    }
-}
-
 /// Fails where a secret is in a text, with the line that holds it.
 #[track_caller]
 fn holds_no_secret(what: &str, text: &str) {
     let line = text.lines().find(|line| line.contains(MARK));
     assert!(line.is_none(), "{what}: {}", line.unwrap_or_default());
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
 /// Runs the service beside a server of a manner until it said something wrong, and looks everywhere.
@@ -271,7 +220,10 @@ async fn looks_for_secrets(manner: Manner, bus: &str, auth: (&str, &str), reache
         environment.push(("S3_ACCESS_KEY", format!("access-{MARK}")));
         environment.push(("S3_SECRET_KEY", format!("s3/{MARK}+")));
     }
-    let mut service = Service::start(folder.path(), &environment);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rva-ingest"));
+    command.args(["--data-dir", "data", "--health-address", "127.0.0.1:0"]).envs(environment);
+    let ours = ["RVA_", "PULSAR_", "S3_", "ICEBERG_", "MINIO_"];
+    let mut service = Service::start(folder.path(), command, &ours);
     let started = Instant::now();
     let case = format!("{manner:?}, {bus}, {auth:?}");
     let went_wrong = |said: &str| said.contains(" WARN ") || said.contains(" ERROR ");

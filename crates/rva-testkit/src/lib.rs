@@ -17,6 +17,7 @@ pub mod bus;
 pub mod lake;
 mod material;
 pub mod measure;
+pub mod program;
 #[cfg(feature = "vision")]
 pub mod vision;
 

@@ -12,7 +12,6 @@ use crate::{
     CameraCounters, CameraCounts, CameraEnd, CameraReport, CameraSetup, DetectorSetup, FrameTap, OpenCamera, Progress,
     RunSettings, SharedSink, join_camera, load_shared, open_source,
 };
-use async_recursion::async_recursion as boxed;
 use overload::Overload;
 use rva_types::{CameraId, RunId};
 use rva_vision::{FrameCounts, SharedModel, SourceDescription, SourceSpec, StopFlag, VisionError};
@@ -273,7 +272,6 @@ impl Supervisor {
     ///
     /// # Errors
     /// Returns an error where a task panicked, which is a fault in this program.
-    #[boxed]
     pub async fn ended(&mut self) -> Option<Result<CameraSummary, tokio::task::JoinError>> {
         self.tasks.join_next().await
     }

@@ -27,6 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["rva-eval"],
     &["rva-bus", "rva-lake", "rva-vision"],
     &["rva-service"],
+    &["rva-notify"],
     &["rva-detector", "rva-ingest", "rva-refine"],
     &["rva"],
 ];
@@ -214,6 +215,7 @@ fn a_role_is_wired_by_its_own_crate_alone() {
         ("Supervisor::new(", "rva-detector"),
         ("watch_cameras(", "rva-detector"),
         ("run_refine(", "rva-refine"),
+        ("Notifying::start(tables", "rva-refine"),
     ];
     let mut files = Vec::new();
     sources(&root().join("crates"), &mut files);

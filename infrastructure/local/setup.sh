@@ -111,13 +111,13 @@ fetch_footage() {
   echo "$FOOTAGE_SHA256  $FOOTAGE" | sha256sum --check --quiet >&2 || fail "$FOOTAGE isn't the clip that was expected: remove it and run again"
 }
 
-# promtool for the tests of the alerts, and the servers that it belongs to.
-fetch_prometheus() {
+# promtool and a broker of MQTT for the tests of the alerts.
+fetch_servers() {
   if ! command -v apt-get >/dev/null; then
-    command -v promtool >/dev/null && return 0
-    fail "found no apt-get and no promtool: put Prometheus' promtool on PATH"
+    command -v promtool >/dev/null && command -v mosquitto >/dev/null && return 0
+    fail "found no apt-get, and no promtool or no mosquitto: put Prometheus' promtool and Mosquitto on PATH"
   fi
-  python3 infrastructure/stack/stack.py fetch prometheus >/dev/null
+  python3 infrastructure/stack/stack.py fetch prometheus mosquitto >/dev/null
 }
 
 install_readers() {
@@ -143,6 +143,6 @@ fetch_onnxruntime
 fetch_footage
 if [ $want_tests = yes ]; then
   install_readers
-  fetch_prometheus
+  fetch_servers
 fi
 say "ready"

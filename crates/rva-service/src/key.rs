@@ -1,8 +1,11 @@
 //! Configuration keys, and the way from a key's text to its value.
 
-use crate::{ZonesOf, parse_bytes, parse_duration, telemetry::check_filter, yaml_bounds, zones};
+use crate::{
+    ZonesOf, alerts, entries::Wrong, parse_bytes, parse_duration, telemetry::check_filter, yaml_bounds, zones,
+};
 use rva_types::{CameraId, Device, JobName, StoreId, StreamId, Timestamp, shown_source};
 use serde_json::Value;
+use serde_yaml_ng::Value as Yaml;
 
 /// The kind of a key: the values that it takes. Ends of ranges belong to them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,6 +52,14 @@ pub enum Kind {
     Address,
     /// A list of zones and lines.
     Zones(ZonesOf),
+    /// A list of alerts for people in the shop.
+    Alerts,
+    /// The name of a time zone of the IANA database.
+    TimeZone,
+    /// A span of the day like 09:00-20:00.
+    DaySpan,
+    /// Days of the week like mon-sat.
+    Days,
 }
 
 /// A configuration key.
@@ -142,8 +153,37 @@ impl Kind {
                 Ok(address) => Ok(Value::from(address.to_string())),
                 Err(_) => Err(format!("found {found:?}, wanted IP:PORT like 0.0.0.0:8080 or [::]:8080")),
             },
-            Self::Zones(of) => drawn(text, of),
+            Self::Zones(_) => self.list_of_text(text, "zones and lines"),
+            Self::Alerts => self.list_of_text(text, "alerts"),
+            Self::DaySpan => alerts::day_span(text.trim()).map(|_| Value::from(text.trim())),
+            Self::Days => alerts::days(text.trim()).map(|_| Value::from(text.trim())),
+            Self::TimeZone => match text.trim().parse::<chrono_tz::Tz>() {
+                Ok(zone) => Ok(Value::from(zone.name())),
+                Err(_) => Err(format!("found {found:?}, wanted the name of a time zone like Europe/Berlin or UTC")),
+            },
             Self::LogFilter => check_filter(text).map(|()| Value::from(text.trim())).map_err(|e| e.to_string()),
+        }
+    }
+
+    /// Parses a list of named things to its normal form; `None` for a key that isn't one.
+    pub(crate) fn parse_list(self, list: &Yaml) -> Option<Result<Value, Vec<Wrong>>> {
+        match self {
+            Self::Zones(of) => Some(zones::parse(list, of)),
+            Self::Alerts => Some(alerts::parse(list)),
+            _ => None,
+        }
+    }
+
+    /// Reads such a list that is written as one text, in YAML or JSON.
+    fn list_of_text(self, text: &str, what: &str) -> Result<Value, String> {
+        if let Some(text) = yaml_bounds::too_much(text) {
+            return Err(text);
+        }
+        let list = serde_yaml_ng::from_str(text).map_err(|error| format!("found no list of {what}: {error}"))?;
+        let told = |wrong: &Wrong| format!("{} {}", wrong.place, wrong.text).trim_start().to_owned();
+        match self.parse_list(&list) {
+            Some(parsed) => parsed.map_err(|wrong| wrong.iter().map(told).collect::<Vec<_>>().join("; ")),
+            None => Err(format!("found a list, wanted {what}")),
         }
     }
 }
@@ -162,18 +202,6 @@ fn url(text: &str, schemes: &[&str], instead: &str) -> Result<Value, String> {
         Some(host) if !host.is_empty() && !host.starts_with(['/', ':', '?', '#']) => Ok(Value::from(text)),
         _ => Err(format!("found {:?}, wanted {wanted}", short(text))),
     }
-}
-
-/// Reads a list of zones and lines that is written as one text, in YAML or JSON.
-fn drawn(text: &str, of: ZonesOf) -> Result<Value, String> {
-    if let Some(text) = yaml_bounds::too_much(text) {
-        return Err(text);
-    }
-    let list = serde_yaml_ng::from_str(text).map_err(|error| format!("found no list of zones and lines: {error}"))?;
-    zones::parse(&list, of).map_err(|wrong| {
-        let told = |wrong: &zones::Wrong| format!("{} {}", wrong.place, wrong.text).trim_start().to_owned();
-        wrong.iter().map(told).collect::<Vec<_>>().join("; ")
-    })
 }
 
 /// Splits a text at commas, since class names hold spaces. Brackets and quotes around are accepted: `[0, 2]`,

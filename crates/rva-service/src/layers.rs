@@ -1,7 +1,9 @@
 //! Merging of the layers: default, file, environment, flags; each value remembers its origin.
 
 use crate::{
-    CAMERA_KEYS, Config, KEYS, Key, Kind, Secret, scrub,
+    CAMERA_KEYS, Config, KEYS, Key, Kind, Secret,
+    entries::Wrong,
+    scrub,
     secret_file::secret_of_file,
     values::{insert, nearest, path_parts, scalar, shape, shown},
     yaml_bounds,
@@ -334,25 +336,26 @@ impl Merge {
                 Some(items) => items.join(","),
                 None => return self.problem(&path, "found nested values, wanted a list of texts".into(), origin),
             },
-            (list, Kind::Zones(of)) if !matches!(list, Yaml::String(_)) => match zones::parse(list, of) {
-                Ok(value) => {
+            (Yaml::String(text), _) => text.clone(),
+            (other, kind) => match (kind.parse_list(other), scalar(other)) {
+                (Some(Ok(value)), _) => {
                     let setting = Setting { path: path.clone(), value, origin, is_secret: false };
                     self.settings.insert(path, setting);
                     return;
                 }
-                Err(wrong) => return self.wrong_zones(&path, wrong, &origin),
-            },
-            (other, _) => match scalar(other) {
-                Some(text) => text,
-                None => return self.problem(&path, format!("found {}, wanted one value", shape(other)), origin),
+                (Some(Err(wrong)), _) => return self.wrong_entries(&path, wrong, &origin),
+                (None, Some(text)) => text,
+                (None, None) => {
+                    return self.problem(&path, format!("found {}, wanted one value", shape(other)), origin);
+                }
             },
         };
         self.set(path, key, &text, origin);
     }
 
-    /// Notes what is wrong with a list of zones and lines, each thing with the name that it is wrong with.
-    fn wrong_zones(&mut self, path: &str, wrong: Vec<zones::Wrong>, origin: &Origin) {
-        for zones::Wrong { place, text } in wrong {
+    /// Notes what is wrong with a list of named things, each with the name that it is wrong with.
+    fn wrong_entries(&mut self, path: &str, wrong: Vec<Wrong>, origin: &Origin) {
+        for Wrong { place, text } in wrong {
             let dot = if place.is_empty() || place.starts_with('[') { "" } else { "." };
             self.problem(&format!("{path}{dot}{place}"), text, origin.clone());
         }
@@ -456,7 +459,7 @@ impl Merge {
             Ok(config) => {
                 let wrong = zones::clashes(&config.zones, &config.cameras, &config.store_id);
                 let origin = self.settings.get("zones").map_or(Origin::Default, |setting| setting.origin.clone());
-                self.wrong_zones("zones", wrong, &origin);
+                self.wrong_entries("zones", wrong, &origin);
                 if !self.problems.is_empty() {
                     return Err(ConfigError { problems: self.problems });
                 }

@@ -28,8 +28,10 @@
 #![warn(unreachable_pub)]
 
 mod advice;
+mod alerts;
 mod config;
 mod connections;
+mod entries;
 mod flags;
 mod health;
 mod key;
@@ -55,10 +57,11 @@ mod yaml_lines;
 mod zones;
 
 pub use advice::warn_of_plain_text;
+pub use alerts::{AlertConfig, AlertLimit, AlertOf, DaySpan};
 pub use config::{
     BusConfig, BusKind, CameraConfig, CaptureConfig, CatalogConfig, CatalogKind, Config, DetectorConfig, HealthConfig,
-    IcebergConfig, IngestConfig, LogConfig, MaintainConfig, OnRollback, PulsarConfig, QueryConfig, RefineConfig,
-    S3Config, TelemetryConfig, WhenFull,
+    IcebergConfig, IngestConfig, LogConfig, MaintainConfig, NotifyConfig, OnRollback, PulsarConfig, QueryConfig,
+    RefineConfig, S3Config, TelemetryConfig, WhenFull,
 };
 pub use flags::{Given, ProgramArgs, ServiceArgs};
 pub use health::{Health, HealthServer, LocalServer};

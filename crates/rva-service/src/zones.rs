@@ -2,23 +2,21 @@
 
 use crate::{
     CameraConfig,
-    values::{nearest, scalar, shape as kind_of},
+    entries::{Entry, Lists, Wrong},
+    values::shape as kind_of,
 };
 use rva_analytics::{DirectedLine, Polygon, Shape, Share};
 use rva_types::Timestamp;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::{Map, Value, json};
 use serde_yaml_ng::{Mapping, Value as Yaml};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The most shapes in one list.
 const SHAPES_MAX: usize = 1000;
 
 /// The most corners of a polygon: looking for edges that cross takes time with the square of their number.
 const POINTS_MAX: usize = 500;
-
-/// The longest name, in bytes.
-const NAME_MAX: usize = 64;
 
 /// The place of a list of shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,142 +51,51 @@ pub struct ZoneConfig {
     pub valid_from: Option<Timestamp>,
 }
 
-/// A thing that is wrong with an entry: where it stands below the list, and what was found and wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wrong {
-    pub place: String,
-    pub text: String,
-}
-
 /// Checks a list of shapes and returns its normal form.
 ///
 /// # Errors
 /// Returns everything that is wrong with it.
 pub(crate) fn parse(list: &Yaml, of: ZonesOf) -> Result<Value, Vec<Wrong>> {
-    let whole = |text: String| vec![Wrong { place: String::new(), text }];
-    let Yaml::Sequence(entries) = list else {
-        return Err(whole(format!("found {}, wanted a list of zones and lines, each with a name", kind_of(list))));
+    let lists = Lists { what: "zones and lines", entries_max: SHAPES_MAX, names: "zones and lines of a camera" };
+    let same = |normal: &Map<String, Value>| {
+        ["store", "camera", "name"].map(|key| normal.get(key).and_then(Value::as_str).map(str::to_owned)).to_vec()
     };
-    if entries.len() > SHAPES_MAX {
-        return Err(whole(format!("found {} zones and lines, wanted at most {SHAPES_MAX}", entries.len())));
-    }
-    let (mut shapes, mut wrong, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for (at, entry) in entries.iter().enumerate() {
-        let mut told = Entry { of, place: format!("[{}]", at + 1), wrong: &mut wrong, normal: Map::new() };
-        told.read(entry);
-        let Entry { place, normal, .. } = told;
-        let text = |key: &str| normal.get(key).and_then(Value::as_str).map(str::to_owned);
-        if let Some(name) = text("name")
-            && !names.insert((text("store"), text("camera"), name))
-        {
-            let text = "found two of this name, wanted one: zones and lines of a camera share their names".to_owned();
-            wrong.push(Wrong { place, text });
+    lists.read(list, same, |entry, map| {
+        entry.name(map, "the tables tell the zone or line by it");
+        entry.unknown_keys(map, of.keys());
+        if of == ZonesOf::Cameras {
+            entry.pattern(map, "camera", true);
+            entry.pattern(map, "store", false);
         }
-        shapes.push(Value::Object(normal));
-    }
-    if wrong.is_empty() { Ok(Value::Array(shapes)) } else { Err(wrong) }
-}
-
-/// An entry of a list while it is read.
-struct Entry<'a> {
-    of: ZonesOf,
-    /// The name, or where there is none the number in the list, from 1.
-    place: String,
-    wrong: &'a mut Vec<Wrong>,
-    normal: Map<String, Value>,
-}
-
-impl Entry<'_> {
-    fn wrong(&mut self, text: String) {
-        self.wrong.push(Wrong { place: self.place.clone(), text });
-    }
-
-    fn read(&mut self, entry: &Yaml) {
-        let Yaml::Mapping(map) = entry else {
-            return self.wrong(format!("found {}, wanted a mapping with name and polygon or line", kind_of(entry)));
-        };
-        self.name(map);
-        for key in map.keys() {
-            let found = key.as_str().unwrap_or_default();
-            if !self.of.keys().contains(&found) {
-                let nearest = nearest(found, self.of.keys().iter().copied()).map_or("", |(nearest, _)| nearest);
-                self.wrong(format!("{found}: unknown key, nearest is {nearest}"));
-            }
-        }
-        if self.of == ZonesOf::Cameras {
-            self.pattern(map, "camera");
-            self.pattern(map, "store");
-        }
-        self.shape(map);
+        shape(entry, map);
         match map.get("valid_from") {
             None | Some(Yaml::Null) => {}
             Some(Yaml::String(text)) => match moment(text.trim()) {
-                Ok(time) => drop(self.normal.insert("valid_from".to_owned(), Value::from(time.to_string()))),
-                Err(error) => self.wrong(format!("valid_from: {error}")),
+                Ok(time) => entry.normal("valid_from", time.to_string()),
+                Err(error) => entry.wrong(format!("valid_from: {error}")),
             },
             Some(other) => {
-                self.wrong(format!("valid_from: found {}, wanted a time like 2026-01-31T08:00:00Z", kind_of(other)));
+                entry.wrong(format!("valid_from: found {}, wanted a time like 2026-01-31T08:00:00Z", kind_of(other)));
             }
         }
-    }
+    })
+}
 
-    fn name(&mut self, map: &Mapping) {
-        let found = map.get("name");
-        match found.and_then(scalar) {
-            Some(name) => {
-                let shown: String = name.chars().take(NAME_MAX).collect();
-                if !shown.is_empty() {
-                    self.place.clone_from(&shown);
-                }
-                if name.is_empty() || name.len() > NAME_MAX || name.chars().any(char::is_control) {
-                    let bytes = name.len();
-                    self.wrong(format!(
-                        "found a name of {bytes} bytes, {shown:?}, wanted 1 to {NAME_MAX} bytes without control characters"
-                    ));
-                }
-                self.normal.insert("name".to_owned(), Value::from(name));
-            }
-            None => {
-                let found = found.map_or("no name", kind_of);
-                self.wrong(format!("found {found}, wanted a name: the tables tell the zone or line by it"));
-            }
+fn shape(entry: &mut Entry<'_>, map: &Mapping) {
+    let given = |key: &str| map.get(key).filter(|found| !found.is_null());
+    let (key, points) = match (given("polygon"), given("line")) {
+        (Some(points), None) => ("polygon", points),
+        (None, Some(points)) => ("line", points),
+        (Some(_), Some(_)) => return entry.wrong("found polygon and line, wanted one of them".to_owned()),
+        (None, None) => return entry.wrong("found neither polygon nor line, wanted one of them".to_owned()),
+    };
+    let checked = shares(points).and_then(|points| shape_of(key, &points).map(|_| points));
+    match checked {
+        Ok(points) => {
+            let pairs: Vec<Value> = points.iter().map(|point| json!([point.x, point.y])).collect();
+            entry.normal(key, pairs);
         }
-    }
-
-    fn pattern(&mut self, map: &Mapping, key: &str) {
-        let found = map.get(key).filter(|found| !found.is_null());
-        match found.map(scalar) {
-            None if key == "camera" => self.wrong(
-                "found no camera, wanted an id, or a pattern of ids with * and ?: \"*\" is every camera".to_owned(),
-            ),
-            None => {}
-            Some(None) => {
-                self.wrong(format!("{key}: found {}, wanted an id or a pattern", found.map_or("nothing", kind_of)));
-            }
-            Some(Some(text)) => match glob::Pattern::new(&text) {
-                Ok(_) if !text.is_empty() => drop(self.normal.insert(key.to_owned(), Value::from(text))),
-                Ok(_) => self.wrong(format!("{key}: found an empty text, wanted an id or a pattern")),
-                Err(error) => self.wrong(format!("{key}: found {text:?} ({error}), wanted an id or a pattern")),
-            },
-        }
-    }
-
-    fn shape(&mut self, map: &Mapping) {
-        let given = |key: &str| map.get(key).filter(|found| !found.is_null());
-        let (key, points) = match (given("polygon"), given("line")) {
-            (Some(points), None) => ("polygon", points),
-            (None, Some(points)) => ("line", points),
-            (Some(_), Some(_)) => return self.wrong("found polygon and line, wanted one of them".to_owned()),
-            (None, None) => return self.wrong("found neither polygon nor line, wanted one of them".to_owned()),
-        };
-        let checked = shares(points).and_then(|points| shape_of(key, &points).map(|_| points));
-        match checked {
-            Ok(points) => {
-                let pairs: Vec<Value> = points.iter().map(|point| json!([point.x, point.y])).collect();
-                self.normal.insert(key.to_owned(), Value::Array(pairs));
-            }
-            Err(text) => self.wrong(format!("{key}: {text}")),
-        }
+        Err(text) => entry.wrong(format!("{key}: {text}")),
     }
 }
 

@@ -97,19 +97,33 @@ fn within<'t, T>(sorted: &[T], span: &Span, text: impl Fn(&T) -> &'t str) -> std
     }
 }
 
+/// An order of the pieces.
+struct Order {
+    /// The pieces in this order.
+    sorted: Vec<usize>,
+    /// The place of each piece in it.
+    places: Vec<usize>,
+}
+
+impl Order {
+    fn of<K: Ord>(count: usize, key: impl Fn(usize) -> K) -> Self {
+        let mut sorted: Vec<usize> = (0..count).collect();
+        sorted.sort_unstable_by_key(|at| key(*at));
+        let mut places = vec![0; count];
+        for (place, at) in sorted.iter().enumerate() {
+            places[*at] = place;
+        }
+        Self { sorted, places }
+    }
+}
+
 /// Finds the files that may hold keys of the pieces.
 pub(crate) fn search<'a>(files: impl Iterator<Item = &'a Arc<FileEntry>>, pieces: &[Piece<'_>]) -> Found {
     let mut found = Found { files: Vec::new(), free: vec![(i64::MIN, i64::MAX); pieces.len()] };
-    let mut order: Vec<usize> = (0..pieces.len()).collect();
-    order.sort_unstable_by_key(|at| pieces[*at]);
-    let (Some(first), Some(last)) = (order.first(), order.last()) else { return found };
+    let by_run = Order::of(pieces.len(), |at| pieces[at]);
+    let by_camera = Order::of(pieces.len(), |at| pieces[at].camera);
+    let (Some(first), Some(last)) = (by_run.sorted.first(), by_run.sorted.last()) else { return found };
     let (first_run, last_run) = (pieces[*first].run, pieces[*last].run);
-    let mut cameras: Vec<&str> = pieces.iter().map(|piece| piece.camera).collect();
-    cameras.sort_unstable();
-    cameras.dedup();
-    // In the order of the runs, with numbers in place of the cameras' names.
-    let ranks = order.iter().map(|at| cameras.partition_point(|camera| *camera < pieces[*at].camera));
-    let ranks: Vec<usize> = ranks.collect();
 
     let mut groups: HashMap<(&Span, &Span), Vec<Frames<'a>>> = HashMap::new();
     for file in files {
@@ -131,16 +145,20 @@ pub(crate) fn search<'a>(files: impl Iterator<Item = &'a Arc<FileEntry>>, pieces
         }
     }
     for ((runs, of_cameras), files) in groups {
-        let places = within(&order, runs, |at| pieces[*at].run);
-        let of_cameras = within(&cameras, of_cameras, |camera| *camera);
-        if places.is_empty() || of_cameras.is_empty() {
+        let of_runs = within(&by_run.sorted, runs, |at| pieces[*at].run);
+        let of_cameras = within(&by_camera.sorted, of_cameras, |at| pieces[*at].camera);
+        if of_runs.is_empty() || of_cameras.is_empty() {
             continue;
         }
         let mut group = Group::of(files);
-        for place in places {
-            if of_cameras.contains(&ranks[place]) {
-                let at = order[place];
-                group.look(pieces[at].first, pieces[at].last, &mut found.free[at]);
+        // The fewer of the two are gone through: a store's runs began at any time, but its cameras have names alike.
+        let (fewer, others, range) = match of_runs.len() < of_cameras.len() {
+            true => (&by_run.sorted[of_runs], &by_camera, of_cameras),
+            false => (&by_camera.sorted[of_cameras], &by_run, of_runs),
+        };
+        for at in fewer {
+            if range.contains(&others.places[*at]) {
+                group.look(pieces[*at].first, pieces[*at].last, &mut found.free[*at]);
             }
         }
         found.files.extend(group.files.into_iter().filter(|file| file.is_found).map(|found| Arc::clone(found.file)));

@@ -6,6 +6,7 @@ use anyhow::Context;
 use async_recursion::async_recursion as boxed;
 use rva_analytics::Rules;
 use rva_lake::LakeError;
+use rva_notify::Notifying;
 use rva_service::{Config, Health, StopFlag, Totals, ended_or_stopped, tables::TableSettings};
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -86,15 +87,19 @@ pub struct Refining {
     task: JoinHandle<anyhow::Result<()>>,
     phase: watch::Sender<RefinePhase>,
     counters: Arc<Mutex<RefineCounters>>,
+    /// What tells people in the shop, where the configuration has alerts.
+    notifying: Option<Notifying>,
     /// The longest that a stop waits for the tables to come up; after it, each stays at its position.
     stop_timeout: Duration,
 }
 
 impl Refining {
-    /// Opens the tables and starts. A disk that is full, or a catalog that is held, is waited for beside whoever called.
+    /// Opens the tables and starts, with the alerts for people in the shop that gold says. A disk that is full, or a
+    /// catalog that is held, is waited for beside whoever called.
     ///
     /// # Errors
-    /// Returns why the tables can't be opened where no waiting cures it; nothing runs then.
+    /// Returns why the tables can't be opened where no waiting cures it, or what is wrong with the settings of alerts;
+    /// nothing runs then.
     #[boxed]
     pub async fn start(
         tables: &TableSettings,
@@ -111,6 +116,7 @@ impl Refining {
             }
             Err(error) => return Err(error.into()),
         };
+        let notifying = Notifying::start(tables, config, &view.health).context("alerts")?;
         let again = (tables.clone(), config.clone(), drawings);
         let open_again = move || {
             let (tables, config, drawings) = again.clone();
@@ -127,7 +133,7 @@ impl Refining {
             };
             run_refine(opened, open_again, interval, heard, &mut observer).await.context("silver and gold")
         });
-        Ok(Self { task, phase, counters, stop_timeout: config.ingest.stop_timeout })
+        Ok(Self { task, phase, counters, notifying, stop_timeout: config.ingest.stop_timeout })
     }
 
     /// Brings every table to the end of bronze and ends; once `stop` is set, it goes on for
@@ -159,6 +165,9 @@ impl Refining {
                 self.task.await
             }
         };
+        if let Some(notifying) = self.notifying {
+            notifying.stop().await;
+        }
         ended.context("silver and gold")??;
         Ok(self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }

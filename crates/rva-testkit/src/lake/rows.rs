@@ -1,6 +1,6 @@
 //! Rows, positions and options that tests of the lake share.
 
-use rva_lake::{Batch, BronzeRow, LakeOptions};
+use rva_lake::{Batch, BronzeRow, Cells, Lake, LakeOptions, Replaced, RowChange, Shape, Staged};
 use rva_types::{BronzeEvent, CameraId, EventKey, OffsetMap, Position, RunId, StoreId, Timestamp};
 use std::time::Duration;
 
@@ -46,4 +46,20 @@ pub fn quick() -> LakeOptions {
     options.retry.wait_first = Duration::from_millis(1);
     options.retry.wait_max = Duration::from_millis(2);
     options
+}
+
+/// Adds rows to a table of silver or gold as its job would, which is made where it is missing.
+pub async fn put_rows<T: Shape>(lake: &Lake, rows: Vec<Cells>) {
+    let mut table = lake.refined::<T>().await.unwrap();
+    if rows.is_empty() {
+        return;
+    }
+    let resume = table.resume_point().await.unwrap();
+    let view = table.view().await.unwrap();
+    let mut staged = Staged::default();
+    table.stage(&view, rows, &mut staged).await.unwrap();
+    let to = at(&[("hand", resume.sequence + 1)]);
+    let replaced = Replaced::default();
+    let change = RowChange { source: "hand".into(), from: resume.offsets, to, staged, replaced };
+    table.commit(&view, &change).await.unwrap();
 }

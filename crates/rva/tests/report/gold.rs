@@ -1,10 +1,11 @@
 //! Tables of gold, row by row as a test wants them.
 
 use rva_lake::{
-    CameraMinute, Cell, Cells, HourByCam, Lake, LakeOptions, LineCrossings, PeoplePerMinute, RowChange, Shape, Staged,
-    TrackSummary, ZoneDwell, ZoneHeatmap, ZoneTable, ZoneVisits,
+    CameraMinute, Cell, Cells, HourByCam, Lake, LakeOptions, LineCrossings, PeoplePerMinute, Shape, TrackSummary,
+    ZoneDwell, ZoneHeatmap, ZoneTable, ZoneVisits,
 };
-use rva_types::{OffsetMap, Position, Timestamp};
+use rva_testkit::lake::put_rows;
+use rva_types::Timestamp;
 use std::{path::Path, sync::Arc};
 
 fn text(text: &str) -> Cell {
@@ -46,21 +47,7 @@ impl Gold {
 
     /// Adds rows to a table, which is made where it is missing.
     pub fn put<T: Shape>(&self, rows: Vec<Cells>) {
-        self.runtime.block_on(async {
-            let mut table = self.lake.refined::<T>().await.unwrap();
-            if rows.is_empty() {
-                return;
-            }
-            let resume = table.resume_point().await.unwrap();
-            let view = table.view().await.unwrap();
-            let mut staged = Staged::default();
-            table.stage(&view, rows, &mut staged).await.unwrap();
-            let mut to = OffsetMap::new();
-            to.advance("hand", Position::of_record(resume.sequence + 1));
-            let replaced = rva_lake::Replaced::default();
-            let change = RowChange { source: "hand".into(), from: resume.offsets, to, staged, replaced };
-            table.commit(&view, &change).await.unwrap();
-        });
+        self.runtime.block_on(put_rows::<T>(&self.lake, rows));
     }
 }
 

@@ -49,6 +49,16 @@ impl Book {
     /// # Errors
     /// Returns an error, with found and wanted, for a file that isn't ours, and where it can't be read or written.
     pub(crate) fn open(path: &Path) -> io::Result<Option<Self>> {
+        Self::try_open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => error,
+            kind => {
+                let path = path.display();
+                io::Error::new(kind, format!("found {path} (notify.state): {error}, wanted a file that can be written"))
+            }
+        })
+    }
+
+    fn try_open(path: &Path) -> io::Result<Option<Self>> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder)?;
         }
@@ -162,6 +172,14 @@ mod tests {
         let gone: usize = (0..1_003).map(|at| book.add(notification(at))).sum();
         assert_eq!((gone, book.waiting.len()), (3, WAITING_MAX));
         assert_eq!(book.waiting.back(), Some(&notification(1_002)));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let error = Book::open(&folder.path().join("file/alerts.json")).unwrap_err().to_string();
+        assert!(error.contains("file/alerts.json (notify.state): "), "{error}");
     }
 
     #[test]

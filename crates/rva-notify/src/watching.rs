@@ -25,8 +25,8 @@ use tokio::time::Instant;
 /// The name of this part of a service's health.
 const NOTIFY: &str = "notify";
 
-/// The time after a minute in which its rows may still come.
-const GRACE_US: i64 = 15 * 1_000_000;
+/// The time after a minute in which its rows may still come, beside a commit of bronze and a refresh of gold.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The time beyond what an alert must last in which minutes may come late: older ones are the past, and tell nobody
 /// anything.
@@ -43,6 +43,8 @@ struct Settings {
     /// The opening hours; `None` where nobody said any.
     opening: Option<Hours>,
     state: PathBuf,
+    /// The time after a minute in which its rows may still come, in microseconds.
+    grace_us: i64,
 }
 
 /// Everything that is remembered and told, without any table.
@@ -88,7 +90,7 @@ impl Watching {
 
     /// Judges the minutes that are over.
     fn judge(&mut self, rows: &[GoldMinute], now_us: i64) {
-        let over = now_us - GRACE_US - MINUTE_US;
+        let over = now_us - self.settings.grace_us - MINUTE_US;
         for alert in self.settings.alerts.clone() {
             let mut minutes = gold::minutes_of(&alert, rows);
             // Places that show nothing are judged, too: their pictures may be gone.
@@ -113,7 +115,7 @@ impl Watching {
     fn cover(&mut self, rows: &[GoldMinute], now_us: i64) {
         let Some(opening) = &self.settings.opening else { return };
         self.book.cameras.note(rows, now_us);
-        let last_us = (now_us - GRACE_US).div_euclid(MINUTE_US) * MINUTE_US - MINUTE_US;
+        let last_us = (now_us - self.settings.grace_us).div_euclid(MINUTE_US) * MINUTE_US - MINUTE_US;
         self.counters.coverage = self.book.cameras.coverage(rows, opening, last_us);
     }
 
@@ -176,7 +178,9 @@ impl Notifying {
         let state = notify.state.clone().unwrap_or_else(|| config.data_dir.join("alerts.json"));
         let of_days = |between| Hours { zone, between: Some(between), days: notify.opening_days };
         let opening = notify.opening_hours.map(of_days);
-        let settings = Settings { alerts: config.alerts.clone(), zone, opening, state };
+        let grace = GRACE + config.ingest.commit_interval + config.refine.interval;
+        let grace_us = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX).min(LATE_US);
+        let settings = Settings { alerts: config.alerts.clone(), zone, opening, state, grace_us };
         let book = Book::open(&settings.state)?;
         let webhook = Webhook::of(notify)?;
         let mqtt = Mqtt::start(notify)?;
@@ -210,8 +214,8 @@ fn now_us() -> i64 {
 }
 
 /// Returns the wait until gold may hold the next whole minute.
-fn until_next_look(now_us: i64) -> Duration {
-    let since = (now_us - GRACE_US).rem_euclid(MINUTE_US);
+fn until_next_look(now_us: i64, grace_us: i64) -> Duration {
+    let since = (now_us - grace_us).rem_euclid(MINUTE_US);
     Duration::from_micros(u64::try_from(MINUTE_US - since).unwrap_or_default())
 }
 
@@ -233,7 +237,7 @@ async fn run(
                     Ok(()) => {
                         look_again.reset();
                         telling.health.ready(NOTIFY);
-                        until_next_look(now_us())
+                        until_next_look(now_us(), settings.grace_us)
                     }
                     Err(error) => {
                         tracing::warn!(%error, "could not look for alerts, tries again");

@@ -7,6 +7,7 @@
 mod shop;
 
 use rva_lake::{Lake, PeoplePerMinute, RowFilter, Shape, ZoneTable};
+use rva_types::Timestamp;
 use shop::{Bronze, Random, T0, film, open};
 use std::{
     fs,
@@ -14,7 +15,7 @@ use std::{
     net::TcpStream,
     path::Path,
     process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// A process that doesn't do what it should for this long has hung; machines are busy.
@@ -140,6 +141,34 @@ async fn bronze_is_followed_health_and_metrics_say_so_and_a_kill_loses_nothing()
     until("what it read", async || service.metric("rva_refine_bronze_rows_total") == Some(rest.len() as f64)).await;
     service.signal("TERM");
     assert_eq!(service.end(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_in_the_shop_are_told_once_however_often_the_service_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = open(&folder.path().join("d")).await;
+    let mut bronze = Bronze::of(&lake);
+    // Some minutes of now: what is long past tells nobody anything.
+    let minute_us = 60_000_000;
+    let from = Timestamp::from(SystemTime::now()).as_micros() / minute_us * minute_us - 8 * minute_us;
+    bronze.append(film(&mut Random(3), "a", "door", "run-1", from, 200.0)).await;
+    let alerts = "alerts: [{ name: quiet, below: 1000, for: 2m }]\nnotify: { webhook: \"http://127.0.0.1:9/\" }\n";
+    assert!(run(folder.path(), &["--drain"]).status.success());
+    fs::write(folder.path().join("rva.yaml"), alerts).unwrap();
+    let told = "rva_notify_notifications_total{alert=\"quiet\",status=\"firing\"}";
+    let firing = "rva_notify_firing{alert=\"quiet\"}";
+    for (turn, count) in [Some(1.0), None, None].into_iter().enumerate() {
+        let service = Service::start(folder.path());
+        until("the alert", async || service.metric(firing) == Some(1.0)).await;
+        assert_eq!(service.metric(told), count, "turn {turn}");
+        assert_eq!(service.metric("rva_notify_waiting"), Some(1.0), "turn {turn}: nobody takes it");
+        service.signal("KILL");
+        service.end();
+    }
+    fs::write(folder.path().join("rva.yaml"), "alerts: [{ name: quiet, below: 1000, for: 90s }]\n").unwrap();
+    let refused = run(folder.path(), &["--drain"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused).contains("alerts.quiet"), "{}", text(&refused));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

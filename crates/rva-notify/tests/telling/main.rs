@@ -195,6 +195,27 @@ async fn a_second_process_on_the_same_state_waits_for_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cameras_did_not_look_at_while_a_shop_was_open_is_in_the_metrics() {
+    let shop = Shop::new().await;
+    shop.people(&[(8, 9.0), (7, 0.0)]).await;
+    let health = Health::new();
+    // No alert and nowhere to go is wanted for that.
+    let notifying = shop.start("notify: { opening_hours: 0:00-24:00 }\n", &health);
+    let wanted = [("open", 60), ("missing", 58)]
+        .map(|(what, count)| format!("rva_notify_{what}_camera_minutes{{store_id=\"store_01\"}} {count}\n"));
+    let mut seen = String::new();
+    for _ in 0..600 {
+        seen = metrics(&health).await;
+        if wanted.iter().all(|line| seen.contains(line)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(wanted.iter().all(|line| seen.contains(line)), "{seen}");
+    notifying.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn states_are_retained_at_the_broker_and_come_again_when_it_does() {
     let shop = Shop::new().await;
     shop.people(&[(8, 9.0), (7, 9.0)]).await;

@@ -69,7 +69,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             options: lake.options.clone(),
             check,
             files,
-            housekeeper: Housekeeper::default(),
+            housekeeper: Housekeeper::knowing(lake.options.homes.clone()),
             pending: None,
             rollback_told: None,
             last: None,

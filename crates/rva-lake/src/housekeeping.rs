@@ -9,7 +9,7 @@
 use crate::errors::lake_error;
 use crate::files::{FileList, named_files};
 use crate::followers::{Follower, furthest_behind};
-use crate::neighbours::{Look, Neighbours};
+use crate::neighbours::{Homes, Look, Neighbours};
 use crate::offsets::OFFSETS_ENDING;
 use crate::options::{CommitStep, HousekeepingLimits, LakeOptions};
 use crate::orphans::{Verdict, judge};
@@ -168,6 +168,11 @@ pub(crate) struct Housekeeper {
 }
 
 impl Housekeeper {
+    /// Makes one that knows of other tables what all of a lake know together.
+    pub(crate) fn knowing(homes: Homes) -> Self {
+        Self { neighbours: Neighbours::knowing(homes), ..Self::default() }
+    }
+
     /// Does what is due after a known commit, most times nothing.
     ///
     /// # Errors

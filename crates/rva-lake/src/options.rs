@@ -1,5 +1,6 @@
 //! Settings of a lake, and the steps of a commit that can be watched.
 
+use crate::neighbours::Homes;
 use crate::storage::{AllowedLocations, LakeStorageFactory, S3Options};
 use iceberg::io::StorageFactory;
 use rva_types::JobName;
@@ -174,6 +175,8 @@ pub struct LakeOptions {
     pub(crate) lister: LakeStorageFactory,
     /// The locations that a catalog may send us to.
     pub(crate) allowed: AllowedLocations,
+    /// What the tables of a lake know of each other; clones are the same.
+    pub(crate) homes: Homes,
     #[cfg(feature = "mutants")]
     rules: CommitRules,
 }
@@ -195,6 +198,7 @@ impl Default for LakeOptions {
             storage: Arc::new(factory.clone()),
             lister: factory,
             allowed: AllowedLocations::default(),
+            homes: Homes::default(),
             #[cfg(feature = "mutants")]
             rules: CommitRules::KEPT,
         }

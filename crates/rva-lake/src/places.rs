@@ -42,6 +42,11 @@ impl TablePlaces {
     pub(crate) fn touch(&self, location: &str) -> bool {
         normal(location).is_some_and(|location| self.roots.iter().any(|root| is_inside(&location, root)))
     }
+
+    /// Returns whether a folder, in its one spelling, is in one of the table's folders, or one of them in it.
+    pub(crate) fn meet(&self, folder: &str) -> bool {
+        self.roots.iter().any(|root| is_inside(folder, root) || is_inside(root, folder))
+    }
 }
 
 /// Returns whether a property may name a folder: one in the table's location, or in a place that the configuration
@@ -165,6 +170,8 @@ mod tests {
         assert!(places.hold("s3://archive/rva/t/x.parquet") && places.hold("s3a://lake/rva/t/metadata/x.avro"));
         assert!(!places.hold("s3://other/t/x.metadata.json") && !places.hold("s3://lake/rva/t"));
         assert!(places.touch("s3://lake/rva/t") && !places.touch("s3://lake/rva/t2"));
+        assert!(places.meet("s3://lake/rva/t/metadata") && places.meet("s3://lake/rva") && places.meet("s3://archive"));
+        assert!(!places.meet("s3://lake/rva/t2") && !places.meet("s3://other"));
     }
 
     #[test]

@@ -6,7 +6,9 @@ use crate::error::Trouble;
 use crate::gold::Gold;
 use crate::rebuild::{Rebuild, RebuildTables};
 use crate::silver::Silver;
-use crate::step::{BRONZE_TABLE, RefineRules, Stepped, sequence_of};
+#[cfg(feature = "mutants")]
+use crate::step::RefineRules;
+use crate::step::{BRONZE_TABLE, Stepped, sequence_of};
 use async_recursion::async_recursion as boxed;
 use rva_analytics::Rules;
 use rva_lake::{Lake, REFINE_JOB};

@@ -220,7 +220,8 @@ impl Erasing<'_> {
             }
         }
         let catalog = self.lake.catalog.as_ref();
-        let pointing = Neighbours::default().pointing(catalog, table, places, Look::Everything).await;
+        let mut neighbours = Neighbours::knowing(self.lake.options.homes.clone());
+        let pointing = neighbours.pointing(catalog, table, places, Look::Everything).await;
         if let Some(why) = pointing.map_err(failed)? {
             return Ok(Some(format!("{why}: drop it, then ask again")));
         }

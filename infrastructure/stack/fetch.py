@@ -380,7 +380,9 @@ class Cache:
 
     def _fetch_mosquitto(self, new: Path) -> None:
         # With the libraries that a plain machine lacks.
-        self._unpack_debian(new, "Mosquitto, a broker of MQTT (1 MB)", ["mosquitto", "libcjson1", "libdlt2", "libwrap0"])
+        self._unpack_debian(
+            new, "Mosquitto, a broker of MQTT (1 MB)", ["mosquitto", "libcjson1", "libdlt2", "libwrap0"]
+        )
         libraries = new / "lib"
         libraries.mkdir()
         for library in (new / "all").glob("usr/lib/*/*.so*"):

@@ -14,6 +14,7 @@ use rva_types::CameraId;
 use serde_json::{Map, Value};
 use serde_yaml_ng::Value as Yaml;
 use std::{collections::BTreeMap, fmt, path::PathBuf};
+use strsim::normalized_damerau_levenshtein;
 
 /// The place that a value came from, weakest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,7 +176,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The least likeness (1 - edits / length) at which an unknown `RVA_` variable is taken for a misspelt key. Below it
+/// The least likeness (1 - edits / length, without the prefix) at which an unknown `RVA_` variable is taken for a misspelt key. Below it
 /// the variable is somebody else's, such as a test script's.
 const ENV_LIKENESS_MIN: f64 = 0.7;
 
@@ -255,8 +256,10 @@ impl Merge {
         let known: Vec<String> =
             KEYS.iter().flat_map(|key| key.env.iter().map(ToString::to_string).chain([key.env_name()])).collect();
         for (name, _) in environment.iter().filter(|(name, _)| name.starts_with("RVA_") && !known.contains(name)) {
-            let nearest = nearest(name, known.iter().map(String::as_str));
-            if let Some((nearest, likeness)) = nearest
+            // What all of them begin with makes none of them alike.
+            let own = |name: &str| name.strip_prefix("RVA_").unwrap_or(name).to_owned();
+            let alike = known.iter().map(|known| (known, normalized_damerau_levenshtein(&own(name), &own(known))));
+            if let Some((nearest, likeness)) = alike.max_by(|one, other| one.1.total_cmp(&other.1))
                 && likeness >= ENV_LIKENESS_MIN
             {
                 let text = format!("unknown variable, nearest is {nearest}");

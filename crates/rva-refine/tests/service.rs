@@ -6,7 +6,7 @@
 #[path = "equality/shop.rs"]
 mod shop;
 
-use rva_lake::{Lake, PeoplePerMinute, RowFilter, Shape, ZoneTable};
+use rva_lake::{BronzeRow, Lake, PeoplePerMinute, RowFilter, Shape, ZoneTable};
 use rva_types::Timestamp;
 use shop::{Bronze, Random, T0, film, open};
 use std::{
@@ -151,9 +151,13 @@ async fn people_in_the_shop_are_told_once_however_often_the_service_is_killed() 
     // Some minutes of now: what is long past tells nobody anything.
     let minute_us = 60_000_000;
     let from = Timestamp::from(SystemTime::now()).as_micros() / minute_us * minute_us - 8 * minute_us;
-    bronze.append(film(&mut Random(3), "a", "door", "run-1", from, 200.0)).await;
+    let rows = film(&mut Random(3), "a", "door", "run-1", from, 200.0).into_iter();
+    // A record that came long before it was taken is no frame.
+    let came = Timestamp::from_micros(from + 4 * minute_us);
+    bronze.append(rows.map(|row| BronzeRow { ingest_ts: came, ..row }).collect()).await;
     let alerts = "alerts: [{ name: quiet, below: 1000, for: 2m }]\nnotify: { webhook: \"http://127.0.0.1:9/\" }\n";
     assert!(run(folder.path(), &["--drain"]).status.success());
+    assert!(frames(&lake).await > 0);
     fs::write(folder.path().join("rva.yaml"), alerts).unwrap();
     let told = "rva_notify_notifications_total{alert=\"quiet\",status=\"firing\"}";
     let firing = "rva_notify_firing{alert=\"quiet\"}";

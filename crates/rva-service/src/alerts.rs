@@ -85,7 +85,8 @@ pub struct AlertConfig {
 /// # Errors
 /// Returns everything that is wrong with it.
 pub(crate) fn parse(list: &Yaml) -> Result<Value, Vec<Wrong>> {
-    let lists = Lists { what: "alerts", entries_max: ALERTS_MAX, names: "alerts" };
+    let wanted = "a mapping with a name, and above or below";
+    let lists = Lists { what: "alerts", wanted, entries_max: ALERTS_MAX, names: "alerts" };
     let identity = |normal: &serde_json::Map<String, Value>| normal.get("name").map(Value::to_string);
     lists.read(list, identity, |entry, map| {
         entry.name(map, "notifications tell the alert by it");

@@ -20,6 +20,8 @@ pub(crate) struct Wrong {
 pub(crate) struct Lists {
     /// The things in it, in the plural.
     pub what: &'static str,
+    /// What an entry is.
+    pub wanted: &'static str,
     /// The most of them.
     pub entries_max: usize,
     /// The things among which a name is given once.
@@ -51,7 +53,7 @@ impl Lists {
             let mut told = Entry { place: format!("[{}]", at + 1), wrong: &mut wrong, normal: Map::new() };
             match entry {
                 Yaml::Mapping(map) => read(&mut told, map),
-                other => told.wrong(format!("found {}, wanted a mapping with a name", shape(other))),
+                other => told.wrong(format!("found {}, wanted {}", shape(other), self.wanted)),
             }
             let Entry { place, normal: map, .. } = told;
             if map.contains_key("name") && !known.insert(identity(&map)) {

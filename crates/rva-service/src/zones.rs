@@ -56,7 +56,9 @@ pub struct ZoneConfig {
 /// # Errors
 /// Returns everything that is wrong with it.
 pub(crate) fn parse(list: &Yaml, of: ZonesOf) -> Result<Value, Vec<Wrong>> {
-    let lists = Lists { what: "zones and lines", entries_max: SHAPES_MAX, names: "zones and lines of a camera" };
+    let wanted = "a mapping with name and polygon or line";
+    let names = "zones and lines of a camera";
+    let lists = Lists { what: "zones and lines", wanted, entries_max: SHAPES_MAX, names };
     let same = |normal: &Map<String, Value>| {
         ["store", "camera", "name"].map(|key| normal.get(key).and_then(Value::as_str).map(str::to_owned)).to_vec()
     };

@@ -19,6 +19,7 @@ fn config(enabled: bool) -> MaintainConfig {
         enabled,
         interval: Duration::from_millis(200),
         snapshots_max: 500,
+        gold_snapshots_max: 100,
         snapshots_age: Duration::from_secs(3600),
         file_size: 128 << 20,
         files_min: 2,

@@ -5,7 +5,7 @@ use crate::errors::lake_error;
 use crate::seam::LakeError;
 use futures::{StreamExt, TryStreamExt};
 use iceberg::io::FileIO;
-use iceberg::spec::{DataContentType, DataFile, ManifestFile, Operation, PrimitiveLiteral};
+use iceberg::spec::{DataContentType, DataFile, ManifestContentType, ManifestFile, Operation, PrimitiveLiteral};
 use iceberg::table::Table;
 use iceberg::util::snapshot::ancestors_of;
 use std::collections::{HashMap, HashSet};
@@ -59,6 +59,7 @@ pub(crate) struct FileList {
     own: HashMap<i64, Vec<Arc<FileEntry>>>,
     texts: HashSet<Arc<str>>,
     changes: FileChanges,
+    has_deletes: bool,
 }
 
 /// The changes since they were last asked for.
@@ -137,6 +138,11 @@ impl FileList {
         self.snapshot = Some(id);
     }
 
+    /// Returns whether a file of deletes may hide rows, at the snapshot that the list followed the table to.
+    pub(crate) fn has_deletes(&self) -> bool {
+        self.has_deletes
+    }
+
     /// Takes the changes since the last call, without our own commits.
     pub(crate) fn take_changes(&mut self) -> FileChanges {
         std::mem::take(&mut self.changes)
@@ -196,6 +202,7 @@ impl FileList {
             Way::Deleted | Way::Unknown => self.changes.removed = true,
         }
         self.texts.retain(|text| Arc::strong_count(text) > 1);
+        self.has_deletes = list.entries().iter().any(|manifest| manifest.content == ManifestContentType::Deletes);
         self.snapshot = Some(current.snapshot_id());
         Ok(())
     }

@@ -12,10 +12,10 @@ use crate::followers::{Follower, furthest_behind};
 use crate::neighbours::{Homes, Look, Neighbours};
 use crate::offsets::OFFSETS_ENDING;
 use crate::options::{CommitStep, HousekeepingLimits, LakeOptions};
-use crate::orphans::{Verdict, judge};
+use crate::orphans::{Verdict, is_all_young, judge};
 use crate::places::TablePlaces;
 use crate::seam::LakeError;
-use crate::snapshots::{covering, metadata_files};
+use crate::snapshots::{covering, ends, metadata_files};
 use crate::state::StateKeys;
 use crate::storage::{StoredFile, plain};
 use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
@@ -67,17 +67,16 @@ const KEPT_MIN: &str = "history.expire.min-snapshots-to-keep";
 
 /// Returns the limits of one table: what its own properties say goes before the configuration. With one that
 /// isn't a number the expiry itself fails, and says so.
-fn limits_of(metadata: &TableMetadata, limits: HousekeepingLimits) -> HousekeepingLimits {
-    let number = |name: &str| metadata.properties().get(name)?.trim().parse::<u64>().ok();
+fn limits_of(table: &Table, limits: HousekeepingLimits) -> HousekeepingLimits {
+    let number = |name: &str| table.metadata().properties().get(name)?.trim().parse::<u64>().ok();
+    let kept_max = match table.identifier().name().starts_with("gold_") {
+        true => limits.snapshots_kept.min(limits.gold_snapshots_kept),
+        false => limits.snapshots_kept,
+    };
     let snapshots_age = number(AGE_MAX).map_or(limits.snapshots_age, Duration::from_millis);
     let kept_min = number(KEPT_MIN).map(|kept| usize::try_from(kept).unwrap_or(usize::MAX));
     let snapshots_min = kept_min.unwrap_or(limits.snapshots_min);
-    HousekeepingLimits {
-        snapshots_age,
-        snapshots_min,
-        snapshots_kept: limits.snapshots_kept.max(snapshots_min),
-        ..limits
-    }
+    HousekeepingLimits { snapshots_age, snapshots_min, snapshots_kept: kept_max.max(snapshots_min), ..limits }
 }
 
 /// Returns the number of snapshots of a lineage, newest first, that stay: the newest, as far as they aren't old. One is
@@ -184,7 +183,7 @@ impl Housekeeper {
         files: &mut FileList,
         options: &LakeOptions,
     ) -> std::result::Result<(), LakeError> {
-        let limits = limits_of(table.metadata(), options.housekeeping);
+        let limits = limits_of(table, options.housekeeping);
         let now = SystemTime::now();
         let fallen = self.fallen_out(table);
         let is_due = |last: Option<SystemTime>| last.is_none_or(|last| age_of(last, now) > limits.walk_every);
@@ -337,8 +336,15 @@ impl Housekeeper {
         }
         let listed = options.lister.storage().list(location).await.map_err(failed)?;
         files.follow(table).await?;
-        let referenced = references(table, files).await.map_err(failed)?;
-        let orphans = match judge(&listed, &referenced, table, options.housekeeping.orphan_age) {
+        let age = options.housekeeping.orphan_age;
+        // What is old was there before all snapshots that are younger, so the first and the last of them name it, unless
+        // it is an orphan, or came in between from elsewhere. The manifests of all others are read only then.
+        let referenced = references(table, files, ends(table.metadata())).await.map_err(failed)?;
+        if is_all_young(&listed, &referenced, table, age) {
+            return Ok(Ok(Vec::new()));
+        }
+        let referenced = references(table, files, covering(table.metadata())).await.map_err(failed)?;
+        let orphans = match judge(&listed, &referenced, table, age) {
             Verdict::Orphans(orphans) => orphans,
             Verdict::HandsOff(why) => return Ok(Err(why)),
         };
@@ -362,7 +368,7 @@ impl Housekeeper {
         now: SystemTime,
     ) -> std::result::Result<usize, LakeError> {
         let follower = furthest_behind(catalog.as_ref(), table).await?;
-        let limits = limits_of(table.metadata(), *limits);
+        let limits = limits_of(table, *limits);
         Ok(expiry(table, &limits, now, follower.as_ref()).expired.len())
     }
 
@@ -399,8 +405,8 @@ pub(crate) fn gc_enabled(metadata: &TableMetadata) -> bool {
     metadata.properties().get("gc.enabled").is_none_or(|value| !value.eq_ignore_ascii_case("false"))
 }
 
-/// Returns every location that the table's metadata reaches.
-async fn references(table: &Table, files: &FileList) -> Result<HashSet<String>> {
+/// Returns every location that the table's metadata names, and what the manifests of some of its snapshots do.
+async fn references(table: &Table, files: &FileList, snapshots: Vec<SnapshotRef>) -> Result<HashSet<String>> {
     let metadata = table.metadata();
     let mut reached: HashSet<String> = metadata_files(table).map(plain).collect();
     reached.extend(metadata.snapshots().map(|snapshot| plain(snapshot.manifest_list())));
@@ -408,7 +414,7 @@ async fn references(table: &Table, files: &FileList) -> Result<HashSet<String>> 
         .extend(metadata.snapshots().flat_map(|snapshot| StateKeys::offsets_files(snapshot)).map(|file| plain(&file)));
     reached.extend(metadata.statistics_iter().map(|file| plain(&file.statistics_path)));
     reached.extend(metadata.partition_statistics_iter().map(|file| plain(&file.statistics_path)));
-    let manifests = manifests_of(table, &covering(metadata)).await?;
+    let manifests = manifests_of(table, &snapshots).await?;
     for (location, manifest) in manifests {
         reached.insert(location);
         if !files.holds(&manifest) {
@@ -418,3 +424,6 @@ async fn references(table: &Table, files: &FileList) -> Result<HashSet<String>> 
     reached.extend(files.iter().map(|file| plain(&file.path)));
     Ok(reached)
 }
+
+#[cfg(test)]
+mod tests;

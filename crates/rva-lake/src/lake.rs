@@ -4,6 +4,7 @@ use crate::change::{NoSwap, SwapMetadata};
 use crate::definition::ensure_bronze;
 use crate::embedded::{absolute, check_not_moved, embedded_parts, folder_error, reading_catalog};
 use crate::evolve::partition_by_day;
+use crate::lists::FileLists;
 use crate::options::LakeOptions;
 use crate::rest::rest_parts;
 use crate::rest_options::RestOptions;
@@ -19,6 +20,8 @@ pub struct Lake {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) swap: Arc<dyn SwapMetadata>,
     pub(crate) options: LakeOptions,
+    /// What reads have found of the tables' files.
+    pub(crate) lists: FileLists,
 }
 
 /// Leaves out the catalog, which may hold secrets.
@@ -63,7 +66,7 @@ impl Lake {
         }
         let catalog = reading_catalog(&dir, Arc::clone(&options.storage)).await?;
         check_not_moved(&dir).await?;
-        Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options })
+        Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options, lists: FileLists::default() })
     }
 
     /// Opens the lake of a REST catalog: namespace `rva` and the bronze tables are made where they aren't there.
@@ -85,7 +88,7 @@ impl Lake {
     #[boxed]
     pub async fn open_rest_read_only(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
         let (catalog, _) = rest_parts(rest, Arc::clone(&options.storage)).await?;
-        Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options })
+        Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options, lists: FileLists::default() })
     }
 
     /// Partitions the tables as the options want them.
@@ -101,7 +104,7 @@ impl Lake {
     #[boxed]
     pub async fn from_parts(catalog: Arc<dyn Catalog>, options: LakeOptions) -> Result<Self, LakeError> {
         ensure_bronze(catalog.as_ref(), &options).await?;
-        Ok(Self { catalog, swap: Arc::new(NoSwap("another catalog")), options })
+        Ok(Self { catalog, swap: Arc::new(NoSwap("another catalog")), options, lists: FileLists::default() })
     }
 
     /// Sets the way to change files: that of an embedded catalog, or one that is wrapped with faults.

@@ -60,6 +60,7 @@ mod key_check;
 mod keys;
 mod lake;
 mod layer;
+mod lists;
 mod location;
 mod maintain;
 mod medallion;
@@ -74,8 +75,11 @@ mod rest;
 mod rest_options;
 mod rest_swap;
 mod rows;
+mod scan;
 mod seam;
 mod seen;
+#[cfg(test)]
+mod small;
 mod snapshots;
 #[cfg(feature = "sql")]
 mod sql;
@@ -99,6 +103,7 @@ pub use embedded::embedded_catalog;
 pub use forget::{ChosenRows, ErasedPast, Forgetting, HoldingBackup, TakenRows};
 pub use lake::Lake;
 pub use layer::{CatalogLayer, Layered};
+pub use lists::RowFilter;
 pub use maintain::{Aged, MAINTAIN_JOB, Maintenance, MergeLimits, MergePlan, Merged, Orphan, TablePlan};
 pub use medallion::{
     CameraMinute, HourByCam, LineCrossings, MinuteByCam, PeoplePerMinute, SilverDetections, SilverFrames,
@@ -115,4 +120,4 @@ pub use seam::{Batch, CommitOutcome, KeyIndexCounts, LakeError, LakeErrorKind, R
 pub use sql::{AsOf, SqlAnswer, SqlOptions};
 pub use state::REFINE_JOB;
 pub use summary::TableSummary;
-pub use view::{ChangedFile, Columns, RowFilter, Since, TableView};
+pub use view::{ChangedFile, Columns, Since, TableView};

@@ -233,35 +233,19 @@ async fn all_tables(catalog: &dyn Catalog) -> Result<Option<Vec<TableIdent>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cells::{Cell, CellKind, Shape};
+    use crate::cells::Shape;
     use crate::lake::Lake;
     use crate::medallion::{CameraMinute, HourByCam, PeoplePerMinute};
     use crate::options::LakeOptions;
-    use crate::refined::{Replaced, RowChange, Staged};
-    use rva_types::{OffsetMap, Position};
-    use std::path::Path;
+    use crate::small::{add, avro_files};
 
-    /// Commits a row to a table, twice.
     async fn fill<T: Shape>(lake: &Lake) {
-        let mut table = lake.refined::<T>().await.unwrap();
-        for number in 1..=2 {
-            let resume = table.resume_point().await.unwrap();
-            let view = table.view().await.unwrap();
-            let cells = T::COLUMNS.iter().map(|(_, kind)| match kind {
-                CellKind::Text => Cell::Text("a".into()),
-                CellKind::Long => Cell::Long(1),
-                CellKind::Int => Cell::Int(1),
-                CellKind::Double => Cell::Double(1.0),
-                CellKind::Time => Cell::Time(1),
-            });
-            let mut staged = Staged::default();
-            table.stage(&view, vec![cells.collect()], &mut staged).await.unwrap();
-            let mut to = OffsetMap::new();
-            to.advance("in", Position::of_record(number));
-            let replaced = Replaced::default();
-            let change = RowChange { source: "in".into(), from: resume.offsets, to, staged, replaced };
-            table.commit(&view, &change).await.unwrap();
-        }
+        add::<T>(lake, 2).await;
+    }
+
+    /// Writes something else over every manifest and every list of them.
+    fn spoil(folder: &std::path::Path) {
+        avro_files(folder).iter().for_each(|path| std::fs::write(path, "spoilt").unwrap());
     }
 
     async fn look(lake: &Lake, name: &str, homes: &Homes) -> Result<Option<String>> {
@@ -269,18 +253,6 @@ mod tests {
         let table = catalog.load_table(&TableIdent::from_strs(["rva", name]).unwrap()).await.unwrap();
         let places = TablePlaces::of(table.metadata(), &lake.options.allowed);
         Neighbours::knowing(homes.clone()).pointing(catalog, &table, &places, Look::Everything).await
-    }
-
-    /// Writes something else over every manifest and every list of them.
-    fn spoil(folder: &Path) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                spoil(&path);
-            } else if path.extension().is_some_and(|ending| ending == "avro") {
-                std::fs::write(path, "spoilt").unwrap();
-            }
-        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -95,6 +95,9 @@ impl Default for CommitRetry {
 pub struct HousekeepingLimits {
     /// The number of snapshots of the lineage that stay. More make each commit slower: 1 KiB of metadata each.
     pub snapshots_kept: usize,
+    /// The same of a table of gold, where it is less: a refresh commits to ten of them, each with all that it keeps,
+    /// and nobody follows their snapshots.
+    pub gold_snapshots_kept: usize,
     /// The time for which a snapshot stays after another took its place, however few there are.
     pub snapshots_age: Duration,
     /// The number of snapshots of the lineage that stay however old they are.
@@ -112,6 +115,7 @@ impl Default for HousekeepingLimits {
         let day = Duration::from_secs(24 * 60 * 60);
         Self {
             snapshots_kept: 500,
+            gold_snapshots_kept: 100,
             snapshots_age: 5 * day,
             snapshots_min: 1,
             snapshots_slack: 50,

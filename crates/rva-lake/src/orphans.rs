@@ -56,6 +56,14 @@ pub(crate) fn judge<'a>(
     Verdict::Orphans(orphans.collect())
 }
 
+/// Returns whether each file of a table that isn't named is younger than `age`, so that nothing can be an orphan yet,
+/// whoever else names it.
+pub(crate) fn is_all_young(listed: &[StoredFile], named: &HashSet<String>, table: &Table, age: Duration) -> bool {
+    let Some(now) = store_time(listed, table) else { return false };
+    let is_old = |file: &StoredFile| now.duration_since(file.modified).is_ok_and(|found| found > age);
+    !listed.iter().any(|file| is_old(file) && is_of_a_table(&file.location) && !named.contains(&plain(&file.location)))
+}
+
 /// Returns the time when our last commit wrote its files, by the store's clock.
 fn store_time(listed: &[StoredFile], table: &Table) -> Option<SystemTime> {
     let list = table.metadata().current_snapshot().map(|snapshot| snapshot.manifest_list());

@@ -161,7 +161,7 @@ impl<T: Shape> RefinedTable for Refined<T> {
     async fn view(&mut self) -> Result<TableView, LakeError> {
         let table = self.job.table().await?;
         check_columns::<ShapedRow<T>>(table.metadata())?;
-        Ok(TableView::of(table))
+        Ok(TableView::of(table, &self.lake.lists))
     }
 
     async fn replace(

@@ -21,3 +21,14 @@ pub(crate) fn covering(metadata: &TableMetadata) -> Vec<SnapshotRef> {
         .collect();
     metadata.snapshots().filter(|snapshot| !followed.contains(&snapshot.snapshot_id())).cloned().collect()
 }
+
+/// Returns the snapshots whose parents are gone, and the current one.
+pub(crate) fn ends(metadata: &TableMetadata) -> Vec<SnapshotRef> {
+    let has_parent = |snapshot: &SnapshotRef| {
+        snapshot.parent_snapshot_id().is_some_and(|parent| metadata.snapshot_by_id(parent).is_some())
+    };
+    let is_end = |snapshot: &SnapshotRef| {
+        metadata.current_snapshot_id() == Some(snapshot.snapshot_id()) || !has_parent(snapshot)
+    };
+    metadata.snapshots().filter(|snapshot| is_end(snapshot)).cloned().collect()
+}

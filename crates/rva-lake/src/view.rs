@@ -1,4 +1,4 @@
-//! A table at one moment, to be read by a job: the changes since a position, and rows by shop, camera and time.
+//! A table at one moment, to be read by a job: the changes since a position.
 
 use crate::cells::{CellKind, Cells, rows_of};
 use crate::change::is_aged;
@@ -9,13 +9,12 @@ use crate::deletions::changes_of;
 use crate::errors::lake_error;
 use crate::files::FileEntry;
 use crate::lake::Lake;
+use crate::lists::FileLists;
 use crate::places::check_table;
 use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
 use crate::state::StateKeys;
 use async_recursion::async_recursion as boxed;
-use futures::TryStreamExt;
-use iceberg::expr::{Predicate, Reference};
-use iceberg::spec::{DataFile, Datum, FormatVersion, Operation, SnapshotRef};
+use iceberg::spec::{DataFile, FormatVersion, Operation, SnapshotRef};
 use iceberg::table::Table;
 use iceberg::util::snapshot::ancestors_of;
 use iceberg::{NamespaceIdent, TableIdent};
@@ -32,6 +31,8 @@ pub struct TableView {
     pub(crate) table: Table,
     /// The files that there are, where somebody counted them.
     pub(crate) counted: Arc<OnceCell<Seen>>,
+    /// What earlier reads of the lake's tables found of their files.
+    pub(crate) lists: FileLists,
 }
 
 /// A data file that came or went.
@@ -71,35 +72,6 @@ pub enum Since {
     Expired,
 }
 
-/// A filter of the rows that are read.
-#[derive(Debug, Clone, Default)]
-pub struct RowFilter {
-    /// Lets rows through whose column is this text.
-    pub texts: Vec<(&'static str, String)>,
-    /// Lets rows through whose column of time is at least the first and less than the second moment.
-    pub time: Option<(&'static str, i64, i64)>,
-    /// Lets rows through whose column is one of these texts.
-    pub one_of: Option<(&'static str, Vec<String>)>,
-}
-
-impl RowFilter {
-    fn predicate(&self) -> Predicate {
-        let mut all = Predicate::AlwaysTrue;
-        for (name, text) in &self.texts {
-            all = all.and(Reference::new(*name).equal_to(Datum::string(text)));
-        }
-        if let Some((name, from, to)) = self.time {
-            let at = |micros| Datum::timestamptz_micros(micros);
-            all = all.and(Reference::new(name).greater_than_or_equal_to(at(from)));
-            all = all.and(Reference::new(name).less_than(at(to)));
-        }
-        if let Some((name, texts)) = &self.one_of {
-            all = all.and(Reference::new(*name).is_in(texts.iter().map(Datum::string)));
-        }
-        all
-    }
-}
-
 impl Lake {
     /// Returns a table as it is now; `None` where there is none of that name.
     ///
@@ -118,7 +90,7 @@ impl Lake {
             let text = format!("found {ident} in format version 1, wanted 2: its snapshots have no order");
             return Err(LakeError::new(LakeErrorKind::Permanent, text));
         }
-        Ok(Some(TableView::of(table)))
+        Ok(Some(TableView::of(table, &self.lists)))
     }
 }
 
@@ -134,8 +106,8 @@ impl Lake {
 }
 
 impl TableView {
-    pub(crate) fn of(table: Table) -> Self {
-        Self { table, counted: Arc::new(OnceCell::new()) }
+    pub(crate) fn of(table: Table, lists: &FileLists) -> Self {
+        Self { table, counted: Arc::new(OnceCell::new()), lists: lists.clone() }
     }
 
     /// Returns the identity of the table: another one of its name has another.
@@ -239,38 +211,5 @@ impl TableView {
         let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
         let kinds: Vec<CellKind> = columns.iter().map(|(_, kind)| *kind).collect();
         read_columns(&self.table, &file.entry, &names, &[], |batch| take(rows_of(&kinds, batch)?)).await
-    }
-
-    /// Returns the rows of the table that a filter lets through, as they are read: rows that another engine deleted
-    /// aren't there.
-    ///
-    /// # Errors
-    /// Fails as the storage does.
-    pub async fn scan(
-        &self,
-        columns: &'static Columns,
-        filter: &RowFilter,
-    ) -> Result<impl futures::Stream<Item = Result<Vec<Cells>, LakeError>> + Send + use<>, LakeError> {
-        let ident = self.table.identifier().clone();
-        let failed = move |error| lake_error(format_args!("read {ident}"), error);
-        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-        let kinds: Vec<CellKind> = columns.iter().map(|(_, kind)| *kind).collect();
-        let scan = self.table.scan().select(names).with_filter(filter.predicate()).build().map_err(&failed)?;
-        let stream = scan.to_arrow().await.map_err(&failed)?;
-        Ok(stream.map_err(failed).and_then(move |batch| std::future::ready(rows_of(&kinds, &batch))))
-    }
-
-    /// Returns all rows at once, where they are known to be few.
-    ///
-    /// # Errors
-    /// Fails as [`TableView::scan`] does.
-    #[boxed]
-    pub async fn rows(&self, columns: &'static Columns, filter: &RowFilter) -> Result<Vec<Cells>, LakeError> {
-        let mut rows = Vec::new();
-        let mut stream = std::pin::pin!(self.scan(columns, filter).await?);
-        while let Some(some) = stream.try_next().await? {
-            rows.extend(some);
-        }
-        Ok(rows)
     }
 }

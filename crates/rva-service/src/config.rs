@@ -280,6 +280,8 @@ pub struct MaintainConfig {
     pub interval: Duration,
     /// `maintain.snapshots_max`
     pub snapshots_max: usize,
+    /// `maintain.gold_snapshots_max`
+    pub gold_snapshots_max: usize,
     /// `maintain.snapshots_age`
     #[serde(deserialize_with = "duration")]
     pub snapshots_age: Duration,

@@ -272,6 +272,12 @@ pub const KEYS: &[Key] = &[
         "number of snapshots of a table that can be read back to; each makes a commit a little slower",
     ),
     key(
+        "maintain.gold_snapshots_max",
+        Kind::Integer(1, 1_000_000),
+        Some("100"),
+        "the same of a table of gold, where it is less than maintain.snapshots_max",
+    ),
+    key(
         "maintain.snapshots_age",
         Kind::Duration(1000),
         Some("5d"),

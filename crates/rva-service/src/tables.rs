@@ -127,6 +127,7 @@ fn lake_options(config: &Config) -> LakeOptions {
     options.partition_by_day = config.ingest.partition_by_day;
     options.housekeeping.orphan_age = config.ingest.orphan_age;
     options.housekeeping.snapshots_kept = config.maintain.snapshots_max;
+    options.housekeeping.gold_snapshots_kept = config.maintain.gold_snapshots_max;
     options.housekeeping.snapshots_age = config.maintain.snapshots_age;
     options
 }

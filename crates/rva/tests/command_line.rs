@@ -5,7 +5,7 @@
 mod common;
 
 use common::{demo_model, rva};
-use std::fs;
+use std::{fs, process::Command};
 use tempfile::tempdir;
 
 #[test]
@@ -160,6 +160,17 @@ fn doctor_names_versions_and_places_and_fails_for_what_is_missing() {
     let text = rva(folder.path(), &["doctor", "--model", &model]).exits(0).stdout;
     for wanted in ["ok       ONNX Runtime", "libonnxruntime", "ok       devices", "cpu", "1 classes, input 416 x 416"] {
         assert!(text.contains(wanted), "wanted {wanted} in:\n{text}");
+    }
+}
+
+/// They bring two hundred more, and a short command would do little but load them.
+#[test]
+fn libraries_for_pictures_and_webcams_are_loaded_when_some_are_opened() {
+    let names = Command::new(env!("CARGO_BIN_EXE_rva")).env("LD_TRACE_LOADED_OBJECTS", "1").output().unwrap();
+    let names = String::from_utf8(names.stdout).unwrap();
+    assert!(names.contains("libopencv_core") && names.contains("libavformat"), "{names}");
+    for library in ["libopencv_imgcodecs", "libopencv_videoio", "libgdal"] {
+        assert!(!names.contains(library), "{names}");
     }
 }
 

@@ -10,9 +10,10 @@
 
 namespace {
 
-// Returns the function of that name in a library of OpenCV. Both stay loaded.
+// Returns the function of that name in a library of OpenCV. Both stay loaded, and their names are seen from everywhere, as
+// if they were linked.
 template <typename Function> Function *find(const char *library, const char *name) {
-    void *loaded = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    void *loaded = dlopen(library, RTLD_NOW | RTLD_GLOBAL);
     void *found = loaded ? dlsym(loaded, name) : nullptr;
     if (!found) {
         const char *reason = dlerror();

@@ -86,7 +86,7 @@ impl fmt::Debug for GstPipeline {
     }
 }
 
-/// Asks GStreamer's own parser, found at run time: OpenCV brings GStreamer with it, and no headers of it are needed.
+/// Asks GStreamer's own parser, loaded when it is needed: OpenCV brings GStreamer with it, and no headers of it are needed.
 #[allow(unsafe_code, reason = "functions of a C library, found at run time")]
 mod library {
     use std::{
@@ -106,12 +106,20 @@ mod library {
     type ParseLaunch = unsafe extern "C" fn(*const c_char, *mut *mut Error) -> *mut c_void;
     type Release = unsafe extern "C" fn(*mut c_void);
 
+    /// The name by which OpenCV asks for GStreamer.
+    const LIBRARY: &CStr = c"libgstreamer-1.0.so.0";
+
     /// Returns GStreamer's complaint about a pipeline; `None` where it can be built, and where GStreamer isn't found.
     pub(super) fn complaint(pipeline: &str) -> Option<String> {
         let text = CString::new(pipeline).ok()?;
+        // SAFETY: the name is a C string. It stays loaded: OpenCV needs it next.
+        let library = unsafe { libc::dlopen(LIBRARY.as_ptr(), libc::RTLD_NOW) };
+        if library.is_null() {
+            return None;
+        }
         let find = |name: &CStr| {
-            // SAFETY: the name is a C string, and RTLD_DEFAULT is a valid handle.
-            let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+            // SAFETY: the name is a C string, and the handle is that of a library that stays loaded.
+            let address = unsafe { libc::dlsym(library, name.as_ptr()) };
             (!address.is_null()).then_some(address)
         };
         let (init, parse) = (find(c"gst_init_check")?, find(c"gst_parse_launch")?);

@@ -26,6 +26,9 @@ fn a_source_that_is_no_source_is_named_with_found_and_wanted_and_changes_nothing
         // One bad source among good ones: nothing is started either.
         world.run("clip.avi", &[source]).exits(1).says(wanted);
     }
+    // GStreamer is loaded for it, before anything else was opened.
+    let pipeline = "gst:videotestsrc ! nosuchthing ! appsink";
+    world.run(pipeline, &[]).exits(2).says(&["no element \"nosuchthing\"", "wanted a pipeline of elements"]);
     assert_eq!(world.rows(), before);
     assert!(world.logged("cam_01").is_empty(), "a frame of the good source came into the log");
 }

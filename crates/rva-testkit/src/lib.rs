@@ -8,6 +8,16 @@
 //!
 //! Crates name this one in `[dev-dependencies]` only, with the features that they need; `tests/arch.rs` holds them to
 //! it.
+//!
+//! ```
+//! use rva_testkit::{measure::median, vtest};
+//!
+//! // Footage that a test needs is fetched by the set-up; where it isn't there, the test says that it is skipped.
+//! if let Some(video) = vtest() {
+//!     assert!(video.is_file());
+//! }
+//! assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+//! ```
 #![warn(unreachable_pub)]
 #![allow(clippy::unwrap_used, reason = "the whole crate is a test's")]
 

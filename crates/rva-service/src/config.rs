@@ -36,6 +36,8 @@ pub struct Config {
     pub refine: RefineConfig,
     /// `maintain.*`
     pub maintain: MaintainConfig,
+    /// `backup.*`
+    pub backup: BackupConfig,
     /// `query.*`
     pub query: QueryConfig,
     /// `bus.*`
@@ -300,6 +302,17 @@ pub struct MaintainConfig {
     /// for ever.
     #[serde(deserialize_with = "durations")]
     pub retention: BTreeMap<String, Duration>,
+}
+
+/// The place of backups.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupConfig {
+    /// `backup.to`
+    pub to: Option<String>,
+    /// `backup.age_max`
+    #[serde(deserialize_with = "duration")]
+    pub age_max: Duration,
 }
 
 /// The bounds of a query.

@@ -323,6 +323,13 @@ pub const KEYS: &[Key] = &[
     kept("maintain.retention.gold_zone_minute"),
     kept("maintain.retention.gold_line_crossings"),
     key(
+        "backup.to",
+        Kind::Text,
+        None,
+        "where `rva backup` writes if no other place is named, and whose newest backup the ingest looks for: a folder, or s3://BUCKET/PREFIX",
+    ),
+    key("backup.age_max", Kind::Duration(60_000), Some("26h"), "age from which the newest backup there is too old"),
+    key(
         "zones",
         Kind::Zones(ZonesOf::Cameras),
         None,

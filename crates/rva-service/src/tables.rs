@@ -6,7 +6,7 @@ use crate::{
 };
 use async_recursion::async_recursion as boxed;
 use rva_lake::{
-    Lake, LakeError, LakeOptions, MergeLimits, RestAuth, RestOptions,
+    BackupStore, Lake, LakeError, LakeOptions, MergeLimits, RestAuth, RestOptions,
     storage::{AllowedLocations, LakeStorage, LakeStorageFactory, S3Keys, S3Options},
 };
 use std::path::PathBuf;
@@ -115,6 +115,21 @@ pub fn storage_of(loaded: &Loaded, place: &str) -> Result<LakeStorage, ConfigErr
     let allowed = check.locations(Some(std::slice::from_ref(&place.to_owned())));
     let storage = LakeStorageFactory::with_s3(s3).allowing(allowed).storage();
     problems.none_or(storage)
+}
+
+/// Returns the place of backups that the configuration names, `backup.to`; `None` where it names none, or the place is
+/// among the problems. Nothing is looked at.
+pub fn backups_of(problems: &mut Problems<'_>) -> Option<BackupStore> {
+    let loaded = problems.loaded;
+    let place = loaded.config.backup.to.as_deref()?;
+    let storage = storage_of(loaded, place).map_err(|error| error.to_string());
+    match storage.and_then(|storage| BackupStore::at(storage, place).map_err(|error| error.to_string())) {
+        Ok(store) => Some(store),
+        Err(error) => {
+            problems.add("backup.to", error);
+            None
+        }
+    }
 }
 
 /// Returns the options of tables that a configuration leads to.

@@ -4,6 +4,7 @@
 
 use super::{
     ServiceView, Settings,
+    backups::BackupWatch,
     metrics::{BUS, CATALOG},
     open::Opening,
     overdue::CommitWatch,
@@ -109,7 +110,7 @@ impl ClaimedHost {
     }
 
     /// Opens log and tables and starts. Beside an ingest that follows the log goes the maintenance that the
-    /// configuration wants. Where `waits` is set, what is away is waited for; `None` where it was stopped meanwhile.
+    /// configuration wants, and a look for backups. Where `waits` is set, what is away is waited for; `None` where it was stopped meanwhile.
     /// `onlooker` hears what happens after the health and the metrics did.
     ///
     /// # Errors
@@ -138,10 +139,12 @@ impl ClaimedHost {
         } else {
             None
         };
+        let backups = self.host.settings.backups.take().filter(|_| phase == Phase::Follow);
+        let backups = backups.map(|(store, age_max)| BackupWatch::start(store, age_max, &self.host.health));
         let (set_phase, heard) = watch::channel(phase);
         let (view, stop_timeout) = (self.host.view.clone(), self.host.settings.stop_timeout);
         let task = tokio::spawn(ingest(self, source, lake, commits, heard, onlooker));
-        Ok(Some(Ingesting { task, phase: set_phase, view, maintenance, stop_timeout }))
+        Ok(Some(Ingesting { task, phase: set_phase, view, maintenance, _backups: backups, stop_timeout }))
     }
 
     fn opening<'a>(&'a self, stop: &'a StopFlag, waits: bool) -> Opening<'a> {
@@ -193,6 +196,7 @@ pub struct Ingesting {
     phase: watch::Sender<Phase>,
     view: ServiceView,
     maintenance: Option<Maintaining>,
+    _backups: Option<BackupWatch>,
     /// The time that a stop waits for a table that can't be written. The log keeps what was not committed.
     stop_timeout: Duration,
 }

@@ -2,6 +2,7 @@
 //! programs run too; [`serve`] is the view that `rva-ingest` has of it.
 
 mod args;
+mod backups;
 mod host;
 mod metrics;
 #[cfg(feature = "mutants")]

@@ -1,7 +1,8 @@
 //! The way from the configuration's keys to the adapters' settings; keys that don't fit together are told all at once.
 
 use crate::IngestOptions;
-use rva_service::{BusKind, CatalogKind, ConfigError, Loaded, MaintainConfig, Problems, tables::TableSettings};
+use rva_lake::BackupStore;
+use rva_service::{BusKind, CatalogKind, ConfigError, Loaded, MaintainConfig, Problems, tables::{TableSettings, backups_of}};
 use std::{path::PathBuf, time::Duration};
 
 #[cfg(feature = "pulsar")]
@@ -42,6 +43,8 @@ pub struct Settings {
     pub stop_timeout: Duration,
     /// The settings of the maintenance beside the loop.
     pub maintain: MaintainConfig,
+    /// The place whose newest backup is looked for, and the age from which that one is too old.
+    pub backups: Option<(BackupStore, Duration)>,
     /// The data folder, where log or tables are in it.
     pub data_dir: Option<PathBuf>,
 }
@@ -67,6 +70,7 @@ impl Settings {
             ingest: IngestOptions::of(&config.ingest),
             stop_timeout: config.ingest.stop_timeout,
             maintain: config.maintain.clone(),
+            backups: backups_of(&mut problems).map(|store| (store, config.backup.age_max)),
             data_dir: is_local.then(|| config.data_dir.clone()),
         };
         problems.none_or(made)

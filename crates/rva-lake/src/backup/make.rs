@@ -114,6 +114,29 @@ fn id_of(made_ms: i64) -> String {
     format!("{digits}Z-{}", random.get(..8).unwrap_or(&random))
 }
 
+/// Returns when a backup of this id was made, in milliseconds since 1970; `None` for what is no id.
+fn made_ms_of(id: &str) -> Option<i64> {
+    let (day, time) = id.split_once('T')?;
+    let (year, month, day) = (day.get(..4)?, day.get(4..6)?, day.get(6..)?);
+    let (hour, minute, second) = (time.get(..2)?, time.get(2..4)?, time.get(4..10)?);
+    let text = format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z");
+    Timestamp::parse(&text).ok().map(|time| time.as_micros() / 1000)
+}
+
+impl BackupStore {
+    /// Returns when the newest backup was made, in milliseconds since 1970, by the names of the records alone; `None`
+    /// where there is none.
+    ///
+    /// # Errors
+    /// Fails as the storage does.
+    pub async fn newest_made_ms(&self) -> Result<Option<i64>, LakeError> {
+        if !self.is_marked().await? {
+            return Ok(None);
+        }
+        Ok(self.record_names().await?.iter().rev().find_map(|name| made_ms_of(name)))
+    }
+}
+
 async fn known(store: &BackupStore) -> Result<Known, LakeError> {
     let mut content = HashMap::new();
     let names = store.record_names().await?;
@@ -304,5 +327,8 @@ mod tests {
         let ids = [0, 999, 1_000, 86_400_000, 1_769_846_400_000].map(id_of);
         assert!(ids[4].starts_with("20260131T080000.000Z-") && ids[4].len() == 29, "{}", ids[4]);
         assert!(ids[0] < ids[1] && ids[1] < ids[2] && ids[2] < ids[3] && ids[3] < ids[4]);
+        let times = ids.each_ref().map(|id| made_ms_of(id));
+        assert_eq!(times, [0, 999, 1_000, 86_400_000, 1_769_846_400_000].map(Some));
+        assert_eq!(["", "T", "2026T08", "20261331T080000.000Z-0011aabb", "äöüßT"].map(made_ms_of), [None; 5]);
     }
 }

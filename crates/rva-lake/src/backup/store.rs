@@ -103,7 +103,7 @@ impl BackupStore {
         self.storage.list(&place).await.map_err(|error| lake_error(format_args!("list {place}"), error))
     }
 
-    async fn is_marked(&self) -> Result<bool, LakeError> {
+    pub(crate) async fn is_marked(&self) -> Result<bool, LakeError> {
         let place = self.place(MARKER);
         self.storage.exists(&place).await.map_err(|error| lake_error(format_args!("look for {place}"), error))
     }

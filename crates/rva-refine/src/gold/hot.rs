@@ -17,6 +17,13 @@ use std::sync::Arc;
 /// The default of [`Hot::bytes_max`].
 pub(crate) const HOT_BYTES: usize = 256 << 20;
 
+/// The most hours that are held of a camera: the running one, the one before it while late rows come, and two that an
+/// old spool is at. What is held beyond those is work and memory for nothing.
+const HOURS_MAX: usize = 4;
+
+/// The most runs of a camera whose tracks are known. Another one is read when it is touched.
+const RUNS_MAX: usize = 4;
+
 /// The hours that are held of every camera.
 #[derive(Debug)]
 pub(super) struct Hot {
@@ -34,9 +41,17 @@ struct HotCamera {
     held: HeldHours,
     /// When each hour was used last.
     used: BTreeMap<i64, u64>,
-    /// The first and the last moment of every track of a run, by run: those that are known.
-    extents: BTreeMap<Arc<str>, Extents>,
+    runs: BTreeMap<Arc<str>, KnownRun>,
     bytes: usize,
+}
+
+/// A run whose tracks are known.
+#[derive(Debug, Default)]
+struct KnownRun {
+    /// The first and the last moment of every track of it.
+    extents: Extents,
+    /// When it was used last.
+    used: u64,
 }
 
 impl Default for Hot {
@@ -74,7 +89,7 @@ impl Hot {
             let hot = self.cameras.entry((Arc::clone(store), camera)).or_default();
             hot.used.extend(held.hours().map(|hour| (hour, self.uses)));
             hot.held.merge(held);
-            hot.weigh();
+            hot.shrink();
         }
         self.evict();
     }
@@ -88,9 +103,10 @@ impl Hot {
         changed: &Extents,
         work: &StoreWork<'_>,
     ) -> Result<(HourRows, BTreeSet<i64>), Trouble> {
+        self.uses += 1;
         let hot = self.cameras.entry(camera.clone()).or_default();
         let keys: HashSet<TrackKey> = fresh.iter().flat_map(track_points).map(|(key, _)| key).collect();
-        let old = hot.learn(&keys, changed, work).await?;
+        let old = hot.learn(&keys, changed, self.uses, work).await?;
         for rows in fresh {
             let key = &rows.frame.key;
             hot.held.absorb_held(rows, work.zones.of(&key.store, &key.camera), work.rules);
@@ -106,9 +122,8 @@ impl Hot {
         let (held, missing): (BTreeSet<i64>, BTreeSet<i64>) =
             hours.iter().partition(|hour| hot.held.holds_hour(**hour));
         let mut rows = work.rows(&mut hot.held, &held);
-        self.uses += 1;
         hot.used.extend(held.iter().map(|hour| (*hour, self.uses)));
-        hot.weigh();
+        hot.shrink();
         let missing: BTreeSet<CameraHour> = missing.into_iter().map(|hour| (Arc::clone(&camera.1), hour)).collect();
         for chunk in chunks(&missing) {
             let mut loaded = work.load(&chunk, changed).await?;
@@ -143,42 +158,62 @@ impl Hot {
 }
 
 impl HotCamera {
+    /// Drops the hours and the runs that weren't used for longest beyond those that are held, and weighs the rest.
+    fn shrink(&mut self) {
+        while self.runs.len() > RUNS_MAX
+            && let Some(run) = self.runs.iter().min_by_key(|(_, run)| run.used).map(|(id, _)| Arc::clone(id))
+        {
+            self.runs.remove(&run);
+        }
+        if self.used.len() > HOURS_MAX {
+            let mut uses: Vec<(u64, i64)> = self.used.iter().map(|(hour, used)| (*used, *hour)).collect();
+            uses.sort_unstable();
+            for (_, hour) in &uses[..uses.len() - HOURS_MAX] {
+                self.used.remove(hour);
+            }
+            self.held.keep_hours(|hour| self.used.contains_key(&hour));
+        }
+        self.weigh();
+    }
+
     /// Works out anew how many bytes it takes.
     fn weigh(&mut self) {
         const EXTENT: usize = 96;
-        let extents: usize = self.extents.values().map(Extents::len).sum();
+        let extents: usize = self.runs.values().map(|run| run.extents.len()).sum();
         self.bytes = self.held.memory_bytes() + extents * EXTENT;
     }
 
-    /// Learns the extents of changed tracks, by their keys. Returns those tracks, with the whole of their extents, that
+    /// Learns the extents of changed tracks, by their keys, and notes this use of their runs. Returns those tracks, with the whole of their extents, that
     /// had detections before and aren't held.
     async fn learn(
         &mut self,
         keys: &HashSet<TrackKey>,
         changed: &Extents,
+        use_number: u64,
         work: &StoreWork<'_>,
     ) -> Result<Extents, Trouble> {
         let runs: BTreeSet<Arc<str>> = changed.keys().map(|(_, run, _)| Arc::clone(run)).collect();
-        let unknown: BTreeSet<Arc<str>> = runs.into_iter().filter(|run| !self.extents.contains_key(run)).collect();
+        let unknown: BTreeSet<Arc<str>> = runs.into_iter().filter(|run| !self.runs.contains_key(run)).collect();
         if !unknown.is_empty() {
             let mut known = match work.summary {
                 Some(summary) => work.silver.known_extents(summary, &unknown).await?,
                 None => Extents::new(),
             };
             for run in unknown {
-                let of_run = known.extract_if(|(_, of, _), _| *of == run).collect();
-                self.extents.insert(run, of_run);
+                let extents = known.extract_if(|(_, of, _), _| *of == run).collect();
+                self.runs.insert(run, KnownRun { extents, used: use_number });
             }
         }
         let mut old = Extents::new();
         for key in keys {
             let track = track_of(key);
             let Some((first, last)) = changed.get(&track).copied() else { continue };
-            let of_run = self.extents.entry(Arc::clone(&track.1)).or_default();
-            let is_known = of_run.contains_key(&track);
-            widen(of_run, track.clone(), first, last);
+            let run = self.runs.entry(Arc::clone(&track.1)).or_default();
+            run.used = use_number;
+            let is_known = run.extents.contains_key(&track);
+            widen(&mut run.extents, track.clone(), first, last);
             if is_known && !self.held.holds_track(key) && work.whole_tracks {
-                let extent = of_run[&track];
+                let extent = run.extents[&track];
                 old.insert(track, extent);
             }
         }

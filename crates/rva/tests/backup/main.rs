@@ -68,6 +68,24 @@ fn count(folder: &Path, data: &str, table: &str) -> String {
 }
 
 #[test]
+fn the_configured_place_is_written_to_listed_watched_and_asked_when_rows_are_forgotten() {
+    let world = World::new();
+    world.seed();
+    world.rva(&["backup"]).exits(2).says(&["found no place of backups", "backup.to"]);
+    world.write("rva.yaml", "backup:\n  to: store\n".to_owned());
+    // Nothing was backed up yet: there is nothing to name.
+    world.rva(&["forget", "--camera", "door", "--dry-run"]).exits(0);
+    assert!(!world.path().join("store").exists());
+    let made = world.rva(&["backup"]).exits(0);
+    let id = made.stderr.strip_prefix("backup ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    assert!(!stored(&world.path().join("store")).is_empty());
+    let listed = rva(world.path(), &["backup", "list", "--format", "csv"]).exits(0).stdout;
+    assert!(listed.lines().nth(1).unwrap().starts_with(&id), "{listed}");
+    rva(world.path(), &["backup", "verify"]).exits(0);
+    world.rva(&["forget", "--camera", "door", "--dry-run"]).exits(0).says(&["store", &id]);
+}
+
+#[test]
 fn what_is_backed_up_while_everything_writes_goes_on_elsewhere_exactly_once() {
     let world = World::new();
     let folder = world.path();

@@ -7,7 +7,8 @@ use std::num::NonZeroUsize;
 /// Text below the help of `rva backup`.
 pub const BACKUP_HELP: &str = "\
 Can run beside `rva run`, `rva ingest`, `rva refine` and `rva maintain`. Only files that the last backup lacks are copied.
-TO is a folder, or s3://BUCKET/PREFIX with the keys of s3.*; it is empty, or holds backups already:
+TO is a folder, or s3://BUCKET/PREFIX with the keys of s3.*; it is empty, or holds backups already [default: backup.to of
+the configuration, whose newest backup the ingest looks for]:
 
   rva backup /mnt/backup --keep 30       makes one, and leaves the newest 30
   rva backup list /mnt/backup
@@ -23,13 +24,13 @@ configured data folder; the namespace that was backed up]. Nothing is written ov
 
 /// `rva backup`
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BackupArgs {
     /// What to do with backups that there are
     #[command(subcommand)]
     pub action: Option<BackupAction>,
-    /// Where backups are kept: a folder, or s3://BUCKET/PREFIX
-    #[arg(value_name = "TO", required = true, value_hint = ValueHint::DirPath)]
+    /// Where backups are kept: a folder, or s3://BUCKET/PREFIX [default: backup.to]
+    #[arg(value_name = "TO", value_hint = ValueHint::DirPath)]
     pub to: Option<String>,
     /// Remove all but the newest N backups afterwards, and the files that only they needed
     #[arg(long, value_name = "N")]
@@ -44,18 +45,18 @@ pub struct BackupArgs {
 pub enum BackupAction {
     /// The backups of a folder or prefix, oldest first
     List {
-        /// Where backups are kept
+        /// Where backups are kept [default: backup.to]
         #[arg(value_name = "FROM", value_hint = ValueHint::DirPath)]
-        from: String,
+        from: Option<String>,
         /// How rows are written
         #[arg(long, value_enum, default_value_t = RowFormat::Table)]
         format: RowFormat,
     },
     /// Read every file, and name those that are damaged, cut off or missing; exit code 1 where there are any
     Verify {
-        /// Where backups are kept
+        /// Where backups are kept [default: backup.to]
         #[arg(value_name = "FROM", value_hint = ValueHint::DirPath)]
-        from: String,
+        from: Option<String>,
         /// The one backup that is read, by its id or the beginning of it [default: all]
         #[arg(long, value_name = "ID")]
         backup: Option<String>,

@@ -3,7 +3,7 @@
 pub mod args;
 
 use crate::{
-    exit::Exit,
+    exit::{Exit, Refusal},
     folder::{absolute, table_settings},
     output::to_stdout,
     shared_args::RowFormat,
@@ -27,13 +27,13 @@ pub async fn run(args: BackupArgs, loaded: Loaded, terminal: &Terminal) -> anyho
     let stop = stop_on_signals()?;
     let work = async {
         match args.action {
-            Some(BackupAction::List { from, format }) => list(&store(&loaded, &from)?, format).await,
+            Some(BackupAction::List { from, format }) => list(&place_of(&loaded, from.as_deref())?, format).await,
             Some(BackupAction::Verify { from, backup }) => {
-                let verified = store(&loaded, &from)?.verify(backup.as_deref()).await.map_err(once)?;
+                let verified = place_of(&loaded, from.as_deref())?.verify(backup.as_deref()).await.map_err(once)?;
                 told(&verified, terminal)
             }
             None => {
-                let store = store(&loaded, args.to.as_deref().unwrap_or_default())?;
+                let store = place_of(&loaded, args.to.as_deref())?;
                 let lake = table_settings(&loaded)?.open_to_read().await?;
                 let made = lake.back_up(&store, args.keep.map(Into::into)).await.map_err(once)?;
                 say(&made, &store, terminal);
@@ -107,6 +107,17 @@ fn once(error: LakeError) -> anyhow::Error {
 /// Returns what of keys or place is wrong.
 pub fn store(loaded: &Loaded, place: &str) -> anyhow::Result<BackupStore> {
     Ok(BackupStore::at(storage_of(loaded, place)?, place)?)
+}
+
+/// Returns the place that was named, or that of the configuration.
+fn place_of(loaded: &Loaded, named: Option<&str>) -> anyhow::Result<BackupStore> {
+    match named.or(loaded.config.backup.to.as_deref()) {
+        Some(place) => store(loaded, place),
+        None => Err(Refusal::usage(
+            "found no place of backups, wanted one on the command line, or backup.to in the configuration",
+        )
+        .into()),
+    }
 }
 
 fn time_of(backup: &Backup) -> String {

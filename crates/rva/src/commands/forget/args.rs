@@ -35,6 +35,7 @@ pub struct ForgetArgs {
     #[arg(long, short)]
     pub yes: bool,
     /// Where backups are kept, a folder or s3://BUCKET/PREFIX: those that hold such records are named; can be repeated
+    /// [default: backup.to]
     #[arg(long, value_name = "FROM", value_hint = ValueHint::DirPath)]
     pub backups: Vec<String>,
     /// Where the tables and the log are

@@ -42,6 +42,13 @@ pub async fn run(args: ForgetArgs, loaded: Loaded, terminal: &Terminal) -> anyho
         store.backups().await?;
         places.push((place.clone(), store));
     }
+    if let Some(place) = loaded.config.backup.to.clone().filter(|_| places.is_empty()) {
+        let store = backup::store(&loaded, &place)?;
+        if store.newest_made_ms().await?.is_some() {
+            store.backups().await?;
+            places.push((place, store));
+        }
+    }
     let is_asking = !args.dry_run && !args.yes;
     if is_asking && !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return Err(Refusal::usage("found no terminal to ask at, wanted --yes, or --dry-run").into());

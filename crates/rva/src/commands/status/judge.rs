@@ -39,6 +39,7 @@ pub const ALERTS: &[(&str, &str)] = &[
     ("DiskFilling", "< 0.1"),
     ("MemoryHigh", "> 0.9"),
     ("OpenFilesHigh", "> 0.8"),
+    ("BackupTooOld", "> rva_backup_age_max_seconds"),
 ];
 
 /// Returns what is wrong with a service, the worst first.
@@ -79,6 +80,15 @@ pub fn findings(status: &ServiceStatus) -> Vec<Finding> {
     if let Some(open) = part(status.open_files, status.open_files_max).filter(|open| *open > OPEN_FILES_MAX) {
         all.push(found("OpenFilesHigh", format!("it has {} of the files open that it may", percent(open))));
     }
+    if let Some(backup) = &status.backup {
+        match backup.age_seconds {
+            None => all.push(found("BackupTooOld", "no backup is known".to_owned())),
+            Some(age) if age > backup.age_max_seconds => {
+                all.push(found("BackupTooOld", format!("its newest backup is {:.1} h old", age / 3600.0)));
+            }
+            Some(_) => {}
+        }
+    }
     all
 }
 
@@ -95,7 +105,7 @@ fn of_camera(camera: &CameraStatus) -> Option<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::service::{IngestStatus, LogStatus, RefineStatus},
+        super::service::{BackupStatus, IngestStatus, LogStatus, RefineStatus},
         *,
     };
 
@@ -126,6 +136,7 @@ mod tests {
                 ..IngestStatus::default()
             }),
             refine: Some(RefineStatus { lag_snapshots: 61.0, ..RefineStatus::default() }),
+            backup: Some(BackupStatus { age_seconds: Some(61.0), age_max_seconds: 60.0 }),
             ..ServiceStatus::default()
         }
     }
@@ -149,7 +160,11 @@ mod tests {
         well.ingest =
             Some(IngestStatus { lag_seconds: 60.0, last_commit_age_seconds: Some(-30.0), ..IngestStatus::default() });
         well.refine = Some(RefineStatus { lag_snapshots: 60.0, ..RefineStatus::default() });
+        well.backup = Some(BackupStatus { age_seconds: Some(60.0), age_max_seconds: 60.0 });
         assert_eq!(findings(&well), Vec::new());
+        well.backup = Some(BackupStatus { age_seconds: None, age_max_seconds: 60.0 });
+        assert_eq!(findings(&well)[0].alert, "BackupTooOld");
+        well.backup = None;
         // Without a limit of memory there is none to come near.
         well.memory_limit_bytes = None;
         assert_eq!(findings(&well), Vec::new());

@@ -69,7 +69,7 @@ fn cameras(service: &ServiceStatus) -> String {
     format!("\n{}", columns(&names, service.cameras.iter().map(row).collect()))
 }
 
-/// Returns a line for each log, ingest and refinement.
+/// Returns a line for each log, ingest and refinement, and for backups.
 fn work(services: &[ServiceStatus]) -> String {
     let mut text = String::new();
     for service in services {
@@ -100,6 +100,10 @@ fn work(services: &[ServiceStatus]) -> String {
                 refine.lag_snapshots, refine.commits, refine.rejects
             ));
         }
+    }
+    for backup in services.iter().filter_map(|service| service.backup.as_ref()) {
+        let age = backup.age_seconds.map_or("none".to_owned(), |age| format!("{} ago", span(age)));
+        text.push_str(&format!("backup: newest {age}, at most {}\n", span(backup.age_max_seconds)));
     }
     if text.is_empty() { text } else { format!("\n{text}") }
 }

@@ -49,6 +49,7 @@ pub struct ServiceStatus {
     pub refine: Option<RefineStatus>,
     pub captures_hung: Option<f64>,
     pub maintenance_failures: Option<f64>,
+    pub backup: Option<BackupStatus>,
 }
 
 /// The state of a camera.
@@ -98,6 +99,14 @@ pub struct RefineStatus {
     pub rejects: f64,
 }
 
+/// The state of backups, where the ingest looks for them.
+#[derive(Debug, Default, Serialize)]
+pub struct BackupStatus {
+    /// The age of the newest; `None` where none is known.
+    pub age_seconds: Option<f64>,
+    pub age_max_seconds: f64,
+}
+
 impl ServiceStatus {
     /// Returns the state of the later look; rates are of the time between the two.
     pub fn of(service: &str, before: &Look, now: &Look) -> Self {
@@ -142,6 +151,10 @@ impl ServiceStatus {
             }),
             captures_hung: samples.sum("rva_detector_captures_hung"),
             maintenance_failures: samples.sum("rva_maintain_failures_total"),
+            backup: samples.sum("rva_backup_age_max_seconds").map(|age_max_seconds| BackupStatus {
+                age_seconds: times.age(samples.sum("rva_backup_last_timestamp_seconds")),
+                age_max_seconds,
+            }),
         }
     }
 }
@@ -219,7 +232,8 @@ pub mod tests {
                  rva_detector_people{{camera_id=\"a\"}} 4\n\
                  rva_detector_last_record_timestamp_seconds{{camera_id=\"a\"}} 998\n\
                  rva_detector_last_record_timestamp_seconds{{camera_id=\"b\"}} 0\n\
-                 rva_ingest_rows_total {rows}\nrva_ingest_last_commit_timestamp_seconds 990\nrva_ingest_lag_seconds 3\n"
+                 rva_ingest_rows_total {rows}\nrva_ingest_last_commit_timestamp_seconds 990\nrva_ingest_lag_seconds 3\n\
+                 rva_backup_last_timestamp_seconds 900\nrva_backup_age_max_seconds 60\n"
             )
         };
         let before = look(start, 998, &[], &text(100, 50));
@@ -231,6 +245,8 @@ pub mod tests {
         let ingest = status.ingest.unwrap();
         assert_eq!((ingest.rows, ingest.rows_per_second, ingest.last_commit_age_seconds), (54.0, 2.0, Some(10.0)));
         assert!(status.refine.is_none() && status.log.is_none());
+        let backup = status.backup.unwrap();
+        assert_eq!((backup.age_seconds, backup.age_max_seconds), (Some(100.0), 60.0));
     }
 
     #[test]

@@ -80,7 +80,7 @@ torture: setup-tests ## kill -9 the ingest a thousand times (KILLS=1000) and com
 ##@ Measure
 .PHONY: bench parity
 
-bench: ## the measurement that NAME= names, or their list: detect, footfall, gpu, growth, ingest, latency, lookup, publish, refine, track
+bench: ## the measurement that NAME= names, or their list: detect, footfall, freshness, gpu, growth, ingest, latency, lookup, publish, refine, track
 	@infrastructure/local/bench.sh $(NAME)
 
 parity: setup ## our detections and speed beside Ultralytics' (installs it, AGPL-3.0, and PyTorch, 3 GB, into .venv-parity)

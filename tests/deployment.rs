@@ -155,13 +155,14 @@ const NETWORKS: &[(&str, &[&str])] = &[
     ("prometheus", &["metrics", "watch"]),
     ("alertmanager", &["watch", "notify"]),
     ("grafana", &["watch", "notify"]),
+    ("jaeger", &["metrics", "watch"]),
     ("jobmanager", &["lake", "broker"]),
     ("taskmanager", &["lake", "broker"]),
     ("spark", &["lake", "outside"]),
 ];
 
 /// Servers that ask nobody for a password.
-const OPEN: &[&str] = &["catalog", "trino", "jobmanager", "prometheus", "alertmanager"];
+const OPEN: &[&str] = &["catalog", "trino", "jobmanager", "prometheus", "alertmanager", "jaeger"];
 
 fn texts(value: &Value) -> Vec<&str> {
     value.as_sequence().into_iter().flatten().map(|item| item.as_str().unwrap()).collect()

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/../.."
 benches='
 detect|setup|bench_detect.sh|frames a second and memory of the pipeline beside bare ONNX Runtime, in turns, in one run
 footfall|setup|bench_footfall.sh|people counted at lines beside PyPI `supervision` on the tracks of Roboflow'"'"'s `trackers` (installs both into .venv-bench)
+freshness|setup|bench_freshness.sh|how long each stage keeps a frame, from its capture to gold (CAMERAS=4)
 gpu|setup|bench_gpu.sh|streams of 1080p30 that one device carries (DEVICE=cuda:0 MODEL=yolov8n-fp16.onnx)
 growth|setup|bench_growth.sh|time of a commit, start, metadata and queries after many commits (COMMITS=10000)
 ingest|setup --tests|bench_ingest.sh|a million messages of a Pulsar topic into Iceberg on MinIO, in turns with Flink (MESSAGES=1000000 TURNS=5)

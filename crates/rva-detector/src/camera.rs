@@ -4,11 +4,13 @@ use crate::{
     CameraCounters, CaptureStamp, Latency, Progress, RetryPace,
     delivery::{PatientSink, Sent},
     progress::Pace,
+    traced,
 };
 use async_recursion::async_recursion as boxed;
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 use rva_bus::{BusError, EventSink, OutgoingMessage};
+use rva_service::{TraceSpan, Traces};
 use rva_track::{Tracker, TrackerChoice};
 use rva_types::{
     FrameRecord, FrameRecordInput, ImageSize, PropertyName, RunId, RuntimeDescription, SourceIdentity, Timestamp,
@@ -23,7 +25,7 @@ use std::{
     fmt,
     ops::ControlFlow,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -89,6 +91,17 @@ pub struct Observers {
     pub progress: watch::Sender<Progress>,
     /// The counters for statistics.
     pub counters: Arc<CameraCounters>,
+    /// The sender of traces of frames.
+    pub traces: Traces,
+}
+
+/// A record on its way to the sink.
+struct Delivered {
+    message: OutgoingMessage,
+    /// When its frame came out of the decoder.
+    decoded: Instant,
+    /// The trace of the frame, and since when the record waits.
+    trace: Option<(TraceSpan, SystemTime)>,
 }
 
 /// The end of a run.
@@ -172,20 +185,26 @@ pub async fn run_camera(
     let on_wait = |waits| progress.send_modify(|progress| progress.sink_waits = waits);
     let mut patient = PatientSink::new(sink, retry, &on_wait);
     let (mut accepted, mut rejected, mut sink_error) = (0, 0, None);
-    while let Some((message, decoded)) = waiting.recv().await {
-        match patient.send(message).await {
-            Ok(Sent::Accepted) => {
-                accepted += 1;
-                counters.count_accepted(decoded.elapsed());
-            }
-            Ok(Sent::Rejected) => {
-                rejected += 1;
-                counters.count_rejected();
-            }
+    while let Some(Delivered { message, decoded, trace }) = waiting.recv().await {
+        let sent = match patient.send(message).await {
+            Ok(sent) => sent,
             Err(error) => {
                 sink_error = Some(error);
                 break;
             }
+        };
+        match sent {
+            Sent::Accepted => {
+                accepted += 1;
+                counters.count_accepted(decoded.elapsed());
+            }
+            Sent::Rejected => {
+                rejected += 1;
+                counters.count_rejected();
+            }
+        }
+        if let Some((trace, since)) = trace {
+            traced::end(trace, since, sent == Sent::Accepted);
         }
     }
     // Nobody takes records any more: a pipeline that still runs gives up.
@@ -243,7 +262,7 @@ fn pipeline(
     camera: OpenCamera,
     settings: RunSettings,
     observers: Observers,
-    records: mpsc::Sender<(OutgoingMessage, Instant)>,
+    records: mpsc::Sender<Delivered>,
     stop: &StopFlag,
 ) -> (PipelineOutcome, Counts, Option<Box<(OpenCamera, RunSettings)>>) {
     let OpenCamera { mut source, mut detectors, mut tracker, mut cues } = camera;
@@ -259,12 +278,9 @@ fn pipeline(
     };
     let writer = RecordWriter::new(settings.clone(), source.description(), model, &*tracker);
     let mut delivery = Delivery::new(writer, observers, source.description().frame_count);
-    let mut deliver = |frame: TrackedFrame| {
-        let decoded = frame.decoded;
-        match records.blocking_send((delivery.take(frame), decoded)) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
+    let mut deliver = |frame: TrackedFrame| match records.blocking_send(delivery.take(frame)) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
     };
     let finder = cues.as_mut().map(|cues| &mut **cues as &mut dyn FindCues);
     let outcome = run_pipeline(&mut *source, &mut detectors, &mut *tracker, finder, &options, &control, &mut deliver);
@@ -304,12 +320,17 @@ impl Delivery {
         Self { writer, observers, pace: Pace::starting(Instant::now()), frames_total, counts: Counts::default() }
     }
 
-    fn take(&mut self, mut frame: TrackedFrame) -> OutgoingMessage {
+    fn take(&mut self, mut frame: TrackedFrame) -> Delivered {
         frame.detections.retain(|tracked| self.writer.holds(tracked, frame.size));
         self.counts.detections += frame.detections.len() as u64;
         self.counts.tracks.extend(frame.detections.iter().filter_map(|tracked| tracked.track_id));
         self.observers.taps.iter_mut().for_each(|tap| tap(&frame));
-        let message = self.writer.message(&frame);
+        let RunSettings { identity, run, .. } = &self.writer.settings;
+        let trace = traced::begin(&self.observers.traces, &frame, identity, run.as_str());
+        let mut message = self.writer.message(&frame);
+        if let Some(trace) = &trace {
+            traced::name(trace, &mut message);
+        }
         let (fps, people) = (self.pace.frame(Instant::now()), self.writer.people(&frame.detections));
         self.observers.progress.send_modify(|progress| {
             let frames = progress.frames + 1;
@@ -324,7 +345,7 @@ impl Delivery {
                 sink_waits: progress.sink_waits,
             };
         });
-        message
+        Delivered { message, decoded: frame.decoded, trace: trace.map(|trace| (trace, SystemTime::now())) }
     }
 }
 

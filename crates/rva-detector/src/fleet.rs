@@ -9,7 +9,7 @@ use crate::{
 };
 use async_recursion::async_recursion as boxed;
 use rva_bus::LogWriter;
-use rva_service::{Config, Health, LoadAgain, Loaded, SourceText, StopFlag};
+use rva_service::{Config, Health, LoadAgain, Loaded, SourceText, StopFlag, Traces};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Cameras that are ready to be started, and the model that they share.
@@ -60,7 +60,8 @@ impl Fleet {
     /// Starts all of them; each frame becomes a record in `sink`, and `taps` see it before. It must be called within a
     /// Tokio runtime.
     pub fn start(self, sink: SharedSink, config: &Config, taps: Vec<MakeTap>) -> RunningFleet {
-        let mut supervisor = Supervisor::new(Arc::new(self.opener), sink, reconnect_pace(config), taps);
+        let supervisor = Supervisor::new(Arc::new(self.opener), sink, reconnect_pace(config), taps);
+        let mut supervisor = supervisor.traced(Traces::of(&config.telemetry, "rva-detector"));
         for (spec, camera, settings) in self.open {
             supervisor.start(spec, camera, settings);
         }

@@ -38,6 +38,7 @@ mod shared;
 mod spool;
 mod stamp;
 mod supervise;
+mod traced;
 
 pub use camera::{
     CameraEnd, CameraReport, FrameTap, Observers, OpenCamera, RunSettings, detector_floor, next_run, run_camera,

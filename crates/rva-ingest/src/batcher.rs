@@ -9,13 +9,17 @@ use crate::{
 use rva_bus::{Message, PartitionRange};
 use rva_lake::{Batch, BronzeRow};
 use rva_types::{
-    CameraId, DeadLetter, MessageDecoder, OffsetMap, PartitionName, Position, Rejection, StoreId, Timestamp,
+    CameraId, DeadLetter, MessageDecoder, OffsetMap, PartitionName, Position, PropertyName, Rejection, StoreId,
+    Timestamp,
 };
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
     time::Duration,
 };
+
+/// The longest text that is kept as the name of a trace.
+const TRACEPARENT_LEN_MAX: usize = 128;
 
 /// The fate of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,7 +184,13 @@ impl Batcher {
         self.since.get_or_insert(now);
         let bytes = message.memory_bytes();
         let item = decoded(&mut self.decoder, message, &range.topic, ingest_ts);
-        let origin = Origin { range: Arc::clone(range), position: message.position, publish_ts: message.publish_ts };
+        let traceparent = message.properties.get(PropertyName::TRACEPARENT);
+        let origin = Origin {
+            range: Arc::clone(range),
+            position: message.position,
+            publish_ts: message.publish_ts,
+            traceparent: traceparent.filter(|text| text.len() <= TRACEPARENT_LEN_MAX).cloned(),
+        };
         if !message.ends_entry {
             self.open.entry(message.partition.clone()).or_default().take(item, origin, bytes);
             return Offer::Taken;

@@ -65,7 +65,7 @@ pub use counters::IngestCounters;
 pub use error::IngestError;
 pub use lease::{HeldBy, IngestLease, LeaseError};
 pub use maintaining::Maintaining;
-pub use observe::{IngestEnd, IngestEvent, IngestObserver, IngestReport};
+pub use observe::{IngestEnd, IngestEvent, IngestObserver, IngestReport, TracedMessage};
 #[cfg(feature = "mutants")]
 pub use options::IngestRules;
 pub use options::{IngestOptions, Phase, RollbackPolicy};

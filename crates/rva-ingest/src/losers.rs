@@ -4,7 +4,7 @@
 //! record must not vanish as one that was known already, so the loser is kept as a dead letter, whose reason can be
 //! alerted on.
 
-use crate::Cut;
+use crate::{Cut, TracedMessage};
 use rva_bus::PartitionRange;
 use rva_lake::BronzeRow;
 use rva_types::{DeadLetter, EventKey, OffsetMap, Position, PropertyName, Rejection, RejectionReason, Timestamp};
@@ -16,6 +16,8 @@ pub(crate) struct Origin {
     pub range: Arc<PartitionRange>,
     pub position: Position,
     pub publish_ts: Timestamp,
+    /// The trace of its frame, where it names one.
+    pub traceparent: Option<String>,
 }
 
 impl Cut {
@@ -25,6 +27,17 @@ impl Cut {
         let letters = self.letters(places);
         self.remove(places);
         letters
+    }
+
+    /// Returns the messages that name a trace of their frame.
+    pub(crate) fn traced(&self) -> Vec<TracedMessage<'_>> {
+        self.origins
+            .iter()
+            .filter_map(|origin| {
+                let traceparent = origin.traceparent.as_deref()?;
+                Some(TracedMessage { traceparent, publish_ts: origin.publish_ts })
+            })
+            .collect()
     }
 
     /// Returns the dead letters that rows would become.

@@ -66,10 +66,25 @@ pub enum IngestEvent {
     Recovered,
 }
 
+/// A message whose frame is traced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TracedMessage<'a> {
+    /// The trace, as the message names it.
+    pub traceparent: &'a str,
+    /// When the log accepted the message.
+    pub publish_ts: Timestamp,
+}
+
 /// An onlooker of an ingest that runs.
 pub trait IngestObserver: Send {
     /// Hears that something happened; `counters` are the totals after it.
     fn on_event(&mut self, event: &IngestEvent, counters: &IngestCounters);
+
+    /// Hears that a batch is about to be committed in which frames are traced, again before each further attempt. Returns
+    /// the trace of the commit, which its snapshot is to name.
+    fn on_commit(&mut self, _traced: &[TracedMessage<'_>]) -> Option<String> {
+        None
+    }
 }
 
 /// An observer that ignores every event.

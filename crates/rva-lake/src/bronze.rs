@@ -45,6 +45,10 @@ impl TableSink<BronzeRow> for BronzeSink {
         self.job.commit(batch).await
     }
 
+    fn note_trace(&mut self, traceparent: Option<String>) {
+        self.job.traceparent = traceparent;
+    }
+
     async fn holds(&mut self, rows: &[BronzeRow]) -> Result<Vec<bool>, LakeError> {
         let table = self.job.table().await?;
         self.job.check.holds(&table, &mut self.job.files, rows).await

@@ -13,7 +13,7 @@ use crate::options::{CommitStep, LakeOptions};
 use crate::places::check_table;
 use crate::rows::TableRow;
 use crate::seam::{Batch, CommitOutcome, LakeError, LakeErrorKind, ResumePoint};
-use crate::state::{JobState, StateKeys, StoredState, Written};
+use crate::state::{JobState, StateKeys, StoredState, TRACEPARENT_KEY, Written};
 use crate::storage::StoredFile;
 use crate::work::{BuiltOn, FileChange, Pending, TableAt, Work, check_clock, check_source, is_fenced};
 use crate::writer::write_files;
@@ -54,6 +54,8 @@ pub(crate) struct TableJob<R, K> {
     last: Option<(String, u64)>,
     /// Whether what was fenced last had been sent before.
     fenced_after_sending: bool,
+    /// The trace of the commits that follow.
+    pub(crate) traceparent: Option<String>,
     /// Properties of the table that are set by changes.
     pub(crate) noted: BTreeMap<String, String>,
     rows: std::marker::PhantomData<fn() -> R>,
@@ -74,6 +76,7 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
             rollback_told: None,
             last: None,
             fenced_after_sending: false,
+            traceparent: None,
             noted: BTreeMap::new(),
             rows: std::marker::PhantomData,
         })
@@ -328,11 +331,14 @@ impl<R: TableRow, K: KeyCheck<R>> TableJob<R, K> {
         table: &Table,
         state: &JobState,
     ) -> Result<(HashMap<String, String>, (String, String)), LakeError> {
-        let Written { summary, mirror, file } = self.keys.write(state, table, self.options.offsets_inline_max)?;
+        let Written { mut summary, mirror, file } = self.keys.write(state, table, self.options.offsets_inline_max)?;
         if let Some((location, bytes)) = file {
             let failed = |error| lake_error(format_args!("commit to {}", self.ident), error);
             let output = table.file_io().new_output(location).map_err(failed)?;
             output.write(bytes).await.map_err(failed)?;
+        }
+        if let Some(traceparent) = &self.traceparent {
+            summary.insert(TRACEPARENT_KEY.to_owned(), traceparent.clone());
         }
         Ok((summary, mirror))
     }

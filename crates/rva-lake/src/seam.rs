@@ -150,6 +150,9 @@ pub trait TableSink<Row: Send + 'static>: Send {
     /// error is transient and the same batch must be committed again, which is safe: its commit id and files are kept.
     async fn commit(&mut self, batch: &Batch<Row>) -> Result<CommitOutcome, LakeError>;
 
+    /// Notes the trace of the commits that follow, which their snapshots name; `None` for none.
+    fn note_trace(&mut self, _traceparent: Option<String>) {}
+
     /// Returns for each row whether the table holds its key now.
     ///
     /// # Errors

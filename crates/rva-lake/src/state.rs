@@ -21,6 +21,9 @@ const STATE_VERSION: &str = "1";
 /// for none.
 const STATE_VERSION_FILE: &str = "2";
 
+/// Names the trace of a commit in its snapshot's summary.
+pub(crate) const TRACEPARENT_KEY: &str = "rva.traceparent";
+
 /// The key names of one job: `rva.<job>.…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StateKeys {

@@ -12,7 +12,7 @@ use crate::lake::Lake;
 use crate::lists::FileLists;
 use crate::places::check_table;
 use crate::seam::{LakeError, LakeErrorKind, ResumePoint};
-use crate::state::StateKeys;
+use crate::state::{StateKeys, TRACEPARENT_KEY};
 use async_recursion::async_recursion as boxed;
 use iceberg::spec::{DataFile, FormatVersion, Operation, SnapshotRef};
 use iceberg::table::Table;
@@ -119,6 +119,13 @@ impl TableView {
     pub fn sequence(&self) -> u64 {
         let current = self.table.metadata().current_snapshot();
         current.map_or(0, |snapshot| u64::try_from(snapshot.sequence_number()).unwrap_or(0))
+    }
+
+    /// Returns the traces that commits name, of those whose numbers are above `after` and at most `last`; in no order.
+    pub fn traceparents(&self, after: u64, last: u64) -> Vec<String> {
+        let is_asked = |number: i64| u64::try_from(number).is_ok_and(|number| number > after && number <= last);
+        let asked = self.table.metadata().snapshots().filter(|snapshot| is_asked(snapshot.sequence_number()));
+        asked.filter_map(|snapshot| snapshot.summary().additional_properties.get(TRACEPARENT_KEY).cloned()).collect()
     }
 
     /// Returns the table's name, without the namespace.

@@ -8,13 +8,7 @@ use rva_service::{AlertConfig, AlertOf};
 use std::collections::BTreeMap;
 
 /// The columns of people in the picture.
-const PICTURE: &Columns = &[
-    ("store_id", CellKind::Text),
-    ("camera_id", CellKind::Text),
-    ("ts_minute", CellKind::Time),
-    ("people_max", CellKind::Int),
-    ("people_avg", CellKind::Double),
-];
+const PICTURE: &Columns = ZONE.split_at(5).0;
 
 /// The same of people in a zone, and its name.
 const ZONE: &Columns = &[

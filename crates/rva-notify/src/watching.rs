@@ -158,8 +158,8 @@ pub struct Notifying {
 }
 
 impl Notifying {
-    /// Begins to watch, where the configuration has alerts or opening hours; `None` where it has neither. Another process that has the same
-    /// `notify.state` goes first: this one takes over when it ends.
+    /// Begins to watch, where the configuration has alerts or opening hours; `None` where it has neither. Another
+    /// process that has the same `notify.state` goes first: this one takes over when it ends.
     ///
     /// # Errors
     /// Returns an error, with found and wanted, for settings that don't fit together, and for a state that can't be
@@ -173,8 +173,7 @@ impl Notifying {
             let wanted = "it or notify.mqtt: alerts are configured and have nowhere to go";
             return Err(NotifyError::Config { key: "notify.webhook", wanted });
         }
-        let zone = notify.timezone.parse::<Tz>();
-        let zone = zone.map_err(|_| NotifyError::Config { key: "notify.timezone", wanted: "a time zone" })?;
+        let zone = notify.timezone;
         let state = notify.state.clone().unwrap_or_else(|| config.data_dir.join("alerts.json"));
         let of_days = |between| Hours { zone, between: Some(between), days: notify.opening_days };
         let opening = notify.opening_hours.map(of_days);

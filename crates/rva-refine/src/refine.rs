@@ -11,7 +11,9 @@ use crate::step::RefineRules;
 use crate::step::{BRONZE_TABLE, Stepped, sequence_of};
 use async_recursion::async_recursion as boxed;
 use rva_analytics::Rules;
-use rva_lake::{Lake, REFINE_JOB};
+use rva_lake::{Lake, REFINE_JOB, TableView};
+use rva_service::Traces;
+use std::time::SystemTime;
 use tokio::sync::watch;
 
 /// Keeps silver and gold current from bronze.
@@ -20,6 +22,9 @@ pub struct Refine {
     silver: Silver,
     gold: Gold,
     drawer: Option<Drawer>,
+    traces: Traces,
+    /// The position of silver in bronze that this process saw last; `None` before its first look.
+    seen_at: Option<u64>,
     /// The totals so far.
     pub counters: RefineCounters,
 }
@@ -34,7 +39,15 @@ impl Refine {
         let lake = lake.for_job(REFINE_JOB);
         let silver = Silver::open(&lake, rules).await?;
         let gold = Gold::open(&lake, rules).await?;
-        Ok(Self { lake, silver, gold, drawer: None, counters: RefineCounters::default() })
+        Ok(Self {
+            lake,
+            silver,
+            gold,
+            drawer: None,
+            traces: Traces::default(),
+            seen_at: None,
+            counters: RefineCounters::default(),
+        })
     }
 
     /// Returns the refinement with zones and lines that it draws before each step: the newest that `drawings` holds.
@@ -46,6 +59,14 @@ impl Refine {
     pub async fn with_drawings(mut self, drawings: watch::Receiver<Drawing>) -> Result<Self, Trouble> {
         self.drawer = Some(Drawer::open(&self.lake, drawings).await?);
         Ok(self)
+    }
+
+    /// Returns the refinement with a sender of traces: each step that takes commits of bronze which name a trace is one,
+    /// linked with those.
+    #[must_use]
+    pub fn traced(mut self, traces: Traces) -> Self {
+        self.traces = traces;
+        self
     }
 
     async fn draw(&mut self) -> Result<Stepped, Trouble> {
@@ -79,14 +100,20 @@ impl Refine {
     /// table than before.
     #[boxed]
     pub async fn step(&mut self) -> Result<Stepped, Trouble> {
+        let (before, began) = (self.seen_at, SystemTime::now());
         let drawn = self.draw().await?;
         let silver = self.silver.step(&self.lake, None, &mut self.counters).await?;
+        let silver_at = SystemTime::now();
         let is_new = !self.silver.seen.is_subset(&self.gold.seen);
         self.gold.seen.append(&mut self.silver.seen);
         // The shapes of cameras that nobody had seen, before their first hours are worked out.
         let drawn = if is_new { drawn.and(self.draw().await?) } else { drawn };
         let gold = self.gold.step(&self.lake, None, &mut self.counters).await?;
-        self.look().await?;
+        let bronze = self.look().await?;
+        // What came before the first step of a process is no news of it.
+        if let (Some(bronze), Some(before), true) = (bronze, before, self.traces.is_on()) {
+            self.trace(&bronze, before, [began, silver_at, SystemTime::now()]);
+        }
         Ok(drawn.and(silver).and(gold))
     }
 
@@ -116,14 +143,31 @@ impl Refine {
         self.drain().await
     }
 
-    /// Notes the positions of bronze and of the tables in the counters.
-    async fn look(&mut self) -> Result<(), Trouble> {
-        let Some(bronze) = self.lake.view(BRONZE_TABLE).await? else { return Ok(()) };
+    /// Sends the trace of a step that brought silver on from a position of bronze: from when to when each part took.
+    fn trace(&self, bronze: &TableView, before: u64, [began, silver_at, gold_at]: [SystemTime; 3]) {
+        // What came meanwhile is the next step's.
+        let reached = self.counters.position;
+        if reached <= before {
+            return;
+        }
+        let names = bronze.traceparents(before, reached);
+        let Some(mut step) = self.traces.gather("refine", began, names.iter().map(String::as_str)) else { return };
+        step.set("rva.commits", i64::try_from(reached - before).unwrap_or(i64::MAX));
+        step.part("silver", began, silver_at);
+        step.part("gold", silver_at, gold_at);
+        step.end(gold_at);
+    }
+
+    /// Notes the positions of bronze and of the tables in the counters, and returns bronze.
+    async fn look(&mut self) -> Result<Option<TableView>, Trouble> {
+        let Some(bronze) = self.lake.view(BRONZE_TABLE).await? else { return Ok(None) };
+        self.seen_at = Some(self.counters.position);
         self.counters.bronze = bronze.sequence();
         if let Some(frames) = self.lake.view("silver_frames").await? {
             let resume = self.lake.position_of(&frames).await?;
             self.counters.position = sequence_of(&resume.offsets, BRONZE_TABLE).unwrap_or(0);
+            self.seen_at = Some(self.counters.position);
         }
-        Ok(())
+        Ok(Some(bronze))
     }
 }

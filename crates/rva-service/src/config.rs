@@ -3,6 +3,7 @@
 use crate::{
     AlertConfig, DaySpan, LogFormat, Secret, SourceText, ZoneConfig, alerts, parse_bytes, parse_duration, zones,
 };
+use chrono_tz::Tz;
 use rva_types::{CaptureChoice, DataFolder, Device, HwAcceleration, JobName, RtspTransport, Timestamp};
 use serde::{Deserialize, Deserializer, de::Error};
 use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
@@ -163,7 +164,8 @@ pub struct CaptureConfig {
 #[serde(deny_unknown_fields)]
 pub struct NotifyConfig {
     /// `notify.timezone`, a name of the IANA database
-    pub timezone: String,
+    #[serde(deserialize_with = "parsed")]
+    pub timezone: Tz,
     /// `notify.opening_hours`
     #[serde(default, deserialize_with = "alerts::opening_hours")]
     pub opening_hours: Option<DaySpan>,
@@ -393,6 +395,10 @@ pub struct TelemetryConfig {
     pub log_level: String,
     /// `telemetry.quiet`
     pub quiet: bool,
+    /// `telemetry.otlp_endpoint`
+    pub otlp_endpoint: Option<String>,
+    /// `telemetry.trace_ratio`, in [0, 1].
+    pub trace_ratio: f64,
 }
 
 /// The settings of the broker.

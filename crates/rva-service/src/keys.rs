@@ -409,6 +409,19 @@ pub const KEYS: &[Key] = &[
     key("telemetry.quiet", Kind::Flag, Some("false"), "no progress; only warnings and errors are logged"),
     named(
         key(
+            "telemetry.otlp_endpoint",
+            http("a collector that asks for nothing, as near as possible"),
+            None,
+            "OpenTelemetry collector that traces go to over HTTP, http://localhost:4318; none where not given",
+        ),
+        &["OTEL_EXPORTER_OTLP_ENDPOINT"],
+    ),
+    named(
+        key("telemetry.trace_ratio", Kind::Number(0.0, 1.0), Some("0.01"), "part of the frames that are traced"),
+        &["OTEL_TRACES_SAMPLER_ARG"],
+    ),
+    named(
+        key(
             "pulsar.service_url",
             Kind::Url(&["pulsar", "pulsar+ssl"], PULSAR_SECRETS),
             Some("pulsar://localhost:6650"),

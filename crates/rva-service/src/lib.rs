@@ -51,6 +51,7 @@ mod shutdown;
 #[cfg(feature = "lake")]
 pub mod tables;
 mod telemetry;
+mod traces;
 mod values;
 mod yaml_bounds;
 mod yaml_lines;
@@ -80,5 +81,6 @@ pub use secret_file::text_of_file;
 pub use show::{ShowFormat, show};
 pub use shutdown::{ended_or_stopped, stop_on_signals, stopped};
 pub use telemetry::{LogFormat, TelemetryError, init_telemetry};
+pub use traces::{TRACE_LINKS_MAX, TraceSpan, Traces};
 pub use yaml_bounds::too_much as too_much_yaml;
 pub use zones::{ZoneConfig, ZonesOf};

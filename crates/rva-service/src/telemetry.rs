@@ -121,7 +121,8 @@ mod tests {
     use super::*;
 
     fn config(log_level: &str, quiet: bool) -> TelemetryConfig {
-        TelemetryConfig { log_format: LogFormat::Text, log_level: log_level.into(), quiet }
+        let (otlp_endpoint, trace_ratio) = (None, 0.0);
+        TelemetryConfig { log_format: LogFormat::Text, log_level: log_level.into(), quiet, otlp_endpoint, trace_ratio }
     }
 
     #[test]

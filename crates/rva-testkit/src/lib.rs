@@ -23,6 +23,8 @@
 
 #[cfg(feature = "bus")]
 pub mod bus;
+#[cfg(feature = "collector")]
+pub mod collector;
 #[cfg(feature = "lake")]
 pub mod lake;
 mod material;

@@ -29,6 +29,8 @@ impl PropertyName {
     pub const CAMERA_ID: &'static str = "camera_id";
     /// Names the stream of the camera.
     pub const STREAM_ID: &'static str = "stream_id";
+    /// Names the trace that a frame belongs to, as W3C Trace Context writes it; there where the frame is traced.
+    pub const TRACEPARENT: &'static str = "traceparent";
 }
 
 /// The message body: three fields of the frame record and the record itself as JSON text.

@@ -57,7 +57,7 @@ pub use input_buffer::{InputBuffer, InputBuffers};
 pub use libraries::{OpenCvDescription, opencv_description};
 pub use pipeline::{
     End, FrameCounters, FrameCounts, FramesSkipped, PipelineControl, PipelineOptions, PipelineOutcome, Stage,
-    StageTimes, TrackedFrame, WatchStages, run_pipeline,
+    StageMarks, StageTimes, TrackedFrame, WatchStages, run_pipeline,
 };
 pub use rva_types::{CapturePolicy, Device, HwAcceleration, RtspTransport, StopFlag};
 pub use seam::{Detector, Frame, FrameSource, ModelDescription, Prepare, Prepared, SourceCounts, SourceDescription};

@@ -6,9 +6,11 @@
 //! after `BEFORE` seconds of the same hour at once, and prints how long each frame took from its capture until
 //! `gold_people_per_minute` counted it; an ingest and a refine run beside it. `shop grow FOLDER REFRESHES` makes so
 //! many small commits of bronze that reach over a year of twenty cameras, refines after each, and prints what that costs.
-//! All print CSV lines.
+//! `shop freshness FOLDER RVA VIDEO MODEL CAMERAS WARM_UP` (`make bench NAME=freshness`) runs the program `RVA` on so many
+//! cameras that play a video, and prints how long each stage kept a frame after so many seconds. All print CSV lines.
 #![allow(clippy::unwrap_used, reason = "a measurement that fails ends")]
 
+mod freshness;
 mod grow;
 mod live;
 mod people;
@@ -106,9 +108,13 @@ fn main() {
                 live::run(Path::new(folder), cameras.parse().unwrap(), rate, seconds, before).await;
             }
             ["grow", folder, refreshes] => grow::run(Path::new(folder), refreshes.parse().unwrap()).await,
+            ["freshness", folder, rva, video, model, cameras, warm_up] => {
+                let warm_up = std::time::Duration::from_secs(warm_up.parse().unwrap());
+                freshness::run(Path::new(folder), rva, video, model, cameras.parse().unwrap(), warm_up);
+            }
             found => panic!(
                 "found {found:?}, wanted write FOLDER CAMERAS RATE HOURS DETECTIONS, live FOLDER CAMERAS RATE SECONDS \
-                 BEFORE or grow FOLDER REFRESHES"
+                 BEFORE, grow FOLDER REFRESHES or freshness FOLDER RVA VIDEO MODEL CAMERAS WARM_UP"
             ),
         }
     };

@@ -38,8 +38,8 @@ pub(super) async fn keep(spec: CameraSpec, first: Option<Opened>, shared: Arc<Sh
                 let source = camera.source.description();
                 (summary.is_live, summary.source) = (source.is_live, Some(source.clone()));
                 spot.state.send_replace(CameraState::Running { run: settings.run.clone() });
-                let observers =
-                    Observers { taps, progress: spot.progress.clone(), counters: Arc::clone(&spot.counters) };
+                let (progress, counters) = (spot.progress.clone(), Arc::clone(&spot.counters));
+                let observers = Observers { taps, progress, counters, traces: shared.traces.clone() };
                 let mut sink = shared.sink.clone();
                 let report = run_camera(camera, settings, &mut sink, observers, spot.stop.clone()).await;
                 summary.add(&report);

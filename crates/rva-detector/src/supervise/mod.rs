@@ -13,6 +13,7 @@ use crate::{
     RunSettings, SharedSink, join_camera, load_shared, open_source,
 };
 use overload::Overload;
+use rva_service::Traces;
 use rva_types::{CameraId, RunId};
 use rva_vision::{FrameCounts, SharedModel, SourceDescription, SourceSpec, StopFlag, VisionError};
 use std::{
@@ -169,6 +170,7 @@ struct Shared {
     reconnect: ReconnectPace,
     taps: Vec<MakeTap>,
     openings: Semaphore,
+    traces: Traces,
 }
 
 /// The handles by which a camera is watched and stopped from outside.
@@ -214,13 +216,22 @@ impl Supervisor {
     pub fn new(opener: Arc<dyn OpenCameras>, sink: SharedSink, reconnect: ReconnectPace, taps: Vec<MakeTap>) -> Self {
         let openings = Semaphore::new(OPENINGS_MAX);
         Self {
-            shared: Arc::new(Shared { opener, sink, reconnect, taps, openings }),
+            shared: Arc::new(Shared { opener, sink, reconnect, taps, openings, traces: Traces::default() }),
             specs: BTreeMap::new(),
             detector: None,
             spots: BTreeMap::new(),
             tasks: JoinSet::new(),
             overload: (Overload::default(), Instant::now()),
         }
+    }
+
+    /// Returns the supervisor with a sender of traces of frames, before any camera is started.
+    #[must_use]
+    pub fn traced(mut self, traces: Traces) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.traces = traces;
+        }
+        self
     }
 
     /// Starts a camera that is open already. One of the same id ends first.

@@ -72,6 +72,8 @@ impl Ingest<'_> {
         if !self.options.rules().acknowledge_after_commit {
             self.acknowledge(cut.bronze.to.clone()).await;
         }
+        let traced = cut.traced();
+        self.bronze.note_trace(if traced.is_empty() { None } else { self.observer.on_commit(&traced) });
         let began = self.clock.elapsed();
         let outcome = self.bronze.commit(&cut.bronze).await;
         let took = self.clock.elapsed().saturating_sub(began);

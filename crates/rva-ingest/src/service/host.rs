@@ -8,16 +8,17 @@ use super::{
     metrics::{BUS, CATALOG},
     open::Opening,
     overdue::CommitWatch,
+    traced::CommitTraces,
 };
 use crate::{
     HeldBy, IngestCounters, IngestEvent, IngestLease, IngestObserver, IngestReport, LeaseError, Maintaining, Phase,
-    SystemClock, run_ingest,
+    SystemClock, TracedMessage, run_ingest,
 };
 use anyhow::{Context, bail};
 use async_recursion::async_recursion as boxed;
 use rva_lake::Lake;
 use rva_service::{
-    Health, StopFlag, ended_or_stopped, format_duration, stopped,
+    Health, StopFlag, Traces, ended_or_stopped, format_duration, stopped,
     tables::{install_tls, merge_limits},
 };
 use std::{os::unix::fs::DirBuilderExt, sync::Arc, time::Duration};
@@ -171,22 +172,39 @@ async fn ingest(
     lake: Lake,
     commits: CommitWatch,
     phase: watch::Receiver<Phase>,
-    mut onlooker: impl IngestObserver,
+    onlooker: impl IngestObserver,
 ) -> anyhow::Result<IngestReport> {
-    let ClaimedHost { host: Host { settings, health, mut view, .. }, lease: _lease } = claimed;
+    let ClaimedHost { host: Host { settings, health, view, .. }, lease: _lease } = claimed;
     let (mut bronze, mut dead) = (lake.bronze_sink()?, lake.dead_letter_sink()?);
     let clock = SystemClock::new();
-    let watched = commits.clone();
-    let mut observer = move |event: &IngestEvent, counters: &IngestCounters| {
-        // Whatever happened, a commit is over.
-        watched.idle();
-        view.on_event(event, counters);
-        onlooker.on_event(event, counters);
-    };
+    let traces = CommitTraces::of(Traces::of(&settings.telemetry, "rva-ingest"));
+    let mut observer = Observers { commits: commits.clone(), view, traces, onlooker };
     let running = run_ingest(&mut *source, &mut bronze, &mut dead, &settings.ingest, &clock, phase, &mut observer);
     tokio::select! {
         report = running => Ok(report?),
         never = commits.tell(&health) => match never {},
+    }
+}
+
+/// All who hear of what the loop does.
+struct Observers<O> {
+    commits: CommitWatch,
+    view: ServiceView,
+    traces: CommitTraces,
+    onlooker: O,
+}
+
+impl<O: IngestObserver> IngestObserver for Observers<O> {
+    fn on_event(&mut self, event: &IngestEvent, counters: &IngestCounters) {
+        // Whatever happened, a commit is over.
+        self.commits.idle();
+        self.view.on_event(event, counters);
+        self.traces.on_event(event, counters);
+        self.onlooker.on_event(event, counters);
+    }
+
+    fn on_commit(&mut self, traced: &[TracedMessage<'_>]) -> Option<String> {
+        self.traces.on_commit(traced)
     }
 }
 

@@ -10,6 +10,7 @@ mod mutant;
 mod open;
 mod overdue;
 mod settings;
+mod traced;
 mod view;
 
 pub use args::Arguments;

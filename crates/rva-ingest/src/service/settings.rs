@@ -2,7 +2,10 @@
 
 use crate::IngestOptions;
 use rva_lake::BackupStore;
-use rva_service::{BusKind, CatalogKind, ConfigError, Loaded, MaintainConfig, Problems, tables::{TableSettings, backups_of}};
+use rva_service::{
+    BusKind, CatalogKind, ConfigError, Loaded, MaintainConfig, Problems, TelemetryConfig,
+    tables::{TableSettings, backups_of},
+};
 use std::{path::PathBuf, time::Duration};
 
 #[cfg(feature = "pulsar")]
@@ -45,6 +48,8 @@ pub struct Settings {
     pub maintain: MaintainConfig,
     /// The place whose newest backup is looked for, and the age from which that one is too old.
     pub backups: Option<(BackupStore, Duration)>,
+    /// Whether and where traces are sent to.
+    pub telemetry: TelemetryConfig,
     /// The data folder, where log or tables are in it.
     pub data_dir: Option<PathBuf>,
 }
@@ -70,6 +75,7 @@ impl Settings {
             ingest: IngestOptions::of(&config.ingest),
             stop_timeout: config.ingest.stop_timeout,
             maintain: config.maintain.clone(),
+            telemetry: config.telemetry.clone(),
             backups: backups_of(&mut problems).map(|store| (store, config.backup.age_max)),
             data_dir: is_local.then(|| config.data_dir.clone()),
         };

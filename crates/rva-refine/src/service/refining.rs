@@ -7,7 +7,7 @@ use async_recursion::async_recursion as boxed;
 use rva_analytics::Rules;
 use rva_lake::LakeError;
 use rva_notify::Notifying;
-use rva_service::{Config, Health, StopFlag, Totals, ended_or_stopped, tables::TableSettings};
+use rva_service::{Config, Health, StopFlag, Totals, Traces, ended_or_stopped, tables::TableSettings};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -59,6 +59,7 @@ pub async fn open(
 ) -> Result<Refine, LakeError> {
     let refine = Refine::open(&tables.open().await?, rules_of(config)).await?;
     let refine = refine.hold_at_most(usize::try_from(config.refine.memory_max).unwrap_or(usize::MAX));
+    let refine = refine.traced(Traces::of(&config.telemetry, "rva-refine"));
     match drawings {
         Some(drawings) => refine.with_drawings(drawings).await,
         None => Ok(refine),

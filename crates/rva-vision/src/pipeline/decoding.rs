@@ -19,6 +19,8 @@ pub(super) struct DecodedFrame<'a> {
     pub(super) frame: Frame,
     pub(super) decoded_at: SystemTime,
     pub(super) decoded: Instant,
+    /// When decoding began, and how long it took.
+    pub(super) mark: (Instant, Duration),
     /// The frame's part of the budget; none where the newest frame waits, which takes its part when it is its turn.
     pub(super) permit: Option<Permit<'a>>,
 }
@@ -71,7 +73,8 @@ impl<'a> Decoding<'a> {
                 break;
             }
             let is_wanted = u64::is_multiple_of(index, stride);
-            let next = work.time(|| if is_wanted { source.next_frame().map(Next::of) } else { skip(source) });
+            let (next, mark) =
+                work.time_of(|| if is_wanted { source.next_frame().map(Next::of) } else { skip(source) });
             let now = source.counts();
             counters.count_decode_errors(now.decode_errors.saturating_sub(before.decode_errors));
             counters.count_times_replaced(now.times_replaced.saturating_sub(before.times_replaced));
@@ -92,7 +95,7 @@ impl<'a> Decoding<'a> {
                     }
                     if !u64::is_multiple_of(index - 1, stride) {
                         counters.count_by_stride();
-                    } else if self.pass_on(frame, &way, counters).is_break() {
+                    } else if self.pass_on(frame, mark, &way, counters).is_break() {
                         break;
                     }
                 }
@@ -115,10 +118,16 @@ impl<'a> Decoding<'a> {
     }
 
     /// Sends a frame as the policy says; breaks when a later stage has ended.
-    fn pass_on(&self, frame: Frame, way: &Way<'a>, counters: &FrameCounters) -> ControlFlow<()> {
+    fn pass_on(
+        &self,
+        frame: Frame,
+        mark: (Instant, Duration),
+        way: &Way<'a>,
+        counters: &FrameCounters,
+    ) -> ControlFlow<()> {
         let (decoded_at, decoded) = (SystemTime::now(), Instant::now());
         let bytes = frame.image.bgr_bytes().len() as u64 + self.input_bytes;
-        let frame = DecodedFrame { frame, decoded_at, decoded, permit: None };
+        let frame = DecodedFrame { frame, decoded_at, decoded, mark, permit: None };
         let permit = match self.options.capture {
             CapturePolicy::Latest => return replace(frame, way, counters),
             CapturePolicy::All => self.budget.acquire(bytes),

@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 use timing::StageClock;
-pub use timing::{Stage, WatchStages};
+pub use timing::{Stage, StageMarks, WatchStages};
 
 /// The bounds and choices of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct TrackedFrame {
     pub decoded_at: SystemTime,
     /// The same moment on a clock that doesn't jump, to measure from.
     pub decoded: Instant,
+    /// The work of the stages on it so far.
+    pub marks: StageMarks,
     /// The picture.
     pub image: Arc<Image>,
     /// The picture's size in pixels.

@@ -5,7 +5,7 @@ use super::decoding::{Decoded, DecodedFrame, Decoding, Way};
 use super::in_order::{InOrder, Numbered};
 use super::{
     CapturePolicy, End, FrameCounters, PipelineControl, PipelineOptions, PipelineOutcome, Stage, StageClock,
-    StageTimes, TrackedFrame,
+    StageMarks, StageTimes, TrackedFrame,
 };
 use crate::{Detector, FindCues, Frame, FrameCues, FrameSource, Prepare, Prepared, VisionError, VisionErrorKind};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -24,6 +24,7 @@ struct InFlight<'a> {
     frame: Frame,
     decoded_at: SystemTime,
     decoded: Instant,
+    marks: StageMarks,
     permit: Permit<'a>,
 }
 
@@ -281,8 +282,10 @@ impl<'a> Preparing<'a> {
     ) -> StageResult {
         let _close = CloseOnDrop(self.budget);
         let mut number = 0;
-        while let Some(frame) = self.next() {
-            let prepared = clock.time(|| preparer.prepare(&frame.frame.image))?;
+        while let Some(mut frame) = self.next() {
+            let (prepared, mark) = clock.time_of(|| preparer.prepare(&frame.frame.image));
+            let prepared = prepared?;
+            frame.marks.note(Stage::Prepare, mark);
             if prepared_frames.send(PreparedFrame { number, frame, prepared }).is_err() {
                 break;
             }
@@ -297,8 +300,10 @@ impl<'a> Preparing<'a> {
             Some(bytes) => Some(self.budget.acquire(bytes)?),
             None => None,
         };
-        let DecodedFrame { frame, decoded_at, decoded, permit: own } = self.frames.recv().ok()?;
-        Some(InFlight { frame, decoded_at, decoded, permit: own.or(permit)? })
+        let DecodedFrame { frame, decoded_at, decoded, mark, permit: own } = self.frames.recv().ok()?;
+        let mut marks = StageMarks::default();
+        marks.note(Stage::Decode, mark);
+        Some(InFlight { frame, decoded_at, decoded, marks, permit: own.or(permit)? })
     }
 }
 
@@ -319,12 +324,14 @@ fn infer<'a>(
             inputs.push(next.prepared);
         }
         clock.took_batch(batch.len(), frames.len());
-        let detections = clock.time(|| detector.infer(&inputs))?;
+        let (detections, mark) = clock.time_of(|| detector.infer(&inputs));
+        let detections = detections?;
         if detections.len() != batch.len() {
             let (found, wanted) = (detections.len(), batch.len());
             return Err(fault("infer", format_args!("found results for {found} pictures, wanted {wanted}")));
         }
-        for ((number, frame), detections) in batch.into_iter().zip(detections) {
+        for ((number, mut frame), detections) in batch.into_iter().zip(detections) {
+            frame.marks.note(Stage::Infer, mark);
             let detected = DetectedFrame { number, frame, detections, cues: FrameCues::default() };
             if detected_frames.send(detected).is_err() {
                 return Ok(());
@@ -344,7 +351,9 @@ fn find_cues<'a>(
 ) -> StageResult {
     let _close = CloseOnDrop(budget);
     for mut detected in frames {
-        detected.cues = clock.time(|| cues.find(&detected.frame.frame.image, &detected.detections))?;
+        let (found, mark) = clock.time_of(|| cues.find(&detected.frame.frame.image, &detected.detections));
+        detected.cues = found?;
+        detected.frame.marks.note(Stage::Cues, mark);
         *crops_left_out += detected.cues.crops_left_out;
         if looked_at.send(detected).is_err() {
             break;
@@ -362,7 +371,9 @@ fn track_and_deliver<'a>(
     [mut track_clock, mut deliver_clock]: [StageClock<'_>; 2],
 ) -> ControlFlow<()> {
     let _close = CloseOnDrop(budget);
-    for DetectedFrame { frame: InFlight { frame, decoded_at, decoded, permit }, detections, cues, .. } in frames {
+    for DetectedFrame { frame: InFlight { frame, decoded_at, decoded, mut marks, permit }, detections, cues, .. } in
+        frames
+    {
         let seen = TrackerFrame {
             image_size: Some(frame.image.size()),
             camera_motion: cues.camera_motion,
@@ -371,11 +382,12 @@ fn track_and_deliver<'a>(
         };
         let mut tracked = Vec::with_capacity(detections.len());
         let refused = tracker.new_tracks_refused();
-        track_clock.time(|| tracker.update_into(&seen, &mut tracked));
+        let ((), mark) = track_clock.time_of(|| tracker.update_into(&seen, &mut tracked));
+        marks.note(Stage::Track, mark);
         counters.count_tracks_refused(tracker.new_tracks_refused().saturating_sub(refused));
         let Frame { index, media_time, image } = frame;
         let size = image.size();
-        let frame = TrackedFrame { index, media_time, decoded_at, decoded, image, size, detections: tracked };
+        let frame = TrackedFrame { index, media_time, decoded_at, decoded, marks, image, size, detections: tracked };
         let flow = deliver_clock.time(|| deliver(frame));
         drop(permit);
         if flow.is_break() {

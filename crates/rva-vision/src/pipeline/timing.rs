@@ -39,6 +39,21 @@ impl Stage {
     }
 }
 
+/// The work of the stages on one frame: when each began, and how long it took; on a batch, where it was part of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StageMarks([Option<(Instant, Duration)>; Stage::ALL.len()]);
+
+impl StageMarks {
+    /// Returns the stages that are known to have worked on the frame, in the order in which it passes them.
+    pub fn worked(&self) -> impl Iterator<Item = (Stage, Instant, Duration)> {
+        Stage::ALL.into_iter().zip(self.0).filter_map(|(stage, mark)| mark.map(|(began, took)| (stage, began, took)))
+    }
+
+    pub(super) fn note(&mut self, stage: Stage, mark: (Instant, Duration)) {
+        self.0[stage as usize] = Some(mark);
+    }
+}
+
 /// An onlooker of the stages' work.
 pub trait WatchStages: fmt::Debug + Send + Sync {
     /// Hears how long a stage worked on a frame; [`Stage::Infer`] on a batch, [`Stage::Decode`] also on a frame that is
@@ -64,6 +79,11 @@ impl StageClock<'_> {
     }
 
     pub(super) fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        self.time_of(work).0
+    }
+
+    /// Returns also when the work began, and how long it took.
+    pub(super) fn time_of<T>(&mut self, work: impl FnOnce() -> T) -> (T, (Instant, Duration)) {
         let started = Instant::now();
         let result = work();
         let took = started.elapsed();
@@ -71,6 +91,6 @@ impl StageClock<'_> {
         if let Some(watch) = self.watch {
             watch.worked(self.stage, took);
         }
-        result
+        (result, (started, took))
     }
 }

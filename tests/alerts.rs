@@ -183,7 +183,7 @@ fn promtool_sees_every_alert_fire_and_not_fire() {
 #[test]
 fn every_series_of_a_test_has_the_labels_of_its_table() {
     // A test on a label that no service gives would show nothing.
-    let pages = ["alerts", "cameras", "deployment", "ingest", "maintenance", "refine"];
+    let pages = ["alerts", "backup", "cameras", "deployment", "ingest", "maintenance", "refine"];
     let pages = pages.map(|page| read(&format!("docs/{page}.md"))).concat();
     let mut wrong = Vec::new();
     for test in yaml("tests.yml")["tests"].as_sequence().unwrap() {

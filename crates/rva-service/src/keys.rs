@@ -410,7 +410,7 @@ pub const KEYS: &[Key] = &[
     named(
         key(
             "telemetry.otlp_endpoint",
-            http("a collector that asks for nothing, as near as possible"),
+            http("the environment (OTEL_EXPORTER_OTLP_HEADERS)"),
             None,
             "OpenTelemetry collector that traces go to over HTTP, http://localhost:4318; none where not given",
         ),

@@ -295,10 +295,28 @@ impl HttpClient for Client {
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
     use super::*;
-    use opentelemetry_sdk::trace::{InMemorySpanExporter, SimpleSpanProcessor};
+    use opentelemetry_sdk::trace::SimpleSpanProcessor;
+    use std::sync::Mutex;
 
-    fn traces(ratio: f64) -> (Traces, InMemorySpanExporter) {
-        let exporter = InMemorySpanExporter::default();
+    /// An exporter that keeps what it is given.
+    #[derive(Debug, Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    impl Kept {
+        fn spans(&self) -> Vec<SpanData> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    fn traces(ratio: f64) -> (Traces, Kept) {
+        let exporter = Kept::default();
         (Traces::sending(SimpleSpanProcessor::new(exporter.clone()), ratio, "test"), exporter)
     }
 
@@ -321,7 +339,7 @@ mod tests {
         row.link(&commit);
         row.end(at(15));
         commit.end(at(15));
-        let (sent, taken) = (of_camera.get_finished_spans().unwrap(), of_ingest.get_finished_spans().unwrap());
+        let (sent, taken) = (of_camera.spans(), of_ingest.spans());
         let (decode, frame) = (&sent[0], &sent[1]);
         assert_eq!((decode.name.as_ref(), decode.parent_span_id), ("decode", frame.span_context.span_id()));
         assert_eq!((frame.start_time, frame.end_time, frame.attributes.len()), (at(10), at(12), 1));
@@ -338,13 +356,13 @@ mod tests {
         let (traces, exporter) = traces(0.25);
         let chosen = (0..4_000).filter_map(|_| traces.begin("frame", at(1))).count();
         assert!((800..1_200).contains(&chosen), "{chosen}");
-        exporter.reset();
+        exporter.0.lock().unwrap().clear();
         let left_out = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
         assert!(traces.follow(left_out, "ingest", at(1)).is_none());
         assert!(traces.gather("commit", at(1), [left_out]).is_none());
         let many = (1..=200).map(|n| format!("00-{n:032x}-00f067aa0ba902b7-01")).collect::<Vec<_>>();
         traces.gather("commit", at(1), many.iter().map(String::as_str)).unwrap().end(at(2));
-        assert_eq!(exporter.get_finished_spans().unwrap()[0].links.links.len(), TRACE_LINKS_MAX);
+        assert_eq!(exporter.spans()[0].links.links.len(), TRACE_LINKS_MAX);
     }
 
     #[test]

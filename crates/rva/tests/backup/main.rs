@@ -77,7 +77,8 @@ fn the_configured_place_is_written_to_listed_watched_and_asked_when_rows_are_for
     world.rva(&["forget", "--camera", "door", "--dry-run"]).exits(0);
     assert!(!world.path().join("store").exists());
     let made = world.rva(&["backup"]).exits(0);
-    let id = made.stderr.strip_prefix("backup ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    let line = made.stderr.lines().find_map(|line| line.strip_prefix("backup ")).unwrap();
+    let id = line.split(' ').next().unwrap().to_owned();
     assert!(!stored(&world.path().join("store")).is_empty());
     let listed = rva(world.path(), &["backup", "list", "--format", "csv"]).exits(0).stdout;
     assert!(listed.lines().nth(1).unwrap().starts_with(&id), "{listed}");

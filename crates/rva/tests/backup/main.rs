@@ -72,7 +72,7 @@ fn the_configured_place_is_written_to_listed_watched_and_asked_when_rows_are_for
     let world = World::new();
     world.seed();
     world.rva(&["backup"]).exits(2).says(&["found no place of backups", "backup.to"]);
-    world.write("rva.yaml", "backup:\n  to: store\n".to_owned());
+    world.write("rva.yaml", "backup:\n  to: store\n");
     // Nothing was backed up yet: there is nothing to name.
     world.rva(&["forget", "--camera", "door", "--dry-run"]).exits(0);
     assert!(!world.path().join("store").exists());

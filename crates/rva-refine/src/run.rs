@@ -21,6 +21,9 @@ const FAILURES_MAX: u32 = 8;
 /// The least rest after a step, as a multiple of the time that it took: steps take at most a quarter of all time.
 const IDLE_PER_STEP: u32 = 3;
 
+/// The longest such rest, in intervals: who caught up with a backlog in one long step has no less to do after it.
+const IDLE_INTERVALS_MAX: u32 = 2;
+
 /// The task of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefinePhase {
@@ -66,7 +69,7 @@ pub async fn run_refine<Opening: Future<Output = Result<Refine, Trouble>>>(
                 match (now, stepped) {
                     (RefinePhase::Drain, Stepped::Idle) => return Ok(()),
                     (RefinePhase::Drain, Stepped::Moved) => continue,
-                    _ => interval.max(start.elapsed() * IDLE_PER_STEP),
+                    _ => rest(interval, start.elapsed()),
                 }
             }
             Err(error) if may_pass(&error) && !(now == RefinePhase::Drain && failures >= FAILURES_MAX) => {
@@ -85,6 +88,11 @@ pub async fn run_refine<Opening: Future<Output = Result<Refine, Trouble>>>(
             changed = phase.changed() => if changed.is_err() { return Ok(()) },
         }
     }
+}
+
+/// Returns how long the loop rests after a step that took so long.
+fn rest(interval: Duration, took: Duration) -> Duration {
+    (took * IDLE_PER_STEP).clamp(interval, interval * IDLE_INTERVALS_MAX)
 }
 
 async fn step<Opening: Future<Output = Result<Refine, Trouble>>>(
@@ -115,5 +123,16 @@ async fn stopped(mut phase: watch::Receiver<RefinePhase>) {
     // Nobody is left to stop it: it goes on.
     if phase.wait_for(|phase| *phase == RefinePhase::Stop).await.is_err() {
         std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_followed_by_three_times_its_own_time_within_one_and_two_intervals() {
+        let rests = [0, 300, 400, 600, 30_000].map(|took| rest(Duration::from_secs(1), Duration::from_millis(took)));
+        assert_eq!(rests.map(|rest| rest.as_millis()), [1_000, 1_000, 1_200, 1_800, 2_000]);
     }
 }

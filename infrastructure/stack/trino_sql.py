@@ -2,16 +2,38 @@
 
 import json
 import sys
+import time
 import urllib.request
 from pathlib import Path
+
+# What a Trino says that answers already and can't run a statement yet: it has only just started, or its own node, kept
+# from its work for half a minute, isn't in its list of nodes.
+NOT_YET = {"SERVER_STARTING_UP", "NO_NODES_AVAILABLE"}
+PATIENCE_S = 60
 
 
 class TrinoError(Exception):
     """Trino refuses the statement; the text is its own."""
 
+    def __init__(self, error: dict, sql: str):
+        super().__init__(f"Trino: {error['message']} in:\n{sql}")
+        self.name = error.get("errorName")
+
 
 def query(url: str, sql: str) -> tuple[list[str], list[list]]:
-    """Names of columns, and rows. Trino's client protocol: POST, then follow nextUri."""
+    """Names of columns, and rows. A Trino that can't run anything yet is waited for."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return query_once(url, sql)
+        except TrinoError as error:
+            if error.name not in NOT_YET or time.monotonic() > end:
+                raise
+        time.sleep(1)
+
+
+def query_once(url: str, sql: str) -> tuple[list[str], list[list]]:
+    """The same at once. Trino's client protocol: POST, then follow nextUri."""
     headers = {"X-Trino-User": "rva", "X-Trino-Time-Zone": "UTC"}
     request = urllib.request.Request(f"{url}/v1/statement", sql.encode(), headers)
     columns, rows = [], []
@@ -19,7 +41,7 @@ def query(url: str, sql: str) -> tuple[list[str], list[list]]:
         with urllib.request.urlopen(request, timeout=120) as answer:
             page = json.loads(answer.read())
         if "error" in page:
-            raise TrinoError(f"Trino: {page['error']['message']} in:\n{sql}")
+            raise TrinoError(page["error"], sql)
         columns = [column["name"] for column in page.get("columns", [])] or columns
         rows += page.get("data", [])
         request = urllib.request.Request(page["nextUri"], headers=headers) if "nextUri" in page else None

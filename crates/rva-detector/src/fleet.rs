@@ -60,8 +60,8 @@ impl Fleet {
     /// Starts all of them; each frame becomes a record in `sink`, and `taps` see it before. It must be called within a
     /// Tokio runtime.
     pub fn start(self, sink: SharedSink, config: &Config, taps: Vec<MakeTap>) -> RunningFleet {
-        let supervisor = Supervisor::new(Arc::new(self.opener), sink, reconnect_pace(config), taps);
-        let mut supervisor = supervisor.traced(Traces::of(&config.telemetry, "rva-detector"));
+        let traces = Traces::of(&config.telemetry, "rva-detector");
+        let mut supervisor = Supervisor::new(Arc::new(self.opener), sink, reconnect_pace(config), taps, traces);
         for (spec, camera, settings) in self.open {
             supervisor.start(spec, camera, settings);
         }

@@ -7,6 +7,7 @@ use rva_detector::{
     CameraEnd, CameraSetup, CameraSpec, CameraState, CameraSummary, Changes, DetectorSetup, OpenCamera, OpenCameras,
     ReconnectPace, RetryPace, RunSettings, SharedSink, Supervisor,
 };
+use rva_service::Traces;
 use rva_testkit::vision::fake::{FakeDetector, FakeSource, FakeTracker, Fault, person};
 use rva_track::TrackerChoice;
 use rva_types::{CameraId, RunId, SourceIdentity, StoreId, StreamId, Timestamp};
@@ -102,7 +103,7 @@ fn supervisor(
 ) -> (Supervisor, Kept) {
     let kept = Kept::default();
     let opener = Arc::new(Scripted { script: Box::new(script), tries: Mutex::default() });
-    (Supervisor::new(opener, SharedSink::new(kept.clone()), QUICK, Vec::new()), kept)
+    (Supervisor::new(opener, SharedSink::new(kept.clone()), QUICK, Vec::new(), Traces::default()), kept)
 }
 
 /// A camera whose source is spelt `source`.

@@ -2,8 +2,8 @@
 //! cut.
 
 use crate::{
-    Gap,
-    losers::Origin,
+    Gap, TracedMessage,
+    origin::Origin,
     start::{begins, follows, gap_at_oldest, gap_before, just_before},
 };
 use rva_bus::{Message, PartitionRange};
@@ -17,9 +17,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-
-/// The longest text that is kept as the name of a trace.
-const TRACEPARENT_LEN_MAX: usize = 128;
 
 /// The fate of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +40,13 @@ pub struct Cut {
     pub dead: Vec<DeadLetter>,
     /// The message that each row comes from.
     pub(crate) origins: Vec<Origin>,
+}
+
+impl Cut {
+    /// Returns the messages that name a trace of their frame.
+    pub(crate) fn traced(&self) -> Vec<TracedMessage<'_>> {
+        self.origins.iter().filter_map(Origin::traced).collect()
+    }
 }
 
 /// Rows and dead letters in the order in which they were read, and the bytes that they are counted with.
@@ -189,7 +193,7 @@ impl Batcher {
             range: Arc::clone(range),
             position: message.position,
             publish_ts: message.publish_ts,
-            traceparent: traceparent.filter(|text| text.len() <= TRACEPARENT_LEN_MAX).cloned(),
+            traceparent: traceparent.filter(|text| text.len() <= PropertyName::TRACEPARENT_LEN_MAX).cloned(),
         };
         if !message.ends_entry {
             self.open.entry(message.partition.clone()).or_default().take(item, origin, bytes);

@@ -54,6 +54,7 @@ mod losers;
 mod maintaining;
 mod observe;
 mod options;
+mod origin;
 mod run;
 pub mod service;
 mod start;

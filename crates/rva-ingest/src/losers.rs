@@ -4,21 +4,10 @@
 //! record must not vanish as one that was known already, so the loser is kept as a dead letter, whose reason can be
 //! alerted on.
 
-use crate::{Cut, TracedMessage};
-use rva_bus::PartitionRange;
+use crate::{Cut, origin::Origin};
 use rva_lake::BronzeRow;
-use rva_types::{DeadLetter, EventKey, OffsetMap, Position, PropertyName, Rejection, RejectionReason, Timestamp};
-use std::{collections::BTreeSet, sync::Arc};
-
-/// The message that a row comes from.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Origin {
-    pub range: Arc<PartitionRange>,
-    pub position: Position,
-    pub publish_ts: Timestamp,
-    /// The trace of its frame, where it names one.
-    pub traceparent: Option<String>,
-}
+use rva_types::{DeadLetter, EventKey, OffsetMap, PropertyName, Rejection, RejectionReason};
+use std::collections::BTreeSet;
 
 impl Cut {
     /// Takes rows out, by their places, and returns the dead letters that they become. A dead letter holds the record,
@@ -27,17 +16,6 @@ impl Cut {
         let letters = self.letters(places);
         self.remove(places);
         letters
-    }
-
-    /// Returns the messages that name a trace of their frame.
-    pub(crate) fn traced(&self) -> Vec<TracedMessage<'_>> {
-        self.origins
-            .iter()
-            .filter_map(|origin| {
-                let traceparent = origin.traceparent.as_deref()?;
-                Some(TracedMessage { traceparent, publish_ts: origin.publish_ts })
-            })
-            .collect()
     }
 
     /// Returns the dead letters that rows would become.

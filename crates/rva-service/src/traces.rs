@@ -33,9 +33,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// The longest text that is taken for a trace's name: that of version 00 has 55 characters.
-const TRACEPARENT_LEN_MAX: usize = 128;
-
 /// The path below the collector's address that takes traces.
 const PATH: &str = "/v1/traces";
 
@@ -153,7 +150,7 @@ impl Traces {
 
 /// Returns the trace that a text names.
 fn parsed(traceparent: &str) -> Option<SpanContext> {
-    if traceparent.len() > TRACEPARENT_LEN_MAX {
+    if traceparent.len() > PropertyName::TRACEPARENT_LEN_MAX {
         return None;
     }
     let carrier = HashMap::from([(PropertyName::TRACEPARENT.to_owned(), traceparent.to_owned())]);

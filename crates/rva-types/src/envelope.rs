@@ -31,6 +31,9 @@ impl PropertyName {
     pub const STREAM_ID: &'static str = "stream_id";
     /// Names the trace that a frame belongs to, as W3C Trace Context writes it; there where the frame is traced.
     pub const TRACEPARENT: &'static str = "traceparent";
+
+    /// The longest [`PropertyName::TRACEPARENT`], in bytes, that is taken for one: those of version 00 have 55.
+    pub const TRACEPARENT_LEN_MAX: usize = 128;
 }
 
 /// The message body: three fields of the frame record and the record itself as JSON text.

@@ -72,6 +72,13 @@ impl From<std::time::SystemTime> for Timestamp {
     }
 }
 
+/// A moment before 1970 becomes the start of that year.
+impl From<Timestamp> for std::time::SystemTime {
+    fn from(at: Timestamp) -> Self {
+        Self::UNIX_EPOCH + std::time::Duration::from_micros(u64::try_from(at.micros).unwrap_or(0))
+    }
+}
+
 /// Writes RFC 3339 in UTC, with six digits of fraction and the offset `+00:00`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,6 +103,13 @@ mod tests {
     fn a_text_that_is_no_time_is_named() {
         let error = Timestamp::parse("yesterday").unwrap_err().to_string();
         assert!(error.contains("yesterday") && error.contains("RFC 3339"), "{error}");
+    }
+
+    #[test]
+    fn a_timestamp_is_a_moment_of_the_systems_clock_and_back() {
+        let t = Timestamp::from_micros(1_700_000_000_000_001);
+        assert_eq!(Timestamp::from(std::time::SystemTime::from(t)), t);
+        assert_eq!(std::time::SystemTime::from(Timestamp::from_micros(-1)), std::time::UNIX_EPOCH);
     }
 
     #[test]

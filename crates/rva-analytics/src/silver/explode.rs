@@ -48,8 +48,8 @@ fn read_frame<'a>(row: &BronzeRow<'a>) -> Result<Read<'a>, Trouble> {
     }
     let shape =
         |found: &str| (RejectReason::PayloadShape, format!("found a payload that {found}, wanted a JSON object"));
-    let record: Maybe<RecordJson<'a>> = sonic_rs::from_str(row.payload)
-        .map_err(|error| shape(&format!("can't be read ({})", one_line(&error.to_string()))))?;
+    let record: Maybe<RecordJson<'a>> =
+        serde_json::from_str(row.payload).map_err(|error| shape(&format!("can't be read ({error})")))?;
     let record = record.0.ok_or_else(|| shape("is another value"))?;
     let capture_ts = capture_time(&record, row.ingest_ts)?;
     let (img_w, img_h) = picture_size(record.image_size.0.as_ref())?;
@@ -169,10 +169,6 @@ fn whole_box(found: Option<&BoxJson<'_>>, img_w: i32, img_h: i32) -> Result<[i32
         return Err((RejectReason::EmptyBox, format!("{}, wanted a whole pixel of area", named())));
     }
     Ok(bbox)
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(120).collect()
 }
 
 #[cfg(test)]

@@ -212,26 +212,24 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Makes a supervisor with no camera yet. It must be called, as all of its functions, within a Tokio runtime.
-    pub fn new(opener: Arc<dyn OpenCameras>, sink: SharedSink, reconnect: ReconnectPace, taps: Vec<MakeTap>) -> Self {
+    /// Makes a supervisor with no camera yet, whose frames are traced where `traces` sends any. It must be called, as
+    /// all of its functions, within a Tokio runtime.
+    pub fn new(
+        opener: Arc<dyn OpenCameras>,
+        sink: SharedSink,
+        reconnect: ReconnectPace,
+        taps: Vec<MakeTap>,
+        traces: Traces,
+    ) -> Self {
         let openings = Semaphore::new(OPENINGS_MAX);
         Self {
-            shared: Arc::new(Shared { opener, sink, reconnect, taps, openings, traces: Traces::default() }),
+            shared: Arc::new(Shared { opener, sink, reconnect, taps, openings, traces }),
             specs: BTreeMap::new(),
             detector: None,
             spots: BTreeMap::new(),
             tasks: JoinSet::new(),
             overload: (Overload::default(), Instant::now()),
         }
-    }
-
-    /// Returns the supervisor with a sender of traces of frames, before any camera is started.
-    #[must_use]
-    pub fn traced(mut self, traces: Traces) -> Self {
-        if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            shared.traces = traces;
-        }
-        self
     }
 
     /// Starts a camera that is open already. One of the same id ends first.

@@ -111,8 +111,8 @@ impl ClaimedHost {
     }
 
     /// Opens log and tables and starts. Beside an ingest that follows the log goes the maintenance that the
-    /// configuration wants, and a look for backups. Where `waits` is set, what is away is waited for; `None` where it was stopped meanwhile.
-    /// `onlooker` hears what happens after the health and the metrics did.
+    /// configuration wants, and a look for backups. Where `waits` is set, what is away is waited for; `None` where it
+    /// was stopped meanwhile. `onlooker` hears what happens after the health and the metrics did.
     ///
     /// # Errors
     /// Returns an error where log or tables can't be opened; nothing runs then.

@@ -2,12 +2,7 @@
 
 use crate::{IngestCounters, IngestEvent, IngestObserver, TracedMessage};
 use rva_service::{TRACE_LINKS_MAX, TraceSpan, Traces};
-use rva_types::Timestamp;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-fn time_of(at: Timestamp) -> SystemTime {
-    UNIX_EPOCH + Duration::from_micros(u64::try_from(at.as_micros()).unwrap_or(0))
-}
+use std::time::SystemTime;
 
 /// An observer that goes on with the traces of frames: each gets a span from the log's acceptance to the commit, which is
 /// a trace of its own, since it has many frames, and linked both ways.
@@ -51,7 +46,7 @@ impl IngestObserver for CommitTraces {
             let names = traced.iter().map(|message| message.traceparent);
             let commit = self.traces.gather("commit", SystemTime::now(), names)?;
             let follow = |message: &TracedMessage<'_>| {
-                let mut frame = self.traces.follow(message.traceparent, "ingest", time_of(message.publish_ts))?;
+                let mut frame = self.traces.follow(message.traceparent, "ingest", message.publish_ts.into())?;
                 frame.link(&commit);
                 Some(frame)
             };

@@ -4,7 +4,7 @@ use crate::coverage::Coverage;
 use rva_service::{Metric, Series};
 use std::collections::BTreeMap;
 
-/// What was counted.
+/// The counts of a process that watches and tells.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NotifyCounters {
     /// The places at which each alert fires.

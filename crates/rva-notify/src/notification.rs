@@ -1,4 +1,4 @@
-//! What is told: the body of a webhook, and the attributes of a state.
+//! The words of a notification: the body of a webhook, and the attributes of a state.
 
 use crate::judge::{Change, Ending};
 use rva_service::{AlertConfig, AlertLimit};
@@ -57,7 +57,7 @@ impl Spot {
     }
 }
 
-/// Whether an alert fires.
+/// The state of an alert, as it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
@@ -86,7 +86,7 @@ pub(crate) struct Notification {
     pub data: Told,
 }
 
-/// What a notification says.
+/// The content of a notification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Told {
     pub alert: String,

@@ -56,7 +56,7 @@ struct Sums {
     looked: i64,
 }
 
-/// Which stretch a moment is in.
+/// A function from a moment to the start of the stretch that it is in.
 type StartOf<'a> = &'a dyn Fn(i64) -> i64;
 
 /// Sums rows over stretches; those of the span in which nobody looked are there too.

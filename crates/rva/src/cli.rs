@@ -342,7 +342,7 @@ pub struct ConfigArgs {
     pub command: ConfigCommand,
 }
 
-/// What to do with the configuration.
+/// The commands of `rva config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print every setting and where it came from; secrets are hidden
@@ -353,7 +353,7 @@ pub enum ConfigCommand {
     },
 }
 
-/// How the configuration is printed.
+/// The form in which the configuration is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ConfigFormat {
     /// Origins as comments

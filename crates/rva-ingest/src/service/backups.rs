@@ -12,7 +12,7 @@ const BACKUP: &str = "backup";
 /// The time between two looks.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// What the looks of a process found.
+/// The counts of a process's looks for backups.
 #[derive(Debug, Default)]
 struct Counted {
     /// The whole seconds since 1970 at which the newest backup was made; 0 where none is known.

@@ -1,4 +1,4 @@
-//! Where a backup is restored to: a data folder that has no tables, or a namespace of a REST catalog.
+//! The place that a backup is restored to: a data folder that has no tables, or a namespace of a REST catalog.
 
 use crate::backup::capture::in_order;
 use crate::backup::record::{Backup, TableBackup};

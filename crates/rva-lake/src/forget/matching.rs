@@ -1,5 +1,5 @@
-//! Whether rows are chosen, and whether a file may hold such rows: by its bounds, as the manifests have them, and by
-//! its rows.
+//! The choice of rows, and of files that may hold such rows: by their bounds, as the manifests have them, and by their
+//! rows.
 
 use crate::errors::permanent;
 use crate::seam::{LakeError, LakeErrorKind};

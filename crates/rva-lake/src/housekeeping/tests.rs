@@ -1,4 +1,4 @@
-//! What a look for orphans reads, and what it finds.
+//! Tests of what a look for orphans reads, and of what it finds.
 
 use super::*;
 use crate::cells::Shape;
@@ -20,7 +20,7 @@ async fn table(lake: &Lake) -> Table {
     lake.catalog.load_table(&ident).await.unwrap()
 }
 
-/// What a process finds that has just begun.
+/// Returns what a process finds that has just begun.
 async fn found(lake: &Lake) -> std::result::Result<Vec<PathBuf>, LakeError> {
     let mut list = FileList::of_columns(CameraMinute::SPAN);
     let orphans = Housekeeper::default().orphans(&lake.catalog, &table(lake).await, &mut list, &lake.options).await?;

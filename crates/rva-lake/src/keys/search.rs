@@ -1,4 +1,4 @@
-//! Which files may hold which keys, by the bounds that the manifests have of them; no file is read for it.
+//! The search for files that may hold keys, by the bounds that the manifests have of them; no file is read for it.
 //!
 //! Many files and many runs aren't compared each with each: files of the same runs and cameras, as the commits of a store
 //! write them one after another, are looked at together, and their bounds of frame indexes are searched as a sorted list.

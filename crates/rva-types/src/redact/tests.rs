@@ -196,7 +196,7 @@ const SHAPES: &[&str] = &[
     "gst:souphttpsrc extra-headers=\"a,b={}\" cookies={} ! appsink",
 ];
 
-/// Whether a secret, or a part of it that tells it, is in a text, as it is or percent-encoded.
+/// Returns whether a secret, or a part of it that tells it, is in a text, as it is or percent-encoded.
 fn leaks(text: &str, secret: &str) -> bool {
     let encoded: String = secret
         .bytes()

@@ -40,7 +40,7 @@ pub struct BackupArgs {
     pub folder: FolderArgs,
 }
 
-/// What to do with backups that there are.
+/// The commands for backups that there are.
 #[derive(Debug, Subcommand)]
 pub enum BackupAction {
     /// The backups of a folder or prefix, oldest first

@@ -12,7 +12,7 @@ pub struct EvalArgs {
     pub command: EvalCommand,
 }
 
-/// What is scored.
+/// The commands of `rva eval`.
 #[derive(Debug, Subcommand)]
 pub enum EvalCommand {
     /// Tracks against MOTChallenge ground truth: HOTA, MOTA, IDF1, as TrackEval scores them

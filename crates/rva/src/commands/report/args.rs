@@ -12,7 +12,7 @@ Visitors are crossings in of the lines that are drawn; without any, tracks. html
 
 json is one object, csv has one number a row. Rows are those of gold, which `rva run` and `rva refine` keep current.";
 
-/// How a report is written.
+/// The form in which a report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
     /// Tables in frames, for people

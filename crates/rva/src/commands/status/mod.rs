@@ -38,7 +38,7 @@ the addresses of --url: every service has the same /ready and /metrics. Names of
 /// The time between two looks at the services.
 const BETWEEN: Duration = Duration::from_secs(1);
 
-/// How a status is written.
+/// The form in which a status is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum StatusFormat {
     /// A screen, for people
@@ -66,7 +66,7 @@ pub struct StatusArgs {
     pub folder: FolderArgs,
 }
 
-/// How everything is.
+/// The state of everything.
 #[derive(Debug, Default, Serialize)]
 pub struct Status {
     pub services: Vec<ServiceStatus>,
@@ -77,7 +77,7 @@ pub struct Status {
     pub findings: Vec<Finding>,
 }
 
-/// How a table is.
+/// The state of a table.
 #[derive(Debug, Default, Serialize)]
 pub struct TableStatus {
     pub table: String,

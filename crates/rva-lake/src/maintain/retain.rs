@@ -100,10 +100,7 @@ mod tests {
 
     #[test]
     fn days_go_whole_once_all_of_them_is_older() {
-        let at = |text: &str| {
-            let micros = Timestamp::parse(text).unwrap().as_micros();
-            SystemTime::UNIX_EPOCH + Duration::from_micros(micros.cast_unsigned())
-        };
+        let at = |text: &str| SystemTime::from(Timestamp::parse(text).unwrap());
         let day = Duration::from_secs(86_400);
         for (now, wanted) in [
             ("2026-01-31T00:00:00Z", "2026-01-30T00:00:00Z"),

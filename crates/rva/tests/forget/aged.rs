@@ -47,7 +47,7 @@ fn look(world: &World, now: SystemTime, keep: &[(&str, u32)]) -> BTreeMap<&'stat
 }
 
 fn at(text: &str) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_micros(Timestamp::parse(text).unwrap().as_micros().cast_unsigned())
+    Timestamp::parse(text).unwrap().into()
 }
 
 type Rows = BTreeMap<&'static str, Vec<String>>;

@@ -14,7 +14,7 @@ use std::{
 /// Pure crates and all that their `[dependencies]` may name.
 const PURE: &[(&str, &[&str])] = &[
     ("rva-types", &["bytes", "bytestring", "chrono", "serde", "serde_json", "thiserror", "uuid"]),
-    ("rva-track", &["rva-types", "strsim", "thiserror", "lapjv", "pathfinding"]),
+    ("rva-track", &["rva-types", "strsim", "thiserror"]),
     ("rva-analytics", &["rva-types", "serde", "serde_json", "thiserror"]),
     ("rva-report", &["base64", "chrono", "chrono-tz", "imagesize", "serde", "serde_json", "sha2", "thiserror"]),
     ("rva-eval", &["rva-types", "rva-analytics", "thiserror", "pathfinding", "serde", "serde_json"]),

@@ -12,7 +12,7 @@ cd "$(dirname "$0")/../.."
 profile=${PROFILE:-release}
 binaries=${BINARIES:-$TARGET_DIR/$([ "$profile" = dev ] && echo debug || echo "$profile")}
 if [ -z "${BINARIES:-}" ]; then
-  cargo build --locked --profile "$profile" -p rva-ingest -p rva-refine -p rva-shop
+  cargo build --locked --profile "$profile" -p rva -p rva-ingest -p rva-refine -p rva-shop
 fi
 mkdir -p data/cache
 folder=$(mktemp -d "${FOLDER:-$PWD/data/cache}/rva-refine.XXXXXX")

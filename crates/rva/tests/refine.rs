@@ -67,6 +67,11 @@ fn gold_is_brought_up_compared_and_worked_out_again() {
     rva(folder, &["refine", "--rebuild", "nothing"]).exits(2).says(&["wanted one of silver, gold, gold_"]);
     rva(folder, &["refine", "--rebuild", "gold", "--from", "yesterday"]).exits(2).says(&["--from", "2026-01-31"]);
     rva(folder, &["verify", "--day", "2026-02-31"]).exits(2).says(&["--day"]);
+    let spilling =
+        command(folder, &["verify"]).env("RVA_QUERY_SPILL_DIR", folder.join("a.ndjson/below")).output().unwrap();
+    let said = String::from_utf8_lossy(&spilling.stderr).into_owned();
+    assert_eq!(spilling.status.code(), Some(1), "the bounds of a query hold for it: {said}");
+    assert!(said.contains("query.spill_dir"), "{said}");
 }
 
 /// A rule that silver was made with and the check isn't: what differs is told row by row.

@@ -2,6 +2,7 @@
 
 use crate::{
     cli::VerifyArgs,
+    commands::query::bounds,
     exit::{Exit, Refusal},
     output::to_stdout,
     terminal::Terminal,
@@ -58,6 +59,7 @@ const DEFINED: &[Defined] = &[
 /// Returns why nothing was compared: there are no tables, they can't be read, or they aren't at the end of bronze.
 pub async fn run(args: VerifyArgs, loaded: Loaded, terminal: &Terminal) -> anyhow::Result<Exit> {
     let span = args.day.as_ref().map(|text| day("--day", text)).transpose().map_err(Refusal::usage)?;
+    let (_spill, options) = bounds(&loaded, None, terminal)?;
     let lake = crate::folder::lake_to_read(&loaded).await?;
     check_current(&lake.tables().await?)?;
     let mut differences = 0;
@@ -68,7 +70,7 @@ pub async fn run(args: VerifyArgs, loaded: Loaded, terminal: &Terminal) -> anyho
     let mut rows = 0;
     let span = whole_of_gold(&lake, span).await?;
     for defined in DEFINED {
-        let compared = compare(&lake, defined, span).await?;
+        let compared = compare(&lake, defined, span, &options).await?;
         rows += compared.rows;
         differences += compared.differences.len();
         to_stdout(&compared.differences.iter().take(SHOWN_MAX).map(|line| format!("{line}\n")).collect::<String>())?;
@@ -124,14 +126,19 @@ struct Compared {
     differences: Vec<String>,
 }
 
-async fn compare(lake: &Lake, defined: &Defined, span: Option<(i64, i64)>) -> anyhow::Result<Compared> {
+async fn compare(
+    lake: &Lake,
+    defined: &Defined,
+    span: Option<(i64, i64)>,
+    options: &SqlOptions,
+) -> anyhow::Result<Compared> {
     let Defined { table, key, time, sql } = defined;
     let condition = span.map_or_else(String::new, |(from, to)| {
         let at = |micros| format!("CAST('{}' AS timestamp with time zone)", Timestamp::from_micros(micros));
         format!(" WHERE {time} >= {} AND {time} < {}", at(from), at(to))
     });
-    let wanted = rows(lake, &format!("SELECT * FROM (\n{sql}\n) AS wanted{condition}"), *key).await?;
-    let mut found = rows(lake, &format!("SELECT * FROM {table}{condition}"), *key).await?;
+    let wanted = rows(lake, &format!("SELECT * FROM (\n{sql}\n) AS wanted{condition}"), *key, options).await?;
+    let mut found = rows(lake, &format!("SELECT * FROM {table}{condition}"), *key, options).await?;
     let mut differences = Vec::new();
     let count = wanted.len();
     for (key, wanted) in wanted {
@@ -160,8 +167,8 @@ async fn compare(lake: &Lake, defined: &Defined, span: Option<(i64, i64)>) -> an
 /// The values behind the key of each row that has it, by the key.
 type Keyed = BTreeMap<Vec<String>, Vec<Vec<String>>>;
 
-async fn rows(lake: &Lake, sql: &str, key: usize) -> anyhow::Result<Keyed> {
-    let batches = lake.sql_with(sql, &SqlOptions::default()).await?.collect().await?;
+async fn rows(lake: &Lake, sql: &str, key: usize, options: &SqlOptions) -> anyhow::Result<Keyed> {
+    let batches = lake.sql_with(sql, options).await?.collect().await?;
     let mut keyed = Keyed::new();
     for batch in &batches {
         for mut row in cells(batch)? {

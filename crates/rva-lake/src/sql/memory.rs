@@ -1,12 +1,12 @@
 //! The bounds of a query: a pool of memory, a folder to spill to, and joins that can.
 
-use super::SqlOptions;
+use super::{SqlOptions, pool::HoldersPool};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::{ExprSchemable, Join, LogicalPlan, cast};
 use datafusion::physical_plan::execute_stream;
@@ -37,14 +37,14 @@ fn counted_bytes(options: &SqlOptions) -> usize {
     (options.memory_max_bytes / 2).max(options.memory_max_bytes.min(COUNTED_MIN))
 }
 
-/// Makes a pool that shares its memory fairly, and a folder for what doesn't fit.
+/// Makes a pool that shares its memory among those that hold some, and a folder for what doesn't fit.
 pub(super) fn runtime(options: &SqlOptions) -> Result<Arc<RuntimeEnv>> {
     let mode = match &options.spill_dir {
         Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
         None => DiskManagerMode::OsTmpDirectory,
     };
     let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(options.spill_max_bytes);
-    let pool = TrackConsumersPool::new(FairSpillPool::new(counted_bytes(options)), CONSUMERS_NAMED);
+    let pool = TrackConsumersPool::new(HoldersPool::new(counted_bytes(options)), CONSUMERS_NAMED);
     RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()
 }
 

@@ -6,6 +6,7 @@
 
 mod filters;
 mod memory;
+mod pool;
 mod provider;
 mod statement;
 mod tables;

@@ -55,6 +55,11 @@ pub fn bounds(loaded: &Loaded, as_of: Option<AsOf>, terminal: &Terminal) -> anyh
     Ok((spill, options))
 }
 
+/// Returns a text as SQL writes it.
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 /// Returns the moment that the tables are read as of.
 fn moment(args: &QueryArgs) -> anyhow::Result<Option<AsOf>> {
     let time = |text: &String| {

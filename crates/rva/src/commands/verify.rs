@@ -2,12 +2,12 @@
 
 use crate::{
     cli::VerifyArgs,
-    commands::query::bounds,
+    commands::query::{bounds, quoted},
     exit::{Exit, Refusal},
     output::to_stdout,
     terminal::Terminal,
 };
-use anyhow::bail;
+use anyhow::{Context, bail};
 use arrow::{
     array::RecordBatch,
     util::display::{ArrayFormatter, FormatOptions},
@@ -21,19 +21,33 @@ use std::collections::BTreeMap;
 /// The most differing rows that are shown of a table.
 const SHOWN_MAX: usize = 20;
 
-/// A table of gold with the number of columns of its key (the first ones), its column of time and its defining SQL.
+/// The rows of silver from which on cameras are compared apart: the query of crossings holds some hundred bytes for each
+/// of them, several times.
+const GROUP_ROWS: u64 = 500_000;
+
+/// The rows of silver from which on the tracks of a camera are compared in several parts, where a row is of one track:
+/// what joins each detection with a zone's edges is many times as large.
+const PART_ROWS: u64 = 100_000;
+
+/// A table of gold with the number of columns of its key (the first ones), whether a row is of one track, its column of
+/// time and its defining SQL.
 struct Defined {
     table: &'static str,
     key: usize,
+    is_by_track: bool,
     time: &'static str,
     sql: &'static str,
 }
 
 macro_rules! defined {
     ($name:literal, $key:literal, $time:literal) => {
+        defined!($name, $key, $time, false)
+    };
+    ($name:literal, $key:literal, $time:literal, $is_by_track:literal) => {
         Defined {
             table: concat!("gold_", $name),
             key: $key,
+            is_by_track: $is_by_track,
             time: $time,
             sql: include_str!(concat!("../../../../data/queries/gold/", $name, ".sql")),
         }
@@ -47,9 +61,9 @@ const DEFINED: &[Defined] = &[
     defined!("camera_minute", 3, "ts_minute"),
     defined!("zone_heatmap", 5, "ts_hour"),
     defined!("zone_dwell", 5, "ts_hour"),
-    defined!("track_summary", 4, "start_time"),
-    defined!("line_crossings", 6, "crossed_at"),
-    defined!("zone_visits", 6, "entered_at"),
+    defined!("track_summary", 4, "start_time", true),
+    defined!("line_crossings", 6, "crossed_at", true),
+    defined!("zone_visits", 6, "entered_at", true),
     defined!("zone_minute", 4, "ts_minute"),
 ];
 
@@ -69,11 +83,17 @@ pub async fn run(args: VerifyArgs, loaded: Loaded, terminal: &Terminal) -> anyho
     }
     let mut rows = 0;
     let span = whole_of_gold(&lake, span).await?;
+    let groups = groups(&silver_rows(&lake, &options).await?);
     for defined in DEFINED {
-        let compared = compare(&lake, defined, span, &options).await?;
-        rows += compared.rows;
-        differences += compared.differences.len();
-        to_stdout(&compared.differences.iter().take(SHOWN_MAX).map(|line| format!("{line}\n")).collect::<String>())?;
+        let mut shown = 0;
+        for condition in groups.iter().flat_map(|cameras| conditions(defined, cameras, span)) {
+            let compared = compare(&lake, defined, &condition, &options).await?;
+            rows += compared.rows;
+            differences += compared.differences.len();
+            let lines = compared.differences.iter().take(SHOWN_MAX - shown);
+            shown += lines.len();
+            to_stdout(&lines.map(|line| format!("{line}\n")).collect::<String>())?;
+        }
     }
     if differences > 0 {
         terminal.say(&format!(
@@ -121,22 +141,74 @@ pub fn check_current(tables: &[TableSummary]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Cameras that follow each other by store and name: from one on, and before another; and their rows of silver.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Cameras {
+    from: Option<Camera>,
+    before: Option<Camera>,
+    rows: u64,
+}
+
+/// A store and the name of a camera in it.
+type Camera = (String, String);
+
+/// Returns the rows of silver that each camera has.
+async fn silver_rows(lake: &Lake, options: &SqlOptions) -> anyhow::Result<BTreeMap<Camera, u64>> {
+    let sql = "SELECT store_id, camera_id, count(*) FROM (SELECT store_id, camera_id FROM silver_frames UNION ALL \
+               SELECT store_id, camera_id FROM silver_detections) AS silver GROUP BY store_id, camera_id";
+    let counted = rows(lake, sql, 2, options).await?.into_iter();
+    let of_camera = counted.map(|(mut camera, counts)| {
+        let name = (std::mem::take(&mut camera[0]), std::mem::take(&mut camera[1]));
+        Ok((name, counts[0][0].parse().context("count the rows of silver")?))
+    });
+    of_camera.collect()
+}
+
+/// Parts all cameras that there are or could be into groups of about [`GROUP_ROWS`], so that the memory of a comparison
+/// is that of a group: each table of gold says what it says of one camera.
+fn groups(rows: &BTreeMap<Camera, u64>) -> Vec<Cameras> {
+    let (mut groups, mut group) = (Vec::new(), Cameras::default());
+    for (camera, &rows) in rows {
+        if group.rows > 0 && group.rows + rows > GROUP_ROWS {
+            let next = Cameras { from: Some(camera.clone()), ..Cameras::default() };
+            groups.push(Cameras { before: Some(camera.clone()), ..std::mem::replace(&mut group, next) });
+        }
+        group.rows += rows;
+    }
+    groups.push(group);
+    groups
+}
+
+/// Returns the conditions that leave rows of these cameras and of that span in microseconds, each row by one of them.
+fn conditions(defined: &Defined, cameras: &Cameras, span: Option<(i64, i64)>) -> Vec<String> {
+    let beyond = |camera: &Camera, than: &str, than_name: &str| {
+        let (store, camera) = (quoted(&camera.0), quoted(&camera.1));
+        format!("(store_id {than} {store} OR (store_id = {store} AND camera_id {than_name} {camera}))")
+    };
+    let within = span.map(|(from, to)| {
+        let time = defined.time;
+        let at = |micros| format!("CAST('{}' AS timestamp with time zone)", Timestamp::from_micros(micros));
+        format!("{time} >= {} AND {time} < {}", at(from), at(to))
+    });
+    let from = cameras.from.as_ref().map(|camera| beyond(camera, ">", ">="));
+    let before = cameras.before.as_ref().map(|camera| beyond(camera, "<", "<"));
+    let common: Vec<String> = [from, before, within].into_iter().flatten().collect();
+    let parts = if defined.is_by_track { cameras.rows.div_ceil(PART_ROWS).max(1) } else { 1 };
+    let of_part = |part| {
+        let tracks = (parts > 1).then(|| format!("abs(coalesce(track_id, 0) % {parts}) = {part}"));
+        let all: Vec<&str> = common.iter().chain(&tracks).map(String::as_str).collect();
+        if all.is_empty() { String::new() } else { format!(" WHERE {}", all.join(" AND ")) }
+    };
+    (0..parts).map(of_part).collect()
+}
+
 struct Compared {
     rows: usize,
     differences: Vec<String>,
 }
 
-async fn compare(
-    lake: &Lake,
-    defined: &Defined,
-    span: Option<(i64, i64)>,
-    options: &SqlOptions,
-) -> anyhow::Result<Compared> {
-    let Defined { table, key, time, sql } = defined;
-    let condition = span.map_or_else(String::new, |(from, to)| {
-        let at = |micros| format!("CAST('{}' AS timestamp with time zone)", Timestamp::from_micros(micros));
-        format!(" WHERE {time} >= {} AND {time} < {}", at(from), at(to))
-    });
+async fn compare(lake: &Lake, defined: &Defined, condition: &str, options: &SqlOptions) -> anyhow::Result<Compared> {
+    let Defined { table, key, sql, .. } = defined;
     let wanted = rows(lake, &format!("SELECT * FROM (\n{sql}\n) AS wanted{condition}"), *key, options).await?;
     let mut found = rows(lake, &format!("SELECT * FROM {table}{condition}"), *key, options).await?;
     let mut differences = Vec::new();
@@ -193,4 +265,49 @@ fn cells(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
 fn is_same(one: &str, other: &str) -> bool {
     let close = |one: f64, other: f64| (one - other).abs() <= 1e-9 * one.abs().max(1.0);
     one == other || matches!((one.parse(), other.parse()), (Ok(one), Ok(other)) if close(one, other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_hold_every_camera_once_and_none_of_them_too_much() {
+        let camera = |store: &str, name: &str| (store.to_owned(), name.to_owned());
+        let rows = BTreeMap::from([
+            (camera("a", "1"), GROUP_ROWS / 2),
+            (camera("a", "2"), GROUP_ROWS / 2),
+            (camera("a", "3"), 10 * GROUP_ROWS),
+            (camera("b", "it's"), 1),
+            (camera("c", "1"), 1),
+        ]);
+        let groups = groups(&rows);
+        let names = |camera: &Option<Camera>| camera.as_ref().map(|(store, name)| format!("{store}{name}"));
+        let bounds: Vec<_> =
+            groups.iter().map(|group| (names(&group.from), names(&group.before), group.rows)).collect();
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            bounds,
+            [
+                (None, named("a3"), GROUP_ROWS),
+                (named("a3"), named("bit's"), 10 * GROUP_ROWS),
+                (named("bit's"), None, 2)
+            ]
+        );
+        assert_eq!(super::groups(&BTreeMap::new()), [Cameras::default()]);
+
+        let minutes = &DEFINED[0];
+        assert_eq!(conditions(minutes, &Cameras::default(), None), [""]);
+        let last = " WHERE (store_id > 'b' OR (store_id = 'b' AND camera_id >= 'it''s'))";
+        assert_eq!(conditions(minutes, &groups[2], None), [last]);
+        let first = " WHERE (store_id < 'a' OR (store_id = 'a' AND camera_id < '3')) AND ts_minute >= ";
+        let of_span = conditions(minutes, &groups[0], Some((0, 60_000_000)));
+        assert!(of_span.len() == 1 && of_span[0].starts_with(first), "{of_span:?}");
+
+        let tracks = DEFINED.iter().find(|defined| defined.table == "gold_track_summary").unwrap();
+        assert_eq!(conditions(tracks, &groups[2], None), [last]);
+        let parts = conditions(tracks, &groups[0], None);
+        assert_eq!(parts.len() as u64, GROUP_ROWS / PART_ROWS);
+        assert!(parts[3].ends_with(" AND abs(coalesce(track_id, 0) % 5) = 3"), "{parts:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The rows of a report, asked of gold by SQL.
 
+use crate::commands::query::quoted;
 use anyhow::Context;
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
@@ -44,11 +45,6 @@ impl Row {
     fn number(&self, at: usize) -> f64 {
         self.numbers.get(at).copied().unwrap_or_default()
     }
-}
-
-/// Returns a text as SQL writes it.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 fn at(us: i64) -> String {

@@ -26,7 +26,7 @@ impl Lake {
 impl BronzeSink {
     fn new(lake: &Lake) -> Result<Self, LakeError> {
         let index = KeyIndex::new(lake);
-        Ok(Self { job: TableJob::new(lake, index, FileList::of_columns(KEY_COLUMNS))? })
+        Ok(Self { job: TableJob::new(lake, index, FileList::with_changes(KEY_COLUMNS))? })
     }
 
     /// Returns about how many bytes the index of known keys takes.

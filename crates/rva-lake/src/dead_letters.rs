@@ -81,7 +81,6 @@ async fn held(table: &Table, files: &mut FileList, asked: &BTreeSet<Key>) -> Res
         return Ok(held);
     }
     files.follow(table).await?;
-    files.take_changes();
     let ids: Vec<&str> = asked.iter().map(|(id, ..)| id.as_str()).collect();
     for file in files.iter() {
         let [id_span, topic_span, partition_span] = file.spans.as_slice() else { continue };

@@ -226,7 +226,6 @@ impl Deletions {
         }
         let notes = self.catalog.load_table(&ident).await.map_err(failed)?;
         self.files.follow(&notes).await?;
-        self.files.take_changes();
         let undone = undone(bronze);
         let texts: Vec<&str> = runs.iter().copied().collect();
         let files: Vec<Arc<FileEntry>> = self.files.iter().cloned().collect();

@@ -58,7 +58,8 @@ pub(crate) struct FileList {
     /// The files of our own commits by snapshot, until a manifest list is read again for another reason.
     own: HashMap<i64, Vec<Arc<FileEntry>>>,
     texts: HashSet<Arc<str>>,
-    changes: FileChanges,
+    /// The changes for who asks for them; without one they would only ever become more.
+    changes: Option<FileChanges>,
     has_deletes: bool,
 }
 
@@ -105,8 +106,14 @@ impl FileList {
         Self { key_columns, ..Self::default() }
     }
 
+    /// Makes a list that keeps its changes until they are taken.
+    pub(crate) fn with_changes(key_columns: &'static [&'static str]) -> Self {
+        Self { changes: Some(FileChanges::default()), ..Self::of_columns(key_columns) }
+    }
+
     pub(crate) fn forget(&mut self) {
-        *self = Self::of_columns(self.key_columns);
+        let changes = self.changes.is_some().then(FileChanges::default);
+        *self = Self { changes, ..Self::of_columns(self.key_columns) };
     }
 
     /// Returns whether the files of a manifest are in the list.
@@ -143,9 +150,9 @@ impl FileList {
         self.has_deletes
     }
 
-    /// Takes the changes since the last call, without our own commits.
+    /// Takes the changes since the last call, without our own commits; none from a list that keeps none.
     pub(crate) fn take_changes(&mut self) -> FileChanges {
-        std::mem::take(&mut self.changes)
+        self.changes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Follows the table to its current snapshot.
@@ -154,9 +161,11 @@ impl FileList {
     /// Returns an error for a manifest list or manifest that can't be read; the list is then as it was.
     pub(crate) async fn follow(&mut self, table: &Table) -> Result<(), LakeError> {
         let Some(current) = table.metadata().current_snapshot() else {
-            let removed = self.changes.removed || self.iter().next().is_some();
+            let removed = self.iter().next().is_some() || self.changes.as_ref().is_some_and(|changes| changes.removed);
             self.forget();
-            self.changes.removed = removed;
+            if let Some(changes) = &mut self.changes {
+                changes.removed = removed;
+            }
             return Ok(());
         };
         if self.snapshot == Some(current.snapshot_id()) {
@@ -183,23 +192,27 @@ impl FileList {
         }
         let way = self.way_to(table, current.snapshot_id());
         let live: HashSet<&str> = list.entries().iter().map(|manifest| manifest.manifest_path.as_str()).collect();
-        let added_before = self.changes.added.len();
         let dropped = self.manifests.extract_if(|path, _| !live.contains(path.as_str())).map(|(_, files)| files);
         let dropped: Vec<_> = dropped.chain(self.own.drain().map(|(_, files)| files)).collect();
         let mut gone: HashMap<Box<str>, Arc<FileEntry>> =
             dropped.into_iter().flatten().map(|file| (file.path.clone(), file)).collect();
+        let mut added = Vec::new();
         for (path, entries) in loaded {
             // A manifest that was merged from others names their files again.
-            self.changes.added.extend(entries.iter().filter(|file| gone.remove(&file.path).is_none()).cloned());
+            added.extend(entries.iter().filter(|file| gone.remove(&file.path).is_none()).cloned());
             self.manifests.insert(path, entries);
         }
-        match way {
-            // The same rows in other files.
-            Way::Replaced => self.changes.added.truncate(added_before),
-            // Rows go with their files.
-            Way::Appended => self.changes.removed |= !gone.is_empty(),
-            Way::ReplacedAndAppended => {}
-            Way::Deleted | Way::Unknown => self.changes.removed = true,
+        if let Some(changes) = &mut self.changes {
+            match way {
+                Way::Replaced | Way::ReplacedAndAppended => {}
+                // Rows go with their files.
+                Way::Appended => changes.removed |= !gone.is_empty(),
+                Way::Deleted | Way::Unknown => changes.removed = true,
+            }
+            // Where files were replaced, the new ones hold the same rows.
+            if way != Way::Replaced {
+                changes.added.extend(added);
+            }
         }
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.has_deletes = list.entries().iter().any(|manifest| manifest.content == ManifestContentType::Deletes);

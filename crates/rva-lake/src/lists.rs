@@ -33,7 +33,6 @@ impl FileLists {
         let list = self.of(table);
         let mut list = list.lock().await;
         list.follow(table).await?;
-        list.take_changes();
         if list.has_deletes() {
             return Ok(None);
         }

@@ -171,7 +171,6 @@ impl<T: Shape> RefinedTable for Refined<T> {
         keeps: &(dyn for<'a> Fn(&'a Cells) -> bool + Sync),
     ) -> Result<Replaced, LakeError> {
         self.job.files.follow(&view.table).await?;
-        self.job.files.take_changes();
         let hit = |file: &&Arc<FileEntry>| spans.iter().any(|span| may_hold(file, span));
         let files: Vec<Arc<FileEntry>> = self.job.files.iter().filter(hit).cloned().collect();
         let kinds: Vec<CellKind> = T::COLUMNS.iter().map(|(_, kind)| *kind).collect();

@@ -63,6 +63,28 @@ async fn while_no_file_is_old_only_the_first_and_the_last_snapshot_are_read() {
     assert!(text.contains("could not look for orphans"), "{text}");
 }
 
+/// Of files that went long ago nothing stays in memory, unless somebody asks for them later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_whose_changes_nobody_takes_keeps_the_live_files_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = opened(folder.path()).await;
+    add::<CameraMinute>(&lake, 1).await;
+    let mut walked = FileList::of_columns(CameraMinute::SPAN);
+    let mut asked = FileList::with_changes(CameraMinute::SPAN);
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        for list in [&mut walked, &mut asked] {
+            list.follow(&table(&lake).await).await.unwrap();
+        }
+        seen.extend(walked.iter().map(std::sync::Arc::downgrade));
+        replace::<CameraMinute>(&lake, 1).await;
+    }
+    assert_eq!(asked.take_changes().added.len(), seen.len(), "these are told of all of them");
+    let live: Vec<_> = walked.iter().map(|file| file.path.clone()).collect();
+    let held: Vec<_> = seen.iter().filter_map(std::sync::Weak::upgrade).map(|file| file.path.clone()).collect();
+    assert_eq!(held, live);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_file_goes_unless_any_snapshot_names_it() {
     let folder = tempfile::tempdir().unwrap();

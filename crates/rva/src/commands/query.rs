@@ -60,6 +60,11 @@ pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// Returns a moment, in microseconds since 1970, as SQL writes it.
+pub fn at(micros: i64) -> String {
+    format!("CAST('{}' AS timestamp with time zone)", Timestamp::from_micros(micros))
+}
+
 /// Returns the moment that the tables are read as of.
 fn moment(args: &QueryArgs) -> anyhow::Result<Option<AsOf>> {
     let time = |text: &String| {

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::VerifyArgs,
-    commands::query::{bounds, quoted},
+    commands::query::{at, bounds, quoted},
     exit::{Exit, Refusal},
     output::to_stdout,
     terminal::Terminal,
@@ -15,7 +15,6 @@ use arrow::{
 use rva_lake::{Lake, SqlOptions, TableSummary};
 use rva_refine::{check_silver, day, service::rules_of, whole_of_gold};
 use rva_service::Loaded;
-use rva_types::Timestamp;
 use std::collections::BTreeMap;
 
 /// The most differing rows that are shown of a table.
@@ -187,7 +186,6 @@ fn conditions(defined: &Defined, cameras: &Cameras, span: Option<(i64, i64)>) ->
     };
     let within = span.map(|(from, to)| {
         let time = defined.time;
-        let at = |micros| format!("CAST('{}' AS timestamp with time zone)", Timestamp::from_micros(micros));
         format!("{time} >= {} AND {time} < {}", at(from), at(to))
     });
     let from = cameras.from.as_ref().map(|camera| beyond(camera, ">", ">="));

@@ -1,6 +1,6 @@
 //! The rows of a report, asked of gold by SQL.
 
-use crate::commands::query::quoted;
+use crate::commands::query::{at, quoted};
 use anyhow::Context;
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
@@ -11,7 +11,6 @@ use rva_lake::{Lake, SqlOptions};
 use rva_report::{
     Began, CellSeen, Crossed, Gap, HOUR_US, Looked, MINUTE_US, Peak, Question, Rows, Seen, Shape, ShapeKind, Visited,
 };
-use rva_types::Timestamp;
 
 /// The most gaps of all cameras together: the longest ones.
 const GAPS_MAX: usize = 10_000;
@@ -45,10 +44,6 @@ impl Row {
     fn number(&self, at: usize) -> f64 {
         self.numbers.get(at).copied().unwrap_or_default()
     }
-}
-
-fn at(us: i64) -> String {
-    format!("CAST('{}' AS timestamp with time zone)", Timestamp::from_micros(us))
 }
 
 fn of_cameras(store: &str, cameras: &[String]) -> String {

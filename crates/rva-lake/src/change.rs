@@ -7,12 +7,12 @@
 //! A change is built on one snapshot and requires it: a faster one makes it fail, and then it is planned again.
 
 use crate::errors::lake_error;
+use crate::manifest::ManifestBuilder;
 use crate::seam::{LakeError, LakeErrorKind};
 use futures::{StreamExt, TryStreamExt};
 use iceberg::spec::{
     DataContentType, DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestEntryRef, ManifestFile,
-    ManifestListWriter, ManifestWriter, ManifestWriterBuilder, Operation, Snapshot, SnapshotReference,
-    SnapshotRetention, Summary,
+    ManifestListWriter, Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary,
 };
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result, TableIdent, TableRequirement, TableUpdate};
@@ -126,27 +126,22 @@ impl Builder<'_> {
         format!("{folder}/{name}")
     }
 
-    fn writer(&mut self, spec: i32) -> Result<ManifestWriter> {
+    fn manifest(&mut self, spec: i32) -> Result<ManifestBuilder> {
         let metadata = self.table.metadata();
         let output =
             self.table.file_io().new_output(self.location(&format!("{}-m{}.avro", self.name, self.written)))?;
         self.written += 1;
         let spec = metadata.partition_spec_by_id(spec).ok_or_else(|| damaged(format!("found no spec {spec}")))?;
         let schema = metadata.current_schema().clone();
-        let builder = ManifestWriterBuilder::new(output, Some(self.id), schema, spec.as_ref().clone());
-        Ok(match metadata.format_version() {
-            FormatVersion::V1 => builder.build_v1(),
-            FormatVersion::V2 => builder.build_v2_data(),
-            FormatVersion::V3 => builder.build_v3_data(),
-        })
+        Ok(ManifestBuilder::new(output, self.id, schema, spec.as_ref().clone(), metadata.format_version()))
     }
 
     async fn added(&mut self, change: &Change) -> Result<ManifestFile> {
-        let mut writer = self.writer(change.spec)?;
+        let mut manifest = self.manifest(change.spec)?;
         for file in &change.added {
-            writer.add_file(file.clone(), self.sequence)?;
+            manifest.add(file.clone(), self.sequence);
         }
-        writer.write_manifest_file().await
+        manifest.write().await
     }
 
     /// Writes the live entries of some manifests of one spec into one, and those that go as deleted; `None` where
@@ -157,25 +152,20 @@ impl Builder<'_> {
         manifests: &[Loaded],
         removed: &BTreeSet<String>,
     ) -> Result<Option<ManifestFile>> {
-        let mut writer = self.writer(spec)?;
-        let mut count = 0;
+        let mut manifest = self.manifest(spec)?;
         for entry in manifests.iter().flat_map(|manifest| &manifest.entries).filter(|entry| entry.is_alive()) {
             let (Some(snapshot), Some(sequence)) = (entry.snapshot_id(), entry.sequence_number()) else {
                 return Err(damaged(format!("found no sequence number of {}", entry.file_path())));
             };
-            let file_sequence = entry.file_sequence_number.or(Some(sequence));
+            let file_sequence = entry.file_sequence_number.unwrap_or(sequence);
             let file = entry.data_file().clone();
             if removed.contains(entry.file_path()) {
-                writer.add_delete_file(file, sequence, file_sequence)?;
+                manifest.delete(file, sequence, file_sequence);
             } else {
-                writer.add_existing_file(file, snapshot, sequence, file_sequence)?;
+                manifest.keep(file, snapshot, sequence, file_sequence);
             }
-            count += 1;
         }
-        if count == 0 {
-            return Ok(None);
-        }
-        writer.write_manifest_file().await.map(Some)
+        if manifest.is_empty() { Ok(None) } else { manifest.write().await.map(Some) }
     }
 
     async fn list(&self, manifests: Vec<ManifestFile>) -> Result<(String, Option<u64>)> {

@@ -63,6 +63,7 @@ mod layer;
 mod lists;
 mod location;
 mod maintain;
+mod manifest;
 mod medallion;
 mod neighbours;
 mod offsets;

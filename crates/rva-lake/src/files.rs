@@ -194,26 +194,27 @@ impl FileList {
         let live: HashSet<&str> = list.entries().iter().map(|manifest| manifest.manifest_path.as_str()).collect();
         let dropped = self.manifests.extract_if(|path, _| !live.contains(path.as_str())).map(|(_, files)| files);
         let dropped: Vec<_> = dropped.chain(self.own.drain().map(|(_, files)| files)).collect();
-        let mut gone: HashMap<Box<str>, Arc<FileEntry>> =
-            dropped.into_iter().flatten().map(|file| (file.path.clone(), file)).collect();
-        let mut added = Vec::new();
-        for (path, entries) in loaded {
-            // A manifest that was merged from others names their files again.
-            added.extend(entries.iter().filter(|file| gone.remove(&file.path).is_none()).cloned());
-            self.manifests.insert(path, entries);
-        }
         if let Some(changes) = &mut self.changes {
+            let mut gone: HashSet<&str> = dropped.iter().flatten().map(|file| &*file.path).collect();
+            // A manifest that was merged from others names their files again.
+            let entries = loaded.iter().flat_map(|(_, entries)| entries);
+            let added: Vec<_> = entries.filter(|file| !gone.remove(&*file.path)).cloned().collect();
             match way {
-                Way::Replaced | Way::ReplacedAndAppended => {}
-                // Rows go with their files.
-                Way::Appended => changes.removed |= !gone.is_empty(),
-                Way::Deleted | Way::Unknown => changes.removed = true,
-            }
-            // Where files were replaced, the new ones hold the same rows.
-            if way != Way::Replaced {
-                changes.added.extend(added);
+                // The new files hold the rows of the old ones, and no others.
+                Way::Replaced => {}
+                Way::ReplacedAndAppended => changes.added.extend(added),
+                Way::Appended => {
+                    // Rows go with their files.
+                    changes.removed |= !gone.is_empty();
+                    changes.added.extend(added);
+                }
+                Way::Deleted | Way::Unknown => {
+                    changes.removed = true;
+                    changes.added.extend(added);
+                }
             }
         }
+        self.manifests.extend(loaded);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.has_deletes = list.entries().iter().any(|manifest| manifest.content == ManifestContentType::Deletes);
         self.snapshot = Some(current.snapshot_id());

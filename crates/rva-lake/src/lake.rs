@@ -9,6 +9,7 @@ use crate::options::LakeOptions;
 use crate::rest::rest_parts;
 use crate::rest_options::RestOptions;
 use crate::seam::{LakeError, LakeErrorKind};
+use crate::writers::Writers;
 use async_recursion::async_recursion as boxed;
 use iceberg::Catalog;
 use rva_types::{DataFolder, JobName};
@@ -22,6 +23,8 @@ pub struct Lake {
     pub(crate) options: LakeOptions,
     /// What reads have found of the tables' files.
     pub(crate) lists: FileLists,
+    /// The programs that write to the same data folder; `None` where nobody can tell.
+    pub(crate) writers: Option<Arc<Writers>>,
 }
 
 /// Leaves out the catalog, which may hold secrets.
@@ -40,8 +43,12 @@ impl Lake {
     #[boxed]
     pub async fn open_embedded(data_dir: &Path, options: LakeOptions) -> Result<Self, LakeError> {
         let (catalog, swap) = embedded_parts(data_dir, Arc::clone(&options.storage)).await?;
-        check_not_moved(&absolute(data_dir)?).await?;
-        Self::from_parts(catalog, options).await?.with_swap(swap).partitioned().await
+        let dir = absolute(data_dir)?;
+        check_not_moved(&dir).await?;
+        let warehouse = DataFolder::at(&dir).warehouse();
+        let writers = tokio::task::spawn_blocking(move || Writers::join(&warehouse)).await.ok().flatten();
+        let lake = Self::from_parts(catalog, options).await?.with_swap(swap);
+        Self { writers: writers.map(Arc::new), ..lake }.partitioned().await
     }
 
     /// Opens the lake of a data folder to read. It makes nothing.
@@ -66,7 +73,13 @@ impl Lake {
         }
         let catalog = reading_catalog(&dir, Arc::clone(&options.storage)).await?;
         check_not_moved(&dir).await?;
-        Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options, lists: FileLists::default() })
+        Ok(Self {
+            catalog,
+            swap: Arc::new(NoSwap("a lake to read")),
+            options,
+            lists: FileLists::default(),
+            writers: None,
+        })
     }
 
     /// Opens the lake of a REST catalog: namespace `rva` and the bronze tables are made where they aren't there.
@@ -88,7 +101,13 @@ impl Lake {
     #[boxed]
     pub async fn open_rest_read_only(rest: &RestOptions, options: LakeOptions) -> Result<Self, LakeError> {
         let (catalog, _) = rest_parts(rest, Arc::clone(&options.storage)).await?;
-        Ok(Self { catalog, swap: Arc::new(NoSwap("a lake to read")), options, lists: FileLists::default() })
+        Ok(Self {
+            catalog,
+            swap: Arc::new(NoSwap("a lake to read")),
+            options,
+            lists: FileLists::default(),
+            writers: None,
+        })
     }
 
     /// Partitions the tables as the options want them.
@@ -104,7 +123,13 @@ impl Lake {
     #[boxed]
     pub async fn from_parts(catalog: Arc<dyn Catalog>, options: LakeOptions) -> Result<Self, LakeError> {
         ensure_bronze(catalog.as_ref(), &options).await?;
-        Ok(Self { catalog, swap: Arc::new(NoSwap("another catalog")), options, lists: FileLists::default() })
+        Ok(Self {
+            catalog,
+            swap: Arc::new(NoSwap("another catalog")),
+            options,
+            lists: FileLists::default(),
+            writers: None,
+        })
     }
 
     /// Sets the way to change files: that of an embedded catalog, or one that is wrapped with faults.

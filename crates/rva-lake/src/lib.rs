@@ -90,6 +90,7 @@ mod summary;
 mod view;
 mod work;
 mod writer;
+mod writers;
 
 pub use backup::{
     Backup, BackupMade, BackupStore, FileBackup, FileKind, Finding, Pruned, RestoreTarget, Restored, TableBackup,

@@ -14,6 +14,9 @@ use uuid::Uuid;
 /// writes them, and one that is being committed is never older than this.
 const SHARED_NAMES_AGE_MIN: Duration = Duration::from_secs(60 * 60);
 
+/// The characters of a UUID.
+const UUID_CHARS: usize = 36;
+
 /// The verdict of a look into a table's folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
@@ -48,11 +51,8 @@ pub(crate) fn judge<'a>(
         return Verdict::HandsOff(format!("it holds {}, which is older than the table", older.location));
     }
     let is_old = |file: &StoredFile, age| now.duration_since(file.modified).is_ok_and(|found| found > age);
-    let orphans = unreferenced.into_iter().filter(|file| match maker(&file.location) {
-        Maker::Us => is_old(file, age),
-        Maker::Anybody => is_old(file, age.max(SHARED_NAMES_AGE_MIN)),
-        Maker::Others => false,
-    });
+    let orphans = unreferenced.into_iter();
+    let orphans = orphans.filter(|file| age_to_go(&file.location, age).is_some_and(|age| is_old(file, age)));
     Verdict::Orphans(orphans.collect())
 }
 
@@ -109,9 +109,27 @@ enum Maker {
     Others,
 }
 
-/// Returns whether a file has a name that we give, and nobody else.
+/// Returns the age that a file which nothing names must have to go, by its name; `None` for one that others made.
+pub(crate) fn age_to_go(location: &str, orphan_age: Duration) -> Option<Duration> {
+    match maker(location) {
+        Maker::Us => Some(orphan_age),
+        Maker::Anybody => Some(orphan_age.max(SHARED_NAMES_AGE_MIN)),
+        Maker::Others => None,
+    }
+}
+
+/// Returns whether a file has the name of one that isn't whole yet, which we give and nobody else.
+pub(crate) fn is_unfinished(location: &str) -> bool {
+    location.ends_with(".tmp") && maker(location) != Maker::Others
+}
+
+/// Returns whether a file has a name that this crate gives. A manifest's begins with a time: Java and Python give random
+/// numbers.
 pub(crate) fn is_our_name(location: &str) -> bool {
-    maker(location) == Maker::Us
+    let name = location.rsplit('/').next().unwrap_or(location);
+    let is_timed = |text: &str| Uuid::try_parse(text).is_ok_and(|id| id.get_version_num() == 7);
+    let is_our_manifest = || name.strip_suffix(".avro").and_then(|stem| stem.get(..UUID_CHARS)).is_some_and(is_timed);
+    maker(location) == Maker::Us || is_unfinished(location) || is_our_manifest()
 }
 
 fn maker(location: &str) -> Maker {
@@ -144,6 +162,7 @@ mod tests {
             (format!("file:///t/data/.{ours}.parquet.17.tmp"), Maker::Us),
             (format!("/t/metadata/{ours}-0123456789abcdef.offsets.zst"), Maker::Us),
             (format!("/t/metadata/{}-m0.avro", Uuid::new_v4()), Maker::Anybody),
+            (format!("/t/metadata/.{ours}-m0.avro.17.tmp"), Maker::Anybody),
             (format!("/t/metadata/00012-{ours}.metadata.json"), Maker::Anybody),
             (format!("/t/data/00000-0-{ours}.parquet"), Maker::Others),
             (format!("/t/data/{}.parquet", Uuid::new_v4()), Maker::Others),
@@ -152,6 +171,23 @@ mod tests {
             (format!("/t/metadata/{ours}.puffin"), Maker::Others),
         ] {
             assert_eq!(maker(&name), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn manifests_and_unfinished_files_of_this_crate_are_told_from_those_of_others() {
+        let (ours, random) = (Uuid::now_v7(), Uuid::new_v4());
+        for (name, wanted) in [
+            (format!("/t/metadata/{ours}-m0.avro"), true),
+            (format!("/t/metadata/.{ours}-m0.avro.17.tmp"), true),
+            (format!("/t/metadata/.{random}-m0.avro.17.tmp"), true),
+            (format!("/t/data/{ours}.parquet"), true),
+            (format!("/t/metadata/{random}-m0.avro"), false),
+            (format!("/t/metadata/snap-17-0-{random}.avro"), false),
+            (format!("/t/data/.{random}.parquet.17.tmp"), false),
+            ("/t/metadata/ä.avro".to_owned(), false),
+        ] {
+            assert_eq!(is_our_name(&name), wanted, "{name}");
         }
     }
 

@@ -12,7 +12,6 @@ use crate::housekeeping::{gc_enabled, referenced};
 use crate::lake::Lake;
 use crate::neighbours::{Look, Neighbours};
 use crate::offsets::OFFSETS_ENDING;
-use crate::orphans::is_our_name;
 use crate::places::TablePlaces;
 use crate::seam::LakeError;
 use crate::snapshots::{covering, metadata_files};
@@ -50,18 +49,18 @@ pub struct ErasedPast {
 
 /// The files that some snapshots name, by their place in plain spelling.
 #[derive(Debug, Default)]
-struct Named {
-    lists: BTreeMap<String, String>,
-    manifests: BTreeMap<String, String>,
+pub(super) struct Named {
+    pub lists: BTreeMap<String, String>,
+    pub manifests: BTreeMap<String, String>,
     /// Whether a file is alive in one of them, and the file.
-    files: BTreeMap<String, (bool, DataFile)>,
+    pub files: BTreeMap<String, (bool, DataFile)>,
     /// Whether a list or a manifest has gone already.
-    is_broken: bool,
+    pub is_broken: bool,
 }
 
 impl Named {
     /// Reads lists and manifests, but for manifests that are known.
-    async fn of(table: &Table, snapshots: &[SnapshotRef], known: &HashSet<String>) -> Result<Self> {
+    pub(super) async fn of(table: &Table, snapshots: &[SnapshotRef], known: &HashSet<String>) -> Result<Self> {
         let mut named = Self::default();
         for snapshot in snapshots {
             let location = snapshot.manifest_list();
@@ -165,12 +164,19 @@ pub(super) struct Erasing<'a> {
     pub lake: &'a Lake,
     pub ident: TableIdent,
     pub matcher: &'a Matcher,
-    /// The number of the first snapshot that stays.
-    pub first_kept: i64,
+    /// The number of the first snapshot that stays; `None` where the past holds no chosen rows, and stays.
+    pub first_kept: Option<i64>,
+}
+
+impl ErasedPast {
+    /// Returns whether nothing went, and nothing stays that should go.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.snapshots + self.files == 0 && self.left.is_empty()
+    }
 }
 
 impl Erasing<'_> {
-    async fn load(&self) -> Result<Table> {
+    pub(super) async fn load(&self) -> Result<Table> {
         self.lake.catalog.load_table(&self.ident).await
     }
 
@@ -192,19 +198,25 @@ impl Erasing<'_> {
         let mut erased = ErasedPast { table: self.ident.name().to_owned(), ..ErasedPast::default() };
         let table = self.load().await.map_err(failed)?;
         let places = TablePlaces::of(table.metadata(), &self.lake.options.allowed);
-        if let Some(why) = self.hindered(&table, &places).await? {
-            erased.left.push(why);
-            return Ok(erased);
+        if let Some(first_kept) = self.first_kept {
+            if let Some(why) = self.hindered(&table, &places).await? {
+                erased.left.push(why);
+                return Ok(erased);
+            }
+            self.snapshots(&table, &places, first_kept, &mut erased).await.map_err(failed)?;
+            let table = self.load().await.map_err(failed)?;
+            self.metadata(&table, &places, &mut erased).await.map_err(failed)?;
         }
-        self.snapshots(&table, &places, &mut erased).await.map_err(failed)?;
-        let table = self.load().await.map_err(failed)?;
-        self.metadata(&table, &places, &mut erased).await.map_err(failed)?;
-        self.strangers(&table, &places, &mut erased).await.map_err(failed)?;
+        self.strangers(&places, &mut erased).await?;
         Ok(erased)
     }
 
     /// Returns why nothing of the table's past may go.
-    async fn hindered(&self, table: &Table, places: &TablePlaces) -> std::result::Result<Option<String>, LakeError> {
+    pub(super) async fn hindered(
+        &self,
+        table: &Table,
+        places: &TablePlaces,
+    ) -> std::result::Result<Option<String>, LakeError> {
         let failed = |error| lake_error(format_args!("erase the past of {}", self.ident), error);
         if !gc_enabled(table.metadata()) {
             return Ok(Some("its property gc.enabled is false: set it to true, then ask again".to_owned()));
@@ -225,7 +237,7 @@ impl Erasing<'_> {
         if let Some(why) = pointing.map_err(failed)? {
             return Ok(Some(format!("{why}: drop it, then ask again")));
         }
-        let first = u64::try_from(self.first_kept).unwrap_or(0);
+        let first = self.first_kept.and_then(|first| u64::try_from(first).ok()).unwrap_or(0);
         let follower = furthest_behind(catalog, table).await?.filter(|follower| follower.position < first);
         Ok(follower.map(|follower| {
             format!("rva.{} hasn't read what came since: run `rva refine --drain`, then ask again", follower.name)
@@ -233,9 +245,15 @@ impl Erasing<'_> {
     }
 
     /// Deletes what only old snapshots name, and expires them.
-    async fn snapshots(&self, table: &Table, places: &TablePlaces, erased: &mut ErasedPast) -> Result<()> {
+    async fn snapshots(
+        &self,
+        table: &Table,
+        places: &TablePlaces,
+        first_kept: i64,
+        erased: &mut ErasedPast,
+    ) -> Result<()> {
         let held = referenced(table.metadata());
-        let is_old = |snapshot: &&SnapshotRef| snapshot.sequence_number() < self.first_kept;
+        let is_old = |snapshot: &&SnapshotRef| snapshot.sequence_number() < first_kept;
         let all: Vec<SnapshotRef> = table.metadata().snapshots().cloned().collect();
         let pinned = all.iter().filter(is_old).filter(|snapshot| held.contains(&snapshot.snapshot_id())).count();
         if pinned > 0 {
@@ -316,51 +334,8 @@ impl Erasing<'_> {
         Ok(())
     }
 
-    async fn listed(&self, table: &Table) -> Result<Vec<StoredFile>> {
+    pub(super) async fn listed(&self, table: &Table) -> Result<Vec<StoredFile>> {
         self.lake.options.lister.storage().list(table.metadata().location()).await
-    }
-
-    /// Deletes old orphans with chosen rows, and says where younger files that nothing names hold some.
-    async fn strangers(&self, table: &Table, places: &TablePlaces, erased: &mut ErasedPast) -> Result<()> {
-        let Ok(listed) = self.listed(table).await else {
-            // Keys that a catalog vends may not list.
-            erased.left.push("its folder can't be listed: files that no snapshot names weren't looked for".to_owned());
-            return Ok(());
-        };
-        // The snapshots of now: what was committed since the files were listed is no stranger.
-        let table = &self.load().await?;
-        let all: Vec<SnapshotRef> = table.metadata().snapshots().cloned().collect();
-        let named = Named::of(table, &all, &HashSet::new()).await?;
-        let is_stranger = |file: &&StoredFile| {
-            file.location.ends_with(".parquet")
-                && places.hold(&file.location)
-                && !named.files.contains_key(&plain(&file.location))
-        };
-        let now = std::time::SystemTime::now();
-        let (mut files, mut rows) = (0, 0);
-        for file in listed.iter().filter(is_stranger) {
-            let found = rows_of(table, &file.location, self.matcher).await.unwrap_or(0);
-            if found == 0 {
-                continue;
-            }
-            let orphan_age = self.lake.options.housekeeping.orphan_age;
-            let is_old = now.duration_since(file.modified).is_ok_and(|age| age > orphan_age);
-            if is_old && is_our_name(&file.location) {
-                table.file_io().delete(&file.location).await?;
-                erased.files += 1;
-                erased.bytes += file.size;
-            } else {
-                files += 1;
-                rows += found;
-            }
-        }
-        if files > 0 {
-            erased.left.push(format!(
-                "{files} files that no snapshot names hold {rows} chosen rows: another program may be about to commit \
-                 them; ask again once they are older than ingest.orphan_age"
-            ));
-        }
-        Ok(())
     }
 }
 

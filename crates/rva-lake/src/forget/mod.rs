@@ -16,6 +16,7 @@ mod erase;
 pub(crate) mod kinds;
 pub(crate) mod matching;
 pub(crate) mod rows;
+mod strangers;
 
 pub use backups::HoldingBackup;
 pub use erase::ErasedPast;
@@ -283,7 +284,8 @@ impl Forgetting {
         Ok(self.cleaned.len())
     }
 
-    /// Expires the past of the tables that were cleaned, and deletes the files that only it named.
+    /// Expires the past of the tables that were cleaned, and deletes the files that only it named; of every table, also
+    /// those that no snapshot names and that hold chosen rows. Tables of which nothing went or should go are left out.
     ///
     /// # Errors
     /// Fails as catalog and storage do; the same steps from the first one end what was begun.
@@ -292,11 +294,12 @@ impl Forgetting {
         let mut erased = Vec::new();
         // What follows goes first: a table that follows none needs no other's past.
         for part in self.parts.iter().rev() {
-            let Some(first_kept) = self.cleaned.get(part.name).copied() else { continue };
+            let first_kept = self.cleaned.get(part.name).copied();
             let ident = TableIdent::new(NamespaceIdent::new(NAMESPACE.to_owned()), part.name.to_owned());
             let erasing = Erasing { lake: &self.lake, ident, matcher: &part.matcher, first_kept };
             erased.push(erasing.run().await?);
         }
+        erased.retain(|past| !past.is_nothing());
         erased.reverse();
         Ok(erased)
     }

@@ -56,24 +56,17 @@ impl Held {
         }
     }
 
-    /// Returns what a consumer may have in all.
-    fn most(&self, consumer: &MemoryConsumer, limit: usize) -> usize {
-        let own = self.spilling.get(&consumer.id()).copied().unwrap_or_default();
+    /// Returns how much more a consumer may have.
+    fn left(&self, consumer: &MemoryConsumer, limit: usize) -> usize {
         let free = limit.saturating_sub(self.spillable + self.unspillable);
         if !consumer.can_spill() {
-            return self.unspillable + free;
+            return free;
         }
+        let own = self.spilling.get(&consumer.id()).copied().unwrap_or_default();
         let holders = self.spilling.len() + usize::from(own == 0);
         let part = limit.saturating_sub(self.unspillable) / holders.max(HOLDERS_MIN);
-        part.min(own + free).max(limit / FLOOR_PART)
-    }
-
-    fn own(&self, consumer: &MemoryConsumer) -> usize {
-        if consumer.can_spill() {
-            self.spilling.get(&consumer.id()).copied().unwrap_or_default()
-        } else {
-            self.unspillable
-        }
+        let floor = limit / FLOOR_PART;
+        part.saturating_sub(own).min(free).max(floor.saturating_sub(own))
     }
 }
 
@@ -100,11 +93,12 @@ impl MemoryPool for HoldersPool {
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         let consumer = reservation.consumer();
         let mut held = self.held();
-        let (own, most) = (held.own(consumer), held.most(consumer, self.limit));
-        if own + additional > most {
+        let left = held.left(consumer, self.limit);
+        if additional > left {
             return Err(DataFusionError::ResourcesExhausted(format!(
-                "found {additional} bytes more wanted by {}, which holds {own} and may have {most}",
-                consumer.name()
+                "found {additional} bytes more wanted by {}, which holds {} and may have {left} more",
+                consumer.name(),
+                reservation.size()
             )));
         }
         held.grow(consumer, additional);

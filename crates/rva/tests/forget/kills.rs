@@ -9,14 +9,16 @@ fn a_forget_that_is_killed_anywhere_leaves_right_tables_and_the_next_one_ends_it
     fill(&world, |_, _| true);
     let wanted: Vec<_> = keys(&world).into_iter().filter(|(camera, frame)| !in_span(camera, *frame)).collect();
     let marks: Vec<String> = (30..150).map(|frame| mark("door", frame)).collect();
+    let log = world.path().join("forget.log");
     let mut killed = 0;
     // Later each time, by more and more, until one gets to its end.
     for wait in (0..).map(|round: u64| Duration::from_millis(100 + round * round * 60)) {
         let mut forget = world.command(&[&["forget", "--yes"], &SPAN[..]].concat());
-        let mut child = forget.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let said = std::fs::File::create(&log).unwrap();
+        let mut child = forget.stdout(Stdio::null()).stderr(said).spawn().unwrap();
         sleep(wait);
         if let Some(ended) = child.try_wait().unwrap() {
-            assert!(ended.success(), "{ended}");
+            assert!(ended.success(), "{ended} after {wait:?}: {}", std::fs::read_to_string(&log).unwrap());
             break;
         }
         child.kill().unwrap();

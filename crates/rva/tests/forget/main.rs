@@ -10,6 +10,7 @@ mod world;
 
 mod aged;
 mod kills;
+mod left_behind;
 mod search;
 
 use common::rva;
@@ -293,7 +294,10 @@ fn beside_an_ingest_and_a_refine_that_run_nothing_else_is_lost() {
         world.write("more.ndjson", frames.map(|frame| record("till", frame)).collect::<Vec<_>>().join("\n"));
         world.rva(&["replay", "more.ndjson"]).exits(0);
         if round == 1 {
-            world.rva(&["forget", "--yes", "--camera", "door"]).exits(0);
+            // The refine may lose to it, and what that leaves behind can't go while it runs.
+            let forget = world.rva(&["forget", "--yes", "--camera", "door"]);
+            let is_left = forget.code == 1 && forget.stdout.contains("files that no snapshot names");
+            assert!(forget.code == 0 || is_left, "{}\n{}", forget.stdout, forget.stderr);
         }
     }
     ingest.wait_for("the last row", |_| keys(&world).contains(&("till".to_owned(), 1_199)));
@@ -303,6 +307,7 @@ fn beside_an_ingest_and_a_refine_that_run_nothing_else_is_lost() {
     }
     world.rva(&["ingest", "--drain"]).exits(0);
     world.rva(&["refine", "--drain"]).exits(0);
+    world.rva(&["forget", "--yes", "--camera", "door"]).exits(0);
     world.rva(&["verify"]).exits(0);
     let found = keys(&world);
     assert!(found.iter().all(|(camera, _)| camera != "door"), "{found:?}");

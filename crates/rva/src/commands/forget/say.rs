@@ -68,13 +68,15 @@ pub fn of_log(log: &LogForgotten, terminal: &Terminal) {
 pub fn erased(tables: &[ErasedPast], terminal: &Terminal) {
     let sum = |count: fn(&ErasedPast) -> u64| tables.iter().map(count).sum::<u64>();
     let (snapshots, files, bytes) = (sum(|past| past.snapshots), sum(|past| past.files), sum(|past| past.bytes));
-    if snapshots + files > 0 {
+    let rows = format_bytes(bytes);
+    if snapshots > 0 {
+        let tables = tables.iter().filter(|past| past.snapshots > 0).count();
         terminal.say(&format!(
-            "{snapshots} old snapshots of {} tables and {files} files ({} of rows) are gone; whoever reads those \
-             snapshots fails",
-            tables.len(),
-            format_bytes(bytes)
+            "{snapshots} old snapshots of {tables} tables and {files} files ({rows} of rows) are gone; whoever reads \
+             those snapshots fails"
         ));
+    } else if files > 0 {
+        terminal.say(&format!("{files} files ({rows} of rows) that no snapshot named are gone"));
     }
 }
 
